@@ -1,0 +1,194 @@
+#include "activation/dispatch.h"
+#include "activation/service.h"
+#include "activation/worker.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/program.h"
+#include "db/db.h"
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define PROGRAM "cradle-activation"
+#define DATABASE_WAIT_MS 30000 /* for the database to be there at start */
+#define STEP_MS 1000           /* between two looks of the housekeeping */
+#define RETRY_MS 250           /* between two tries while something is awaited */
+#define DRAIN_MS 15000         /* for requests in flight at the end */
+#define EXCHANGE_KEY_MAX 8192  /* bytes of the PEM file */
+
+struct app {
+    struct act_service service;
+    struct db *db; /* of the housekeeping */
+    bool was_ready;
+};
+
+static int read_exchange_key(const char *path, struct text *ret)
+{
+    char pem[EXCHANGE_KEY_MAX + 1];
+    FILE *file;
+    size_t n;
+
+    if (path[0] == '\0')
+        return 0;
+    file = fopen(path, "re");
+    if (file == NULL) {
+        (void)error_set_errno("cannot read the exchange key %s", path);
+        return ERROR_CONFIG;
+    }
+    n = fread(pem, 1, sizeof(pem), file);
+    (void)fclose(file);
+    if (n == 0 || n > EXCHANGE_KEY_MAX || memmem(pem, n, "-----BEGIN PUBLIC KEY-----", 26) == NULL)
+        return error_set(ERROR_CONFIG, "%s is not a public key in PEM", path);
+    text_add_len(ret, pem, n);
+    return ret->failed ? error_set(ERROR_SYSTEM, "out of memory for the exchange key") : 0;
+}
+
+/* Outcome 1: told to stop while waiting. */
+static int await_database(struct app *app)
+{
+    int64_t until = clock_monotonic_ms() + DATABASE_WAIT_MS;
+    bool told = false;
+    int r;
+
+    while ((r = db_check(app->db)) < 0 && r != ERROR_CONFIG && clock_monotonic_ms() < until) {
+        if (!told)
+            log_warn("waiting for the database: %s", error_text());
+        told = true;
+        if (program_stop_wanted(RETRY_MS))
+            return 1;
+    }
+    return r;
+}
+
+static int start_keyds(struct act_service *service)
+{
+    const struct keyd_pool_config config = {
+        .program = service->settings.hsm_keyd,
+        .uri = service->settings.hsm_uri,
+        .lock_file = service->settings.hsm_lock_file,
+        .n_processes = service->settings.hsm_processes,
+        .n_channels = service->settings.workers,
+    };
+    int r = keyd_pool_open(&config, &service->pool);
+
+    if (r == 0)
+        log_info("keys: %s", keyd_pool_describe(service->pool));
+    return r;
+}
+
+static int start_server(struct act_service *service)
+{
+    const struct api_server_config config = {
+        .listener = {.address = service->settings.address, .port = service->settings.port},
+        .admit = act_admit,
+        .handle = act_handle,
+        .context = service,
+    };
+    int r = api_server_start(&config, &service->server);
+
+    if (r == 0)
+        log_info("listening address=%s port=%u", service->settings.address,
+            api_server_port(service->server));
+    return r;
+}
+
+/* One look at what the service stands on; /readyz tells what it saw. */
+static void look_after(struct app *app)
+{
+    struct act_service *service = &app->service;
+    bool db_well = db_check(app->db) == 0;
+    bool keyd_well = keyd_pool_healthy(service->pool);
+    bool ready = db_well && keyd_well;
+
+    if (ready)
+        atomic_store(&service->ready_until_ms, clock_monotonic_ms() + ACT_READY_FOR_MS);
+    else
+        atomic_store(&service->ready_until_ms, 0);
+    if (ready && !app->was_ready)
+        log_info("ready");
+    else if (!ready && app->was_ready)
+        log_warn("not ready: %s", db_well ? "a key process is not well" : error_text());
+    app->was_ready = ready;
+}
+
+static void drain(struct act_service *service)
+{
+    int64_t until = clock_monotonic_ms() + DRAIN_MS;
+
+    log_info("stopping");
+    atomic_store(&service->ready_until_ms, 0);
+    api_server_drain(service->server);
+    while (!api_server_idle(service->server) && clock_monotonic_ms() < until)
+        (void)program_stop_wanted(RETRY_MS);
+}
+
+static int start(struct app *app)
+{
+    struct act_service *service = &app->service;
+    const struct db_config config = {
+        .conninfo = service->settings.conninfo,
+        .program = PROGRAM,
+        .statement_ms = STEP_MS,
+    };
+    int r;
+
+    if ((r = read_exchange_key(service->settings.exchange_key, &service->exchange_key)) < 0 ||
+        (r = db_open(&config, &app->db)) < 0 || (r = await_database(app)) != 0 ||
+        (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0)
+        return r;
+    return start_server(service);
+}
+
+/* In the reverse order of start; every part may be missing. */
+static void stop(struct app *app)
+{
+    struct act_service *service = &app->service;
+
+    if (service->server != NULL)
+        drain(service);
+    act_workers_stop(service->workers);
+    api_server_stop(service->server);
+    act_workers_free(service->workers);
+    keyd_pool_close(service->pool);
+    db_close(app->db);
+    text_done(&service->exchange_key);
+}
+
+static int run(struct app *app)
+{
+    int r = start(app);
+
+    if (r == 0) {
+        do
+            look_after(app);
+        while (!program_stop_wanted(STEP_MS));
+    }
+    if (r < 0)
+        log_error("cannot start: %s", error_text());
+    stop(app);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    const struct program program = {
+        .name = PROGRAM,
+        .about = "Runs the activation service until SIGTERM or SIGINT.",
+        .table = act_settings_table,
+        .n_settings = act_n_settings,
+        .log_level_offset = offsetof(struct act_settings, log_level),
+    };
+    static struct app app;
+    int r = program_start(&program, argc, argv, &app.service.settings);
+
+    if (r > 0)
+        return EXIT_SUCCESS;
+    act_metrics_init(&app.service.metrics);
+    if (r < 0 || (r = secret_process_harden(0, NULL)) < 0)
+        log_error("cannot start: %s", error_text());
+    else
+        r = run(&app);
+    config_done(act_settings_table, act_n_settings, &app.service.settings);
+    return program_exit_status(r);
+}

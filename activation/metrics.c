@@ -1,0 +1,57 @@
+#include "activation/metrics.h"
+
+#include <stdio.h>
+
+static const char *const import_labels[N_IMPORT_COUNTERS] = {
+    [COUNT_CREATED] = "outcome=\"created\"",
+    [COUNT_EXISTS] = "outcome=\"exists\"",
+    [COUNT_REFUSED] = "outcome=\"refused\"",
+};
+
+static const char *const token_labels[N_TOKEN_COUNTERS] = {
+    [COUNT_TOKEN_ISSUED] = "outcome=\"issued\"",
+    [COUNT_TOKEN_REFUSED] = "outcome=\"refused\"",
+};
+
+void act_metrics_init(struct act_metrics *metrics)
+{
+    size_t n_routes = act_route_count();
+
+    metrics->n_requests = (n_routes + 1) * ACT_N_STATUS_CLASSES;
+    for (size_t i = 0; i < metrics->n_requests; i++) {
+        size_t route = i / ACT_N_STATUS_CLASSES;
+
+        (void)snprintf(metrics->labels[i], sizeof(metrics->labels[i]),
+            "route=\"%s\",class=\"%zuxx\"", route < n_routes ? act_route_at(route)->path : "none",
+            i % ACT_N_STATUS_CLASSES + 1);
+        metrics->requests[i].name = "cradle_activation_requests_total";
+        metrics->requests[i].help = "Requests answered, by route and class of status.";
+        metrics->requests[i].labels = metrics->labels[i];
+    }
+    for (size_t i = 0; i < N_IMPORT_COUNTERS; i++) {
+        metrics->imports[i].name = "cradle_import_rows_total";
+        metrics->imports[i].help = "Rows of import files, by what became of them.";
+        metrics->imports[i].labels = import_labels[i];
+    }
+    for (size_t i = 0; i < N_TOKEN_COUNTERS; i++) {
+        metrics->tokens[i].name = "cradle_access_tokens_total";
+        metrics->tokens[i].help = "Requests for an access token, by outcome.";
+        metrics->tokens[i].labels = token_labels[i];
+    }
+}
+
+void act_metrics_request(
+    struct act_metrics *metrics, const struct act_route *route, unsigned status)
+{
+    size_t at = route != NULL ? act_route_index(route) : act_route_count();
+    size_t class = status >= 100 && status < 600 ? status / 100 - 1 : ACT_N_STATUS_CLASSES - 1;
+
+    metric_add(&metrics->requests[at * ACT_N_STATUS_CLASSES + class], 1);
+}
+
+void act_metrics_write(struct act_metrics *metrics, struct text *out)
+{
+    metrics_write(out, metrics->requests, metrics->n_requests);
+    metrics_write(out, metrics->imports, N_IMPORT_COUNTERS);
+    metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
+}

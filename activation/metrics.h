@@ -1,0 +1,26 @@
+/* Counters of the activation service. */
+#pragma once
+
+#include "activation/routes.h"
+#include "base/metrics.h"
+
+enum act_import_counter { COUNT_CREATED, COUNT_EXISTS, COUNT_REFUSED, N_IMPORT_COUNTERS };
+enum act_token_counter { COUNT_TOKEN_ISSUED, COUNT_TOKEN_REFUSED, N_TOKEN_COUNTERS };
+
+#define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
+#define ACT_METRIC_LABELS_MAX 96
+
+struct act_metrics {
+    /* One row a route and one more for what has none. */
+    struct metric requests[(ACT_ROUTES_MAX + 1) * ACT_N_STATUS_CLASSES];
+    char labels[(ACT_ROUTES_MAX + 1) * ACT_N_STATUS_CLASSES][ACT_METRIC_LABELS_MAX];
+    size_t n_requests;
+    struct metric imports[N_IMPORT_COUNTERS];
+    struct metric tokens[N_TOKEN_COUNTERS];
+};
+
+void act_metrics_init(struct act_metrics *metrics);
+/** Counts an answer. `route` NULL: there was none for the request. */
+void act_metrics_request(
+    struct act_metrics *metrics, const struct act_route *route, unsigned status);
+void act_metrics_write(struct act_metrics *metrics, struct text *out);

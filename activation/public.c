@@ -1,0 +1,50 @@
+#include "activation/public.h"
+
+#include "activation/reply.h"
+#include "activation/service.h"
+#include "base/clock.h"
+#include <string.h>
+
+static unsigned reply_bytes(
+    struct api_request *request, const char *content_type, const char *body, size_t len)
+{
+    api_answer(request, 200, content_type, body, len);
+    return 200;
+}
+
+unsigned act_get_health(struct act_service *service, struct api_request *request)
+{
+    (void)service;
+    return reply_bytes(request, TYPE_TEXT, "alive\n", strlen("alive\n"));
+}
+
+unsigned act_get_ready(struct act_service *service, struct api_request *request)
+{
+    if (clock_monotonic_ms() >= atomic_load(&service->ready_until_ms))
+        return reply_problem(
+            request, PROBLEM_UNAVAILABLE, "the database or the key processes are not well");
+    return reply_bytes(request, TYPE_TEXT, "ready\n", strlen("ready\n"));
+}
+
+unsigned act_get_metrics(struct act_service *service, struct api_request *request)
+{
+    CLEANUP(text_done) struct text body = {0};
+
+    act_metrics_write(&service->metrics, &body);
+    api_server_metrics(service->server, &body);
+    keyd_pool_metrics(service->pool, &body);
+    return reply_text(request, 200, TYPE_METRICS, &body);
+}
+
+unsigned act_get_openapi(struct act_service *service, struct api_request *request)
+{
+    (void)service;
+    return reply_bytes(request, TYPE_JSON, act_openapi_json, act_openapi_json_len);
+}
+
+unsigned act_get_exchange_key(struct act_service *service, struct api_request *request)
+{
+    if (service->exchange_key.len == 0)
+        return reply_problem(request, PROBLEM_NOT_FOUND, "no exchange key is published here");
+    return reply_bytes(request, TYPE_PEM, service->exchange_key.data, service->exchange_key.len);
+}

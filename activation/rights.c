@@ -1,0 +1,29 @@
+#include "activation/rights.h"
+
+#include "db/account.h"
+
+static const struct {
+    unsigned roles;
+    const char *text;
+} rights[N_ACT_RIGHTS] = {
+    [RIGHT_HEALTH] = {ROLES_ANYONE, "ask for the service's health"},
+    [RIGHT_METRICS] = {ROLES_ANYONE, "read the service's counters"},
+    [RIGHT_DESCRIPTION] = {ROLES_ANYONE, "read the service's description"},
+    [RIGHT_TOKEN] = {ROLES_ANYONE, "ask for an access token"},
+    [RIGHT_IMPORT] = {ROLE_MAKER, "import devices"},
+};
+
+unsigned act_right_roles(enum act_right right)
+{
+    return rights[right].roles;
+}
+
+bool act_right_allows(enum act_right right, unsigned roles)
+{
+    return rights[right].roles == ROLES_ANYONE || (rights[right].roles & roles) != 0;
+}
+
+const char *act_right_text(enum act_right right)
+{
+    return rights[right].text;
+}

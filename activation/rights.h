@@ -1,0 +1,23 @@
+/* Who may do what: one table from an act to the roles that may ask for it. A route names the act it
+ * performs (activation/routes.c); nothing else in the service decides about roles. */
+#pragma once
+
+#include <stdbool.h>
+
+enum act_right {
+    RIGHT_HEALTH,      /* is the process alive, is it ready */
+    RIGHT_METRICS,     /* counters, without anything of an organization in them */
+    RIGHT_DESCRIPTION, /* the OpenAPI description and the public exchange key */
+    RIGHT_TOKEN,       /* ask for an access token: the client proves itself by its secret */
+    RIGHT_IMPORT,      /* bring in devices with their keys */
+    N_ACT_RIGHTS
+};
+
+#define ROLES_ANYONE 0u
+
+/** The role bits (enum account_role) any one of which is enough; ROLES_ANYONE: no token needed. */
+unsigned act_right_roles(enum act_right right);
+/** True when a caller with these roles may do it. */
+bool act_right_allows(enum act_right right, unsigned roles);
+/** What the act is, as the end of "this client may not ...". */
+const char *act_right_text(enum act_right right);

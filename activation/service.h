@@ -1,0 +1,26 @@
+/* What the threads of the activation service share. Made by main before any of them starts, and
+ * taken apart by it after they have ended. */
+#pragma once
+
+#include "activation/metrics.h"
+#include "activation/settings.h"
+#include "api/server.h"
+#include "base/text.h"
+#include "hsm/client.h"
+
+#define ACT_BIG_BODY 65536    /* bytes; a route that admits more takes one of the slots below */
+#define ACT_BIG_BODIES_MAX 8  /* big bodies held at once, arriving or being worked on */
+#define ACT_READY_FOR_MS 5000 /* how long a good check of database and keyds counts */
+
+struct act_workers;
+
+struct act_service {
+    struct act_settings settings;
+    struct keyd_pool *pool;
+    struct api_server *server;
+    struct act_workers *workers;
+    struct text exchange_key; /* PEM; empty when none is configured */
+    struct act_metrics metrics;
+    _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */
+    _Atomic unsigned n_big_bodies;
+};

@@ -1,0 +1,39 @@
+#include "activation/settings.h"
+
+#define DAY_S 86400u
+#define WORKERS_MAX 32u
+
+#define TEXT(k, field, first, about)                                                               \
+    {                                                                                              \
+        .key = (k), .kind = CONFIG_TEXT, .offset = offsetof(struct act_settings, field),           \
+        .initial = (first), .help = (about)                                                        \
+    }
+#define NUMBER(k, field, first, least, most, about)                                                \
+    {                                                                                              \
+        .key = (k), .kind = CONFIG_UNSIGNED, .offset = offsetof(struct act_settings, field),       \
+        .initial = (first), .min = (least), .max = (most), .help = (about)                         \
+    }
+
+const struct config_setting act_settings_table[] = {
+    TEXT("listener-plain.address", address, "127.0.0.1", "loopback address of the plain listener"),
+    {
+        .key = "listener-plain.port",
+        .env = "CRADLE_ACTIVATION_PORT",
+        .kind = CONFIG_UNSIGNED,
+        .offset = offsetof(struct act_settings, port),
+        .initial = "8080",
+        .max = 65535,
+        .help = "its port; 0: any free one",
+    },
+    TEXT("database.conninfo", conninfo, NULL, "libpq connection string, role cradle_activation"),
+    TEXT("hsm.uri", hsm_uri, NULL, "RFC 7512 URI with module-path, token and pin-source"),
+    TEXT("hsm.lock_file", hsm_lock_file, NULL, "the lock that every keyd on this token takes"),
+    TEXT("hsm.keyd", hsm_keyd, NULL, "path of cradle-keyd"),
+    NUMBER("hsm.processes", hsm_processes, "0", 0, 64, "keyd processes; 0: one per core"),
+    TEXT("hsm.exchange_key", exchange_key, "", "PEM file of the public exchange key, published"),
+    TEXT("log.level", log_level, "info", "debug, info, warn or error"),
+    NUMBER("token.lifetime_s", token_lifetime_s, "3600", 1, DAY_S, "seconds a token is valid"),
+    NUMBER("token.workers", workers, "2", 1, WORKERS_MAX, "threads with a database connection"),
+};
+
+const size_t act_n_settings = sizeof(act_settings_table) / sizeof(act_settings_table[0]);

@@ -1,0 +1,21 @@
+/* The settings of cradle-activation: one table, read by base/config.h. */
+#pragma once
+
+#include "base/config.h"
+
+struct act_settings {
+    char *address;
+    unsigned port;
+    char *conninfo;
+    char *hsm_uri;
+    char *hsm_lock_file;
+    char *hsm_keyd;
+    unsigned hsm_processes;
+    char *exchange_key; /* path of a PEM file; "" for none */
+    char *log_level;
+    unsigned token_lifetime_s;
+    unsigned workers;
+};
+
+extern const struct config_setting act_settings_table[];
+extern const size_t act_n_settings;

@@ -1,0 +1,172 @@
+#include "activation/token_grant.h"
+
+#include "activation/auth.h"
+#include "activation/credential.h"
+#include "activation/form.h"
+#include "activation/reply.h"
+#include "activation/token.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include <string.h>
+
+#define CLIENT_ID_TEXT_LEN ((size_t)2 * ACCOUNT_ID_LEN)
+#define FIELD_MAX 160 /* of a grant type, id or secret; ours are at most 64 */
+
+/* RFC 6749 5.2 */
+enum grant_error { INVALID_REQUEST, INVALID_CLIENT, UNSUPPORTED_GRANT_TYPE, N_GRANT_ERRORS };
+
+static const struct {
+    unsigned status;
+    const char *name;
+} grant_errors[N_GRANT_ERRORS] = {
+    [INVALID_REQUEST] = {400, "invalid_request"},
+    [INVALID_CLIENT] = {401, "invalid_client"},
+    [UNSUPPORTED_GRANT_TYPE] = {400, "unsupported_grant_type"},
+};
+
+struct grant {
+    char grant_type[FIELD_MAX];
+    char client_id[FIELD_MAX];
+    char client_secret[FIELD_MAX];
+};
+
+static void grant_wipe(struct grant *grant)
+{
+    secret_wipe(grant, sizeof(*grant));
+}
+
+static void forbid_storing(struct api_request *request)
+{
+    api_answer_header(request, "Cache-Control", "no-store");
+    api_answer_header(request, "Pragma", "no-cache");
+}
+
+static unsigned refuse(struct act_worker *worker, struct api_request *request,
+    enum grant_error error, const char *description)
+{
+    CLEANUP(text_done) struct text body = {0};
+
+    metric_add(&worker->service->metrics.tokens[COUNT_TOKEN_REFUSED], 1);
+    forbid_storing(request);
+    if (error == INVALID_CLIENT)
+        api_answer_header(request, "WWW-Authenticate", "Basic realm=\"cradle\"");
+    text_addf(&body, "{\"error\":\"%s\",\"error_description\":", grant_errors[error].name);
+    text_add_json(&body, description);
+    text_add(&body, "}\n");
+    return reply_text(request, grant_errors[error].status, TYPE_JSON, &body);
+}
+
+static unsigned fail(struct api_request *request, int code)
+{
+    log_error("request=%s no access token: %s: %s", api_request_id(request), error_name(code),
+        error_text());
+    return reply_problem(request, PROBLEM_UNAVAILABLE, NULL);
+}
+
+/* Outcome 1: refused, with `ret_error` and `ret_description`. */
+static int read_grant(struct api_request *request, struct grant *grant, enum grant_error *ret_error,
+    const char **ret_description)
+{
+    struct form_field fields[] = {
+        {.name = "grant_type", .value = grant->grant_type, .size = FIELD_MAX},
+        {.name = "client_id", .value = grant->client_id, .size = FIELD_MAX},
+        {.name = "client_secret", .value = grant->client_secret, .size = FIELD_MAX},
+    };
+    size_t len;
+    const char *body = api_request_body(request, &len);
+
+    *ret_error = INVALID_REQUEST;
+    *ret_description = "the body must be application/x-www-form-urlencoded";
+    if (!form_is_type(api_request_header(request, "Content-Type")))
+        return 1;
+    *ret_description = "the form is malformed, too long, or has a field twice";
+    if (form_read(body, len, fields, sizeof(fields) / sizeof(fields[0])) != FORM_OK)
+        return 1;
+    *ret_description = "grant_type is missing";
+    if (!fields[0].present)
+        return 1;
+    if (api_request_header(request, "Authorization") != NULL) {
+        *ret_description = "give the client's secret in one place only";
+        if (fields[2].present)
+            return 1;
+        *ret_error = INVALID_CLIENT;
+        *ret_description = "the Authorization header is not a valid HTTP Basic credential";
+        if (!api_request_basic(
+                request, grant->client_id, FIELD_MAX, grant->client_secret, FIELD_MAX))
+            return 1;
+    } else if (!fields[1].present || !fields[2].present) {
+        *ret_error = INVALID_CLIENT;
+        *ret_description = "client_id and client_secret are missing";
+        return 1;
+    }
+    *ret_error = UNSUPPORTED_GRANT_TYPE;
+    *ret_description = "only client_credentials is supported";
+    return strcmp(grant->grant_type, "client_credentials") == 0 ? 0 : 1;
+}
+
+/* Outcome 1: not a client here, revoked, or a wrong secret: one answer, at one cost. */
+static int check_client(
+    struct act_worker *worker, const struct grant *grant, uint8_t ret_id[static ACCOUNT_ID_LEN])
+{
+    struct db_client client = {0};
+    uint8_t hash[ACT_SECRET_HASH_LEN];
+    bool has_id, equal;
+    int r;
+
+    /* An id of another shape is looked up as zeros, which no client has. */
+    has_id = hex_decode(grant->client_id, strlen(grant->client_id), ret_id, ACCOUNT_ID_LEN);
+    act_secret_hash(grant->client_secret, strlen(grant->client_secret), hash);
+    r = db_client_find(worker->db, ret_id, &client);
+    if (r < 0)
+        return r;
+    equal = secret_equal(hash, client.secret_hash, sizeof(hash));
+    return has_id && r == 0 && equal && !client.revoked ? 0 : 1;
+}
+
+static int make_token(struct act_worker *worker, const uint8_t client_id[static ACCOUNT_ID_LEN],
+    char out[static ACT_TOKEN_TEXT_LEN + 1])
+{
+    struct act_token token = {
+        .expires_unix_s = clock_unix_s() + worker->service->settings.token_lifetime_s};
+    uint8_t body[ACT_TOKEN_BODY_LEN], hash[KEYD_HASH_LEN];
+    int r;
+
+    memcpy(token.client_id, client_id, sizeof(token.client_id));
+    if ((r = random_bytes(token.random, sizeof(token.random))) < 0)
+        return r;
+    act_token_body(&token, body);
+    if ((r = keyd_hash_token(worker->keyd, body, sizeof(body), hash,
+             clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS)) < 0)
+        return r;
+    act_token_format(body, hash, out);
+    return 0;
+}
+
+unsigned act_post_token(
+    struct act_worker *worker, struct api_request *request, const struct act_caller *caller)
+{
+    CLEANUP(grant_wipe) struct grant grant = {0};
+    CLEANUP(text_done) struct text answer = {0};
+    char text[ACT_TOKEN_TEXT_LEN + 1];
+    uint8_t client_id[ACCOUNT_ID_LEN];
+    enum grant_error error;
+    const char *description;
+    int r;
+
+    (void)caller;
+    if (read_grant(request, &grant, &error, &description) != 0)
+        return refuse(worker, request, error, description);
+    if ((r = check_client(worker, &grant, client_id)) < 0)
+        return fail(request, r);
+    if (r > 0)
+        return refuse(worker, request, INVALID_CLIENT, "unknown client or wrong secret");
+    if ((r = make_token(worker, client_id, text)) < 0)
+        return fail(request, r);
+    metric_add(&worker->service->metrics.tokens[COUNT_TOKEN_ISSUED], 1);
+    forbid_storing(request);
+    text_addf(&answer, "{\"access_token\":\"%s\",\"token_type\":\"Bearer\",\"expires_in\":%u}\n",
+        text, worker->service->settings.token_lifetime_s);
+    return reply_text(request, 200, TYPE_JSON, &answer);
+}

@@ -1,0 +1,237 @@
+#include "activation/worker.h"
+
+#include "activation/auth.h"
+#include "activation/reply.h"
+#include "base/error.h"
+#include "base/log.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct job {
+    struct api_request *request;
+    const struct act_route *route;
+};
+
+struct queue {
+    struct job jobs[ACT_QUEUE_MAX];
+    size_t first, n;
+};
+
+struct thread {
+    pthread_t id;
+    struct act_workers *workers;
+    struct act_worker worker;
+};
+
+struct act_workers {
+    struct act_service *service;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct queue queues[2]; /* [is_long] */
+    bool stopping;
+    unsigned n_long; /* workers now busy with a long one */
+    unsigned n_threads;
+    struct thread *threads;
+};
+
+static bool queue_put(struct queue *queue, struct job job)
+{
+    if (queue->n == ACT_QUEUE_MAX)
+        return false;
+    queue->jobs[(queue->first + queue->n++) % ACT_QUEUE_MAX] = job;
+    return true;
+}
+
+static bool queue_take(struct queue *queue, struct job *ret)
+{
+    if (queue->n == 0)
+        return false;
+    *ret = queue->jobs[queue->first];
+    queue->first = (queue->first + 1) % ACT_QUEUE_MAX;
+    queue->n--;
+    return true;
+}
+
+/* The next job this thread may do; false when there is none and the threads are to end. */
+static bool wait_for_job(struct act_workers *workers, struct job *ret)
+{
+    unsigned n_long_max = workers->n_threads > 1 ? workers->n_threads - 1 : 1;
+    bool found = false;
+
+    (void)pthread_mutex_lock(&workers->lock);
+    for (;;) {
+        if ((found = queue_take(&workers->queues[false], ret)))
+            break;
+        if (workers->n_long < n_long_max && (found = queue_take(&workers->queues[true], ret))) {
+            workers->n_long++;
+            break;
+        }
+        if (workers->stopping && workers->queues[true].n == 0)
+            break;
+        (void)pthread_cond_wait(&workers->wake, &workers->lock);
+    }
+    (void)pthread_mutex_unlock(&workers->lock);
+    return found;
+}
+
+static void finish_job(struct act_workers *workers, const struct act_route *route)
+{
+    (void)pthread_mutex_lock(&workers->lock);
+    if (route->is_long)
+        workers->n_long--;
+    (void)pthread_cond_broadcast(&workers->wake);
+    (void)pthread_mutex_unlock(&workers->lock);
+}
+
+static unsigned refuse_role(struct api_request *request, enum act_right right)
+{
+    char detail[128];
+
+    (void)snprintf(detail, sizeof(detail), "this client may not %s", act_right_text(right));
+    return reply_problem(request, PROBLEM_FORBIDDEN, detail);
+}
+
+/* Who is asking comes before everything that the request says. */
+static unsigned run_job(struct act_worker *worker, const struct job *job)
+{
+    const struct act_route *route = job->route;
+    struct act_caller caller;
+    int r;
+
+    if (act_right_roles(route->right) == ROLES_ANYONE)
+        return route->work(worker, job->request, NULL);
+    r = act_authenticate(worker, job->request, &caller);
+    if (r < 0) {
+        log_error("request=%s no answer: %s: %s", api_request_id(job->request), error_name(r),
+            error_text());
+        return reply_problem(job->request, PROBLEM_UNAVAILABLE, NULL);
+    }
+    if (r > 0)
+        return reply_problem(job->request, PROBLEM_UNAUTHENTICATED,
+            "the access token is not valid here, or no more");
+    if (!act_right_allows(route->right, caller.roles))
+        return refuse_role(job->request, route->right);
+    return route->work(worker, job->request, &caller);
+}
+
+static bool is_stopping(struct act_workers *workers)
+{
+    bool stopping;
+
+    (void)pthread_mutex_lock(&workers->lock);
+    stopping = workers->stopping;
+    (void)pthread_mutex_unlock(&workers->lock);
+    return stopping;
+}
+
+static void *thread_main(void *context)
+{
+    struct thread *thread = context;
+    struct act_workers *workers = thread->workers;
+    struct act_service *service = workers->service;
+    struct job job;
+
+    while (wait_for_job(workers, &job)) {
+        unsigned status = is_stopping(workers)
+                              ? reply_problem(job.request, PROBLEM_UNAVAILABLE, "shutting down")
+                              : run_job(&thread->worker, &job);
+
+        act_metrics_request(&service->metrics, job.route, status);
+        api_give_back(service->server, &job.request, 1);
+        finish_job(workers, job.route);
+    }
+    return NULL;
+}
+
+static int start_thread(struct act_workers *workers, unsigned index)
+{
+    struct act_service *service = workers->service;
+    struct thread *thread = &workers->threads[index];
+    const struct db_config config = {
+        .conninfo = service->settings.conninfo,
+        .program = "cradle-activation",
+        .statement_ms = ACT_STATEMENT_MS,
+    };
+    int r;
+
+    thread->workers = workers;
+    thread->worker.service = service;
+    thread->worker.keyd = keyd_pool_channel(service->pool, index);
+    if ((r = db_open(&config, &thread->worker.db)) < 0)
+        return r;
+    if (pthread_create(&thread->id, NULL, thread_main, thread) != 0) {
+        db_close(thread->worker.db);
+        return error_set(ERROR_SYSTEM, "cannot start a worker thread");
+    }
+    return 0;
+}
+
+int act_workers_start(struct act_service *service, struct act_workers **ret)
+{
+    unsigned n = service->settings.workers;
+    struct act_workers *workers = calloc(1, sizeof(*workers));
+    struct thread *threads = calloc(n, sizeof(*threads));
+    unsigned n_started = 0;
+    int r = 0;
+
+    if (workers == NULL || threads == NULL) {
+        free(workers);
+        free(threads);
+        return error_set(ERROR_SYSTEM, "out of memory for worker threads");
+    }
+    workers->service = service;
+    workers->threads = threads;
+    workers->n_threads = n;
+    (void)pthread_mutex_init(&workers->lock, NULL);
+    (void)pthread_cond_init(&workers->wake, NULL);
+    while (n_started < n && (r = start_thread(workers, n_started)) == 0)
+        n_started++;
+    if (r < 0) {
+        workers->n_threads = n_started;
+        act_workers_stop(workers);
+        act_workers_free(workers);
+        return r;
+    }
+    *ret = workers;
+    return 0;
+}
+
+int act_workers_submit(
+    struct act_workers *workers, struct api_request *request, const struct act_route *route)
+{
+    bool taken;
+
+    (void)pthread_mutex_lock(&workers->lock);
+    taken = !workers->stopping && queue_put(&workers->queues[route->is_long],
+                                      (struct job){.request = request, .route = route});
+    if (taken)
+        (void)pthread_cond_broadcast(&workers->wake);
+    (void)pthread_mutex_unlock(&workers->lock);
+    return taken ? 0 : 1;
+}
+
+void act_workers_stop(struct act_workers *workers)
+{
+    if (workers == NULL)
+        return;
+    (void)pthread_mutex_lock(&workers->lock);
+    workers->stopping = true;
+    (void)pthread_cond_broadcast(&workers->wake);
+    (void)pthread_mutex_unlock(&workers->lock);
+    for (unsigned i = 0; i < workers->n_threads; i++) {
+        (void)pthread_join(workers->threads[i].id, NULL);
+        db_close(workers->threads[i].worker.db);
+    }
+    workers->n_threads = 0;
+}
+
+void act_workers_free(struct act_workers *workers)
+{
+    if (workers == NULL)
+        return;
+    (void)pthread_cond_destroy(&workers->wake);
+    (void)pthread_mutex_destroy(&workers->lock);
+    free(workers->threads);
+    free(workers);
+}

@@ -1,0 +1,307 @@
+/* The library's callbacks: the life of a connection and of the requests on it. */
+#include "api/internal.h"
+
+#include "api/problem.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include <assert.h>
+#include <string.h>
+
+static_assert(GUARD_PATH_MAX == API_PATH_MAX, "the guard holds what server.h promises");
+
+#define BODY_MIN_RATE 16384 /* bytes a second of a body larger than the default */
+
+/* A bijection of 64 bits (splitmix64): counting through it from a random start gives ids that do
+ * not repeat and do not look alike. */
+static uint64_t mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
+static void make_id(struct api_server *server, char out[static API_ID_LEN + 1])
+{
+    uint64_t id = mix(server->id_seed + server->id_count++);
+    uint8_t bytes[8];
+
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        bytes[i] = (uint8_t)(id >> (56 - 8 * i));
+    (void)hex_encode(bytes, sizeof(bytes), out);
+}
+
+void handle_connection(
+    void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what)
+{
+    struct api_server *server = cls;
+    struct api_connection *c = *context;
+    int64_t now_ms = clock_monotonic_ms();
+
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+        c = info != NULL ? calloc(1, sizeof(*c)) : NULL;
+        *context = c;
+        if (c == NULL)
+            return; /* its requests are refused by handle_request */
+        c->server = server;
+        c->fd = info->connect_fd;
+        c->request.server = server;
+        c->request.connection = c;
+        c->next = server->connections;
+        if (c->next != NULL)
+            c->next->prev = c;
+        server->connections = c;
+        metric_add(&server->metrics[METRIC_CONNECTIONS], 1);
+        server_arm(c, now_ms + server->config.request_deadline_ms);
+        return;
+    }
+    *context = NULL;
+    if (c == NULL)
+        return;
+    if (c->linger)
+        linger_add(&server->linger, c->fd, now_ms);
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        server->connections = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    metric_add(&server->metrics[METRIC_CONNECTIONS], -1);
+    request_reset(&c->request);
+    free(c);
+}
+
+void *handle_target(void *cls, const char *target, struct MHD_Connection *mhd)
+{
+    struct api_server *server = cls;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct api_connection *c = info != NULL ? info->socket_context : NULL;
+    struct api_request *request;
+    int64_t now_us = clock_monotonic_us();
+    int64_t deadline_ms = now_us / 1000 + server->config.request_deadline_ms;
+
+    if (c == NULL)
+        return NULL;
+    request = &c->request;
+    request->state = REQUEST_LINE;
+    request->mhd = mhd;
+    request->started_us = now_us;
+    request->target_fault = guard_target(target);
+    make_id(server, request->id);
+    /* Never later than what was set when the connection opened or its last request ended. */
+    if (deadline_ms < c->deadline_ms)
+        server_arm(c, deadline_ms);
+    return request;
+}
+
+struct header_list {
+    struct guard_header headers[GUARD_HEADERS_MAX];
+    size_t n;
+};
+
+static enum MHD_Result list_header(void *cls, enum MHD_ValueKind kind, const char *name,
+    size_t name_len, const char *value, size_t value_len)
+{
+    struct header_list *list = cls;
+
+    (void)kind;
+    if (list->n < GUARD_HEADERS_MAX)
+        list->headers[list->n] = (struct guard_header){.name = name,
+            .name_len = name_len,
+            .value = value != NULL ? value : "",
+            .value_len = value != NULL ? value_len : 0};
+    return ++list->n <= GUARD_HEADERS_MAX ? MHD_YES : MHD_NO;
+}
+
+static const char *check_request(
+    struct api_request *request, const char *version, struct guard_body *ret_body)
+{
+    struct header_list list;
+    struct guard_request seen = {
+        .method = request->method_text, .version = version, .headers = list.headers};
+
+    if (request->target_fault != NULL)
+        return request->target_fault;
+    list.n = 0;
+    (void)MHD_get_connection_values_n(request->mhd, MHD_HEADER_KIND, list_header, &list);
+    seen.n_headers = list.n;
+    return guard_check(&seen, ret_body);
+}
+
+/* Everything that is decided before the body. Leaves the request answered when it is refused. */
+static void decide(struct api_request *request, const char *version, struct guard_body *body)
+{
+    struct api_server *server = request->server;
+    const char *fault = check_request(request, version, body);
+    long admitted = API_BODY_MAX_DEFAULT;
+
+    if (fault != NULL) {
+        /* What follows on this connection cannot be told from a body. */
+        *body = (struct guard_body){.chunked = true};
+        request->close = true;
+        metric_add(&server->metrics[METRIC_GUARD_REFUSED], 1);
+        api_problem(request, PROBLEM_BAD_REQUEST, fault);
+        return;
+    }
+    if (atomic_load(&server->draining)) {
+        api_problem(request, PROBLEM_UNAVAILABLE, "the service is stopping");
+        return;
+    }
+    if (server->config.admit != NULL)
+        admitted = server->config.admit(request, server->config.context);
+    if (request->answered)
+        return;
+    if (admitted < 0)
+        api_problem(request, api_problem_of_status((unsigned)-admitted), NULL);
+    else if (body->length > (uint64_t)admitted)
+        api_problem(request, PROBLEM_BODY_TOO_LARGE, NULL);
+    else
+        request->body_max = (size_t)admitted;
+}
+
+static enum MHD_Result first_call(struct api_request *request, const char *version)
+{
+    struct api_connection *c = request->connection;
+    struct guard_body body = {0};
+
+    decide(request, version, &body);
+    if (request->answered && (body.chunked || body.length > 0)) {
+        /* An answer now makes the library close without reading the body. */
+        request->close = true;
+        c->linger = true;
+        request->state = REQUEST_SENDING;
+        request->server->n_handling++;
+        return answer_queue(request);
+    }
+    if (request->answered) {
+        request->state = REQUEST_REFUSED;
+        return MHD_YES;
+    }
+    request->state = REQUEST_BODY;
+    if (request->body_max > API_BODY_MAX_DEFAULT && (body.chunked || body.length > 0)) {
+        uint64_t most = body.chunked ? request->body_max : body.length;
+
+        server_arm(c, c->deadline_ms + (int64_t)(most * 1000 / BODY_MIN_RATE));
+    }
+    return MHD_YES;
+}
+
+static enum MHD_Result take_body(struct api_request *request, const char *piece, size_t *piece_len)
+{
+    size_t len = *piece_len;
+    bool fits = len <= request->body_max - request->body.len;
+    int r = 0;
+
+    if (fits)
+        r = secret_buffer_append(&request->body, piece, len);
+    /* The library hands out its own buffer as const, and would keep the bytes in it until the
+     * memory is used again: there may be keys among them. */
+    secret_wipe((void *)(uintptr_t)piece, len);
+    if (!fits) {
+        request->connection->linger = true;
+        answer_too_large_now(request);
+        return MHD_NO;
+    }
+    if (r < 0) {
+        log_error("a request's body was given up request=%s reason=%s", request->id, error_text());
+        return MHD_NO;
+    }
+    *piece_len = 0;
+    return MHD_YES;
+}
+
+static enum MHD_Result whole_request(struct api_request *request)
+{
+    struct api_server *server = request->server;
+
+    request->body_len = request->body.len;
+    if (request->body.len > 0 && secret_buffer_append(&request->body, "", 1) < 0)
+        return MHD_NO;
+    server_arm(request->connection, API_DEADLINE_NONE);
+    server->n_handling++;
+    request->state = REQUEST_HANDLING;
+    server->config.handle(request, server->config.context);
+    if (request->deferred) {
+        /* A worker may have given it back already. It is resumed by this thread, later. */
+        MHD_suspend_connection(request->mhd);
+        return MHD_YES;
+    }
+    if (!request->answered) {
+        log_error("a handler neither answered nor deferred request=%s path=%s", request->id,
+            request->path);
+        api_problem(request, PROBLEM_INTERNAL, NULL);
+    }
+    request->state = REQUEST_SENDING;
+    return answer_queue(request);
+}
+
+/* Back from a worker. */
+static enum MHD_Result resumed(struct api_request *request)
+{
+    if (!request->answered) {
+        log_error("a request was given back without an answer request=%s", request->id);
+        api_problem(request, PROBLEM_INTERNAL, NULL);
+    }
+    request->state = REQUEST_SENDING;
+    return answer_queue(request);
+}
+
+enum MHD_Result handle_request(void *cls, struct MHD_Connection *mhd, const char *path,
+    const char *method, const char *version, const char *upload, size_t *upload_len, void **context)
+{
+    struct api_request *request = *context;
+
+    (void)cls;
+    (void)mhd;
+    if (request == NULL)
+        return MHD_NO;
+    switch (request->state) {
+    case REQUEST_LINE:
+        request->path = path;
+        request->method_text = method;
+        request->method = request_method_of(method);
+        return first_call(request, version);
+    case REQUEST_BODY:
+        return *upload_len > 0 ? take_body(request, upload, upload_len) : whole_request(request);
+    case REQUEST_REFUSED:
+        request->state = REQUEST_SENDING;
+        request->server->n_handling++;
+        return answer_queue(request);
+    case REQUEST_HANDLING:
+        return resumed(request);
+    case REQUEST_NONE:
+    case REQUEST_SENDING:
+        break;
+    }
+    log_error("the HTTP library called for a request in state %d", (int)request->state);
+    return MHD_NO;
+}
+
+void handle_completed(
+    void *cls, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode how)
+{
+    struct api_server *server = cls;
+    struct api_request *request = *context;
+    const char *secret;
+
+    (void)how;
+    *context = NULL;
+    if (request == NULL)
+        return;
+    /* The library's pool is freed as it is when the connection ends here. */
+    secret = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+    if (secret != NULL)
+        secret_wipe((void *)(uintptr_t)secret, strlen(secret));
+    if (request->state == REQUEST_HANDLING || request->state == REQUEST_SENDING)
+        server->n_handling--;
+    server_arm(request->connection, clock_monotonic_ms() +
+                                        (int64_t)server->config.idle_timeout_s * 1000 +
+                                        server->config.request_deadline_ms);
+    request_reset(request);
+}

@@ -1,0 +1,128 @@
+/* What the files of this room share about a server, its connections and their requests.
+ *
+ * Threads. Everything of the library runs on the server's one thread, and so does every field here
+ * unless it says otherwise. A deferred request belongs to its worker from the handler's hand-over
+ * until api_give_back: the worker reads it and fills its answer. api_give_back puts it on
+ * `given_back` under the lock (which is also what makes the worker's writes visible) and wakes the
+ * thread, which alone suspends and resumes. So a worker may be done before the handler has
+ * returned: the request is on the list, and the list is looked at only after the handler's
+ * connection has been suspended. */
+#pragma once
+
+#include "api/guard.h"
+#include "api/linger.h"
+#include "api/server.h"
+#include "base/metrics.h"
+#include <microhttpd.h>
+#include <pthread.h>
+
+#define API_ID_LEN 16           /* hex digits */
+#define API_CONTENT_TYPE_MAX 63 /* characters */
+#define API_DEADLINE_NONE INT64_MAX
+
+enum request_state {
+    REQUEST_NONE,     /* between requests */
+    REQUEST_LINE,     /* its first line has been read */
+    REQUEST_BODY,     /* admitted; the body is arriving */
+    REQUEST_REFUSED,  /* answered before the handler, sent when the request is complete */
+    REQUEST_HANDLING, /* with the handler or, suspended, with a worker */
+    REQUEST_SENDING,  /* the answer is queued */
+};
+
+struct api_request {
+    struct api_server *server;
+    struct api_connection *connection;
+    struct MHD_Connection *mhd;
+    struct api_request *next_given_back; /* under the server's lock */
+    enum request_state state;
+    enum api_method method;
+    const char *method_text; /* these two live in the library's pool while the request does */
+    const char *path;
+    const char *target_fault; /* found by the guard before the library decodes the target */
+    int64_t started_us;
+    char id[API_ID_LEN + 1];
+    size_t body_max;
+    struct secret_buffer body;
+    size_t body_len; /* without the NUL behind it */
+    void *data;
+    void (*data_done)(void *data);
+    bool deferred; /* written by the server's thread alone */
+    bool close;    /* no further request on this connection */
+    /* the answer: of the handler, or of the worker while the request is its own */
+    bool answered;
+    unsigned status;
+    char content_type[API_CONTENT_TYPE_MAX + 1];
+    struct text answer;
+    struct text headers; /* name NUL value NUL, ... */
+};
+
+/* HTTP/1.1 has one request at a time on a connection, so its state is a part of it: no allocation a
+ * request. */
+struct api_connection {
+    struct api_connection *prev, *next;
+    struct api_server *server;
+    int fd; /* the library's */
+    int64_t
+        deadline_ms; /* monotonic; API_DEADLINE_NONE while a handler or worker has the request */
+    bool linger;     /* closed while the client may still be sending: see linger.h */
+    struct api_request request;
+};
+
+enum api_metric {
+    METRIC_CONNECTIONS,
+    METRIC_REQUESTS_2XX,
+    METRIC_REQUESTS_3XX,
+    METRIC_REQUESTS_4XX,
+    METRIC_REQUESTS_5XX,
+    METRIC_GUARD_REFUSED,
+    METRIC_TOO_SLOW,
+    N_API_METRICS
+};
+
+struct api_server {
+    struct api_server_config config;
+    struct MHD_Daemon *daemon;
+    pthread_t thread;
+    bool thread_running;
+    int listen_fd; /* ours until the library has it, and again after the quiesce; else -1 */
+    int epoll_fd;  /* the library's */
+    int wake_fd;   /* eventfd */
+    unsigned port;
+    uint64_t id_seed, id_count;
+    struct api_connection *connections;
+    int64_t earliest_ms; /* no connection's deadline is before this */
+    size_t n_handling;   /* requests in REQUEST_HANDLING or REQUEST_SENDING */
+    bool quiesced;
+    struct linger_list linger;
+    _Atomic bool draining, stopping;
+    _Atomic size_t n_deferred;
+    pthread_mutex_t lock;
+    struct api_request *given_back; /* under the lock */
+    struct metric metrics[N_API_METRICS];
+};
+
+/* handle.c: the library's callbacks */
+void *handle_target(void *server, const char *target, struct MHD_Connection *mhd);
+enum MHD_Result handle_request(void *server, struct MHD_Connection *mhd, const char *path,
+    const char *method, const char *version, const char *upload, size_t *upload_len,
+    void **request);
+void handle_completed(
+    void *server, struct MHD_Connection *mhd, void **request, enum MHD_RequestTerminationCode how);
+void handle_connection(void *server, struct MHD_Connection *mhd, void **connection,
+    enum MHD_ConnectionNotificationCode what);
+
+/* server.c */
+void server_arm(struct api_connection *connection, int64_t deadline_ms);
+
+/* answer.c */
+/** Gives the library the request's answer. */
+enum MHD_Result answer_queue(struct api_request *request);
+/** The problem document for a body beyond its limit, straight to the socket: in the middle of a
+ * body the library takes no answer. */
+void answer_too_large_now(struct api_request *request);
+void answer_done(struct api_request *request);
+
+/* request.c */
+enum api_method request_method_of(const char *text);
+/** Wipes and forgets everything of a request but its server and connection. */
+void request_reset(struct api_request *request);

@@ -1,0 +1,214 @@
+/* jansson has a JSON_OBJECT of its own, and public headers here show nothing of it: inside this
+ * file its constant has another name, and its json_is_object() must not be used. */
+#define JSON_OBJECT JANSSON_OBJECT
+#include <jansson.h>
+#undef JSON_OBJECT
+
+#include "api/json.h"
+#include "base/hex.h"
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PATH_MAX_LEN 96 /* "Outer.Inner" in a fault */
+
+/* The tree is jansson's: it leaves copies of the members in freed memory. So no message with a key
+ * in clear is read here (TS002 requests carry none). */
+
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+struct reading {
+    unsigned char *target;
+    char *fault;
+    bool faulty;
+};
+
+static void report(struct reading *reading, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void report(struct reading *reading, const char *fmt, ...)
+{
+    va_list args;
+
+    if (reading->faulty)
+        return;
+    reading->faulty = true;
+    va_start(args, fmt);
+    (void)vsnprintf(reading->fault, JSON_FAULT_MAX, fmt, args);
+    va_end(args);
+}
+
+static void set_present(struct reading *reading, const struct json_field *field, bool present)
+{
+    if (field->present_offset != JSON_NO_PRESENT)
+        memcpy(reading->target + field->present_offset, &present, sizeof(present));
+}
+
+static bool read_text(struct reading *reading, const struct json_field *field, const json_t *value)
+{
+    size_t len = json_string_length(value);
+
+    if (!json_is_string(value) || len >= field->size)
+        return false;
+    memcpy(reading->target + field->offset, json_string_value(value), len + 1);
+    return true;
+}
+
+static bool read_hex(struct reading *reading, const struct json_field *field, const json_t *value)
+{
+    return json_is_string(value) && hex_decode(json_string_value(value), json_string_length(value),
+                                        reading->target + field->offset, field->size);
+}
+
+static bool read_unsigned(
+    struct reading *reading, const struct json_field *field, const json_t *value)
+{
+    uint32_t number;
+
+    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
+        json_integer_value(value) > (json_int_t)field->max)
+        return false;
+    number = (uint32_t)json_integer_value(value);
+    memcpy(reading->target + field->offset, &number, sizeof(number));
+    return true;
+}
+
+static void report_malformed(
+    struct reading *reading, const struct json_field *field, const char *path)
+{
+    switch (field->kind) {
+    case JSON_TEXT:
+        report(reading, "%s is not a text of at most %zu bytes", path, field->size - 1);
+        break;
+    case JSON_HEX:
+        report(reading, "%s is not a text of %zu hexadecimal digits", path, 2 * field->size);
+        break;
+    case JSON_UNSIGNED:
+        report(reading, "%s is not an integer from 0 to %u", path, (unsigned)field->max);
+        break;
+    case JSON_OBJECT:
+        report(reading, "%s is not an object", path);
+        break;
+    }
+}
+
+/* What an absent or malformed member leaves: zeros. */
+static void clear_member(struct reading *reading, const struct json_field *field)
+{
+    if (field->kind == JSON_UNSIGNED)
+        memset(reading->target + field->offset, 0, sizeof(uint32_t));
+    else if (field->kind != JSON_OBJECT)
+        memset(reading->target + field->offset, 0, field->size);
+    set_present(reading, field, false);
+    for (size_t i = 0; field->kind == JSON_OBJECT && i < field->n_fields; i++)
+        clear_member(reading, &field->fields[i]);
+}
+
+static bool is_absent(const struct json_field *field, const json_t *value)
+{
+    if (value == NULL)
+        return true;
+    return field->empty_is_absent &&
+           (json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0));
+}
+
+static void read_members(struct reading *reading, const json_t *object,
+    const struct json_field *fields, size_t n_fields, const char *prefix)
+{
+    for (size_t i = 0; i < n_fields; i++) {
+        const struct json_field *field = &fields[i];
+        const json_t *value = json_object_get(object, field->name);
+        char path[PATH_MAX_LEN];
+        bool good = false;
+
+        (void)snprintf(path, sizeof(path), "%s%s", prefix, field->name);
+        clear_member(reading, field);
+        if (is_absent(field, value)) {
+            if (field->required)
+                report(reading, "%s is missing", path);
+            continue;
+        }
+        switch (field->kind) {
+        case JSON_TEXT:
+            good = read_text(reading, field, value);
+            break;
+        case JSON_HEX:
+            good = read_hex(reading, field, value);
+            break;
+        case JSON_UNSIGNED:
+            good = read_unsigned(reading, field, value);
+            break;
+        case JSON_OBJECT:
+            good = json_typeof(value) == JANSSON_OBJECT;
+            break;
+        }
+        if (!good) {
+            report_malformed(reading, field, path);
+            continue;
+        }
+        set_present(reading, field, true);
+        if (field->kind == JSON_OBJECT) {
+            (void)strncat(path, ".", sizeof(path) - strlen(path) - 1);
+            read_members(reading, value, field->fields, field->n_fields, path);
+        }
+    }
+}
+
+/* jansson's own sentence quotes the input, so it is not used. */
+static void describe(const json_error_t *error, char fault[static JSON_FAULT_MAX])
+{
+    const char *what = "not JSON";
+
+    switch (json_error_code(error)) {
+    case json_error_invalid_utf8:
+        what = "not UTF-8";
+        break;
+    case json_error_duplicate_key:
+        what = "a member stands twice in one object";
+        break;
+    case json_error_numeric_overflow:
+        what = "a number is out of range";
+        break;
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        what = "a NUL character in a text";
+        break;
+    case json_error_stack_overflow:
+        what = "nested too deeply";
+        break;
+    default:
+        break;
+    }
+    (void)snprintf(
+        fault, JSON_FAULT_MAX, "%s (line %d, column %d)", what, error->line, error->column);
+}
+
+static void tree_done(json_t **tree)
+{
+    json_decref(*tree);
+}
+
+enum json_outcome json_read(const char *text, size_t len, const struct json_field *fields,
+    size_t n_fields, void *target, char fault[static JSON_FAULT_MAX])
+{
+    CLEANUP(tree_done) json_t *tree = NULL;
+    struct reading reading = {.target = target, .fault = fault};
+    const size_t mark_len = sizeof(byte_order_mark) - 1;
+    json_error_t error;
+
+    fault[0] = '\0';
+    if (len >= mark_len && memcmp(text, byte_order_mark, mark_len) == 0) {
+        text += mark_len;
+        len -= mark_len;
+    }
+    tree = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    if (tree == NULL) {
+        describe(&error, fault);
+        return JSON_NOT_JSON;
+    }
+    if (json_typeof(tree) != JANSSON_OBJECT) {
+        (void)snprintf(fault, JSON_FAULT_MAX, "not a JSON object");
+        return JSON_NOT_JSON;
+    }
+    read_members(&reading, tree, fields, n_fields, "");
+    return reading.faulty ? JSON_BAD_FIELD : JSON_OK;
+}

@@ -1,0 +1,43 @@
+/* Reading JSON objects into typed destinations by a table. Duplicate keys and bad UTF-8 are
+ * refused. Unknown members are ignored (TS002: extra fields must not hurt). */
+#pragma once
+
+#include "base/cleanup.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum json_kind {
+    JSON_TEXT,     /* char[size], NUL-terminated; longer text is a fault */
+    JSON_HEX,      /* uint8_t[size], exactly `size` bytes; optional 0x, any case */
+    JSON_UNSIGNED, /* uint32_t; an integer 0..max */
+    JSON_OBJECT,   /* nested: `fields`, `n_fields`, same target */
+};
+
+struct json_field {
+    const char *name; /* wire name, "DevEUI" */
+    enum json_kind kind;
+    size_t offset; /* into the target struct */
+    size_t size;
+    uint32_t max;
+    bool required;
+    bool empty_is_absent;  /* "" and null count as absent (CFList of ChirpStack) */
+    size_t present_offset; /* of a bool set when present; JSON_NO_PRESENT when not wanted */
+    const struct json_field *fields;
+    size_t n_fields;
+};
+
+#define JSON_NO_PRESENT ((size_t)-1)
+
+/* JSON_NOT_JSON also stands for what the parser itself refuses: an integer beyond 64 bits, a NUL
+ * character in a text, nesting deeper than 2048. */
+enum json_outcome { JSON_OK = 0, JSON_NOT_JSON = 1, JSON_BAD_FIELD = 2 };
+
+#define JSON_FAULT_MAX 160
+
+/** Fills `target`; absent and malformed members are zero and not present. JSON_NOT_JSON: not a JSON
+ * object at all (RFC 8259), duplicate keys, bad UTF-8. JSON_BAD_FIELD: the first missing or
+ * malformed member; the others are filled all the same, so that a header can be answered. `fault`
+ * says which member and why, without its value. */
+enum json_outcome json_read(const char *text, size_t len, const struct json_field *fields,
+    size_t n_fields, void *target, char fault[static JSON_FAULT_MAX]);

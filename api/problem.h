@@ -1,0 +1,26 @@
+/* Errors of the REST API as RFC 9457 problem documents, from one table. */
+#pragma once
+
+#include "api/server.h"
+
+enum problem {
+    PROBLEM_NOT_FOUND,
+    PROBLEM_METHOD_NOT_ALLOWED,
+    PROBLEM_UNAUTHENTICATED,
+    PROBLEM_FORBIDDEN,
+    PROBLEM_BAD_REQUEST, /* malformed; `detail` names the field or line */
+    PROBLEM_BODY_TOO_LARGE,
+    PROBLEM_UNAVAILABLE, /* 503, Retry-After */
+    PROBLEM_INTERNAL,
+    N_PROBLEMS
+};
+
+/** Answers with application/problem+json: type, title, status, detail, instance (the request id).
+ */
+void api_problem(struct api_request *request, enum problem problem, const char *detail);
+unsigned api_problem_status(enum problem problem);
+/** The problem with this HTTP status; PROBLEM_INTERNAL when the table has none. */
+enum problem api_problem_of_status(unsigned status);
+/** The document alone. `detail` may be NULL; `instance` is the request id. */
+void api_problem_text(
+    struct text *out, enum problem problem, const char *detail, const char *instance);

@@ -1,0 +1,223 @@
+#include "api/internal.h"
+
+#include <assert.h>
+#include <string.h>
+#include <strings.h>
+
+static const char *const methods[] = {
+    [API_GET] = "GET",
+    [API_POST] = "POST",
+    [API_PUT] = "PUT",
+    [API_PATCH] = "PATCH",
+    [API_DELETE] = "DELETE",
+};
+
+enum api_method request_method_of(const char *text)
+{
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+        if (strcmp(text, methods[i]) == 0)
+            return (enum api_method)i;
+    return API_OTHER;
+}
+
+void request_reset(struct api_request *request)
+{
+    struct api_server *server = request->server;
+    struct api_connection *connection = request->connection;
+
+    if (request->data_done != NULL)
+        request->data_done(request->data);
+    secret_buffer_done(&request->body);
+    answer_done(request);
+    *request = (struct api_request){.server = server, .connection = connection};
+}
+
+enum api_method api_request_method(const struct api_request *request)
+{
+    return request->method;
+}
+
+const char *api_request_method_text(const struct api_request *request)
+{
+    return request->method_text;
+}
+
+const char *api_request_path(const struct api_request *request)
+{
+    return request->path;
+}
+
+const char *api_request_query(const struct api_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->mhd, MHD_GET_ARGUMENT_KIND, name);
+}
+
+struct stranger {
+    const char *const *known;
+    size_t n_known;
+    const char *name;
+};
+
+static enum MHD_Result find_stranger(
+    void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct stranger *stranger = context;
+
+    (void)kind;
+    (void)value;
+    for (size_t i = 0; i < stranger->n_known; i++)
+        if (strcmp(name, stranger->known[i]) == 0)
+            return MHD_YES;
+    stranger->name = name;
+    return MHD_NO;
+}
+
+const char *api_request_unknown_query(
+    const struct api_request *request, const char *const *known, size_t n_known)
+{
+    struct stranger stranger = {.known = known, .n_known = n_known};
+
+    (void)MHD_get_connection_values(request->mhd, MHD_GET_ARGUMENT_KIND, find_stranger, &stranger);
+    return stranger.name;
+}
+
+const char *api_request_header(const struct api_request *request, const char *name)
+{
+    return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
+}
+
+const char *api_request_body(const struct api_request *request, size_t *ret_len)
+{
+    if (ret_len != NULL)
+        *ret_len = request->body_len;
+    return request->body.data != NULL ? (const char *)request->body.data : "";
+}
+
+int64_t api_request_started_us(const struct api_request *request)
+{
+    return request->started_us;
+}
+
+const char *api_request_id(const struct api_request *request)
+{
+    return request->id;
+}
+
+void api_request_set_data(struct api_request *request, void *data, void (*done)(void *data))
+{
+    if (request->data_done != NULL && request->data != data)
+        request->data_done(request->data);
+    request->data = data;
+    request->data_done = done;
+}
+
+void *api_request_data(const struct api_request *request)
+{
+    return request->data;
+}
+
+void api_defer(struct api_request *request)
+{
+    assert(request->state == REQUEST_HANDLING && !request->deferred);
+    request->deferred = true;
+    atomic_fetch_add(&request->server->n_deferred, 1);
+}
+
+/* The credentials behind `scheme` (RFC 9110 11.4: a name without case, then blanks); NULL when the
+ * header is absent or of another scheme. */
+static const char *credentials(const struct api_request *request, const char *scheme)
+{
+    const char *value = api_request_header(request, MHD_HTTP_HEADER_AUTHORIZATION);
+    size_t len = strlen(scheme);
+
+    if (value == NULL || strncasecmp(value, scheme, len) != 0 || value[len] != ' ')
+        return NULL;
+    return value + len + strspn(value + len, " ");
+}
+
+static int base64_value(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+/* Strict base64 (RFC 4648 4): whole groups of four, padding only at the end, no stray bits. Returns
+ * the length, or -1. */
+static ssize_t base64_decode(const char *text, char *out, size_t out_size)
+{
+    size_t len = strlen(text), n = 0, padding = 0;
+
+    if (len == 0 || len % 4 != 0 || len / 4 * 3 > out_size)
+        return -1;
+    while (padding < 2 && text[len - 1 - padding] == '=')
+        padding++;
+    for (size_t i = 0; i < len; i += 4) {
+        size_t pads = i + 4 == len ? padding : 0;
+        uint32_t group = 0;
+
+        for (size_t k = 0; k < 4; k++) {
+            int v = k >= 4 - pads ? 0 : base64_value(text[i + k]);
+
+            if (v < 0)
+                return -1;
+            group = group << 6 | (uint32_t)v;
+        }
+        if (pads > 0 && (group & (pads == 1 ? 0xffu : 0xffffu)) != 0)
+            return -1;
+        for (size_t k = 0; k < 3 - pads; k++)
+            out[n++] = (char)(group >> (16 - 8 * k) & 0xff);
+    }
+    return (ssize_t)n;
+}
+
+const char *api_request_bearer(const struct api_request *request)
+{
+    static const char padding[] = "=";
+    const char *token = credentials(request, "Bearer");
+    size_t len = 0;
+
+    if (token == NULL)
+        return NULL;
+    /* token68 of RFC 9110 11.2 */
+    while (base64_value(token[len]) >= 0 || (token[len] != '\0' && strchr("-._~", token[len])))
+        len++;
+    if (len == 0 || token[len + strspn(token + len, padding)] != '\0')
+        return NULL;
+    return token;
+}
+
+bool api_request_basic(const struct api_request *request, char *user, size_t user_size,
+    char *password, size_t password_size)
+{
+    const char *text = credentials(request, "Basic");
+    char plain[384]; /* longer ones are refused */
+    const char *colon;
+    ssize_t len;
+    bool good = false;
+
+    user[0] = '\0';
+    password[0] = '\0';
+    len = text != NULL ? base64_decode(text, plain, sizeof(plain)) : -1;
+    if (len < 0)
+        return false;
+    colon = memchr(plain, ':', (size_t)len);
+    if (colon != NULL && memchr(plain, '\0', (size_t)len) == NULL) {
+        size_t user_len = (size_t)(colon - plain);
+        size_t password_len = (size_t)len - user_len - 1;
+
+        if (user_len < user_size && password_len < password_size) {
+            memcpy(user, plain, user_len);
+            user[user_len] = '\0';
+            memcpy(password, colon + 1, password_len);
+            password[password_len] = '\0';
+            good = true;
+        }
+    }
+    secret_wipe(plain, sizeof(plain));
+    return good;
+}

@@ -1,0 +1,447 @@
+#include "api/internal.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include <arpa/inet.h>
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#define MAX_CONNECTIONS_DEFAULT 1024
+#define IDLE_TIMEOUT_DEFAULT_S 60
+#define REQUEST_DEADLINE_DEFAULT_MS 10000
+#define CONNECTION_MEMORY ((size_t)8192) /* bytes of the library's pool; headers must fit in it */
+#define LISTEN_BACKLOG 1024
+#define FILES_BESIDE_CONNECTIONS 64 /* descriptors that the rest of a service needs */
+#define STOP_WAIT_MS 5000           /* for requests still deferred when the caller stops us */
+#define STOP_SEND_MS 2000           /* for answers still being sent */
+#define STOP_LOOK_MS 20
+
+static const struct metric metric_rows[N_API_METRICS] = {
+    [METRIC_CONNECTIONS] = {"cradle_http_connections", NULL, "HTTP connections open now.",
+        METRIC_GAUGE, 0},
+    [METRIC_REQUESTS_2XX] = {"cradle_http_requests_total", "class=\"2xx\"",
+        "HTTP requests answered, by class of their status.", METRIC_COUNTER, 0},
+    [METRIC_REQUESTS_3XX] = {"cradle_http_requests_total", "class=\"3xx\"", NULL, METRIC_COUNTER,
+        0},
+    [METRIC_REQUESTS_4XX] = {"cradle_http_requests_total", "class=\"4xx\"", NULL, METRIC_COUNTER,
+        0},
+    [METRIC_REQUESTS_5XX] = {"cradle_http_requests_total", "class=\"5xx\"", NULL, METRIC_COUNTER,
+        0},
+    [METRIC_GUARD_REFUSED] = {"cradle_http_guard_refused_total", NULL,
+        "HTTP requests refused for what no sane client sends.", METRIC_COUNTER, 0},
+    [METRIC_TOO_SLOW] = {"cradle_http_too_slow_total", NULL,
+        "HTTP connections cut because a request or its answer took too long.", METRIC_COUNTER, 0},
+};
+
+static void wake(struct api_server *server)
+{
+    const uint64_t one = 1;
+    ssize_t n;
+
+    do
+        n = write(server->wake_fd, &one, sizeof(one));
+    while (n < 0 && errno == EINTR);
+    /* EAGAIN: the counter is full, so the thread is being woken anyway. */
+}
+
+void server_arm(struct api_connection *connection, int64_t deadline_ms)
+{
+    connection->deadline_ms = deadline_ms;
+    if (deadline_ms < connection->server->earliest_ms)
+        connection->server->earliest_ms = deadline_ms;
+}
+
+/* The library knows no time for a whole request: one byte now and then keeps a connection for ever.
+ * A socket that is shut down makes it close the connection in its next run. */
+static void cut_slow_clients(struct api_server *server, int64_t now_ms)
+{
+    if (now_ms < server->earliest_ms)
+        return;
+    server->earliest_ms = API_DEADLINE_NONE;
+    for (struct api_connection *c = server->connections; c != NULL; c = c->next) {
+        if (c->deadline_ms <= now_ms) {
+            (void)shutdown(c->fd, SHUT_RDWR);
+            metric_add(&server->metrics[METRIC_TOO_SLOW], 1);
+            c->deadline_ms = API_DEADLINE_NONE;
+        }
+        if (c->deadline_ms < server->earliest_ms)
+            server->earliest_ms = c->deadline_ms;
+    }
+}
+
+static void resume_given_back(struct api_server *server)
+{
+    struct api_request *request;
+    size_t n = 0;
+
+    (void)pthread_mutex_lock(&server->lock);
+    request = server->given_back;
+    server->given_back = NULL;
+    (void)pthread_mutex_unlock(&server->lock);
+    while (request != NULL) {
+        struct api_request *next = request->next_given_back;
+
+        request->next_given_back = NULL;
+        MHD_resume_connection(request->mhd);
+        request = next;
+        n++;
+    }
+    if (n > 0)
+        atomic_fetch_sub(&server->n_deferred, n);
+}
+
+static void quiesce(struct api_server *server)
+{
+    if (server->quiesced || !atomic_load(&server->draining))
+        return;
+    server->quiesced = true;
+    server->listen_fd = MHD_quiesce_daemon(server->daemon);
+    if (server->listen_fd >= 0)
+        (void)close(server->listen_fd);
+    server->listen_fd = -1;
+}
+
+/* True when the thread may end. */
+static bool may_end(struct api_server *server, int64_t now_ms, int64_t *stop_ms)
+{
+    if (!atomic_load(&server->stopping))
+        return false;
+    if (*stop_ms == 0)
+        *stop_ms = now_ms;
+    if (atomic_load(&server->n_deferred) > 0) {
+        /* The library cannot be stopped with suspended connections, and a worker still has them. */
+        if (now_ms - *stop_ms > STOP_WAIT_MS) {
+            log_error("the HTTP server was stopped with %zu requests deferred",
+                atomic_load(&server->n_deferred));
+            abort();
+        }
+        return false;
+    }
+    return (server->n_handling == 0 && server->linger.n == 0) || now_ms - *stop_ms > STOP_SEND_MS;
+}
+
+static int wait_ms(struct api_server *server, int64_t now_ms, int64_t linger_ms)
+{
+    int64_t until_ms = linger_ms < server->earliest_ms ? linger_ms : server->earliest_ms;
+    MHD_UNSIGNED_LONG_LONG library_ms = 0;
+    int64_t wait = INT_MAX;
+
+    if (until_ms != INT64_MAX)
+        wait = until_ms > now_ms ? until_ms - now_ms : 0;
+    if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms < (uint64_t)wait)
+        wait = (int64_t)library_ms;
+    if (atomic_load(&server->stopping) && wait > STOP_LOOK_MS)
+        wait = STOP_LOOK_MS;
+    return wait < INT_MAX ? (int)wait : until_ms == INT64_MAX ? -1 : INT_MAX;
+}
+
+static void *run(void *arg)
+{
+    struct api_server *server = arg;
+    struct pollfd entries[2 + LINGER_MAX] = {
+        {.fd = server->epoll_fd, .events = POLLIN}, {.fd = server->wake_fd, .events = POLLIN}};
+    int64_t linger_ms = INT64_MAX, stop_ms = 0;
+
+    (void)pthread_setname_np(pthread_self(), "http");
+    for (;;) {
+        int64_t now_ms = clock_monotonic_ms();
+        nfds_t n_entries = 2 + linger_poll_entries(&server->linger, entries + 2);
+        int n = poll(entries, n_entries, wait_ms(server, now_ms, linger_ms));
+        uint64_t wakes;
+
+        if (n < 0 && errno != EINTR) {
+            log_error("the HTTP server cannot wait: %s", strerror(errno));
+            abort();
+        }
+        if (n > 0 && (entries[1].revents & POLLIN) != 0)
+            (void)!read(server->wake_fd, &wakes, sizeof(wakes));
+        resume_given_back(server);
+        quiesce(server);
+        /* Never blocks: the library's own wait can hang after a burst of exactly 128 events. */
+        (void)MHD_run(server->daemon);
+        now_ms = clock_monotonic_ms();
+        cut_slow_clients(server, now_ms);
+        linger_ms = linger_run(&server->linger, now_ms);
+        if (may_end(server, now_ms, &stop_ms))
+            return NULL;
+    }
+}
+
+void api_give_back(struct api_server *server, struct api_request *const *requests, size_t n)
+{
+    bool was_empty;
+
+    if (n == 0)
+        return;
+    (void)pthread_mutex_lock(&server->lock);
+    was_empty = server->given_back == NULL;
+    for (size_t i = 0; i < n; i++) {
+        requests[i]->next_given_back = server->given_back;
+        server->given_back = requests[i];
+    }
+    /* With something on the list already, its wake-up is still to be taken: the thread reads the
+     * eventfd before it empties the list. Under the lock, so that the server, idle once the list
+     * has been emptied, cannot be stopped and freed before this. */
+    if (was_empty)
+        wake(server);
+    (void)pthread_mutex_unlock(&server->lock);
+}
+
+/* The library's messages may quote a request, so the bare format is all that is logged. */
+static void log_library(void *cls, const char *format, va_list args) PRINTF_LIKE(2, 0);
+static void log_library(void *cls, const char *format, va_list args)
+{
+    (void)cls;
+    (void)args;
+    log_debug("libmicrohttpd: %.*s", (int)strcspn(format, "\n"), format);
+}
+
+static void panic(void *cls, const char *file, unsigned int line, const char *reason)
+{
+    (void)cls;
+    log_error("libmicrohttpd gave up at %s:%u: %s", file, line, reason != NULL ? reason : "");
+    abort();
+}
+
+static int parse_address(
+    const struct api_listener *listener, struct sockaddr_storage *ret, socklen_t *ret_len)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)listener->port)};
+    struct sockaddr_in6 v6 = {
+        .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)listener->port)};
+
+    if (listener->port > UINT16_MAX)
+        return error_set(ERROR_CONFIG, "%u is not a port", listener->port);
+    if (inet_pton(AF_INET, listener->address, &v4.sin_addr) == 1) {
+        if (ntohl(v4.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+            goto not_loopback;
+        memcpy(ret, &v4, sizeof(v4));
+        *ret_len = sizeof(v4);
+        return 0;
+    }
+    if (inet_pton(AF_INET6, listener->address, &v6.sin6_addr) == 1) {
+        if (!IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr))
+            goto not_loopback;
+        memcpy(ret, &v6, sizeof(v6));
+        *ret_len = sizeof(v6);
+        return 0;
+    }
+    return error_set(ERROR_CONFIG, "\"%s\" is not an IP address to listen on", listener->address);
+not_loopback:
+    return error_set(ERROR_CONFIG,
+        "plain HTTP is served on loopback addresses only, and %s is none: keys would cross the "
+        "network in clear",
+        listener->address);
+}
+
+static unsigned port_of(int fd)
+{
+    struct sockaddr_storage bound = {0};
+    socklen_t len = sizeof(bound);
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+
+    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+        return 0;
+    memcpy(&v4, &bound, sizeof(v4));
+    memcpy(&v6, &bound, sizeof(v6));
+    return ntohs(bound.ss_family == AF_INET ? v4.sin_port : v6.sin6_port);
+}
+
+static int open_listener(struct api_server *server)
+{
+    const struct api_listener *listener = &server->config.listener;
+    struct sockaddr_storage address = {0};
+    socklen_t address_len = 0;
+    const int on = 1;
+    CLEANUP(cleanup_close) int fd = -1;
+    char where[INET6_ADDRSTRLEN + 16];
+    int r = parse_address(listener, &address, &address_len);
+
+    if (r < 0)
+        return r;
+    (void)snprintf(where, sizeof(where), address.ss_family == AF_INET ? "%s:%u" : "[%s]:%u",
+        listener->address, listener->port);
+    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return error_set_errno("cannot make a socket to listen on %s", where);
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
+        return error_set_errno("cannot prepare the socket for %s", where);
+    if (bind(fd, (struct sockaddr *)&address, address_len) != 0 ||
+        listen(fd, LISTEN_BACKLOG) != 0) {
+        if (errno == EADDRINUSE)
+            return error_set(ERROR_CONFIG, "%s is in use by another program", where);
+        return error_set(ERROR_CONFIG, "cannot listen on %s: %s", where, strerror(errno));
+    }
+    server->port = port_of(fd);
+    server->listen_fd = fd;
+    fd = -1;
+    return 0;
+}
+
+/* Without descriptors for all its connections the library spins on accept. */
+static int allow_descriptors(unsigned max_connections)
+{
+    const rlim_t need = (rlim_t)max_connections + LINGER_MAX + FILES_BESIDE_CONNECTIONS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return error_set_errno("cannot ask for the limit of open files");
+    if (limit.rlim_cur >= need)
+        return 0;
+    if (limit.rlim_max < need)
+        return error_set(ERROR_CONFIG, "%u connections need %llu open files, and the limit is %llu",
+            max_connections, (unsigned long long)need, (unsigned long long)limit.rlim_max);
+    limit.rlim_cur = need;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return error_set_errno("cannot raise the limit of open files");
+    return 0;
+}
+
+static int start_library(struct api_server *server)
+{
+    /* External polling, and suspended connections. Without the library's own wake-up (MHD_USE_ITC):
+     * only its own thread resumes, so that would be a system call for each request and wake nobody.
+     */
+    const unsigned flags = MHD_USE_EPOLL |
+                           ((unsigned)MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC) |
+                           MHD_USE_ERROR_LOG;
+    const union MHD_DaemonInfo *info;
+
+    MHD_set_panic_func(panic, NULL);
+    /* The logger stands first: the other options' faults go to it. */
+    server->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle_request, server,
+        MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
+        server->config.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        server->config.idle_timeout_s, MHD_OPTION_URI_LOG_CALLBACK, handle_target, server,
+        MHD_OPTION_NOTIFY_COMPLETED, handle_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        handle_connection, server, MHD_OPTION_END);
+    server->listen_fd = -1; /* the library closes it, also when it does not start */
+    if (server->daemon == NULL)
+        return error_set(ERROR_SYSTEM, "the HTTP library does not start");
+    info = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+    if (info == NULL || info->epoll_fd < 0)
+        return error_set(ERROR_INTERNAL, "the HTTP library gives no epoll descriptor");
+    server->epoll_fd = info->epoll_fd;
+    return 0;
+}
+
+/* Signals are the main thread's. */
+static int start_thread(struct api_server *server)
+{
+    sigset_t all, before;
+    int r;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    r = pthread_create(&server->thread, NULL, run, server);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (r != 0)
+        return error_set(ERROR_SYSTEM, "cannot start the HTTP thread: %s", strerror(r));
+    server->thread_running = true;
+    return 0;
+}
+
+static void stop_at_exit(struct api_server **server)
+{
+    api_server_stop(*server);
+}
+
+int api_server_start(const struct api_server_config *config, struct api_server **ret)
+{
+    CLEANUP(stop_at_exit) struct api_server *server = NULL;
+    int r;
+
+    assert(config->handle != NULL);
+    server = calloc(1, sizeof(*server));
+    if (server == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for the HTTP server");
+    server->config = *config;
+    server->listen_fd = server->epoll_fd = server->wake_fd = -1;
+    server->earliest_ms = API_DEADLINE_NONE;
+    (void)pthread_mutex_init(&server->lock, NULL);
+    for (size_t i = 0; i < N_API_METRICS; i++) {
+        server->metrics[i].name = metric_rows[i].name;
+        server->metrics[i].labels = metric_rows[i].labels;
+        server->metrics[i].help = metric_rows[i].help;
+        server->metrics[i].kind = metric_rows[i].kind;
+    }
+    if (server->config.max_connections == 0)
+        server->config.max_connections = MAX_CONNECTIONS_DEFAULT;
+    if (server->config.idle_timeout_s == 0)
+        server->config.idle_timeout_s = IDLE_TIMEOUT_DEFAULT_S;
+    if (server->config.request_deadline_ms == 0)
+        server->config.request_deadline_ms = REQUEST_DEADLINE_DEFAULT_MS;
+    server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (server->wake_fd < 0)
+        return error_set_errno("cannot make an eventfd");
+    r = random_bytes(&server->id_seed, sizeof(server->id_seed));
+    if (r == 0)
+        r = allow_descriptors(server->config.max_connections);
+    if (r == 0)
+        r = open_listener(server);
+    if (r == 0)
+        r = start_library(server);
+    if (r == 0)
+        r = start_thread(server);
+    if (r < 0)
+        return r;
+    *ret = server;
+    server = NULL;
+    return 0;
+}
+
+unsigned api_server_port(const struct api_server *server)
+{
+    return server->port;
+}
+
+void api_server_drain(struct api_server *server)
+{
+    atomic_store(&server->draining, true);
+    wake(server);
+}
+
+bool api_server_idle(struct api_server *server)
+{
+    return atomic_load(&server->n_deferred) == 0;
+}
+
+void api_server_stop(struct api_server *server)
+{
+    if (server == NULL)
+        return;
+    if (server->thread_running) {
+        atomic_store(&server->draining, true);
+        atomic_store(&server->stopping, true);
+        wake(server);
+        (void)pthread_join(server->thread, NULL);
+    }
+    if (server->daemon != NULL)
+        MHD_stop_daemon(server->daemon);
+    assert(server->connections == NULL);
+    linger_done(&server->linger);
+    if (server->listen_fd >= 0)
+        (void)close(server->listen_fd);
+    if (server->wake_fd >= 0)
+        (void)close(server->wake_fd);
+    (void)pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+void api_server_metrics(struct api_server *server, struct text *out)
+{
+    metrics_write(out, server->metrics, N_API_METRICS);
+}

@@ -1,0 +1,104 @@
+/* The HTTP server: one thread of ours runs libmicrohttpd from its epoll descriptor and an eventfd.
+ *
+ * A handler is called on that thread with a complete request. It either answers at once, or defers
+ * and hands the request to a worker, which fills an answer from its own thread and gives requests
+ * back in batches. A request lives until its answer has been sent; the server owns it.
+ *
+ * What cannot be a sane HTTP/1.x request (two Content-Length, Content-Length with
+ * Transfer-Encoding, names with blanks, ...) is refused before its body is read, and the connection
+ * closed. */
+#pragma once
+
+#include "base/secret.h"
+#include "base/text.h"
+
+#define API_BODY_MAX_DEFAULT 32768 /* bytes; TS002 messages are below 1 KiB */
+#define API_PATH_MAX 512
+
+struct api_server;
+struct api_request;
+
+enum api_method { API_GET, API_POST, API_PUT, API_PATCH, API_DELETE, API_OTHER };
+
+/** One listener of a service. Plain HTTP is accepted on loopback addresses only. */
+struct api_listener {
+    const char *address; /* "127.0.0.1" or "::1" */
+    unsigned port;       /* 0: any free one, see api_server_port */
+};
+
+/** Decides before the body is read: returns the largest body to accept (0: none), or a negative
+ * HTTP status (-404, -405, -401) to refuse at once: as a plain problem document (api/problem.h), or
+ * with what it gave to api_answer itself. */
+typedef long (*api_admit)(struct api_request *request, void *context);
+/** Called once with the whole request. It must call api_answer or api_defer. */
+typedef void (*api_handler)(struct api_request *request, void *context);
+
+struct api_server_config {
+    struct api_listener listener;
+    unsigned
+        max_connections; /* beyond it clients wait unanswered: keep it above any proxy's; 0: 1024 */
+    unsigned idle_timeout_s;      /* of a keep-alive connection; 0: 60 */
+    unsigned request_deadline_ms; /* for a whole request to arrive, and for its answer to be taken;
+                                   * larger admitted bodies get more; 0: 10 s */
+    api_admit admit;
+    api_handler handle;
+    void *context;
+};
+
+int api_server_start(const struct api_server_config *config, struct api_server **ret);
+unsigned api_server_port(const struct api_server *server);
+/** Stops accepting; what is in flight goes on. New requests on open connections get 503. */
+void api_server_drain(struct api_server *server);
+/** True when no request is deferred. */
+bool api_server_idle(struct api_server *server);
+/** Ends the thread, after the answers on their way have been sent. Every deferred request must have
+ * been given back: a few seconds are granted, then the process aborts. NULL is fine. */
+void api_server_stop(struct api_server *server);
+
+enum api_method api_request_method(const struct api_request *request);
+const char *api_request_method_text(const struct api_request *request);
+/** Path without the query, percent-decoded by the library; at most API_PATH_MAX characters. */
+const char *api_request_path(const struct api_request *request);
+/** A query argument or header, or NULL. Header names are matched without case. */
+const char *api_request_query(const struct api_request *request, const char *name);
+const char *api_request_header(const struct api_request *request, const char *name);
+/** The first query argument whose name is not among the known ones; NULL when there is none. A call
+ * that changes something refuses what it does not know: it may have been meant to hold it back. */
+const char *api_request_unknown_query(
+    const struct api_request *request, const char *const *known, size_t n_known);
+/** The body; NUL-terminated for convenience. Wiped when the request ends. */
+const char *api_request_body(const struct api_request *request, size_t *ret_len);
+/** Monotonic microseconds when the first byte of its header was handled. */
+int64_t api_request_started_us(const struct api_request *request);
+/** 16 hex digits, for logs and X-Request-Id. */
+const char *api_request_id(const struct api_request *request);
+/** A pointer of the service's own, NULL at first; `done` (may be NULL) is called when the request
+ * ends. */
+void api_request_set_data(struct api_request *request, void *data, void (*done)(void *data));
+void *api_request_data(const struct api_request *request);
+
+/** Sets the answer. `body` is copied. On the server's thread it is sent; from a worker it waits for
+ * api_give_back. `content_type` may be NULL for an empty body. */
+void api_answer(struct api_request *request, unsigned status, const char *content_type,
+    const char *body, size_t body_len);
+/** As api_answer, taking the text's memory over (the text is empty afterwards). */
+void api_answer_text(
+    struct api_request *request, unsigned status, const char *content_type, struct text *body);
+/** Adds a header to the answer, before api_answer. */
+void api_answer_header(struct api_request *request, const char *name, const char *value);
+/** The handler will not answer now: a worker will. Called by the handler, before or after it has
+ * handed the request on: a worker that is faster than the handler does no harm. */
+void api_defer(struct api_request *request);
+/** Resumes deferred requests that have their answers: one wake-up for the whole batch. From any
+ * thread; the caller must not touch these requests afterwards. */
+void api_give_back(struct api_server *server, struct api_request *const *requests, size_t n);
+
+/** The token of `Authorization: Bearer TOKEN`; NULL when absent or of another kind. */
+const char *api_request_bearer(const struct api_request *request);
+/** `Authorization: Basic`: decoded user and password into the given buffers; false when absent or
+ * bad. */
+bool api_request_basic(const struct api_request *request, char *user, size_t user_size,
+    char *password, size_t password_size);
+
+/** Prometheus lines: connections now, requests by status class, refused by the guard. */
+void api_server_metrics(struct api_server *server, struct text *out);

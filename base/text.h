@@ -1,0 +1,22 @@
+/* A growing text: JSON answers, metrics, NDJSON reports. Memory failure is sticky in `failed`. */
+#pragma once
+
+#include "base/cleanup.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct text {
+    char *data; /* NUL-terminated once anything was added */
+    size_t len;
+    size_t capacity;
+    bool failed;
+};
+
+void text_add(struct text *t, const char *s);
+void text_add_len(struct text *t, const char *s, size_t len);
+void text_addf(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/** Adds `s` as a quoted JSON string (RFC 8259 7), escaped; bytes are taken as UTF-8. */
+void text_add_json(struct text *t, const char *s);
+void text_add_hex(struct text *t, const void *bytes, size_t len);
+void text_clear(struct text *t);
+void text_done(struct text *t);

@@ -1,0 +1,38 @@
+/* The `cradle` command: direct access to database and token, for the key ceremony, the schema and
+ * the first clients and peers. One row of the verb table (cradle_main.c) a verb; one file a group.
+ */
+#pragma once
+
+#include "base/text.h"
+#include "db/db.h"
+#include <stddef.h>
+
+struct cli_settings {
+    char *owner_conninfo; /* role cradle_owner: migrate */
+    char *conninfo;       /* role cradle_activation: everything else */
+    char *hsm_uri;
+    char *hsm_lock_file;
+    char *hsm_keyd;
+};
+
+/** Outcome of a verb besides 0 and an error: it was called wrongly. Its usage is shown. */
+#define CLI_USAGE 1
+
+/** Runs a verb; argv[0] is its last word, the rest its own arguments. What it has to say goes to
+ * `out`, which is printed only on success. */
+typedef int (*cli_run)(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+
+int cli_migrate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_client_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_as_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_route_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+
+/** ERROR_CONFIG naming the setting when `value` is empty. */
+int cli_need(const char *value, const char *setting);
+/** A connection in the role of the activation service. */
+int cli_open_db(const struct cli_settings *settings, struct db **ret);

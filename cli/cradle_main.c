@@ -1,0 +1,193 @@
+#include "base/config.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "cli/cli.h"
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define EXIT_DONE 0
+#define EXIT_FAILED 1
+#define EXIT_WRONG_USE 2
+#define WORDS_MAX 2
+#define STATEMENT_MS 30000
+
+static const struct {
+    const char *words[WORDS_MAX]; /* "hsm", "init"; the second may be NULL */
+    const char *arguments;
+    const char *help;
+    cli_run run;
+} verbs[] = {
+    {{"migrate", NULL}, "", "Brings the database's schema up to this program.", cli_migrate},
+    {{"hsm", "init"}, "--exchange-key-out FILE",
+        "Makes the keys in an empty token and writes the public exchange key.", cli_hsm_init},
+    {{"hsm", "list"}, "", "Lists the keys in the token with their check values.", cli_hsm_list},
+    {{"client", "add"}, "--organization NAME --role admin|maker [--role ...]",
+        "Makes a client of the activation service; its secret is shown once.", cli_client_add},
+    {{"ns", "add"}, "--name NAME --net-id HEX6 [--net-id ...]",
+        "Makes a network server; its token is shown once.", cli_ns_add},
+    {{"as", "add"}, "--as-id ID", "Makes an application server; its token is shown once.",
+        cli_as_add},
+    {{"kek", "add"}, "(--ns NETID | --as ASID) --label LABEL --sealed FILE --length 16|24|32",
+        "Takes a peer's key encryption key; FILE is its RSAES-OAEP (SHA-1) text under the "
+        "exchange key.",
+        cli_kek_add},
+    {{"route", "add"}, "PREFIX/BITS", "Says that JoinEUIs beginning so are answered here.",
+        cli_route_add},
+};
+
+#define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
+#define NO_VERB N_VERBS
+
+#define TEXT(k, field, about)                                                                      \
+    {                                                                                              \
+        .key = (k), .kind = CONFIG_TEXT, .offset = offsetof(struct cli_settings, field),           \
+        .initial = "", .help = (about)                                                             \
+    }
+
+/* None is required here: each verb asks for what it needs. */
+static const struct config_setting settings_table[] = {
+    TEXT("database.owner_conninfo", owner_conninfo, "libpq connection string, role cradle_owner"),
+    TEXT("database.conninfo", conninfo, "libpq connection string, role cradle_activation"),
+    TEXT("hsm.uri", hsm_uri, "RFC 7512 URI with module-path, token and pin-source"),
+    TEXT("hsm.lock_file", hsm_lock_file, "the lock that every keyd on this token takes"),
+    TEXT("hsm.keyd", hsm_keyd, "path of cradle-keyd"),
+};
+
+#define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
+
+int cli_need(const char *value, const char *setting)
+{
+    return value[0] != '\0' ? 0
+                            : error_set(ERROR_CONFIG, "the configuration does not say %s", setting);
+}
+
+int cli_open_db(const struct cli_settings *settings, struct db **ret)
+{
+    const struct db_config config = {
+        .conninfo = settings->conninfo, .program = "cradle", .statement_ms = STATEMENT_MS};
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    int r;
+
+    if ((r = cli_need(settings->conninfo, "database.conninfo")) < 0 ||
+        (r = db_open(&config, &db)) < 0 || (r = db_check(db)) < 0)
+        return r;
+    *ret = db;
+    db = NULL;
+    return 0;
+}
+
+static void print_verb(FILE *to, size_t verb, const char *prefix)
+{
+    const char *second = verbs[verb].words[1];
+    const char *arguments = verbs[verb].arguments;
+
+    (void)fprintf(to, "%scradle --config FILE %s%s%s%s%s\n", prefix, verbs[verb].words[0],
+        second != NULL ? " " : "", second != NULL ? second : "", arguments[0] != '\0' ? " " : "",
+        arguments);
+}
+
+/* The verbs beginning with `word`, or all of them. False when there is none. */
+static bool print_help(FILE *to, const char *word)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < N_VERBS; i++) {
+        if (word != NULL && strcmp(verbs[i].words[0], word) != 0)
+            continue;
+        print_verb(to, i, found ? "       " : "usage: ");
+        (void)fprintf(to, "           %s\n", verbs[i].help);
+        found = true;
+    }
+    return found;
+}
+
+static size_t find_verb(int argc, char **argv)
+{
+    for (size_t i = 0; i < N_VERBS; i++)
+        if (argc >= 1 && strcmp(verbs[i].words[0], argv[0]) == 0 &&
+            (verbs[i].words[1] == NULL || (argc >= 2 && strcmp(verbs[i].words[1], argv[1]) == 0)))
+            return i;
+    return NO_VERB;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return true;
+    return false;
+}
+
+static int run_verb(size_t verb, const char *config_file, int argc, char **argv)
+{
+    CLEANUP(text_done) struct text out = {0};
+    struct cli_settings settings = {0};
+    int n_more = verbs[verb].words[1] != NULL ? 1 : 0;
+    int r;
+
+    if ((r = secret_process_harden(0, NULL)) == 0 &&
+        (r = config_load(settings_table, N_SETTINGS, config_file, NULL, 0, &settings)) == 0) {
+        optind = 0; /* the GNU way to begin with another argument vector */
+        opterr = 0;
+        r = verbs[verb].run(&settings, argc - n_more, argv + n_more, &out);
+    }
+    config_done(settings_table, N_SETTINGS, &settings);
+    if (r == CLI_USAGE) {
+        print_verb(stderr, verb, "usage: ");
+        return EXIT_WRONG_USE;
+    }
+    if (r == 0 && out.failed)
+        r = error_set(ERROR_SYSTEM, "out of memory for the answer");
+    if (r == 0 && out.len > 0 &&
+        (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0))
+        r = error_set_errno("cannot write the answer");
+    secret_wipe(out.data, out.len);
+    if (r < 0)
+        (void)fprintf(stderr, "cradle: %s\n", error_text());
+    return r == 0 ? EXIT_DONE : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option table[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {0},
+    };
+    const char *config_file = NULL;
+    size_t verb;
+    int c;
+
+    log_init("cradle", LOG_LEVEL_WARN);
+    (void)signal(SIGPIPE, SIG_IGN);
+    /* '+': options behind the verb are the verb's. */
+    while ((c = getopt_long(argc, argv, "+", table, NULL)) != -1) {
+        if (c == 'h')
+            return print_help(stdout, NULL) ? EXIT_DONE : EXIT_FAILED;
+        if (c == 'v') {
+            (void)puts("cradle " CRADLE_VERSION);
+            return EXIT_DONE;
+        }
+        if (c != 'c') {
+            (void)fputs("Try cradle --help\n", stderr);
+            return EXIT_WRONG_USE;
+        }
+        config_file = optarg;
+    }
+    argc -= optind;
+    argv += optind;
+    if (argc > 0 && asks_for_help(argc, argv) && print_help(stdout, argv[0]))
+        return EXIT_DONE;
+    verb = find_verb(argc, argv);
+    if (verb == NO_VERB || config_file == NULL) {
+        (void)fputs(verb == NO_VERB ? "cradle: no such verb; try cradle --help\n"
+                                    : "cradle: --config FILE is missing; try cradle --help\n",
+            stderr);
+        return EXIT_WRONG_USE;
+    }
+    return run_verb(verb, config_file, argc, argv);
+}

@@ -1,0 +1,182 @@
+#include "cli/cli.h"
+
+#include "activation/import_check.h"
+#include "activation/import_csv.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "cli/cli_text.h"
+#include "db/directory.h"
+#include "hsm/client.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#define KEYD_WAIT_MS 30000
+
+struct arguments {
+    const char *ns, *as, *label, *sealed, *length;
+};
+
+static int read_arguments(int argc, char **argv, struct arguments *ret)
+{
+    static const struct option table[] = {
+        {"ns", required_argument, NULL, 'n'},
+        {"as", required_argument, NULL, 'a'},
+        {"label", required_argument, NULL, 'l'},
+        {"sealed", required_argument, NULL, 's'},
+        {"length", required_argument, NULL, 'b'},
+        {0},
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        switch (c) {
+        case 'n':
+            ret->ns = optarg;
+            break;
+        case 'a':
+            ret->as = optarg;
+            break;
+        case 'l':
+            ret->label = optarg;
+            break;
+        case 's':
+            ret->sealed = optarg;
+            break;
+        case 'b':
+            ret->length = optarg;
+            break;
+        default:
+            return CLI_USAGE;
+        }
+    }
+    return optind == argc && (ret->ns == NULL) != (ret->as == NULL) && ret->label != NULL &&
+                   ret->sealed != NULL && ret->length != NULL
+               ? 0
+               : CLI_USAGE;
+}
+
+static int name_kek(const struct arguments *arguments, struct sealed_kek *kek)
+{
+    struct net_id net_id;
+
+    if (!import_id_valid(arguments->label, strlen(arguments->label)))
+        return error_set(ERROR_INPUT,
+            "a KEK label has 1 to %d printable characters without blank, quote and backslash",
+            KEK_LABEL_MAX);
+    (void)snprintf(kek->label, sizeof(kek->label), "%s", arguments->label);
+    if (arguments->as != NULL) {
+        if (!import_id_valid(arguments->as, strlen(arguments->as)))
+            return error_set(ERROR_INPUT, "\"%.64s\" cannot be an AS-ID", arguments->as);
+        kek->peer_kind = PEER_APPLICATION_SERVER;
+        kek->kek_class = KEK_CLASS_AS;
+        (void)snprintf(kek->peer_id, sizeof(kek->peer_id), "%s", arguments->as);
+        return 0;
+    }
+    if (!net_id_parse(arguments->ns, strlen(arguments->ns), &net_id))
+        return error_set(
+            ERROR_INPUT, "a NetID has 6 hexadecimal digits, not \"%.40s\"", arguments->ns);
+    kek->peer_kind = PEER_NETWORK_SERVER;
+    kek->kek_class = KEK_CLASS_NS;
+    (void)net_id_format(&net_id, kek->peer_id);
+    return 0;
+}
+
+static int read_sealed(const char *path, uint8_t ret[static KEYD_OAEP_LEN])
+{
+    uint8_t bytes[KEYD_OAEP_LEN + 1];
+    FILE *file = fopen(path, "re");
+    size_t n;
+
+    if (file == NULL)
+        return error_set_errno("cannot read %s", path);
+    n = fread(bytes, 1, sizeof(bytes), file);
+    (void)fclose(file);
+    if (n != KEYD_OAEP_LEN)
+        return error_set(ERROR_INPUT,
+            "%s is not a key encrypted to the exchange key: that has exactly %d bytes", path,
+            KEYD_OAEP_LEN);
+    memcpy(ret, bytes, KEYD_OAEP_LEN);
+    return 0;
+}
+
+/* A KEK of a peer nobody knows is a slip of the pen, found much later as a join without keys. */
+static int check_peer(struct db *db, const struct sealed_kek *kek)
+{
+    CLEANUP(db_directory_done) struct db_directory directory = {0};
+    struct net_id net_id;
+    int r = db_directory_load(db, &directory);
+
+    if (r < 0)
+        return r;
+    if (kek->peer_kind == PEER_APPLICATION_SERVER)
+        return import_as_known(&directory, kek->peer_id)
+                   ? 0
+                   : error_set(ERROR_INPUT,
+                         "there is no application server %s: add it with cradle as add",
+                         kek->peer_id);
+    if (!net_id_parse(kek->peer_id, strlen(kek->peer_id), &net_id) ||
+        !import_home_known(&directory, &net_id))
+        return error_set(ERROR_INPUT,
+            "no network server speaks for NetID %s: add it with cradle ns add", kek->peer_id);
+    return 0;
+}
+
+static int adopt(const struct cli_settings *settings, const uint8_t sealed[static KEYD_OAEP_LEN],
+    unsigned length, struct sealed_kek *kek, uint8_t ret_kcv[static KEYD_KCV_LEN])
+{
+    const struct keyd_pool_config config = {
+        .program = settings->hsm_keyd,
+        .uri = settings->hsm_uri,
+        .lock_file = settings->hsm_lock_file,
+        .n_processes = 1,
+        .n_channels = 1,
+    };
+    struct keyd_pool *pool = NULL;
+    enum keyd_status status = KEYD_HSM_FAILED;
+    int r;
+
+    if ((r = cli_need(settings->hsm_uri, "hsm.uri")) < 0 ||
+        (r = cli_need(settings->hsm_lock_file, "hsm.lock_file")) < 0 ||
+        (r = cli_need(settings->hsm_keyd, "hsm.keyd")) < 0 ||
+        (r = keyd_pool_open(&config, &pool)) < 0)
+        return r;
+    r = keyd_adopt_kek(keyd_pool_channel(pool, 0), sealed, length, kek, ret_kcv, &status,
+        clock_monotonic_ms() + KEYD_WAIT_MS);
+    keyd_pool_close(pool);
+    if (r < 0)
+        return r;
+    if (status == KEYD_BAD_INPUT)
+        return error_set(ERROR_INPUT,
+            "the file does not open with the exchange key to a key of %u bytes", length);
+    return status == KEYD_OK
+               ? 0
+               : error_set(ERROR_HSM, "the KEK was not sealed: %s", keyd_status_text(status));
+}
+
+int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    struct arguments arguments = {0};
+    struct sealed_kek kek = {0};
+    uint8_t sealed[KEYD_OAEP_LEN], kcv[KEYD_KCV_LEN];
+    unsigned length;
+    int r;
+
+    if (read_arguments(argc, argv, &arguments) != 0)
+        return CLI_USAGE;
+    if (!cli_key_length_parse(arguments.length, &length))
+        return error_set(ERROR_INPUT, "--length is 16, 24 or 32");
+    if ((r = name_kek(&arguments, &kek)) < 0 || (r = read_sealed(arguments.sealed, sealed)) < 0 ||
+        (r = cli_open_db(settings, &db)) < 0 || (r = check_peer(db, &kek)) < 0 ||
+        (r = adopt(settings, sealed, length, &kek, kcv)) < 0 || (r = db_kek_add(db, &kek)) < 0)
+        return r;
+    if (r > 0)
+        return error_set(ERROR_INPUT, "a KEK with the label %s is there already", kek.label);
+    text_add(out, "{\"label\":");
+    text_add_json(out, kek.label);
+    text_add(out, ",\"kcv\":\"");
+    text_add_hex(out, kcv, sizeof(kcv));
+    text_add(out, "\"}\n");
+    return 0;
+}

@@ -1,0 +1,134 @@
+#include "cli/cli.h"
+
+#include "activation/credential.h"
+#include "activation/import_csv.h"
+#include "base/error.h"
+#include "cli/cli_text.h"
+#include "db/directory.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static int add_net_id(const char *text, struct db_peer *peer)
+{
+    struct net_id net_id;
+
+    if (!net_id_parse(text, strlen(text), &net_id))
+        return error_set(ERROR_INPUT, "a NetID has 6 hexadecimal digits, not \"%.40s\"", text);
+    for (size_t i = 0; i < peer->n_net_ids; i++)
+        if (memcmp(&peer->net_ids[i], &net_id, sizeof(net_id)) == 0)
+            return error_set(ERROR_INPUT, "NetID %.40s is given twice", text);
+    if (peer->n_net_ids == PEER_NET_IDS_MAX)
+        return error_set(
+            ERROR_INPUT, "a network server may speak for at most %d NetIDs", PEER_NET_IDS_MAX);
+    peer->net_ids[peer->n_net_ids++] = net_id;
+    return 0;
+}
+
+/* Makes the token, stores the peer with its hash, and says what is refused. */
+static int add_peer(
+    const struct cli_settings *settings, struct db_peer *peer, struct act_secret *ret_token)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    int r;
+
+    if ((r = act_secret_make(ret_token, peer->token_hash)) < 0 ||
+        (r = cli_open_db(settings, &db)) < 0 || (r = db_peer_add(db, peer)) < 0)
+        return r;
+    return r == 0 ? 0
+                  : error_set(ERROR_INPUT, "%s %.64s is there already",
+                        peer->kind == PEER_NETWORK_SERVER ? "a network server" : "the AS-ID",
+                        peer->name);
+}
+
+int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    static const struct option table[] = {
+        {"name", required_argument, NULL, 'n'},
+        {"net-id", required_argument, NULL, 'i'},
+        {0},
+    };
+    CLEANUP(act_secret_wipe) struct act_secret token = {0};
+    struct db_peer peer = {.kind = PEER_NETWORK_SERVER};
+    const char *name = NULL;
+    char net_id[NET_ID_TEXT_LEN + 1];
+    int c, r;
+
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (c == 'n')
+            name = optarg;
+        else if (c != 'i')
+            return CLI_USAGE;
+        else if ((r = add_net_id(optarg, &peer)) < 0)
+            return r;
+    }
+    if (optind != argc || name == NULL || peer.n_net_ids == 0)
+        return CLI_USAGE;
+    if (!cli_name_valid(name, PEER_ID_MAX))
+        return error_set(ERROR_INPUT,
+            "a network server's name has 1 to %d bytes and no control characters", PEER_ID_MAX);
+    (void)snprintf(peer.name, sizeof(peer.name), "%s", name);
+    if ((r = add_peer(settings, &peer, &token)) < 0)
+        return r;
+    text_add(out, "{\"name\":");
+    text_add_json(out, peer.name);
+    text_add(out, ",\"net_ids\":[");
+    for (size_t i = 0; i < peer.n_net_ids; i++)
+        text_addf(out, "%s\"%s\"", i > 0 ? "," : "", net_id_format(&peer.net_ids[i], net_id));
+    text_addf(out, "],\"token\":\"%s\"}\n", token.text);
+    return 0;
+}
+
+int cli_as_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    static const struct option table[] = {
+        {"as-id", required_argument, NULL, 'i'},
+        {0},
+    };
+    CLEANUP(act_secret_wipe) struct act_secret token = {0};
+    struct db_peer peer = {.kind = PEER_APPLICATION_SERVER};
+    const char *as_id = NULL;
+    int c, r;
+
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (c != 'i')
+            return CLI_USAGE;
+        as_id = optarg;
+    }
+    if (optind != argc || as_id == NULL)
+        return CLI_USAGE;
+    if (!import_id_valid(as_id, strlen(as_id)))
+        return error_set(ERROR_INPUT,
+            "an AS-ID has 1 to %d printable characters without blank, quote and backslash",
+            PEER_ID_MAX);
+    (void)snprintf(peer.name, sizeof(peer.name), "%s", as_id);
+    if ((r = add_peer(settings, &peer, &token)) < 0)
+        return r;
+    text_add(out, "{\"as_id\":");
+    text_add_json(out, peer.name);
+    text_addf(out, ",\"token\":\"%s\"}\n", token.text);
+    return 0;
+}
+
+int cli_route_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    struct db_join_route route = {0};
+    char prefix[EUI64_TEXT_LEN + 1];
+    int r;
+
+    if (argc != 2)
+        return CLI_USAGE;
+    if (!cli_route_parse(argv[1], &route.prefix, &route.prefix_len))
+        return error_set(ERROR_INPUT,
+            "a route is PREFIX/BITS, like 20635f0000000000/24, with no bit set behind the first "
+            "BITS, not \"%.40s\"",
+            argv[1]);
+    if ((r = cli_open_db(settings, &db)) < 0 || (r = db_join_route_add(db, &route)) < 0)
+        return r;
+    (void)eui64_format(&route.prefix, prefix);
+    if (r > 0)
+        return error_set(ERROR_INPUT, "the route %s/%u is there already", prefix, route.prefix_len);
+    text_addf(out, "{\"prefix\":\"%s\",\"bits\":%u}\n", prefix, route.prefix_len);
+    return 0;
+}

@@ -1,0 +1,386 @@
+#include "db/connection.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "db/sqlstate.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Defaults before the operator's conninfo, which may say otherwise. A dead peer is noticed within
+ * ten seconds; libpq's own defaults wait for ever. */
+static const struct {
+    const char *keyword, *value;
+} connect_defaults[] = {
+    {"connect_timeout", "3"},
+    {"keepalives", "1"},
+    {"keepalives_idle", "5"},
+    {"keepalives_interval", "2"},
+    {"keepalives_count", "3"},
+    {"tcp_user_timeout", "10000"},
+    /* Of several hosts the primary; a lone standby is refused. */
+    {"target_session_attrs", "read-write"},
+    {"client_encoding", "UTF8"},
+};
+#define N_CONNECT_DEFAULTS (sizeof(connect_defaults) / sizeof(*connect_defaults))
+
+#define CLIENT_GRACE_MS 2000 /* beyond statement_timeout: then the server itself is stuck */
+#define IDLE_TRANSACTION_MS 30000
+#define SESSION_SQL_MAX 1024
+#define MESSAGE_MAX 300
+
+/* Whatever the server's defaults: durable commits (remote_apply is more than that, and stays), one
+ * plan a statement for the life of the connection, and that plan by index whatever the tables held
+ * when it was made (perhaps nothing): every statement of ours is keyed. */
+static const char session_sql[] =
+    "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+    "  WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);"
+    "SET plan_cache_mode = force_generic_plan;"
+    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+    "SET jit = off; SET TimeZone = 'UTC'; SET search_path = public;"
+    "SET statement_timeout = %u; SET idle_in_transaction_session_timeout = %u;"
+    "SELECT pg_backend_pid(), (extract(epoch FROM backend_start) * 1000000)::int8"
+    "  FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+
+/** The first line of a message, for one log line. */
+static void first_line(const char *message, char out[static MESSAGE_MAX])
+{
+    snprintf(out, MESSAGE_MAX, "%.*s", (int)strcspn(message, "\n"), message);
+}
+
+static void on_notice(void *arg, const PGresult *result)
+{
+    struct db *db = arg;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+    /* A cancelled or ended wait for a standby answers "committed" and only warns: 01000 or 57P01.
+     * None of our statements warns, so any such WARNING is taken for it, in whatever language. */
+    if (severity && state && strcmp(severity, "WARNING") == 0 &&
+        (strcmp(state, "01000") == 0 || strcmp(state, "57P01") == 0))
+        db->standby_wait_ended = true;
+    /* Outside a call, the reason for which the server ends the session comes as a notice. */
+    if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
+        db->session_ended = true;
+    log_debug(
+        "database notice sqlstate=%s text=\"%s\"", state ? state : "", message ? message : "");
+}
+
+void db_drop(struct db *db)
+{
+    if (db->conn)
+        PQfinish(db->conn);
+    db->conn = NULL;
+    db->in_transaction = false;
+    db->session_ended = false;
+    memset(db->prepared, 0, sizeof(db->prepared));
+}
+
+int db_socket(struct db *db)
+{
+    return db->conn ? PQsocket(db->conn) : -1;
+}
+
+/** Makes an error of a result (or of none: the connection broke) and decides about the connection.
+ */
+static int fail(struct db *db, const PGresult *result, bool commits)
+{
+    const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
+    const char *primary = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+    bool broken = PQstatus(db->conn) != CONNECTION_OK;
+    char text[MESSAGE_MAX];
+    bool unknown = commits && (broken || db->standby_wait_ended);
+
+    /* Primary message only: DETAIL and CONTEXT carry values of rows. */
+    first_line(primary ? primary : PQerrorMessage(db->conn), text);
+    snprintf(db->sqlstate, sizeof(db->sqlstate), "%s", state ? state : "");
+    if (state) {
+        const struct db_sqlstate *known = db_sqlstate_find(state);
+
+        unknown = commits && (known->unknown || db->standby_wait_ended);
+        broken = broken || known->drop;
+    }
+    if (broken)
+        db_drop(db);
+    if (state)
+        return error_set(
+            unknown ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s (SQLSTATE %s)", text, state);
+    return error_set(unknown ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s",
+        *text ? text : "the connection was lost");
+}
+
+/** Waits for the one result of what was sent. The last of several results is kept; an error wins.
+ * NULL when the connection broke or the server stayed silent beyond its own time limit. */
+static PGresult *await(struct db *db)
+{
+    int64_t deadline =
+        db->statement_ms ? clock_monotonic_ms() + db->statement_ms + CLIENT_GRACE_MS : INT64_MAX;
+    PGresult *kept = NULL;
+
+    for (;;) {
+        PGresult *next;
+
+        while (PQisBusy(db->conn)) {
+            struct pollfd pfd = {.fd = PQsocket(db->conn), .events = POLLIN};
+            int64_t left = deadline == INT64_MAX ? -1 : deadline - clock_monotonic_ms();
+
+            if (deadline != INT64_MAX && left <= 0) {
+                PQclear(kept);
+                return NULL;
+            }
+            if (poll(&pfd, 1, (int)left) < 0 && errno != EINTR) {
+                PQclear(kept);
+                return NULL;
+            }
+            if (pfd.revents && !PQconsumeInput(db->conn)) {
+                PQclear(kept);
+                return NULL;
+            }
+        }
+        next = PQgetResult(db->conn);
+        if (!next)
+            return kept;
+        if (kept && PQresultStatus(kept) == PGRES_FATAL_ERROR) {
+            PQclear(next);
+            continue;
+        }
+        PQclear(kept);
+        kept = next;
+    }
+}
+
+/** `sent`: what PQsend... returned. On success *ret_result is the good result. */
+static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
+{
+    PGresult *result = sent ? await(db) : NULL;
+    ExecStatusType status = PQresultStatus(result);
+    int r;
+
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+        if (!commits || !db->standby_wait_ended) {
+            *ret_result = result;
+            return 0;
+        }
+        PQclear(result);
+        /* The wait is over, the session is as good as before. */
+        return error_set(
+            ERROR_DB_UNKNOWN, "database: committed here, but the wait for the standby was ended");
+    }
+    if (!result) {
+        /* Also when nothing broke: a server that did not answer in time is not waited for again. */
+        char text[MESSAGE_MAX];
+
+        first_line(PQerrorMessage(db->conn), text);
+        db->sqlstate[0] = '\0';
+        db_drop(db);
+        return error_set(commits ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s",
+            *text ? text : "no answer in time");
+    }
+    r = fail(db, result, commits);
+    PQclear(result);
+    return r;
+}
+
+int db_exec(struct db *db, const char *sql, bool commits)
+{
+    PGresult *result = NULL;
+    int r = db_ready(db);
+
+    if (r < 0)
+        return r;
+    db->standby_wait_ended = false;
+    r = finish(db, PQsendQuery(db->conn, sql), commits, &result);
+    PQclear(result);
+    return r;
+}
+
+static int session_start(struct db *db)
+{
+    char sql[SESSION_SQL_MAX];
+    PGresult *result = NULL;
+    int r;
+
+    snprintf(sql, sizeof(sql), session_sql, db->statement_ms, (unsigned)IDLE_TRANSACTION_MS);
+    r = finish(db, PQsendQuery(db->conn, sql), false, &result);
+    if (r < 0)
+        return r;
+    if (PQntuples(result) == 1) {
+        db->backend_pid = (int)strtol(PQgetvalue(result, 0, 0), NULL, 10);
+        db->backend_start_us = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    }
+    PQclear(result);
+    if (!db->listening)
+        return 0;
+    result = NULL;
+    r = finish(db, PQsendQuery(db->conn, "LISTEN cradle_directory"), false, &result);
+    PQclear(result);
+    return r;
+}
+
+static int connect_now(struct db *db)
+{
+    const char *keywords[N_CONNECT_DEFAULTS + 3];
+    const char *values[N_CONNECT_DEFAULTS + 3];
+    size_t n = 0;
+    int r;
+
+    for (; n < N_CONNECT_DEFAULTS; n++) {
+        keywords[n] = connect_defaults[n].keyword;
+        values[n] = connect_defaults[n].value;
+    }
+    keywords[n] = "dbname"; /* expanded as a conninfo string; later words win */
+    values[n++] = db->conninfo;
+    keywords[n] = "application_name";
+    values[n++] = db->program;
+    keywords[n] = values[n] = NULL;
+
+    db->sqlstate[0] = '\0';
+    db->conn = PQconnectdbParams(keywords, values, 1);
+    if (!db->conn)
+        return error_set(ERROR_SYSTEM, "database: no memory for a connection");
+    if (PQstatus(db->conn) != CONNECTION_OK) {
+        char text[MESSAGE_MAX];
+
+        first_line(PQerrorMessage(db->conn), text);
+        db_drop(db);
+        return error_set(ERROR_DB, "database: %s", text);
+    }
+    PQsetNoticeReceiver(db->conn, on_notice, db);
+    r = session_start(db);
+    if (r < 0)
+        db_drop(db);
+    return r;
+}
+
+/** Whether the other end went away while we were not looking. Nothing is sent for it. */
+static bool is_dead(struct db *db)
+{
+    struct pollfd pfd = {.fd = PQsocket(db->conn), .events = POLLIN};
+
+    while (PQstatus(db->conn) == CONNECTION_OK && !db->session_ended) {
+        if (poll(&pfd, 1, 0) <= 0)
+            return false;
+        if (!PQconsumeInput(db->conn))
+            return true;
+        (void)PQisBusy(db->conn); /* parses what came */
+    }
+    return true;
+}
+
+int db_ready(struct db *db)
+{
+    if (db->conn && is_dead(db)) {
+        bool lost = db->in_transaction;
+
+        db_drop(db);
+        if (lost)
+            return error_set(ERROR_DB, "database: the connection was lost inside a transaction");
+    }
+    return db->conn ? 0 : connect_now(db);
+}
+
+struct db_params *db_params_of(struct db *db)
+{
+    db_params_begin(&db->params);
+    return &db->params;
+}
+
+int db_prepare(struct db *db, enum db_statement_id id)
+{
+    const struct db_statement *s = db_statement_at(id);
+    Oid types[DB_PARAMS_MAX];
+    PGresult *result = NULL;
+    int r;
+
+    r = db_ready(db);
+    if (r < 0)
+        return r;
+    if (db->prepared[id])
+        return 0;
+    for (size_t i = 0; i < s->n_params; i++)
+        types[i] = (Oid)s->params[i];
+    r = finish(
+        db, PQsendPrepare(db->conn, s->name, s->sql, (int)s->n_params, types), false, &result);
+    if (r < 0)
+        return r;
+    PQclear(result);
+    db->prepared[id] = true;
+    return 0;
+}
+
+static int check_params(const struct db *db, const struct db_statement *s)
+{
+    bool good = db_params_good(&db->params) && db->params.n == s->n_params;
+
+    for (size_t i = 0; good && i < s->n_params; i++)
+        good = db->params.params[i].type == s->params[i];
+    if (!good)
+        return error_set(ERROR_INTERNAL, "database: wrong parameters for statement %s", s->name);
+    return 0;
+}
+
+static int send(struct db *db, const struct db_statement *s)
+{
+    const char *values[DB_PARAMS_MAX];
+    int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
+
+    for (size_t i = 0; i < s->n_params; i++) {
+        const struct db_param *p = &db->params.params[i];
+
+        /* An empty value is not null: it needs a pointer even where no byte was ever written. */
+        values[i] = p->is_null        ? NULL
+                    : db->params.data ? (const char *)db->params.data + p->at
+                                      : "";
+        lengths[i] = (int)p->len;
+        formats[i] = 1;
+    }
+    return PQsendQueryPrepared(db->conn, s->name, (int)s->n_params, values, lengths, formats, 1);
+}
+
+int db_run(struct db *db, enum db_statement_id id, struct db_rows *ret)
+{
+    const struct db_statement *s = db_statement_at(id);
+    bool commits = s->commits && !db->in_transaction;
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    r = check_params(db, s);
+    if (r == 0)
+        r = db_prepare(db, id);
+    if (r < 0)
+        return r;
+    db->standby_wait_ended = false;
+    r = finish(db, send(db, s), commits, &rows.result);
+    if (r < 0)
+        return r;
+    rows.n = (size_t)PQntuples(rows.result);
+    if ((s->shape == DB_SHAPE_ONE && rows.n != 1) ||
+        (s->shape == DB_SHAPE_ONE_OR_NONE && rows.n > 1))
+        return error_set(ERROR_INTERNAL, "database: statement %s gave %zu rows", s->name, rows.n);
+    *ret = rows;
+    rows = (struct db_rows){0};
+    return 0;
+}
+
+int db_run_quiet(struct db *db, enum db_statement_id id)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+
+    return db_run(db, id, &rows);
+}
+
+bool db_notified(struct db *db)
+{
+    bool any = false;
+    PGnotify *notify;
+
+    while ((notify = PQnotifies(db->conn))) {
+        any = true;
+        PQfreemem(notify);
+    }
+    return any;
+}

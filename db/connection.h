@@ -1,0 +1,56 @@
+/* The inside of `struct db`, for the files of this room. */
+#pragma once
+
+#include "db/db.h"
+#include "db/params.h"
+#include "db/rows.h"
+#include "db/statement.h"
+
+#define DB_SQLSTATE_LEN 5
+
+struct pg_conn;
+
+struct db {
+    char *conninfo;
+    char *program;
+    unsigned statement_ms;
+
+    struct pg_conn *conn; /* NULL: not connected */
+    bool prepared[DB_N_STATEMENTS];
+    bool in_transaction;
+    bool listening;                     /* LISTEN again after a reconnect */
+    bool session_ended;                 /* the server said goodbye between two calls */
+    bool standby_wait_ended;            /* a notice of the running statement said so */
+    char sqlstate[DB_SQLSTATE_LEN + 1]; /* of the last error; "" when it had none */
+
+    /* Which backend served us last, so that a statement it may still run can be ended. */
+    int backend_pid;
+    int64_t backend_start_us;
+
+    struct db_params params;
+};
+
+/** Connected and usable, connecting if need be. A connection found dead with nothing sent on it is
+ * replaced; inside a transaction that is ERROR_DB, for the transaction is gone. */
+int db_ready(struct db *db);
+
+/** The connection's parameter block, emptied. */
+struct db_params *db_params_of(struct db *db);
+
+/** Runs a statement of the table with the parameters of db_params_of. ERROR_DB: nothing was
+ * committed. ERROR_DB_UNKNOWN: only from a statement whose end is a commit. ERROR_INTERNAL: the
+ * parameters or the number of rows are not what the table says. Release with db_rows_done. */
+int db_run(struct db *db, enum db_statement_id id, struct db_rows *ret);
+
+/** db_run for a statement whose rows nobody reads. */
+int db_run_quiet(struct db *db, enum db_statement_id id);
+
+/** Text SQL, perhaps several statements, without parameters and result: transaction control,
+ * LISTEN, migrations. `commits` as in the table. */
+int db_exec(struct db *db, const char *sql, bool commits);
+
+/** Prepares one statement now, for tests that walk the table. */
+int db_prepare(struct db *db, enum db_statement_id id);
+
+/** True when a change was announced since the last call; reads what has come, does not wait. */
+bool db_notified(struct db *db);

@@ -1,0 +1,128 @@
+#include "db/db.h"
+
+#include "db/connection.h"
+#include "db/migrate.h"
+#include <libpq-fe.h>
+#include <string.h>
+
+#define SETTING_MAX 32
+#define SQLSTATE_NO_TABLE "42P01"
+
+const struct db_statement db_check_statement = {
+    .name = "check",
+    .sql = "SELECT current_setting('synchronous_commit'), current_setting('fsync'),"
+           "  current_setting('full_page_writes'), coalesce(max(number), 0)::int4"
+           " FROM schema_migration",
+    .shape = DB_SHAPE_ONE,
+};
+
+/* What an answered join stands on. */
+static const struct {
+    const char *name;
+    const char *good[2];
+} durable_settings[] = {
+    {"synchronous_commit", {"on", "remote_apply"}},
+    {"fsync", {"on", "on"}},
+    {"full_page_writes", {"on", "on"}},
+};
+#define N_DURABLE_SETTINGS (sizeof(durable_settings) / sizeof(*durable_settings))
+
+int db_open(const struct db_config *config, struct db **ret)
+{
+    CLEANUP(db_cleanup) struct db *db = calloc(1, sizeof(*db));
+
+    if (!db)
+        return error_set_errno("database");
+    db->conninfo = strdup(config->conninfo);
+    db->program = strdup(config->program);
+    db->statement_ms = config->statement_ms;
+    if (!db->conninfo || !db->program)
+        return error_set_errno("database");
+    *ret = db;
+    db = NULL;
+    return 0;
+}
+
+void db_close(struct db *db)
+{
+    if (!db)
+        return;
+    db_drop(db);
+    db_params_done(&db->params);
+    free(db->conninfo);
+    free(db->program);
+    free(db);
+}
+
+int db_check(struct db *db)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int newest = db_migrate_newest(), found;
+    int r;
+
+    db_params_of(db);
+    r = db_run(db, DB_CHECK, &rows);
+    if (r < 0 && strcmp(db->sqlstate, SQLSTATE_NO_TABLE) == 0)
+        return error_set(ERROR_CONFIG, "database: has no schema; run the migrations first");
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < N_DURABLE_SETTINGS; i++) {
+        char value[SETTING_MAX];
+
+        db_row_text(&rows, 0, (int)i, value, sizeof(value));
+        if (strcmp(value, durable_settings[i].good[0]) != 0 &&
+            strcmp(value, durable_settings[i].good[1]) != 0)
+            return error_set(ERROR_CONFIG,
+                "database: %s is %s: an answered join would not be safe; set it on",
+                durable_settings[i].name, value);
+    }
+    found = (int)db_row_int(&rows, 0, (int)N_DURABLE_SETTINGS, 0, INT32_MAX);
+    r = db_rows_check(&rows);
+    if (r < 0)
+        return r;
+    if (found != newest)
+        return error_set(ERROR_CONFIG, "database: schema version is %d, this program needs %d; %s",
+            found, newest, found < newest ? "run the migrations" : "use a newer program");
+    return 0;
+}
+
+int db_begin(struct db *db)
+{
+    int r;
+
+    if (db->in_transaction)
+        return error_set(ERROR_INTERNAL, "database: a transaction is open already");
+    r = db_exec(db, "BEGIN", false);
+    if (r == 0)
+        db->in_transaction = true;
+    return r;
+}
+
+int db_commit(struct db *db)
+{
+    int r;
+
+    if (!db->in_transaction)
+        return error_set(ERROR_INTERNAL, "database: no transaction is open");
+    r = db_ready(db);
+    if (r < 0)
+        return r;
+    if (PQtransactionStatus(db->conn) != PQTRANS_INTRANS) {
+        /* COMMIT of a failed transaction answers ROLLBACK, without an error. */
+        db_rollback(db);
+        return error_set(ERROR_DB, "database: a statement of the transaction had failed");
+    }
+    r = db_exec(db, "COMMIT", true);
+    db->in_transaction = false;
+    return r;
+}
+
+void db_rollback(struct db *db)
+{
+    if (!db->in_transaction)
+        return;
+    db->in_transaction = false;
+    /* A connection that cannot even do that is dropped, and the server rolls back by itself. */
+    if (db_exec(db, "ROLLBACK", false) < 0)
+        db_drop(db);
+}

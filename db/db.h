@@ -1,0 +1,43 @@
+/* A connection to PostgreSQL, and what its failures mean.
+ *
+ * One connection belongs to one thread. It is opened with time limits, `synchronous_commit=on`
+ * asserted; statements are prepared on first use; a connection that broke is opened again by
+ * the next call, never inside one. SQLSTATEs are translated by one table: ERROR_DB (nothing was
+ * committed), ERROR_DB_UNKNOWN (the connection broke, or a synchronous wait was cancelled, after
+ * the statement was sent). */
+#pragma once
+
+#include "base/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct db;
+
+struct db_config {
+    const char *conninfo;  /* libpq: host=... dbname=... user=... passfile=... */
+    const char *program;   /* application_name */
+    unsigned statement_ms; /* statement_timeout; 0: none */
+};
+
+/** Opens lazily: no connection is made yet. */
+int db_open(const struct db_config *config, struct db **ret);
+void db_close(struct db *db);
+static inline void db_cleanup(struct db **db)
+{
+    db_close(*db);
+}
+
+/** Connects if not connected and asks the server for a row. ERROR_DB with a sentence when it
+ * cannot; ERROR_CONFIG when the schema version is not the one this program was built for, or
+ * synchronous_commit, fsync or full_page_writes is off. */
+int db_check(struct db *db);
+/** Drops the connection; the next call makes a new one. */
+void db_drop(struct db *db);
+/** File descriptor to poll for notifications; -1 when not connected. */
+int db_socket(struct db *db);
+
+/** A transaction for acts of more than one statement. */
+int db_begin(struct db *db);
+int db_commit(struct db *db);
+void db_rollback(struct db *db);

@@ -1,0 +1,349 @@
+#include "db/directory.h"
+
+#include "base/clock.h"
+#include "db/connection.h"
+#include <errno.h>
+#include <libpq-fe.h>
+#include <poll.h>
+#include <string.h>
+
+#define NAME_MAX_LEN 24
+
+/* Names of enum values in the tables. */
+struct named {
+    int value;
+    const char *name;
+};
+static const struct named peer_kinds[] = {
+    {PEER_NETWORK_SERVER, "network_server"},
+    {PEER_APPLICATION_SERVER, "application_server"},
+    {PEER_ORGANIZATION, "organization"},
+};
+static const struct named kek_classes[] = {
+    {KEK_CLASS_NS, "ns"},
+    {KEK_CLASS_AS, "as"},
+    {KEK_CLASS_TRANSPORT, "transport"},
+};
+#define N_PEER_KINDS (sizeof(peer_kinds) / sizeof(*peer_kinds))
+#define N_KEK_CLASSES (sizeof(kek_classes) / sizeof(*kek_classes))
+
+/* A row for each NetID; a peer without one has one row with a null. */
+const struct db_statement db_directory_peers_statement = {
+    .name = "directory_peers",
+    .sql = "SELECT p.id, p.kind, p.name, p.token_hash, n.net_id FROM peer p"
+           " LEFT JOIN peer_net_id n ON n.peer_id = p.id"
+           " WHERE p.revoked_at IS NULL AND p.token_hash IS NOT NULL ORDER BY p.id, n.net_id",
+    .shape = DB_SHAPE_MANY,
+};
+const struct db_statement db_directory_keks_statement = {
+    .name = "directory_keks",
+    .sql = "SELECT peer_kind, peer_id, class, label, kek_label, blob, tag FROM kek"
+           " WHERE is_current ORDER BY id",
+    .shape = DB_SHAPE_MANY,
+};
+const struct db_statement db_directory_routes_statement = {
+    .name = "directory_routes",
+    .sql = "SELECT prefix, prefix_len FROM join_route WHERE kind = 'local'"
+           " ORDER BY prefix, prefix_len",
+    .shape = DB_SHAPE_MANY,
+};
+const struct db_statement db_peer_add_statement = {
+    .name = "peer_add",
+    .sql = "WITH made AS (INSERT INTO peer (kind, name, token_hash) VALUES ($1, $2, $3)"
+           "  ON CONFLICT DO NOTHING RETURNING id),"
+           " nets AS (INSERT INTO peer_net_id (peer_id, net_id)"
+           "  SELECT DISTINCT made.id, n FROM made, unnest($4::bytea[]) AS n)"
+           " SELECT id FROM made",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 4,
+    .params = {DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA_ARRAY},
+};
+const struct db_statement db_kek_add_statement = {
+    .name = "kek_add",
+    .sql = "INSERT INTO kek (peer_kind, peer_id, class, label, is_current, kek_label, blob, tag)"
+           " VALUES ($1, $2, $3, $4, false, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 7,
+    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA},
+};
+/* Two statements: the partial unique index looks at each row as it is written. */
+const struct db_statement db_kek_retire_statement = {
+    .name = "kek_retire",
+    .sql = "UPDATE kek SET is_current = false"
+           " WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND is_current",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 3,
+    .params = {DB_TEXT, DB_TEXT, DB_TEXT},
+};
+const struct db_statement db_kek_make_current_statement = {
+    .name = "kek_make_current",
+    .sql = "UPDATE kek SET is_current = true WHERE id = $1 RETURNING id",
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_INT8},
+};
+const struct db_statement db_route_add_statement = {
+    .name = "route_add",
+    .sql = "INSERT INTO join_route (prefix, prefix_len, kind) VALUES ($1, $2, 'local')"
+           " ON CONFLICT DO NOTHING RETURNING prefix_len",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_INT2},
+};
+
+static const char *name_of(const struct named *names, size_t n_names, int value)
+{
+    for (size_t i = 0; i < n_names; i++)
+        if (names[i].value == value)
+            return names[i].name;
+    return "";
+}
+
+static int read_named(
+    struct db_rows *rows, size_t row, int column, const struct named *names, size_t n_names)
+{
+    char text[NAME_MAX_LEN];
+
+    db_row_text(rows, row, column, text, sizeof(text));
+    for (size_t i = 0; i < n_names; i++)
+        if (strcmp(names[i].name, text) == 0)
+            return names[i].value;
+    rows->failed = true;
+    return names[0].value;
+}
+
+static int load_peers(struct db *db, struct db_directory *d)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    db_params_of(db);
+    r = db_run(db, DB_DIRECTORY_PEERS, &rows);
+    if (r < 0)
+        return r;
+    d->peers = calloc(rows.n + 1, sizeof(*d->peers));
+    if (!d->peers)
+        return error_set_errno("directory");
+    for (size_t i = 0; i < rows.n; i++) {
+        int64_t id = db_row_int(&rows, i, 0, 1, INT64_MAX);
+        struct db_peer *peer = d->n_peers ? &d->peers[d->n_peers - 1] : NULL;
+
+        if (!peer || peer->id != id) {
+            peer = &d->peers[d->n_peers++];
+            peer->id = id;
+            peer->kind = (enum peer_kind)read_named(&rows, i, 1, peer_kinds, N_PEER_KINDS);
+            db_row_text(&rows, i, 2, peer->name, sizeof(peer->name));
+            db_row_bytes(&rows, i, 3, peer->token_hash, sizeof(peer->token_hash));
+        }
+        if (db_row_is_null(&rows, i, 4))
+            continue;
+        if (peer->n_net_ids == PEER_NET_IDS_MAX)
+            return error_set(ERROR_CONFIG, "peer %s speaks for more than %d NetIDs", peer->name,
+                PEER_NET_IDS_MAX);
+        db_row_bytes(&rows, i, 4, peer->net_ids[peer->n_net_ids++].bytes, sizeof(struct net_id));
+    }
+    return db_rows_check(&rows);
+}
+
+static int load_keks(struct db *db, struct db_directory *d)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    db_params_of(db);
+    r = db_run(db, DB_DIRECTORY_KEKS, &rows);
+    if (r < 0)
+        return r;
+    d->keks = calloc(rows.n + 1, sizeof(*d->keks));
+    if (!d->keks)
+        return error_set_errno("directory");
+    d->n_keks = rows.n;
+    for (size_t i = 0; i < rows.n; i++) {
+        struct sealed_kek *kek = &d->keks[i];
+
+        kek->peer_kind = (enum peer_kind)read_named(&rows, i, 0, peer_kinds, N_PEER_KINDS);
+        db_row_text(&rows, i, 1, kek->peer_id, sizeof(kek->peer_id));
+        kek->kek_class = (enum kek_class)read_named(&rows, i, 2, kek_classes, N_KEK_CLASSES);
+        db_row_text(&rows, i, 3, kek->label, sizeof(kek->label));
+        db_row_text(&rows, i, 4, kek->key.kek_label, sizeof(kek->key.kek_label));
+        kek->key.blob_len =
+            (uint8_t)db_row_bytes_upto(&rows, i, 5, kek->key.blob, sizeof(kek->key.blob));
+        db_row_bytes(&rows, i, 6, kek->key.tag, sizeof(kek->key.tag));
+    }
+    return db_rows_check(&rows);
+}
+
+static int load_routes(struct db *db, struct db_directory *d)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    db_params_of(db);
+    r = db_run(db, DB_DIRECTORY_ROUTES, &rows);
+    if (r < 0)
+        return r;
+    d->routes = calloc(rows.n + 1, sizeof(*d->routes));
+    if (!d->routes)
+        return error_set_errno("directory");
+    d->n_routes = rows.n;
+    for (size_t i = 0; i < rows.n; i++) {
+        db_row_bytes(&rows, i, 0, d->routes[i].prefix.bytes, sizeof(struct eui64));
+        d->routes[i].prefix_len = (unsigned)db_row_int(&rows, i, 1, 0, 64);
+    }
+    return db_rows_check(&rows);
+}
+
+int db_directory_load(struct db *db, struct db_directory *ret)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    int r;
+
+    r = load_peers(db, &d);
+    if (r == 0)
+        r = load_keks(db, &d);
+    if (r == 0)
+        r = load_routes(db, &d);
+    if (r < 0)
+        return r;
+    *ret = d;
+    d = (struct db_directory){0};
+    return 0;
+}
+
+void db_directory_done(struct db_directory *directory)
+{
+    free(directory->peers);
+    free(directory->keks);
+    free(directory->routes);
+    *directory = (struct db_directory){0};
+}
+
+int db_directory_listen(struct db *db)
+{
+    int r = db_exec(db, "LISTEN cradle_directory", false);
+
+    if (r == 0)
+        db->listening = true;
+    return r;
+}
+
+int db_directory_wait(struct db *db, int timeout_ms)
+{
+    int64_t deadline = clock_monotonic_ms() + timeout_ms;
+
+    if (!db->conn) {
+        /* Whatever was announced while we were away was missed: look. */
+        int r = db_ready(db);
+
+        return r < 0 ? r : 1;
+    }
+    for (;;) {
+        struct pollfd pfd = {.fd = PQsocket(db->conn), .events = POLLIN};
+        int64_t left = deadline - clock_monotonic_ms();
+        int n;
+
+        if (db_notified(db))
+            return 1;
+        n = poll(&pfd, 1, left > 0 ? (int)left : 0);
+        if (n < 0 && errno != EINTR)
+            return error_set_errno("directory: poll");
+        if (n == 0)
+            return 0;
+        if (n > 0 && !PQconsumeInput(db->conn)) {
+            db_drop(db);
+            return error_set(ERROR_DB, "database: the connection that listens was lost");
+        }
+    }
+}
+
+int db_peer_add(struct db *db, const struct db_peer *peer)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_text(p, name_of(peer_kinds, N_PEER_KINDS, (int)peer->kind));
+    db_param_text(p, peer->name);
+    db_param_bytes(p, peer->token_hash, sizeof(peer->token_hash));
+    db_param_array(p, DB_BYTEA_ARRAY, peer->n_net_ids);
+    for (size_t i = 0; i < peer->n_net_ids; i++)
+        db_element_bytes(p, peer->net_ids[i].bytes, sizeof(peer->net_ids[i].bytes));
+    r = db_run(db, DB_PEER_ADD, &rows);
+    if (r < 0)
+        return r;
+    return rows.n == 0;
+}
+
+static void put_kek_peer(struct db_params *p, const struct sealed_kek *kek)
+{
+    db_param_text(p, name_of(peer_kinds, N_PEER_KINDS, (int)kek->peer_kind));
+    db_param_text(p, kek->peer_id);
+    db_param_text(p, name_of(kek_classes, N_KEK_CLASSES, (int)kek->kek_class));
+}
+
+/** Outcome 1: the label is there already. */
+static int kek_insert(struct db *db, const struct sealed_kek *kek, int64_t *ret_id)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    put_kek_peer(p, kek);
+    db_param_text(p, kek->label);
+    db_param_text(p, kek->key.kek_label);
+    db_param_bytes(p, kek->key.blob, kek->key.blob_len);
+    db_param_bytes(p, kek->key.tag, sizeof(kek->key.tag));
+    r = db_run(db, DB_KEK_ADD, &rows);
+    if (r < 0)
+        return r;
+    if (rows.n == 0)
+        return 1;
+    *ret_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
+    return db_rows_check(&rows);
+}
+
+int db_kek_add(struct db *db, const struct sealed_kek *kek)
+{
+    int64_t id = 0;
+    int r;
+
+    r = db_begin(db);
+    if (r < 0)
+        return r;
+    r = kek_insert(db, kek, &id);
+    if (r == 0) {
+        put_kek_peer(db_params_of(db), kek);
+        r = db_run_quiet(db, DB_KEK_RETIRE);
+    }
+    if (r == 0) {
+        db_param_int(db_params_of(db), DB_INT8, id);
+        r = db_run_quiet(db, DB_KEK_MAKE_CURRENT);
+    }
+    if (r == 0)
+        return db_commit(db);
+    db_rollback(db);
+    return r;
+}
+
+int db_join_route_add(struct db *db, const struct db_join_route *route)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct eui64 prefix = route->prefix;
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    /* One way to write a prefix, so that the same one twice is seen as such. */
+    for (unsigned bit = route->prefix_len; bit < 8 * sizeof(prefix.bytes); bit++)
+        prefix.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+    db_param_bytes(p, prefix.bytes, sizeof(prefix.bytes));
+    db_param_int(p, DB_INT2, route->prefix_len);
+    r = db_run(db, DB_ROUTE_ADD, &rows);
+    if (r < 0)
+        return r;
+    return rows.n == 0;
+}

@@ -1,0 +1,45 @@
+/* Who the peers are: network and application servers, their tokens and KEKs, and the JoinEUIs that
+ * are ours. Small; the join server holds it in memory and loads it again when told. */
+#pragma once
+
+#include "base/sealed.h"
+#include "db/db.h"
+
+#define TOKEN_HASH_LEN 32   /* SHA-256 of a 256-bit random token */
+#define PEER_NET_IDS_MAX 16 /* NetIDs one network server may speak for */
+
+struct db_peer {
+    int64_t id;
+    enum peer_kind kind;
+    char name[PEER_ID_MAX + 1]; /* AS-ID of an application server; a name for people of an NS */
+    struct net_id net_ids[PEER_NET_IDS_MAX];
+    size_t n_net_ids;
+    uint8_t token_hash[TOKEN_HASH_LEN]; /* of the bearer token */
+};
+
+struct db_join_route {
+    struct eui64 prefix;
+    unsigned prefix_len; /* bits, 0..64; kind "local" is the only one so far */
+};
+
+struct db_directory {
+    struct db_peer *peers;
+    size_t n_peers;
+    struct sealed_kek *keks; /* the current one of each (peer kind, peer id, class) */
+    size_t n_keks;
+    struct db_join_route *routes;
+    size_t n_routes;
+};
+
+int db_directory_load(struct db *db, struct db_directory *ret);
+void db_directory_done(struct db_directory *directory);
+/** LISTEN for changes of the tables above; then db_directory_wait returns 1 when something changed,
+ * 0 when `timeout_ms` passed. */
+int db_directory_listen(struct db *db);
+int db_directory_wait(struct db *db, int timeout_ms);
+
+/* Changes, by the `cradle` command (role cradle_activation). Each refuses a duplicate with the
+ * positive outcome 1. */
+int db_peer_add(struct db *db, const struct db_peer *peer);
+int db_kek_add(struct db *db, const struct sealed_kek *kek); /* becomes the current one */
+int db_join_route_add(struct db *db, const struct db_join_route *route);

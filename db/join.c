@@ -1,0 +1,390 @@
+#include "db/join.h"
+
+#include "db/connection.h"
+#include <stdio.h>
+#include <string.h>
+
+#define MAC_VERSION_MAX 8
+#define STATE_NAME_MAX 16
+
+/* Snapshot and rows are of one moment: gate_rev belongs to the gate that was read with it. */
+const struct db_statement db_join_load_statement = {
+    .name = "join_load",
+    .sql =
+        "SELECT k.ordinal::int4, d.join_eui, d.mac_version, d.credential, d.ownership, d.service,"
+        "  d.trust, d.ownership_epoch, d.nonce_epoch, d.home_net_id, d.as_id,"
+        "  j.join_nonce, j.last_dev_nonce, j.nonce_epoch, j.gate_rev, j.retry_fingerprint,"
+        "  (extract(epoch FROM clock_timestamp() - j.retry_at) * 1000)::int8,"
+        "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"
+        "  coalesce(get_bit(p.bits, k.dev_nonce & 2047) = 1, false)"
+        " FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS k(dev_eui, dev_nonce, ordinal)"
+        " JOIN device d ON d.dev_eui = k.dev_eui AND d.kind = 'lorawan'"
+        " JOIN device_join j ON j.dev_eui = k.dev_eui"
+        " LEFT JOIN device_key app ON app.dev_eui = k.dev_eui AND app.slot = 1"
+        " LEFT JOIN device_key nwk ON nwk.dev_eui = k.dev_eui AND nwk.slot = 2"
+        " LEFT JOIN dev_nonce_page p ON p.dev_eui = k.dev_eui AND p.join_eui = d.join_eui"
+        "  AND p.nonce_epoch = d.nonce_epoch AND p.page = (k.dev_nonce >> 11)::int2",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 2,
+    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY},
+};
+
+enum load_column {
+    LOAD_ORDINAL,
+    LOAD_JOIN_EUI,
+    LOAD_MAC_VERSION,
+    LOAD_CREDENTIAL,
+    LOAD_OWNERSHIP,
+    LOAD_SERVICE,
+    LOAD_TRUST,
+    LOAD_OWNERSHIP_EPOCH,
+    LOAD_NONCE_EPOCH,
+    LOAD_HOME_NET_ID,
+    LOAD_AS_ID,
+    LOAD_JOIN_NONCE,
+    LOAD_LAST_DEV_NONCE,
+    LOAD_STATE_NONCE_EPOCH,
+    LOAD_GATE_REV,
+    LOAD_RETRY_FINGERPRINT,
+    LOAD_RETRY_AGE,
+    LOAD_APP, /* three columns: kek_label, blob, tag */
+    LOAD_NWK = LOAD_APP + 3,
+    LOAD_DEV_NONCE_USED = LOAD_NWK + 3,
+};
+
+/* `locked` takes the rows in DevEUI order: two batches over the same devices wait for each other
+ * instead of dying of a deadlock. The count makes it run to its end before the first update: a
+ * one-time filter above the join. The update then judges the newest version of each row.
+ *
+ * retry_at is clock_timestamp(), not now(): now() is when the statement arrived, perhaps long
+ * before the lock was had, and the retry window is counted from the answer. The event keeps now():
+ * all rows of one statement are of one moment, and two joins of a device are never in one.
+ *
+ * Pages change only together with join_nonce, so the winner of the compare-and-set is alone at its
+ * page; ON CONFLICT is there for the page that exists. `newest` carries the bit number into it. */
+const struct db_statement db_join_commit_statement = {
+    .name = "join_commit",
+    .sql =
+        "WITH input AS MATERIALIZED ("
+        "  SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
+        "    $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
+        "    $12::int8[], $13::bytea[], $14::bytea[], $15::int8[]) WITH ORDINALITY"
+        "  AS i(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
+        "    dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
+        "    ownership_epoch, ordinal)),"
+        " locked AS MATERIALIZED ("
+        "  SELECT 1 FROM device_join WHERE dev_eui = ANY($1::bytea[])"
+        "  ORDER BY dev_eui FOR NO KEY UPDATE),"
+        " won AS ("
+        "  UPDATE device_join j SET join_nonce = i.new_join_nonce,"
+        "    last_dev_nonce = CASE WHEN i.counted THEN i.dev_nonce"
+        "      WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.last_dev_nonce END,"
+        "    nonce_epoch = i.nonce_epoch,"
+        "    current_join_type = CASE WHEN i.opt_neg THEN j.current_join_type ELSE 255 END,"
+        "    current_join_nonce = CASE WHEN i.opt_neg THEN j.current_join_nonce"
+        "      ELSE i.new_join_nonce END,"
+        "    current_nonce = CASE WHEN i.opt_neg THEN j.current_nonce ELSE i.dev_nonce END,"
+        "    current_net_id = CASE WHEN i.opt_neg THEN j.current_net_id ELSE i.net_id END,"
+        "    current_rj_count0 = CASE WHEN i.opt_neg THEN j.current_rj_count0 END,"
+        "    pending_join_type = CASE WHEN i.opt_neg THEN 255::int2 END,"
+        "    pending_join_nonce = CASE WHEN i.opt_neg THEN i.new_join_nonce END,"
+        "    pending_nonce = CASE WHEN i.opt_neg THEN i.dev_nonce END,"
+        "    pending_net_id = CASE WHEN i.opt_neg THEN i.net_id END,"
+        "    pending_rj_count0 = NULL,"
+        "    retry_fingerprint = i.fingerprint, retry_at = clock_timestamp()"
+        "  FROM input i"
+        "  WHERE j.dev_eui = i.dev_eui AND j.join_nonce = i.old_join_nonce"
+        "    AND j.gate_rev = i.gate_rev AND j.nonce_epoch <= i.nonce_epoch"
+        "    AND (SELECT count(*) FROM locked) >= 0"
+        "  RETURNING i.*),"
+        " page AS ("
+        "  INSERT INTO dev_nonce_page AS p (dev_eui, join_eui, nonce_epoch, page, newest, bits)"
+        "  SELECT dev_eui, join_eui, nonce_epoch, (dev_nonce >> 11)::int2,"
+        "    (dev_nonce & 2047)::int2,"
+        "    set_bit(decode(repeat('00', 256), 'hex'), dev_nonce & 2047, 1)"
+        "  FROM won WHERE NOT counted"
+        "  ON CONFLICT (dev_eui, join_eui, nonce_epoch, page) DO UPDATE"
+        "  SET newest = excluded.newest, bits = set_bit(p.bits, excluded.newest, 1)),"
+        " event AS ("
+        "  INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, peer_id, sender_id,"
+        "    net_id, dev_addr, dev_nonce, join_nonce, opt_neg, fingerprint, ownership_epoch,"
+        "    nonce_epoch)"
+        "  SELECT now(), dev_eui, join_eui, 255, 'success', peer_id, sender_id, net_id, dev_addr,"
+        "    dev_nonce, new_join_nonce, opt_neg, fingerprint, ownership_epoch, nonce_epoch FROM won)"
+        " SELECT ordinal::int4 FROM won",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 15,
+    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY, DB_INT8_ARRAY,
+        DB_INT8_ARRAY, DB_BOOL_ARRAY, DB_INT4_ARRAY, DB_BOOL_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY,
+        DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY},
+};
+
+/* The statement whose answer was lost may still run (waiting for a row, or for a standby). It is
+ * ended and waited for, so that what is read next is the last word. A pid alone may be somebody
+ * else's by now; with its start it is not. */
+const struct db_statement db_join_end_other_statement = {
+    .name = "join_end_other",
+    .sql = "SELECT coalesce(bool_and(pg_terminate_backend(pid, 2000)), true) FROM pg_stat_activity"
+           " WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::int8 = $2",
+    .shape = DB_SHAPE_ONE,
+    .n_params = 2,
+    .params = {DB_INT4, DB_INT8},
+};
+
+const struct db_statement db_join_resolve_statement = {
+    .name = "join_resolve",
+    .sql = "SELECT i.ordinal::int4 FROM unnest($1::bytea[], $2::int4[], $3::bytea[])"
+           "  WITH ORDINALITY AS i(dev_eui, join_nonce, fingerprint, ordinal)"
+           " WHERE EXISTS (SELECT FROM join_event e WHERE e.dev_eui = i.dev_eui"
+           "  AND e.at > now() - interval '10 minutes' AND e.outcome = 'success'"
+           "  AND e.join_nonce = i.join_nonce AND e.fingerprint = i.fingerprint)",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY},
+};
+
+const struct db_statement db_join_refusals_statement = {
+    .name = "join_refusals",
+    .sql = "INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, reason, dev_nonce,"
+           "  peer_id, sender_id, ownership_epoch)"
+           " SELECT now(), dev_eui, join_eui, 255, outcome, reason, dev_nonce, peer_id, sender_id,"
+           "  ownership_epoch"
+           " FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::int4[], $6::int8[],"
+           "  $7::text[], $8::int8[])"
+           "  AS i(dev_eui, join_eui, outcome, reason, dev_nonce, peer_id, sender_id,"
+           "  ownership_epoch)",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 8,
+    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT4_ARRAY,
+        DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY},
+};
+
+const struct db_statement db_join_partitions_statement = {
+    .name = "join_partitions",
+    .sql = "SELECT join_event_partitions()",
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
+};
+
+static void read_key(
+    struct db_rows *rows, size_t row, int column, bool *ret_has, struct sealed_key *ret)
+{
+    *ret_has = !db_row_is_null(rows, row, column);
+    if (!*ret_has)
+        return;
+    db_row_text(rows, row, column, ret->kek_label, sizeof(ret->kek_label));
+    ret->blob_len = (uint8_t)db_row_bytes_upto(rows, row, column + 1, ret->blob, sizeof(ret->blob));
+    db_row_bytes(rows, row, column + 2, ret->tag, sizeof(ret->tag));
+}
+
+static void read_record(struct db_rows *rows, size_t row, struct device_record *ret)
+{
+    char version[MAC_VERSION_MAX], credential[STATE_NAME_MAX], ownership[STATE_NAME_MAX],
+        service[STATE_NAME_MAX], trust[STATE_NAME_MAX];
+
+    db_row_bytes(rows, row, LOAD_JOIN_EUI, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
+    db_row_text(rows, row, LOAD_MAC_VERSION, version, sizeof(version));
+    db_row_text(rows, row, LOAD_CREDENTIAL, credential, sizeof(credential));
+    db_row_text(rows, row, LOAD_OWNERSHIP, ownership, sizeof(ownership));
+    db_row_text(rows, row, LOAD_SERVICE, service, sizeof(service));
+    db_row_text(rows, row, LOAD_TRUST, trust, sizeof(trust));
+    if (!lw_mac_version_parse(version, &ret->mac_version) ||
+        !device_credential_parse(credential, &ret->credential) ||
+        !device_ownership_parse(ownership, &ret->ownership) ||
+        !device_service_parse(service, &ret->service) || !device_trust_parse(trust, &ret->trust))
+        rows->failed = true;
+    ret->ownership_epoch = (uint32_t)db_row_int(rows, row, LOAD_OWNERSHIP_EPOCH, 0, UINT32_MAX);
+    ret->nonce_epoch = (uint32_t)db_row_int(rows, row, LOAD_NONCE_EPOCH, 0, UINT32_MAX);
+    ret->has_home_net_id = !db_row_is_null(rows, row, LOAD_HOME_NET_ID);
+    if (ret->has_home_net_id)
+        db_row_bytes(
+            rows, row, LOAD_HOME_NET_ID, ret->home_net_id.bytes, sizeof(ret->home_net_id.bytes));
+    db_row_text(rows, row, LOAD_AS_ID, ret->as_id, sizeof(ret->as_id));
+}
+
+static void read_state(struct db_rows *rows, size_t row, struct device_join_state *ret)
+{
+    ret->join_nonce = (uint32_t)db_row_int(rows, row, LOAD_JOIN_NONCE, 0, LW_JOIN_NONCE_MAX);
+    ret->last_dev_nonce =
+        (int32_t)db_row_int(rows, row, LOAD_LAST_DEV_NONCE, DEVICE_NO_NONCE, UINT16_MAX);
+    ret->nonce_epoch = (uint32_t)db_row_int(rows, row, LOAD_STATE_NONCE_EPOCH, 0, UINT32_MAX);
+    ret->gate_rev = db_row_int(rows, row, LOAD_GATE_REV, INT64_MIN, INT64_MAX);
+    ret->has_retry = !db_row_is_null(rows, row, LOAD_RETRY_FINGERPRINT);
+    if (!ret->has_retry)
+        return;
+    db_row_bytes(
+        rows, row, LOAD_RETRY_FINGERPRINT, ret->retry_fingerprint, sizeof(ret->retry_fingerprint));
+    ret->retry_age_ms = db_row_int(rows, row, LOAD_RETRY_AGE, INT64_MIN, INT64_MAX);
+}
+
+/** Which of `n` inputs a row answers. Out of range sets `failed` and gives 0. */
+static size_t read_ordinal(struct db_rows *rows, size_t row, size_t n)
+{
+    int64_t ordinal = db_row_int(rows, row, 0, 1, (int64_t)n);
+
+    return ordinal ? (size_t)ordinal - 1 : 0;
+}
+
+int db_join_load(
+    struct db *db, const struct db_join_key *keys, size_t n_keys, struct db_join_row *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    if (n_keys == 0 || n_keys > DB_JOIN_BATCH_MAX)
+        return error_set(ERROR_INTERNAL, "database: a batch of %zu joins", n_keys);
+    db_param_array(p, DB_BYTEA_ARRAY, n_keys);
+    for (size_t i = 0; i < n_keys; i++)
+        db_element_bytes(p, keys[i].dev_eui.bytes, sizeof(keys[i].dev_eui.bytes));
+    db_param_array(p, DB_INT4_ARRAY, n_keys);
+    for (size_t i = 0; i < n_keys; i++)
+        db_element_int(p, keys[i].dev_nonce);
+    r = db_run(db, DB_JOIN_LOAD, &rows);
+    if (r < 0)
+        return r;
+    memset(ret, 0, n_keys * sizeof(*ret));
+    for (size_t row = 0; row < rows.n; row++) {
+        size_t i = read_ordinal(&rows, row, n_keys);
+
+        ret[i].found = true;
+        ret[i].record.dev_eui = keys[i].dev_eui;
+        read_record(&rows, row, &ret[i].record);
+        read_state(&rows, row, &ret[i].state);
+        read_key(&rows, row, LOAD_APP, &ret[i].has_app, &ret[i].app);
+        read_key(&rows, row, LOAD_NWK, &ret[i].has_nwk, &ret[i].nwk);
+        ret[i].dev_nonce_used = db_row_bool(&rows, row, LOAD_DEV_NONCE_USED);
+    }
+    return db_rows_check(&rows);
+}
+
+/* One array of the parameters: a field of every struct of `items`. */
+#define COLUMN_INT(p, type, items, n, field)                                                       \
+    do {                                                                                           \
+        db_param_array(p, type, n);                                                                \
+        for (size_t at = 0; at < (n); at++)                                                        \
+            db_element_int(p, (int64_t)(items)[at].field);                                         \
+    } while (0)
+#define COLUMN_BYTES(p, items, n, field)                                                           \
+    do {                                                                                           \
+        db_param_array(p, DB_BYTEA_ARRAY, n);                                                      \
+        for (size_t at = 0; at < (n); at++)                                                        \
+            db_element_bytes(p, &(items)[at].field, sizeof((items)[at].field));                    \
+    } while (0)
+#define COLUMN_TEXT(p, items, n, field)                                                            \
+    do {                                                                                           \
+        db_param_array(p, DB_TEXT_ARRAY, n);                                                       \
+        for (size_t at = 0; at < (n); at++)                                                        \
+            db_element_text(p, (items)[at].field);                                                 \
+    } while (0)
+
+/** Reads the ordinals of the winners. */
+static int read_won(struct db_rows *rows, size_t n, bool *won)
+{
+    memset(won, 0, n * sizeof(*won));
+    for (size_t row = 0; row < rows->n; row++)
+        won[read_ordinal(rows, row, n)] = true;
+    return db_rows_check(rows);
+}
+
+int db_join_commit(struct db *db, const struct db_join_commit *c, size_t n, bool *won)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    if (n == 0 || n > DB_JOIN_BATCH_MAX)
+        return error_set(ERROR_INTERNAL, "database: a batch of %zu joins", n);
+    COLUMN_BYTES(p, c, n, dev_eui);
+    COLUMN_BYTES(p, c, n, join_eui);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, old_join_nonce);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, new_join_nonce);
+    COLUMN_INT(p, DB_INT8_ARRAY, c, n, gate_rev);
+    COLUMN_INT(p, DB_INT8_ARRAY, c, n, nonce_epoch);
+    COLUMN_INT(p, DB_BOOL_ARRAY, c, n, counted);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, dev_nonce);
+    COLUMN_INT(p, DB_BOOL_ARRAY, c, n, opt_neg);
+    COLUMN_BYTES(p, c, n, fingerprint);
+    COLUMN_TEXT(p, c, n, sender_id);
+    COLUMN_INT(p, DB_INT8_ARRAY, c, n, peer_id);
+    COLUMN_BYTES(p, c, n, net_id);
+    COLUMN_BYTES(p, c, n, dev_addr);
+    COLUMN_INT(p, DB_INT8_ARRAY, c, n, ownership_epoch);
+    r = db_run(db, DB_JOIN_COMMIT, &rows);
+    if (r < 0)
+        return r;
+    return read_won(&rows, n, won);
+}
+
+/** Ends the backend that served us before the present connection, if it still lives. */
+static int end_other_backend(struct db *db, int pid, int64_t start_us)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT4, pid);
+    db_param_int(p, DB_INT8, start_us);
+    r = db_run(db, DB_JOIN_END_OTHER, &rows);
+    if (r < 0)
+        return r;
+    if (!db_row_bool(&rows, 0, 0))
+        return error_set(ERROR_DB_UNKNOWN, "database: the session that commits does not end");
+    return db_rows_check(&rows);
+}
+
+int db_join_resolve(struct db *db, const struct db_join_commit *c, size_t n, bool *won)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int pid = db->backend_pid;
+    int64_t start_us = db->backend_start_us;
+    struct db_params *p;
+    int r;
+
+    if (n == 0 || n > DB_JOIN_BATCH_MAX)
+        return error_set(ERROR_INTERNAL, "database: a batch of %zu joins", n);
+    db_drop(db);
+    r = db_ready(db);
+    if (r == 0)
+        r = end_other_backend(db, pid, start_us);
+    if (r < 0) {
+        /* Still the one to be ended, when we are asked again. */
+        db_drop(db);
+        db->backend_pid = pid;
+        db->backend_start_us = start_us;
+        return r;
+    }
+    p = db_params_of(db);
+    COLUMN_BYTES(p, c, n, dev_eui);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, new_join_nonce);
+    COLUMN_BYTES(p, c, n, fingerprint);
+    r = db_run(db, DB_JOIN_RESOLVE, &rows);
+    if (r < 0)
+        return r;
+    return read_won(&rows, n, won);
+}
+
+int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)
+{
+    struct db_params *p = db_params_of(db);
+
+    if (n == 0)
+        return 0;
+    COLUMN_BYTES(p, f, n, dev_eui);
+    COLUMN_BYTES(p, f, n, join_eui);
+    COLUMN_TEXT(p, f, n, outcome);
+    COLUMN_TEXT(p, f, n, reason);
+    COLUMN_INT(p, DB_INT4_ARRAY, f, n, dev_nonce);
+    COLUMN_INT(p, DB_INT8_ARRAY, f, n, peer_id);
+    COLUMN_TEXT(p, f, n, sender_id);
+    COLUMN_INT(p, DB_INT8_ARRAY, f, n, ownership_epoch);
+    return db_run_quiet(db, DB_JOIN_REFUSALS);
+}
+
+int db_join_event_partitions(struct db *db)
+{
+    db_params_of(db);
+    return db_run_quiet(db, DB_JOIN_PARTITIONS);
+}

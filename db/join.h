@@ -1,0 +1,71 @@
+/* The database side of a join: load a batch, commit a batch, read back. Roles: cradle_join. */
+#pragma once
+
+#include "db/db.h"
+#include "device/record.h"
+
+#define DB_JOIN_BATCH_MAX 64
+#define DB_REASON_MAX 120
+
+struct db_join_key {
+    struct eui64 dev_eui;
+    uint16_t dev_nonce; /* looked up in the bitmap pages of the device's JoinEUI and nonce epoch */
+};
+
+struct db_join_row {
+    bool found;
+    struct device_record record;
+    struct device_join_state state;
+    bool has_app, has_nwk;
+    struct sealed_key app, nwk;
+    bool dev_nonce_used; /* its bit, in the pages of record.join_eui and record.nonce_epoch */
+};
+
+/** One SELECT for the whole batch; rows[i] belongs to keys[i]. */
+int db_join_load(
+    struct db *db, const struct db_join_key *keys, size_t n_keys, struct db_join_row *rows);
+
+/** A join to be made durable. The compare-and-set is over join_nonce and gate_rev as they were
+ * read. `counted`: last_dev_nonce is set; else the DevNonce's bit is set in its page (made on first
+ * use). A newer nonce_epoch in the record empties the DevNonce memory in the same statement. */
+struct db_join_commit {
+    struct eui64 dev_eui, join_eui;
+    uint32_t old_join_nonce, new_join_nonce;
+    int64_t gate_rev;
+    uint32_t nonce_epoch;
+    bool counted;
+    uint16_t dev_nonce;
+    bool opt_neg; /* the session becomes the pending one */
+    uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
+    char sender_id[PEER_ID_MAX + 1];
+    int64_t peer_id;
+    struct net_id net_id; /* in the accept */
+    struct dev_addr dev_addr;
+    uint32_t ownership_epoch;
+};
+
+/** One statement, one transaction: locks the rows in DevEUI order, updates the winners, writes
+ * their join_event rows and DevNonce pages. won[i] tells whether commits[i] did it. The caller
+ * gives each device at most once. ERROR_DB_UNKNOWN: ask db_join_resolve on a fresh connection. */
+int db_join_commit(
+    struct db *db, const struct db_join_commit *commits, size_t n_commits, bool *won);
+
+/** After ERROR_DB_UNKNOWN: whether each join is in join_event with its fingerprint and JoinNonce.
+ */
+int db_join_resolve(
+    struct db *db, const struct db_join_commit *commits, size_t n_commits, bool *won);
+
+/** A refused attempt on a known device. Written in bulk after the answer. */
+struct db_join_refusal {
+    struct eui64 dev_eui, join_eui;
+    char outcome[24];
+    char reason[DB_REASON_MAX + 1];
+    int32_t dev_nonce;
+    int64_t peer_id;
+    char sender_id[PEER_ID_MAX + 1];
+    uint32_t ownership_epoch;
+};
+int db_join_refusals(struct db *db, const struct db_join_refusal *refusals, size_t n_refusals);
+
+/** Makes the partitions of join_event for this month and the next two. At start and daily. */
+int db_join_event_partitions(struct db *db);

@@ -1,0 +1,30 @@
+#include "db/statement.h"
+
+static const struct db_statement *const statements[DB_N_STATEMENTS] = {
+    [DB_CHECK] = &db_check_statement,
+    [DB_MIGRATIONS] = &db_migrations_statement,
+    [DB_JOIN_LOAD] = &db_join_load_statement,
+    [DB_JOIN_COMMIT] = &db_join_commit_statement,
+    [DB_JOIN_END_OTHER] = &db_join_end_other_statement,
+    [DB_JOIN_RESOLVE] = &db_join_resolve_statement,
+    [DB_JOIN_REFUSALS] = &db_join_refusals_statement,
+    [DB_JOIN_PARTITIONS] = &db_join_partitions_statement,
+    [DB_DIRECTORY_PEERS] = &db_directory_peers_statement,
+    [DB_DIRECTORY_KEKS] = &db_directory_keks_statement,
+    [DB_DIRECTORY_ROUTES] = &db_directory_routes_statement,
+    [DB_PEER_ADD] = &db_peer_add_statement,
+    [DB_KEK_ADD] = &db_kek_add_statement,
+    [DB_KEK_RETIRE] = &db_kek_retire_statement,
+    [DB_KEK_MAKE_CURRENT] = &db_kek_make_current_statement,
+    [DB_ROUTE_ADD] = &db_route_add_statement,
+    [DB_CLIENT_ADD] = &db_client_add_statement,
+    [DB_CLIENT_FIND] = &db_client_find_statement,
+    [DB_BATCH_BEGIN] = &db_batch_begin_statement,
+    [DB_BATCH_INSERT] = &db_batch_insert_statement,
+    [DB_BATCH_FINISH] = &db_batch_finish_statement,
+};
+
+const struct db_statement *db_statement_at(enum db_statement_id id)
+{
+    return statements[id];
+}

@@ -1,0 +1,69 @@
+/* The table of statements. The SQL of each stands beside the function that runs it; here they have
+ * their numbers. Prepared on first use in each connection. Private to db/. */
+#pragma once
+
+#include "db/params.h"
+
+enum db_statement_id {
+    DB_CHECK,
+    DB_MIGRATIONS,
+    DB_JOIN_LOAD,
+    DB_JOIN_COMMIT,
+    DB_JOIN_END_OTHER,
+    DB_JOIN_RESOLVE,
+    DB_JOIN_REFUSALS,
+    DB_JOIN_PARTITIONS,
+    DB_DIRECTORY_PEERS,
+    DB_DIRECTORY_KEKS,
+    DB_DIRECTORY_ROUTES,
+    DB_PEER_ADD,
+    DB_KEK_ADD,
+    DB_KEK_RETIRE,
+    DB_KEK_MAKE_CURRENT,
+    DB_ROUTE_ADD,
+    DB_CLIENT_ADD,
+    DB_CLIENT_FIND,
+    DB_BATCH_BEGIN,
+    DB_BATCH_INSERT,
+    DB_BATCH_FINISH,
+    DB_N_STATEMENTS,
+};
+
+enum db_shape {
+    DB_SHAPE_ONE, /* exactly one row */
+    DB_SHAPE_ONE_OR_NONE,
+    DB_SHAPE_MANY, /* any number */
+};
+
+struct db_statement {
+    const char *name;
+    const char *sql;
+    enum db_shape shape;
+    bool commits; /* outside a transaction, its end is a commit */
+    size_t n_params;
+    enum db_type params[DB_PARAMS_MAX];
+};
+
+extern const struct db_statement db_check_statement;
+extern const struct db_statement db_migrations_statement;
+extern const struct db_statement db_join_load_statement;
+extern const struct db_statement db_join_commit_statement;
+extern const struct db_statement db_join_end_other_statement;
+extern const struct db_statement db_join_resolve_statement;
+extern const struct db_statement db_join_refusals_statement;
+extern const struct db_statement db_join_partitions_statement;
+extern const struct db_statement db_directory_peers_statement;
+extern const struct db_statement db_directory_keks_statement;
+extern const struct db_statement db_directory_routes_statement;
+extern const struct db_statement db_peer_add_statement;
+extern const struct db_statement db_kek_add_statement;
+extern const struct db_statement db_kek_retire_statement;
+extern const struct db_statement db_kek_make_current_statement;
+extern const struct db_statement db_route_add_statement;
+extern const struct db_statement db_client_add_statement;
+extern const struct db_statement db_client_find_statement;
+extern const struct db_statement db_batch_begin_statement;
+extern const struct db_statement db_batch_insert_statement;
+extern const struct db_statement db_batch_finish_statement;
+
+const struct db_statement *db_statement_at(enum db_statement_id id);

@@ -1,0 +1,24 @@
+/* The join gate: may this device join through this network server now? Pure. */
+#pragma once
+
+#include "device/record.h"
+
+/** HIDDEN gates are answered exactly as an unknown device, without touching its key; BLOCKED gates
+ * are told to the sender, but only once the MIC has proved that the device itself is asking. */
+enum device_gate {
+    GATE_OPEN,
+    GATE_HIDDEN_CREDENTIAL, /* not activable: never released, or scrapped */
+    GATE_HIDDEN_UNCLAIMED,
+    GATE_HIDDEN_NOT_HOME, /* the sender is not the home network that the owner named */
+    GATE_HIDDEN_JOIN_EUI, /* the frame names another JoinEUI than the record */
+    GATE_BLOCKED_INACTIVE,
+    GATE_BLOCKED_SUSPENDED,
+    GATE_BLOCKED_QUARANTINED,
+    N_DEVICE_GATES
+};
+
+enum device_gate device_gate_judge(const struct device_record *record, const struct net_id *sender,
+    const struct eui64 *frame_join_eui);
+bool device_gate_is_hidden(enum device_gate gate);
+/** A sentence for those entitled to know why (join_event). */
+const char *device_gate_reason(enum device_gate gate);

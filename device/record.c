@@ -1,0 +1,66 @@
+#include "device/record.h"
+
+#include <string.h>
+
+static const char *const credential_names[] = {
+    [CREDENTIAL_ORDERED] = "ordered",
+    [CREDENTIAL_GENERATED] = "generated",
+    [CREDENTIAL_DELIVERED] = "delivered",
+    [CREDENTIAL_PERSONALIZED] = "personalized",
+    [CREDENTIAL_ACTIVABLE] = "activable",
+    [CREDENTIAL_SCRAPPED] = "scrapped",
+};
+static const char *const ownership_names[] = {
+    [OWNERSHIP_UNOWNED] = "unowned",
+    [OWNERSHIP_CLAIMED] = "claimed",
+    [OWNERSHIP_OFFERED] = "offered",
+};
+static const char *const service_names[] = {
+    [SERVICE_INACTIVE] = "inactive",
+    [SERVICE_ACTIVE] = "active",
+    [SERVICE_SUSPENDED] = "suspended",
+};
+static const char *const trust_names[] = {
+    [TRUST_OK] = "ok",
+    [TRUST_SUSPECT] = "suspect",
+    [TRUST_QUARANTINED] = "quarantined",
+};
+
+#define LENGTH(a) (sizeof(a) / sizeof((a)[0]))
+
+static const char *name_of(const char *const *names, size_t n_names, unsigned v)
+{
+    return v < n_names ? names[v] : "unknown";
+}
+
+static bool value_of(const char *const *names, size_t n_names, const char *text, unsigned *ret)
+{
+    for (unsigned i = 0; i < n_names; i++) {
+        if (strcmp(names[i], text) == 0) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The four axes differ in nothing but their names and types. */
+#define AXIS(axis)                                                                                 \
+    const char *device_##axis##_text(enum device_##axis v)                                         \
+    {                                                                                              \
+        return name_of(axis##_names, LENGTH(axis##_names), (unsigned)v);                           \
+    }                                                                                              \
+    bool device_##axis##_parse(const char *text, enum device_##axis *ret)                          \
+    {                                                                                              \
+        unsigned v;                                                                                \
+                                                                                                   \
+        if (!value_of(axis##_names, LENGTH(axis##_names), text, &v))                               \
+            return false;                                                                          \
+        *ret = (enum device_##axis)v;                                                              \
+        return true;                                                                               \
+    }
+
+AXIS(credential)
+AXIS(ownership)
+AXIS(service)
+AXIS(trust)

@@ -1,0 +1,57 @@
+/* What a device is: identity, the four axes of its state, and the memory of its joins. Pure values.
+ * The database room fills them; decisions over them are total functions. */
+#pragma once
+
+#include "base/sealed.h"
+#include "lorawan/types.h"
+
+/** Each axis is stored as the text of its name (device_..._text / _parse). */
+enum device_credential {
+    CREDENTIAL_ORDERED,
+    CREDENTIAL_GENERATED,
+    CREDENTIAL_DELIVERED,
+    CREDENTIAL_PERSONALIZED,
+    CREDENTIAL_ACTIVABLE,
+    CREDENTIAL_SCRAPPED,
+};
+enum device_ownership { OWNERSHIP_UNOWNED, OWNERSHIP_CLAIMED, OWNERSHIP_OFFERED };
+enum device_service { SERVICE_INACTIVE, SERVICE_ACTIVE, SERVICE_SUSPENDED };
+enum device_trust { TRUST_OK, TRUST_SUSPECT, TRUST_QUARANTINED };
+
+const char *device_credential_text(enum device_credential v);
+const char *device_ownership_text(enum device_ownership v);
+const char *device_service_text(enum device_service v);
+const char *device_trust_text(enum device_trust v);
+bool device_credential_parse(const char *text, enum device_credential *ret);
+bool device_ownership_parse(const char *text, enum device_ownership *ret);
+bool device_service_parse(const char *text, enum device_service *ret);
+bool device_trust_parse(const char *text, enum device_trust *ret);
+
+struct device_record {
+    struct eui64 dev_eui;
+    struct eui64 join_eui;
+    enum lw_mac_version mac_version;
+    enum device_credential credential;
+    enum device_ownership ownership;
+    enum device_service service;
+    enum device_trust trust;
+    uint32_t ownership_epoch;
+    uint32_t nonce_epoch; /* bumped by reset-nonces */
+    bool has_home_net_id;
+    struct net_id home_net_id;
+    char as_id[PEER_ID_MAX + 1]; /* "" when none was named */
+};
+
+#define DEVICE_NO_NONCE (-1)
+#define JOIN_FINGERPRINT_LEN 16
+
+/** The hot row of a device (table device_join). */
+struct device_join_state {
+    uint32_t join_nonce;    /* last one used; 0 before the first join */
+    int32_t last_dev_nonce; /* counted versions; DEVICE_NO_NONCE before the first */
+    uint32_t nonce_epoch;   /* the epoch that last_dev_nonce and the pages belong to */
+    int64_t gate_rev;
+    bool has_retry;
+    uint8_t retry_fingerprint[JOIN_FINGERPRINT_LEN];
+    int64_t retry_age_ms; /* by the database's clock, at load */
+};

@@ -1,0 +1,243 @@
+#include "hsm/ceremony.h"
+
+#include "base/error.h"
+#include "base/hex.h"
+#include "hsm/ceremony_keys.h"
+#include "hsm/p11_exchange.h"
+#include "hsm/p11_keys.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <openssl/pem.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FOUND_MAX 64
+
+/** What the token holds of ours. */
+struct found {
+    struct p11_token *token;
+    CK_OBJECT_CLASS class;
+    size_t n;
+    struct found_object {
+        const struct ceremony_object *row;
+        char label[SEALED_LABEL_MAX + 1];
+        CK_OBJECT_HANDLE handle;
+        uint8_t kcv[CEREMONY_KCV_LEN];
+    } objects[FOUND_MAX];
+};
+
+static int note_object(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    struct found *found = context;
+    const struct ceremony_object *row = ceremony_object_find(found->class, label);
+
+    if (row == NULL)
+        return 0;
+    if (found->n == FOUND_MAX || strlen(label) > SEALED_LABEL_MAX)
+        return error_set(ERROR_CONFIG, "the token holds too many of our objects");
+    found->objects[found->n].row = row;
+    found->objects[found->n].handle = handle;
+    memcpy(found->objects[found->n].label, label, strlen(label) + 1);
+    found->n++;
+    return 0;
+}
+
+/* A token shows its objects in any order; people read them in ours. */
+static int by_row_and_label(const void *a, const void *b)
+{
+    const struct found_object *x = a, *y = b;
+
+    if (x->row != y->row)
+        return x->row < y->row ? -1 : 1;
+    return strcmp(x->label, y->label);
+}
+
+static int look(struct p11_token *token, struct found *ret)
+{
+    static const CK_OBJECT_CLASS classes[] = {CKO_SECRET_KEY, CKO_PRIVATE_KEY};
+    int r = 0;
+
+    *ret = (struct found){.token = token};
+    for (size_t i = 0; r == 0 && i < sizeof(classes) / sizeof(classes[0]); i++) {
+        ret->class = classes[i];
+        r = p11_objects_walk(token, classes[i], note_object, ret);
+    }
+    qsort(ret->objects, ret->n, sizeof(ret->objects[0]), by_row_and_label);
+    return r;
+}
+
+static int check(struct found *found)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < found->n; i++)
+        r = found->objects[i].row->check(
+            found->token, found->objects[i].handle, found->objects[i].kcv);
+    return r;
+}
+
+static void report_found(const struct found *found, struct text *report)
+{
+    for (size_t i = 0; i < found->n; i++) {
+        char kcv[2 * CEREMONY_KCV_LEN + 1];
+
+        text_addf(report, "%-16s %-45s check value %s (%s)\n", found->objects[i].label,
+            found->objects[i].row->kind, hex_encode(found->objects[i].kcv, CEREMONY_KCV_LEN, kcv),
+            found->objects[i].row->method);
+    }
+}
+
+/* A ceremony that failed half way leaves nothing of its own behind. */
+static void undo(struct p11_token *token)
+{
+    static const CK_OBJECT_CLASS classes[] = {CKO_SECRET_KEY, CKO_PRIVATE_KEY, CKO_PUBLIC_KEY};
+
+    for (size_t c = 0; c < sizeof(classes) / sizeof(classes[0]); c++) {
+        struct found found = {.token = token};
+
+        /* The public halves carry the labels of the private ones. */
+        found.class = classes[c] == CKO_PUBLIC_KEY ? CKO_PRIVATE_KEY : classes[c];
+        if (p11_objects_walk(token, classes[c], note_object, &found) < 0)
+            continue;
+        for (size_t i = 0; i < found.n; i++)
+            (void)token->f->C_DestroyObject(token->anchor, found.objects[i].handle);
+    }
+}
+
+static int make_all(struct p11_token *token, struct found *ret)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < CEREMONY_N_OBJECTS; i++)
+        r = ceremony_objects[i].make(token, &ceremony_objects[i]);
+    if (r == 0)
+        r = look(token, ret);
+    if (r == 0 && ret->n != CEREMONY_N_OBJECTS)
+        r = error_set(ERROR_HSM, "the token does not show every object that was made");
+    if (r == 0)
+        r = check(ret);
+    if (r < 0) {
+        char text[ERROR_TEXT_MAX];
+
+        (void)snprintf(text, sizeof(text), "%s", error_text());
+        undo(token);
+        return error_set(r, "%s", text);
+    }
+    return 0;
+}
+
+static int make_on_empty(struct p11_token *token, struct found *ret)
+{
+    int r = look(token, ret);
+
+    if (r < 0)
+        return r;
+    if (ret->n > 0)
+        return error_set(ERROR_CONFIG,
+            "the token already holds %s: nothing was made, nothing is ever overwritten",
+            ret->objects[0].label);
+    return make_all(token, ret);
+}
+
+static void close_file(FILE **f)
+{
+    if (*f != NULL)
+        (void)fclose(*f);
+}
+
+static int write_pem(EVP_PKEY *pkey, const char *path)
+{
+    char fresh[PATH_MAX];
+    CLEANUP(close_file) FILE *f = NULL;
+
+    if (snprintf(fresh, sizeof(fresh), "%s.new", path) >= (int)sizeof(fresh))
+        return error_set(ERROR_CONFIG, "the path of the exchange key is too long");
+    f = fopen(fresh, "we");
+    if (f == NULL)
+        return error_set_errno("cannot write %s", fresh);
+    if (PEM_write_PUBKEY(f, pkey) != 1 || fflush(f) != 0 || fchmod(fileno(f), 0644) != 0 ||
+        fsync(fileno(f)) != 0 || rename(fresh, path) != 0)
+        return error_set_errno("cannot write %s", path);
+    return 0;
+}
+
+static int write_exchange(struct p11_token *token, const struct found *found, const char *path)
+{
+    CLEANUP(p11_pkey_free) EVP_PKEY *pkey = NULL;
+
+    for (size_t i = 0; i < found->n; i++) {
+        if (strcmp(found->objects[i].label, P11_LABEL_EXCHANGE) == 0) {
+            int r = p11_exchange_read(token, found->objects[i].handle, &pkey);
+
+            return r < 0 ? r : write_pem(pkey, path);
+        }
+    }
+    return error_set(ERROR_HSM, "the token holds no %s", P11_LABEL_EXCHANGE);
+}
+
+/* What a fresh opening of the token shows must be what was made. */
+static int compare(const struct found *made, const struct found *again)
+{
+    for (size_t i = 0; i < made->n; i++) {
+        bool same = false;
+
+        for (size_t j = 0; j < again->n; j++)
+            same = same ||
+                   (strcmp(made->objects[i].label, again->objects[j].label) == 0 &&
+                       memcmp(made->objects[i].kcv, again->objects[j].kcv, CEREMONY_KCV_LEN) == 0);
+        if (!same)
+            return error_set(ERROR_HSM,
+                "after opening the token again, %s is missing or another key: do not use it",
+                made->objects[i].label);
+    }
+    return 0;
+}
+
+int hsm_ceremony_init(const struct hsm_ceremony *ceremony, struct text *report)
+{
+    CLEANUP(p11_token_close) struct p11_token token = {0};
+    CLEANUP(cleanup_close) int lock = -1;
+    struct found made, again;
+    int r = p11_lock(ceremony->lock_file, &lock);
+
+    if (r == 0)
+        r = p11_token_open(&token, ceremony->uri, true);
+    if (r == 0)
+        r = make_on_empty(&token, &made);
+    if (r < 0)
+        return r;
+    p11_token_close(&token);
+    sync(); /* SoftHSM writes its files without fsync: a power cut now would cost every key */
+    r = p11_token_open(&token, ceremony->uri, false);
+    if (r == 0)
+        r = look(&token, &again);
+    if (r == 0)
+        r = check(&again);
+    if (r == 0)
+        r = compare(&made, &again);
+    if (r == 0)
+        r = write_exchange(&token, &again, ceremony->exchange_key_path);
+    if (r < 0)
+        return r;
+    report_found(&again, report);
+    return 0;
+}
+
+int hsm_ceremony_list(const struct hsm_ceremony *ceremony, struct text *report)
+{
+    CLEANUP(p11_token_close) struct p11_token token = {0};
+    CLEANUP(cleanup_close) int lock = -1;
+    struct found found;
+    int r = p11_lock(ceremony->lock_file, &lock);
+
+    if (r == 0)
+        r = p11_token_open(&token, ceremony->uri, false);
+    if (r == 0)
+        r = look(&token, &found);
+    if (r == 0)
+        r = check(&found);
+    if (r == 0)
+        report_found(&found, report);
+    return r;
+}

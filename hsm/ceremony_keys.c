@@ -1,0 +1,294 @@
+#include "hsm/ceremony_keys.h"
+
+#include "base/aes.h"
+#include "base/error.h"
+#include "hsm/p11_exchange.h"
+#include "hsm/p11_keys.h"
+#include "hsm/p11_ops.h"
+#include <openssl/x509.h>
+#include <string.h>
+
+#define STORE_KEY_LEN 32
+#define HMAC_KEY_LEN 32
+#define EXCHANGE_BITS 3072
+#define ATTRIBUTES_MAX 24
+#define EC_POINT_MAX 128
+
+struct attributes {
+    CK_ATTRIBUTE list[ATTRIBUTES_MAX];
+    CK_ULONG n;
+};
+
+static const CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
+
+static void add(struct attributes *a, CK_ATTRIBUTE_TYPE type, const void *value, size_t len)
+{
+    a->list[a->n++] = (CK_ATTRIBUTE){type, p11_in(value), len};
+}
+
+static void add_flag(struct attributes *a, CK_ATTRIBUTE_TYPE type, bool value)
+{
+    add(a, type, value ? &yes : &no, sizeof(CK_BBOOL));
+}
+
+/* A token object that never leaves: private, for SoftHSM writes others to its file in clear. */
+static void add_hidden(struct attributes *a, const char *label)
+{
+    add_flag(a, CKA_TOKEN, true);
+    add_flag(a, CKA_PRIVATE, true);
+    add_flag(a, CKA_SENSITIVE, true);
+    add_flag(a, CKA_EXTRACTABLE, false);
+    add(a, CKA_LABEL, label, strlen(label));
+    add(a, CKA_ID, label, strlen(label));
+}
+
+static void add_uses(struct attributes *a, bool wrap, bool unwrap, bool sign)
+{
+    add_flag(a, CKA_WRAP, wrap);
+    add_flag(a, CKA_UNWRAP, unwrap);
+    add_flag(a, CKA_SIGN, sign);
+    add_flag(a, CKA_VERIFY, false);
+    add_flag(a, CKA_ENCRYPT, false);
+    add_flag(a, CKA_DECRYPT, false);
+    add_flag(a, CKA_DERIVE, false);
+}
+
+/* --- secret keys ------------------------------------------------------------------------------ */
+
+static int generate(
+    struct p11_token *token, CK_MECHANISM_TYPE type, struct attributes *a, const char *label)
+{
+    CK_MECHANISM mechanism = {type, NULL, 0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    CK_RV rv = token->f->C_GenerateKey(token->anchor, &mechanism, a->list, a->n, &handle);
+
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, label);
+}
+
+/* The unwrap template is what keeps a device key from being opened as a KEK, and a KEK as a device
+ * key: whatever this key opens must agree with it. */
+static int make_store(
+    struct p11_token *token, const struct ceremony_object *object, enum p11_use opens)
+{
+    const CK_ULONG len = STORE_KEY_LEN;
+    struct attributes a = {.n = 0};
+    struct p11_restriction restriction;
+
+    p11_restriction_fill(&restriction, opens);
+    add_hidden(&a, object->label);
+    add_uses(&a, true, true, false);
+    add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    add(&a, CKA_UNWRAP_TEMPLATE, restriction.attributes, restriction.n * sizeof(CK_ATTRIBUTE));
+    return generate(token, CKM_AES_KEY_GEN, &a, object->label);
+}
+
+static int make_store_device(struct p11_token *token, const struct ceremony_object *object)
+{
+    return make_store(token, object, P11_USE_DEVICE);
+}
+
+static int make_store_kek(struct p11_token *token, const struct ceremony_object *object)
+{
+    return make_store(token, object, P11_USE_PEER);
+}
+
+static int make_hmac(struct p11_token *token, const struct ceremony_object *object)
+{
+    const CK_ULONG len = HMAC_KEY_LEN;
+    struct attributes a = {.n = 0};
+
+    add_hidden(&a, object->label);
+    add_uses(&a, false, false, true);
+    add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    return generate(token, CKM_GENERIC_SECRET_KEY_GEN, &a, object->label);
+}
+
+/* A storage KEK can only wrap: so a key of zeros is wrapped, and the result hashed because it must
+ * not be of use to anybody. */
+static int check_store(
+    struct p11_token *token, CK_OBJECT_HANDLE handle, uint8_t ret[static CEREMONY_KCV_LEN])
+{
+    static const uint8_t zeros[16];
+    uint8_t blob[P11_WRAPPED_MAX], hash[32];
+    CK_OBJECT_HANDLE known = CK_INVALID_HANDLE;
+    size_t len = 0;
+    int r = p11_create(token, P11_USE_KNOWN, zeros, sizeof(zeros), &known);
+
+    if (r == 0)
+        r = p11_wrap(token, handle, known, blob, &len);
+    if (r == 0)
+        r = p11_destroy(token, &known);
+    if (r < 0)
+        return r;
+    digest_sha256(blob, len, hash);
+    memcpy(ret, hash, CEREMONY_KCV_LEN);
+    return 0;
+}
+
+/* No tag, code or token input begins like this one. */
+static int check_hmac(
+    struct p11_token *token, CK_OBJECT_HANDLE handle, uint8_t ret[static CEREMONY_KCV_LEN])
+{
+    static const uint8_t zeros[16];
+    uint8_t mac[32];
+    int r = p11_hmac(token, handle, zeros, sizeof(zeros), mac);
+
+    if (r == 0)
+        memcpy(ret, mac, CEREMONY_KCV_LEN);
+    return r;
+}
+
+/* --- key pairs -------------------------------------------------------------------------------- */
+
+static int generate_pair(struct p11_token *token, CK_MECHANISM_TYPE type, struct attributes *public,
+    struct attributes *private, const char *label)
+{
+    CK_MECHANISM mechanism = {type, NULL, 0};
+    CK_OBJECT_HANDLE public_handle = CK_INVALID_HANDLE, private_handle = CK_INVALID_HANDLE;
+    CK_RV rv;
+
+    add_flag(public, CKA_TOKEN, true);
+    add_flag(public, CKA_PRIVATE, false);
+    add(public, CKA_LABEL, label, strlen(label));
+    add(public, CKA_ID, label, strlen(label));
+    rv = token->f->C_GenerateKeyPair(token->anchor, &mechanism, public->list, public->n,
+        private->list, private->n, &public_handle, &private_handle);
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, label);
+}
+
+static void add_private_uses(struct attributes *a, bool unwrap, bool sign)
+{
+    add_flag(a, CKA_UNWRAP, unwrap);
+    add_flag(a, CKA_SIGN, sign);
+    add_flag(a, CKA_SIGN_RECOVER, false);
+    add_flag(a, CKA_DECRYPT, false);
+    add_flag(a, CKA_DERIVE, false);
+}
+
+static void add_public_uses(struct attributes *a, bool wrap, bool verify)
+{
+    add_flag(a, CKA_WRAP, wrap);
+    add_flag(a, CKA_VERIFY, verify);
+    add_flag(a, CKA_VERIFY_RECOVER, false);
+    add_flag(a, CKA_ENCRYPT, false);
+}
+
+static int make_exchange(struct p11_token *token, const struct ceremony_object *object)
+{
+    static const uint8_t exponent[] = {0x01, 0x00, 0x01};
+    const CK_ULONG bits = EXCHANGE_BITS;
+    struct attributes public = {.n = 0}, private = {.n = 0};
+
+    add(&public, CKA_MODULUS_BITS, &bits, sizeof(bits));
+    add(&public, CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent));
+    add_public_uses(&public, true, false);
+    add_hidden(&private, object->label);
+    add_private_uses(&private, true, false);
+    return generate_pair(token, CKM_RSA_PKCS_KEY_PAIR_GEN, &public, &private, object->label);
+}
+
+static int make_audit(struct p11_token *token, const struct ceremony_object *object)
+{
+    /* DER of the object identifier of P-256 (prime256v1). */
+    static const uint8_t p256[] = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
+    struct attributes public = {.n = 0}, private = {.n = 0};
+
+    add(&public, CKA_EC_PARAMS, p256, sizeof(p256));
+    add_public_uses(&public, false, true);
+    add_hidden(&private, object->label);
+    add_private_uses(&private, false, true);
+    return generate_pair(token, CKM_EC_KEY_PAIR_GEN, &public, &private, object->label);
+}
+
+static int check_exchange(
+    struct p11_token *token, CK_OBJECT_HANDLE handle, uint8_t ret[static CEREMONY_KCV_LEN])
+{
+    CLEANUP(p11_pkey_free) EVP_PKEY *pkey = NULL;
+    unsigned char *der = NULL;
+    uint8_t hash[32];
+    int len, r = p11_exchange_read(token, handle, &pkey);
+
+    if (r < 0)
+        return r;
+    len = i2d_PUBKEY(pkey, &der);
+    if (len <= 0)
+        return error_set(ERROR_INTERNAL, "OpenSSL cannot write the exchange key");
+    digest_sha256(der, (size_t)len, hash);
+    OPENSSL_free(der);
+    memcpy(ret, hash, CEREMONY_KCV_LEN);
+    return 0;
+}
+
+struct point_search {
+    struct p11_token *token;
+    uint8_t point[EC_POINT_MAX];
+    size_t len;
+};
+
+static int found_public(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    struct point_search *search = context;
+    CK_ATTRIBUTE wanted = {CKA_EC_POINT, search->point, sizeof(search->point)};
+    CK_RV rv;
+
+    if (strcmp(label, P11_LABEL_AUDIT) != 0)
+        return 0;
+    rv = search->token->f->C_GetAttributeValue(search->token->anchor, handle, &wanted, 1);
+    if (rv != CKR_OK)
+        return p11_failed(search->token, rv, "C_GetAttributeValue (audit key)");
+    search->len = wanted.ulValueLen;
+    return 0;
+}
+
+static int check_audit(
+    struct p11_token *token, CK_OBJECT_HANDLE handle, uint8_t ret[static CEREMONY_KCV_LEN])
+{
+    struct point_search search = {.token = token};
+    uint8_t hash[32];
+    int r = p11_objects_walk(token, CKO_PUBLIC_KEY, found_public, &search);
+
+    (void)handle;
+    if (r < 0)
+        return r;
+    if (search.len == 0)
+        return error_set(ERROR_HSM, "the token holds no public half of %s", P11_LABEL_AUDIT);
+    digest_sha256(search.point, search.len, hash);
+    memcpy(ret, hash, CEREMONY_KCV_LEN);
+    return 0;
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+#define METHOD_WRAP "SHA-256 of a wrapped key of zeros"
+#define METHOD_HMAC "HMAC of 16 zero bytes"
+#define METHOD_PUBLIC "SHA-256 of the public key"
+
+const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
+    {P11_LABEL_DEVICE "1", "AES-256, seals device keys", METHOD_WRAP, CKO_SECRET_KEY,
+        make_store_device, check_store},
+    {P11_LABEL_KEK "1", "AES-256, seals peers' KEKs", METHOD_WRAP, CKO_SECRET_KEY, make_store_kek,
+        check_store},
+    {P11_LABEL_TAG, "HMAC-SHA-256, binds a sealed key to its row", METHOD_HMAC, CKO_SECRET_KEY,
+        make_hmac, check_hmac},
+    {P11_LABEL_CODE, "HMAC-SHA-256, hashes claim codes", METHOD_HMAC, CKO_SECRET_KEY, make_hmac,
+        check_hmac},
+    {P11_LABEL_TOKEN, "HMAC-SHA-256, signs access tokens", METHOD_HMAC, CKO_SECRET_KEY, make_hmac,
+        check_hmac},
+    {P11_LABEL_EXCHANGE, "RSA-3072, receives peers' KEKs", METHOD_PUBLIC, CKO_PRIVATE_KEY,
+        make_exchange, check_exchange},
+    {P11_LABEL_AUDIT, "EC P-256, signs audit checkpoints", METHOD_PUBLIC, CKO_PRIVATE_KEY,
+        make_audit, check_audit},
+};
+
+const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const char *label)
+{
+    for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
+        if (ceremony_objects[i].class == class && strcmp(ceremony_objects[i].label, label) == 0)
+            return &ceremony_objects[i];
+    }
+    if (class == CKO_SECRET_KEY && p11_store_version(label, P11_LABEL_DEVICE) > 0)
+        return &ceremony_objects[0];
+    if (class == CKO_SECRET_KEY && p11_store_version(label, P11_LABEL_KEK) > 0)
+        return &ceremony_objects[1];
+    return NULL;
+}

@@ -1,0 +1,141 @@
+/* The key processes of a service, and the acts that can be asked of them.
+ *
+ * A service opens one pool. The pool execs `n_processes` cradle-keyd, each behind socketpairs,
+ * starts them again when they die, and replaces each before it reaches its operation or memory
+ * limit: the new one is ready before the old one gets no more work. A channel belongs to one
+ * thread; the pool itself may be asked from any. A call on a channel whose keyd dies is sent again
+ * to its successor until the deadline passes: no verb changes anything, so nothing can happen
+ * twice. */
+#pragma once
+
+#include "base/sealed.h"
+#include "base/secret.h"
+#include "base/text.h"
+#include "lorawan/types.h"
+
+#define KEYD_BATCH_MAX 64 /* items of one message */
+#define KEYD_KEKS_MAX 128 /* peers' KEKs named by one message */
+#define KEYD_NO_KEK 0xFF
+#define KEYD_CODE_MAX 32  /* characters of a claim code */
+#define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
+#define KEYD_HASH_LEN 32
+#define KEYD_OAEP_LEN 384 /* RSA-3072 */
+#define KEYD_KCV_LEN 3    /* key check value: first bytes of the CMAC of 16 zero bytes */
+
+struct keyd_pool;
+struct keyd_channel;
+
+struct keyd_pool_config {
+    const char *program;     /* path of cradle-keyd */
+    const char *uri;         /* RFC 7512: module-path and token, and pin-source (file:...) */
+    const char *lock_file;   /* held over C_Initialize..C_Login by every keyd on this token */
+    unsigned n_processes;    /* 0: one per core */
+    unsigned n_channels;     /* threads that will call; channel i is served by process i % n */
+    unsigned max_operations; /* a keyd is replaced after so many items; 0: the default */
+    unsigned max_memory_mib; /* or when its resident memory exceeds this; 0: the default */
+};
+
+/** Starts the first keyd, waits until it is ready, then the others. ERROR_PIN and ERROR_CONFIG are
+ * final: do not try again. */
+int keyd_pool_open(const struct keyd_pool_config *config, struct keyd_pool **ret);
+/** Closes the channels, which ends every keyd, and waits for them. NULL is fine. */
+void keyd_pool_close(struct keyd_pool *pool);
+struct keyd_channel *keyd_pool_channel(struct keyd_pool *pool, unsigned index);
+/** True while every process is up and none has stopped for good. */
+bool keyd_pool_healthy(struct keyd_pool *pool);
+/** Prometheus lines: starts, deaths, recycles, operations. */
+void keyd_pool_metrics(struct keyd_pool *pool, struct text *out);
+/** One line for the log at start: token, quirk profile, derivation strategy, memory locked. */
+const char *keyd_pool_describe(struct keyd_pool *pool);
+/** Process ids now serving, for tests and operators; returns how many were written. */
+unsigned keyd_pool_pids(struct keyd_pool *pool, int *ret_pids, unsigned n_max);
+
+/* What an item of a batch came to. A call returns 0 and a status an item, or a negative code when
+ * the whole message failed (ERROR_DEADLINE, ERROR_HSM, ERROR_PIN). */
+enum keyd_status {
+    KEYD_OK = 0,
+    KEYD_MIC_FAILED = 1,
+    KEYD_TAG_REFUSED = 2,     /* sealed device key altered, moved, or of another type */
+    KEYD_KEK_TAG_REFUSED = 3, /* the same of a peer's KEK */
+    KEYD_KEK_UNKNOWN = 4,     /* the token has no storage KEK of that label */
+    KEYD_BAD_INPUT = 5,       /* an OAEP text that does not open, a length that cannot be */
+    KEYD_HSM_FAILED = 6,      /* the token failed: try later, nothing was learnt */
+};
+const char *keyd_status_text(enum keyd_status status);
+
+/* --- answer a join ------------------------------------------------------------------------- */
+
+/** One Join-Request to verify and, with `plan`, to answer (LoRaWAN 1.1 6.2). OptNeg of
+ * accept.dl_settings chooses the scheme; OptNeg=1 needs `has_nwk`. The MIC and accept key is NWK
+ * where has_nwk, else APP. Without `plan` only tag and MIC are checked. */
+struct keyd_join_request {
+    struct eui64 dev_eui;
+    struct eui64 join_eui; /* of the record: the tag binds it, and 1.1 derives with it */
+    struct sealed_key app;
+    bool has_nwk;
+    struct sealed_key nwk;
+    uint8_t frame[LW_JOIN_REQUEST_LEN];
+    bool plan;
+    struct lw_join_accept accept;
+    uint8_t ns_kek; /* index into the message's KEKs */
+    uint8_t as_kek;
+};
+
+/** An RFC 3394 envelope of a 16-byte session key. */
+struct keyd_envelope {
+    uint8_t bytes[24];
+};
+
+struct keyd_join_reply {
+    enum keyd_status status;
+    uint8_t phy_payload_len; /* 17 or 33; 0 without plan */
+    uint8_t phy_payload[LW_JOIN_ACCEPT_MAX];
+    bool opt_neg;                   /* which of the network keys are filled */
+    struct keyd_envelope nwk_s_key; /* OptNeg=0 */
+    struct keyd_envelope f_nwk_s_int_key, s_nwk_s_int_key, nwk_s_enc_key; /* OptNeg=1 */
+    struct keyd_envelope app_s_key;
+};
+
+int keyd_answer_joins(struct keyd_channel *channel, const struct sealed_kek *const *keks,
+    size_t n_keks, const struct keyd_join_request *requests, size_t n_requests,
+    struct keyd_join_reply *replies, int64_t deadline_ms);
+
+/* --- adopt keys ----------------------------------------------------------------------------- */
+
+/** Seals one root key for its row. The caller wipes `key`. */
+struct keyd_adopt_request {
+    struct eui64 dev_eui;
+    struct eui64 join_eui;
+    enum key_slot slot;
+    struct secret_key key;
+};
+
+struct keyd_adopt_reply {
+    enum keyd_status status;
+    struct sealed_key sealed;
+    uint8_t kcv[KEYD_KCV_LEN];
+};
+
+int keyd_adopt_device_keys(struct keyd_channel *channel, struct keyd_adopt_request *requests,
+    size_t n_requests, struct keyd_adopt_reply *replies, int64_t deadline_ms);
+
+/** Opens a peer's KEK that was encrypted to the exchange key (RSAES-OAEP, SHA-1, MGF1-SHA-1, empty
+ * label) inside the HSM and seals it for its row. `kek` names everything but the key, which is
+ * filled on success. `key_len` 16, 24 or 32. */
+int keyd_adopt_kek(struct keyd_channel *channel, const uint8_t oaep[static KEYD_OAEP_LEN],
+    unsigned key_len, struct sealed_kek *kek, uint8_t ret_kcv[static KEYD_KCV_LEN],
+    enum keyd_status *ret_status, int64_t deadline_ms);
+
+/* --- keyed hashes --------------------------------------------------------------------------- */
+
+/** HMAC-SHA-256 with the code key over "claim-v1" | DevEUI | generation | code. */
+int keyd_hash_claim_code(struct keyd_channel *channel, const struct eui64 *dev_eui,
+    uint32_t generation, const char *code, uint8_t ret_hash[static KEYD_HASH_LEN],
+    int64_t deadline_ms);
+
+/** HMAC-SHA-256 with the token key over "token-v1" | body: signs and checks an access token. */
+int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t body_len,
+    uint8_t ret_hash[static KEYD_HASH_LEN], int64_t deadline_ms);
+
+/** A known-answer wrap, derivation and tag on the live token: the only honest health check. */
+int keyd_self_test(struct keyd_channel *channel, int64_t deadline_ms);

@@ -1,0 +1,123 @@
+/* What a service and cradle-keyd say to each other: one message an act, over SOCK_SEQPACKET.
+ *
+ * A message is a header, then KEKs, then items, all of fixed size and big-endian; nothing in it has
+ * a length of its own, so a decoder has nothing to be talked into. Both sides check everything:
+ * magic, version, verb, counts against the verb's row, total length, enums, flags, labels, padding.
+ * Encoders and decoders are pure functions and total: any bytes give 0 or ERROR_INPUT.
+ *
+ *   request  magic "CKQ1" | verb 1 | n_keks 1 | n_items 1 | 0 | sequence 4 | total length 4
+ *   reply    magic "CKR1" | verb 1 | 0        | n_items 1 | 0 | sequence 4 | total length 4
+ *            | operations 4 | resident memory in KiB 4
+ *   hello    magic "CKH1" | state 1 | 0 0 0 | text, NUL-padded to KEYD_HELLO_TEXT_MAX */
+#pragma once
+
+#include "hsm/client.h"
+
+/* The greatest request is a full batch of joins with a full set of KEKs; 64 KiB holds it. */
+#define KEYD_FRAME_MAX 65536
+#define KEYD_HELLO_TEXT_MAX 256
+#define KEYD_HELLO_LEN (8 + KEYD_HELLO_TEXT_MAX)
+
+enum keyd_verb {
+    KEYD_VERB_JOIN = 1,
+    KEYD_VERB_ADOPT_KEY,
+    KEYD_VERB_ADOPT_KEK,
+    KEYD_VERB_HASH_CODE,
+    KEYD_VERB_HASH_TOKEN,
+    KEYD_VERB_SELF_TEST,
+};
+#define KEYD_N_VERBS 6
+
+/* How cradle-keyd ends; the pool decides by it whether another is started. */
+enum keyd_exit {
+    KEYD_EXIT_OK = 0,          /* every channel was closed */
+    KEYD_EXIT_PIN = 10,        /* the token refused the PIN: never start another one */
+    KEYD_EXIT_CONFIG = 11,     /* a setting is wrong, or the token lacks what we need */
+    KEYD_EXIT_HSM = 12,        /* the token failed at start */
+    KEYD_EXIT_FRAME = 13,      /* a malformed frame came */
+    KEYD_EXIT_TOKEN_LOST = 14, /* the token went away under us: a fresh process finds it again */
+    KEYD_EXIT_INTERNAL = 15,
+};
+
+struct keyd_adopt_kek_request {
+    uint8_t oaep[KEYD_OAEP_LEN];
+    uint8_t key_len;
+    struct sealed_kek kek; /* `key` is empty */
+};
+
+struct keyd_code_request {
+    struct eui64 dev_eui;
+    uint32_t generation;
+    uint8_t code_len;
+    char code[KEYD_CODE_MAX];
+};
+
+struct keyd_token_request {
+    uint8_t body_len;
+    uint8_t body[KEYD_TOKEN_MAX];
+};
+
+struct keyd_adopt_kek_reply {
+    enum keyd_status status;
+    struct sealed_key sealed;
+    uint8_t kcv[KEYD_KCV_LEN];
+};
+
+struct keyd_hash_reply {
+    enum keyd_status status;
+    uint8_t hash[KEYD_HASH_LEN];
+};
+
+/** A message as keyd sees it. Wipe it after use: adoption carries keys in clear. */
+struct keyd_request {
+    enum keyd_verb verb;
+    uint32_t sequence;
+    size_t n_keks;
+    size_t n_items;
+    struct sealed_kek keks[KEYD_KEKS_MAX];
+    union {
+        struct keyd_join_request joins[KEYD_BATCH_MAX];
+        struct keyd_adopt_request adopts[KEYD_BATCH_MAX];
+        struct keyd_adopt_kek_request adopt_kek;
+        struct keyd_code_request code;
+        struct keyd_token_request token;
+    };
+};
+
+struct keyd_reply {
+    enum keyd_verb verb;
+    uint32_t sequence;
+    size_t n_items;
+    uint32_t operations; /* items served since start */
+    uint32_t rss_kib;
+    union {
+        struct keyd_join_reply joins[KEYD_BATCH_MAX];
+        struct keyd_adopt_reply adopts[KEYD_BATCH_MAX];
+        struct keyd_adopt_kek_reply adopt_kek;
+        struct keyd_hash_reply hash; /* both hash verbs; the self-test uses its status alone */
+    };
+};
+
+/** What keyd says once on its first descriptor: ready, or why it must end. */
+struct keyd_hello {
+    enum keyd_exit state; /* KEYD_EXIT_OK: ready */
+    char text[KEYD_HELLO_TEXT_MAX];
+};
+
+/** Whether a sealed key or KEK can be put into a frame. One that cannot (a label with a control
+ * character, a length that no key has) was not made by keyd: its tag cannot be right. */
+bool keyd_sealed_key_valid(const struct sealed_key *key);
+bool keyd_sealed_kek_valid(const struct sealed_kek *kek);
+
+/** Encoders take an array of KEK pointers because callers hold theirs in caches. ERROR_INPUT when
+ * the request could not be decoded again. */
+int keyd_request_encode(enum keyd_verb verb, uint32_t sequence,
+    const struct sealed_kek *const *keks, size_t n_keks, const void *items, size_t n_items,
+    uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;
+int keyd_request_decode(const uint8_t *data, size_t len, struct keyd_request *ret) MUST_CHECK;
+int keyd_reply_encode(
+    const struct keyd_reply *reply, uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;
+/** The client also checks verb, sequence and n_items against what it asked. */
+int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret) MUST_CHECK;
+void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN]);
+int keyd_hello_decode(const uint8_t *data, size_t len, struct keyd_hello *ret) MUST_CHECK;

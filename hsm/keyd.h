@@ -1,0 +1,51 @@
+/* Inside of cradle-keyd: its state and its verbs. One thread. */
+#pragma once
+
+#include "hsm/frame.h"
+#include "hsm/p11_probe.h"
+
+/* More than one message can name, so that a message never evicts its own. */
+#define KEYD_KEK_CACHE 256
+/* After so many failing items in a row the process gives way to a fresh one. */
+#define KEYD_FAILURES_MAX 8
+
+/** A peer's KEK that was opened once. Found again only by every byte of its sealed form. */
+struct keyd_open_kek {
+    struct sealed_kek sealed;
+    CK_OBJECT_HANDLE handle;
+    uint64_t last_used;
+};
+
+struct keyd {
+    struct p11_token token;
+    struct p11_keys keys;
+    struct p11_known known;
+    struct keyd_open_kek keks[KEYD_KEK_CACHE]; /* filled from the front */
+    size_t n_keks;
+    uint64_t clock;      /* counts uses, for the cache */
+    uint32_t operations; /* items served */
+    unsigned failures;   /* items in a row that the token failed */
+    bool give_way;       /* answer what is being answered, then end: a fresh process is the cure */
+};
+
+/** Finds the keys, runs the probe. The token is open and the start-up lock held. */
+int keyd_init(struct keyd *keyd) MUST_CHECK;
+/** Answers every item; never fails as a whole. */
+void keyd_serve(struct keyd *keyd, const struct keyd_request *request, struct keyd_reply *reply);
+
+/* Inner steps return 0, an enum keyd_status above 0, or a negative error (the token failed). */
+
+/** 0 when the tag of a sealed key is right, KEYD_TAG_REFUSED when not. In constant time, and before
+ * the key is opened: what fails afterwards is the token's fault. */
+int keyd_check_device_tag(struct keyd *keyd, const struct eui64 *dev_eui,
+    const struct eui64 *join_eui, enum key_slot slot, const struct sealed_key *key) MUST_CHECK;
+/** Opens a peer's KEK of that class, or finds it opened. */
+int keyd_open_kek(struct keyd *keyd, const struct sealed_kek *kek, enum kek_class wanted,
+    CK_OBJECT_HANDLE *ret) MUST_CHECK;
+
+int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
+    const struct keyd_join_request *request, struct keyd_join_reply *reply) MUST_CHECK;
+int keyd_adopt_key(struct keyd *keyd, const struct keyd_adopt_request *request,
+    struct keyd_adopt_reply *reply) MUST_CHECK;
+int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *request,
+    struct keyd_adopt_kek_reply *reply) MUST_CHECK;

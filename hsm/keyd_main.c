@@ -1,0 +1,282 @@
+/* cradle-keyd: the only process that loads the PKCS#11 module, knows the PIN and touches keys.
+ *
+ * It is exec'd by the pool of a service (hsm/pool.c) with its sockets as descriptors 3 and up: the
+ * pool's own, on which it says once that it is ready (or why not), then one a channel. It answers
+ * one message at a time, and ends when the other sides of all sockets are closed. */
+#include "hsm/keyd.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#define FD_CONTROL 3
+#define FD_CHANNELS 4
+#define CHANNELS_MAX 256
+#define MEMORY_MIB_MAX 65536u
+#define LOCK_SLACK_MIB 64u /* what a process may grow beyond its limit before it is replaced */
+
+struct app {
+    const char *uri;
+    const char *lock_file;
+    unsigned n_channels;
+    unsigned memory_mib;
+    bool locked; /* memory */
+    int statm;
+    struct keyd keyd;
+    struct keyd_request request;
+    struct keyd_reply reply;
+    uint8_t frame[KEYD_FRAME_MAX];
+    struct pollfd polls[1 + CHANNELS_MAX];
+};
+
+static const struct option options[] = {
+    {"uri", required_argument, NULL, 'u'},
+    {"lock", required_argument, NULL, 'l'},
+    {"channels", required_argument, NULL, 'c'},
+    {"memory-mib", required_argument, NULL, 'm'},
+    {NULL, 0, NULL, 0},
+};
+
+static bool parse_number(const char *text, unsigned max, unsigned *ret)
+{
+    char *end = NULL;
+    unsigned long v;
+
+    errno = 0;
+    v = strtoul(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || v < 1 || v > max)
+        return false;
+    *ret = (unsigned)v;
+    return true;
+}
+
+static int parse_options(struct app *app, int argc, char **argv)
+{
+    int c;
+
+    opterr = 0;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        bool good = true;
+
+        switch (c) {
+        case 'u':
+            app->uri = optarg;
+            break;
+        case 'l':
+            app->lock_file = optarg;
+            break;
+        case 'c':
+            good = parse_number(optarg, CHANNELS_MAX, &app->n_channels);
+            break;
+        case 'm':
+            good = parse_number(optarg, MEMORY_MIB_MAX, &app->memory_mib);
+            break;
+        default:
+            good = false;
+        }
+        if (!good)
+            return error_set(ERROR_CONFIG, "cradle-keyd: a wrong option; only a service starts it");
+    }
+    if (app->uri == NULL || app->lock_file == NULL || app->n_channels == 0 ||
+        app->memory_mib == 0 || optind != argc)
+        return error_set(ERROR_CONFIG, "cradle-keyd is started by a service, not by hand");
+    return 0;
+}
+
+static int start(struct app *app)
+{
+    CLEANUP(cleanup_close) int lock = -1;
+    int r = p11_lock(app->lock_file, &lock);
+
+    if (r == 0)
+        r = p11_token_open(&app->keyd.token, app->uri, false);
+    /* Objects are looked for under the lock too: a token file may be half written elsewhere. */
+    return r < 0 ? r : keyd_init(&app->keyd);
+}
+
+static enum keyd_exit exit_of(int r)
+{
+    switch (r) {
+    case ERROR_PIN:
+        return KEYD_EXIT_PIN;
+    case ERROR_CONFIG:
+        return KEYD_EXIT_CONFIG;
+    case ERROR_HSM:
+        return KEYD_EXIT_HSM;
+    default:
+        return KEYD_EXIT_INTERNAL;
+    }
+}
+
+/* PKCS#11 pads its texts with blanks. */
+static int trimmed(const unsigned char *text, int len)
+{
+    while (len > 0 && text[len - 1] == ' ')
+        len--;
+    return len;
+}
+
+static void say_hello(const struct app *app, enum keyd_exit state)
+{
+    struct keyd_hello hello = {.state = state};
+    uint8_t bytes[KEYD_HELLO_LEN];
+
+    if (state == KEYD_EXIT_OK) {
+        const struct p11_token *token = &app->keyd.token;
+
+        (void)snprintf(hello.text, sizeof(hello.text),
+            "token \"%.*s\" model \"%.*s\" profile %s%s, derivation ECB_ENCRYPT_DATA in the token, "
+            "newest %s and %s, memory %s",
+            trimmed(token->info.label, 32), (const char *)token->info.label,
+            trimmed(token->info.model, 16), (const char *)token->info.model, token->quirks->name,
+            token->quirks->exercised ? "" : " (not tested by us)",
+            p11_store_newest(&app->keyd.keys.device)->label,
+            p11_store_newest(&app->keyd.keys.kek)->label, app->locked ? "locked" : "not locked");
+    } else {
+        (void)snprintf(hello.text, sizeof(hello.text), "%s", error_text());
+    }
+    keyd_hello_encode(&hello, bytes);
+    (void)send(FD_CONTROL, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Resident memory: the second number of statm, in pages. */
+static uint32_t resident_kib(const struct app *app)
+{
+    char text[128];
+    ssize_t n = pread(app->statm, text, sizeof(text) - 1, 0);
+    unsigned long pages = 0;
+
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    if (sscanf(text, "%*u %lu", &pages) != 1)
+        return 0;
+    return (uint32_t)(pages * (unsigned long)sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
+{
+    size_t reply_len = 0;
+    bool secret;
+
+    if (keyd_request_decode(app->frame, len, &app->request) < 0) {
+        log_error("%s; this key process ends", error_text());
+        secret_wipe(app->frame, len);
+        secret_wipe(&app->request, sizeof(app->request));
+        return KEYD_EXIT_FRAME;
+    }
+    secret = app->request.verb == KEYD_VERB_ADOPT_KEY || app->request.verb == KEYD_VERB_HASH_CODE;
+    keyd_serve(&app->keyd, &app->request, &app->reply);
+    if (secret) {
+        secret_wipe(app->frame, len);
+        secret_wipe(&app->request, sizeof(app->request));
+    }
+    app->reply.rss_kib = resident_kib(app);
+    if (keyd_reply_encode(&app->reply, app->frame, &reply_len) < 0) {
+        log_error("%s", error_text());
+        return KEYD_EXIT_INTERNAL;
+    }
+    /* One message is outstanding a channel, so there is room; who never reads breaks the rules. */
+    if (send(fd, app->frame, reply_len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE &&
+        errno != ECONNRESET)
+        return KEYD_EXIT_FRAME;
+    return app->keyd.give_way ? KEYD_EXIT_TOKEN_LOST : KEYD_EXIT_OK;
+}
+
+/* Reads one message; an end of file closes the channel. */
+static enum keyd_exit serve_channel(struct app *app, struct pollfd *p)
+{
+    ssize_t n = recv(p->fd, app->frame, sizeof(app->frame), MSG_DONTWAIT | MSG_TRUNC);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return KEYD_EXIT_OK;
+    if (n <= 0) {
+        (void)close(p->fd);
+        p->fd = -1;
+        return KEYD_EXIT_OK;
+    }
+    /* On the first socket nobody has anything to ask. */
+    if ((size_t)n > sizeof(app->frame) || p == &app->polls[0]) {
+        log_error("an unexpected message of %zd bytes; this key process ends", n);
+        return KEYD_EXIT_FRAME;
+    }
+    return serve_message(app, p->fd, (size_t)n);
+}
+
+static enum keyd_exit serve(struct app *app)
+{
+    const nfds_t n = 1 + app->n_channels;
+
+    for (nfds_t i = 0; i < n; i++)
+        app->polls[i] = (struct pollfd){.fd = FD_CONTROL + (int)i, .events = POLLIN};
+    while (true) {
+        bool open_left = false;
+
+        for (nfds_t i = 0; i < n; i++)
+            open_left = open_left || app->polls[i].fd >= 0;
+        if (!open_left)
+            return KEYD_EXIT_OK;
+        if (poll(app->polls, n, -1) < 0) {
+            if (errno == EINTR)
+                continue;
+            log_error("poll: %s", strerror(errno));
+            return KEYD_EXIT_INTERNAL;
+        }
+        for (nfds_t i = 0; i < n; i++) {
+            enum keyd_exit state;
+
+            if (app->polls[i].fd < 0 || app->polls[i].revents == 0)
+                continue;
+            state = serve_channel(app, &app->polls[i]);
+            if (state != KEYD_EXIT_OK)
+                return state;
+        }
+    }
+}
+
+static void harden(struct app *app)
+{
+    const size_t limit = (size_t)(app->memory_mib + LOCK_SLACK_MIB) << 20;
+
+    if (secret_process_harden(limit, &app->locked) < 0)
+        log_warn("%s", error_text());
+    /* Ctrl-C on a terminal goes to the whole group: the service decides when we end. */
+    (void)signal(SIGINT, SIG_IGN);
+    /* The thread that started us lives as long as its pool; closed sockets end us in any case. */
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+int main(int argc, char **argv)
+{
+    static struct app app = {.statm = -1}; /* too large for the stack */
+    enum keyd_exit state;
+    int r;
+
+    log_init("cradle-keyd", LOG_LEVEL_INFO);
+    r = parse_options(&app, argc, argv);
+    if (r < 0) {
+        log_error("%s", error_text());
+        return KEYD_EXIT_CONFIG;
+    }
+    harden(&app);
+    app.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    r = start(&app);
+    state = r < 0 ? exit_of(r) : KEYD_EXIT_OK;
+    if (r < 0)
+        log_error("%s", error_text());
+    say_hello(&app, state);
+    if (state == KEYD_EXIT_OK)
+        state = serve(&app);
+    p11_token_close(&app.keyd.token);
+    /* Not exit(): SoftHSM's and OpenSSL's exit handlers do not agree on who goes first. */
+    _exit((int)state);
+}

@@ -1,0 +1,123 @@
+#include "hsm/keyd.h"
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/log.h"
+#include <string.h>
+
+#define HASH_PREFIX_CODE "claim-v1"
+#define HASH_PREFIX_TOKEN "token-v1"
+#define HASH_INPUT_MAX 128
+
+int keyd_init(struct keyd *keyd)
+{
+    int r = p11_probe_mechanisms(&keyd->token);
+
+    if (r == 0)
+        r = p11_keys_find(&keyd->token, &keyd->keys);
+    if (r == 0)
+        r = p11_probe_keys(&keyd->token, &keyd->keys, &keyd->known);
+    if (r == 0 && keyd->token.lost)
+        return error_set(ERROR_HSM, "HSM: the token went away during start");
+    return r;
+}
+
+static int hash_code(
+    struct keyd *keyd, const struct keyd_code_request *q, struct keyd_hash_reply *reply)
+{
+    uint8_t input[HASH_INPUT_MAX];
+    struct bytes_writer w = bytes_writer_over(input, sizeof(input));
+
+    bytes_write(&w, HASH_PREFIX_CODE, strlen(HASH_PREFIX_CODE));
+    bytes_write(&w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
+    bytes_write_u32_be(&w, q->generation);
+    bytes_write(&w, q->code, q->code_len);
+    if (w.failed)
+        return error_set(ERROR_INTERNAL, "a claim code does not fit its hash");
+    return p11_hmac(&keyd->token, keyd->keys.code, input, w.len, reply->hash);
+}
+
+static int hash_token(
+    struct keyd *keyd, const struct keyd_token_request *q, struct keyd_hash_reply *reply)
+{
+    uint8_t input[HASH_INPUT_MAX];
+    struct bytes_writer w = bytes_writer_over(input, sizeof(input));
+
+    bytes_write(&w, HASH_PREFIX_TOKEN, strlen(HASH_PREFIX_TOKEN));
+    bytes_write(&w, q->body, q->body_len);
+    if (w.failed)
+        return error_set(ERROR_INTERNAL, "a token does not fit its hash");
+    return p11_hmac(&keyd->token, keyd->keys.token, input, w.len, reply->hash);
+}
+
+/* The token failed an item. A new work session ends what was half done; where the handles are gone,
+ * or it fails again and again, this process ends after its answer and a fresh one finds everything.
+ */
+static void recover(struct keyd *keyd)
+{
+    if (keyd->give_way)
+        return;
+    log_warn("%s", error_text());
+    keyd->failures++;
+    if (!keyd->token.lost && p11_token_reset_work(&keyd->token) < 0)
+        keyd->token.lost = true;
+    if (keyd->token.lost || keyd->failures >= KEYD_FAILURES_MAX)
+        keyd->give_way = true;
+}
+
+/* What an item came to, as its status; a failed item's answer is zeros. */
+static enum keyd_status settle(struct keyd *keyd, int r, void *reply, size_t len)
+{
+    keyd->operations++;
+    if (r == 0 && !keyd->token.lost) {
+        keyd->failures = 0;
+        return KEYD_OK;
+    }
+    memset(reply, 0, len);
+    if (r > 0 && !keyd->token.lost)
+        return (enum keyd_status)r;
+    recover(keyd);
+    return KEYD_HSM_FAILED;
+}
+
+#define SETTLE(keyd, act, answer)                                                                  \
+    ((answer)->status =                                                                            \
+            settle((keyd), (keyd)->give_way ? ERROR_HSM : (act), (answer), sizeof(*(answer))))
+
+static void serve_item(
+    struct keyd *keyd, const struct keyd_request *request, struct keyd_reply *reply, size_t i)
+{
+    switch (request->verb) {
+    case KEYD_VERB_JOIN:
+        SETTLE(keyd,
+            keyd_join(keyd, request->keks, request->n_keks, &request->joins[i], &reply->joins[i]),
+            &reply->joins[i]);
+        break;
+    case KEYD_VERB_ADOPT_KEY:
+        SETTLE(
+            keyd, keyd_adopt_key(keyd, &request->adopts[i], &reply->adopts[i]), &reply->adopts[i]);
+        break;
+    case KEYD_VERB_ADOPT_KEK:
+        SETTLE(
+            keyd, keyd_adopt_peer(keyd, &request->adopt_kek, &reply->adopt_kek), &reply->adopt_kek);
+        break;
+    case KEYD_VERB_HASH_CODE:
+        SETTLE(keyd, hash_code(keyd, &request->code, &reply->hash), &reply->hash);
+        break;
+    case KEYD_VERB_HASH_TOKEN:
+        SETTLE(keyd, hash_token(keyd, &request->token, &reply->hash), &reply->hash);
+        break;
+    case KEYD_VERB_SELF_TEST:
+        SETTLE(keyd, p11_self_test(&keyd->token, &keyd->keys, &keyd->known), &reply->hash);
+        break;
+    }
+}
+
+void keyd_serve(struct keyd *keyd, const struct keyd_request *request, struct keyd_reply *reply)
+{
+    *reply = (struct keyd_reply){
+        .verb = request->verb, .sequence = request->sequence, .n_items = request->n_items};
+    for (size_t i = 0; i < request->n_items; i++)
+        serve_item(keyd, request, reply, i);
+    reply->operations = keyd->operations;
+}

@@ -1,0 +1,214 @@
+#include "hsm/p11_keys.h"
+
+#include "base/error.h"
+#include <string.h>
+
+#define WALK_MAX 4096 /* a token for us holds a handful; a linear search of more is a mistake */
+#define WALK_STEP 64
+#define LABEL_READ_MAX 128
+
+unsigned p11_store_version(const char *label, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    unsigned version = 0;
+
+    if (strncmp(label, prefix, len) != 0 || label[len] < '1' || label[len] > '9')
+        return 0;
+    for (const char *p = label + len; *p != '\0'; p++) {
+        if (*p < '0' || *p > '9')
+            return 0;
+        version = version * 10 + (unsigned)(*p - '0');
+        if (version > P11_STORE_VERSION_MAX)
+            return 0;
+    }
+    return version;
+}
+
+const struct p11_store_kek *p11_store_find(const struct p11_store *store, const char *label)
+{
+    for (size_t i = 0; i < store->n; i++) {
+        if (strcmp(store->keks[i].label, label) == 0)
+            return &store->keks[i];
+    }
+    return NULL;
+}
+
+const struct p11_store_kek *p11_store_newest(const struct p11_store *store)
+{
+    const struct p11_store_kek *newest = &store->keks[0];
+
+    for (size_t i = 1; i < store->n; i++) {
+        if (store->keks[i].version > newest->version)
+            newest = &store->keks[i];
+    }
+    return newest;
+}
+
+static int read_label(struct p11_token *token, CK_OBJECT_HANDLE handle, char *label, size_t size)
+{
+    CK_ATTRIBUTE attribute = {CKA_LABEL, label, size - 1};
+    CK_RV rv;
+
+    label[0] = '\0';
+    rv = token->f->C_GetAttributeValue(token->anchor, handle, &attribute, 1);
+    if (rv == CKR_BUFFER_TOO_SMALL || rv == CKR_ATTRIBUTE_TYPE_INVALID)
+        return 0; /* not one of ours */
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_GetAttributeValue");
+    label[attribute.ulValueLen] = '\0';
+    return 0;
+}
+
+int p11_objects_walk(struct p11_token *token, CK_OBJECT_CLASS class,
+    int (*found)(void *context, CK_OBJECT_HANDLE handle, const char *label), void *context)
+{
+    CK_BBOOL yes = CK_TRUE;
+    CK_ATTRIBUTE wanted[] = {
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_TOKEN, &yes, sizeof(yes)},
+    };
+    CLEANUP(cleanup_free) CK_OBJECT_HANDLE *handles = calloc(WALK_MAX, sizeof(*handles));
+    CK_ULONG n = 0, got = 0;
+    CK_RV rv;
+    int r;
+
+    if (handles == NULL)
+        return error_set(ERROR_SYSTEM, "no memory");
+    rv = token->f->C_FindObjectsInit(token->anchor, wanted, sizeof(wanted) / sizeof(wanted[0]));
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_FindObjectsInit");
+    do {
+        rv = token->f->C_FindObjects(token->anchor, handles + n, WALK_STEP, &got);
+        if (rv != CKR_OK)
+            return p11_failed(token, rv, "C_FindObjects");
+        n += got;
+    } while (got > 0 && n + WALK_STEP <= WALK_MAX);
+    rv = token->f->C_FindObjectsFinal(token->anchor);
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_FindObjectsFinal");
+    if (got > 0)
+        return error_set(
+            ERROR_CONFIG, "the token holds more than %d objects: give Cradle its own", WALK_MAX);
+    for (CK_ULONG i = 0; i < n; i++) {
+        char label[LABEL_READ_MAX];
+
+        r = read_label(token, handles[i], label, sizeof(label));
+        if (r == 0)
+            r = found(context, handles[i], label);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Copies stay CKA_PRIVATE: a copy to a public object is refused (0xD1). */
+static int adopt(struct p11_token *token, CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *ret)
+{
+    CK_BBOOL no = CK_FALSE;
+    CK_ATTRIBUTE session_object = {CKA_TOKEN, &no, sizeof(no)};
+    CK_RV rv;
+
+    if (!token->quirks->copy_token_keys) {
+        *ret = handle;
+        return 0;
+    }
+    rv = token->f->C_CopyObject(token->anchor, handle, &session_object, 1, ret);
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_CopyObject");
+}
+
+struct search {
+    struct p11_token *token;
+    struct p11_keys *keys;
+};
+
+static int twice(const char *label)
+{
+    return error_set(ERROR_CONFIG, "the token holds two objects labelled %s", label);
+}
+
+static int add_version(struct search *search, struct p11_store *store, CK_OBJECT_HANDLE handle,
+    const char *label, unsigned version)
+{
+    struct p11_store_kek *kek = &store->keks[store->n];
+
+    if (p11_store_find(store, label) != NULL)
+        return twice(label);
+    if (store->n == P11_STORE_VERSIONS_MAX)
+        return error_set(ERROR_CONFIG, "the token holds more than %d versions of a storage KEK",
+            P11_STORE_VERSIONS_MAX);
+    memcpy(kek->label, label, strlen(label) + 1);
+    kek->version = version;
+    store->n++;
+    return adopt(search->token, handle, &kek->handle);
+}
+
+static int found_secret(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    struct search *search = context;
+    struct p11_keys *keys = search->keys;
+    const struct {
+        const char *label;
+        CK_OBJECT_HANDLE *handle;
+    } singles[] = {
+        {P11_LABEL_TAG, &keys->tag},
+        {P11_LABEL_CODE, &keys->code},
+        {P11_LABEL_TOKEN, &keys->token},
+    };
+    unsigned version = p11_store_version(label, P11_LABEL_DEVICE);
+
+    if (version > 0)
+        return add_version(search, &keys->device, handle, label, version);
+    version = p11_store_version(label, P11_LABEL_KEK);
+    if (version > 0)
+        return add_version(search, &keys->kek, handle, label, version);
+    for (size_t i = 0; i < sizeof(singles) / sizeof(singles[0]); i++) {
+        if (strcmp(label, singles[i].label) != 0)
+            continue;
+        if (*singles[i].handle != CK_INVALID_HANDLE)
+            return twice(label);
+        return adopt(search->token, handle, singles[i].handle);
+    }
+    return 0;
+}
+
+static int found_private(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    struct search *search = context;
+
+    if (strcmp(label, P11_LABEL_EXCHANGE) != 0)
+        return 0;
+    if (search->keys->exchange != CK_INVALID_HANDLE)
+        return twice(label);
+    search->keys->exchange = handle; /* used seldom: not worth a copy */
+    return 0;
+}
+
+int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
+{
+    struct search search = {token, ret};
+    const char *missing = NULL;
+    int r;
+
+    *ret = (struct p11_keys){0};
+    r = p11_objects_walk(token, CKO_SECRET_KEY, found_secret, &search);
+    if (r == 0)
+        r = p11_objects_walk(token, CKO_PRIVATE_KEY, found_private, &search);
+    if (r < 0)
+        return r;
+    if (ret->device.n == 0)
+        missing = "store-device.1";
+    else if (ret->kek.n == 0)
+        missing = "store-kek.1";
+    else if (ret->tag == CK_INVALID_HANDLE)
+        missing = P11_LABEL_TAG;
+    else if (ret->code == CK_INVALID_HANDLE)
+        missing = P11_LABEL_CODE;
+    else if (ret->token == CK_INVALID_HANDLE)
+        missing = P11_LABEL_TOKEN;
+    else if (ret->exchange == CK_INVALID_HANDLE)
+        missing = P11_LABEL_EXCHANGE;
+    if (missing != NULL)
+        return error_set(
+            ERROR_CONFIG, "the token holds no %s: run `cradle hsm init` first", missing);
+    return 0;
+}

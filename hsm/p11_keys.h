@@ -1,0 +1,50 @@
+/* The token keys keyd works with: made by the ceremony, found by label at start. Inside hsm/ only.
+ */
+#pragma once
+
+#include "base/sealed.h"
+#include "hsm/p11_token.h"
+
+#define P11_LABEL_DEVICE "store-device." /* and a version: seals device keys */
+#define P11_LABEL_KEK "store-kek."       /* and a version: seals peers' KEKs */
+#define P11_LABEL_TAG "tag.1"            /* HMAC: binds a sealed blob to its row */
+#define P11_LABEL_CODE "code.1"          /* HMAC: claim codes */
+#define P11_LABEL_TOKEN "token.1"        /* HMAC: access tokens */
+#define P11_LABEL_EXCHANGE "exchange.1"  /* RSA-3072: peers send us their KEKs */
+#define P11_LABEL_AUDIT "audit.1"        /* EC P-256: audit checkpoints */
+
+#define P11_STORE_VERSIONS_MAX 16
+#define P11_STORE_VERSION_MAX 9999u
+
+/** The versions of one storage KEK. A blob names its own; new blobs get the highest. */
+struct p11_store {
+    struct p11_store_kek {
+        char label[SEALED_LABEL_MAX + 1];
+        unsigned version;
+        CK_OBJECT_HANDLE handle;
+    } keks[P11_STORE_VERSIONS_MAX];
+    size_t n;
+};
+
+struct p11_keys {
+    struct p11_store device;
+    struct p11_store kek;
+    CK_OBJECT_HANDLE tag;
+    CK_OBJECT_HANDLE code;
+    CK_OBJECT_HANDLE token;
+    CK_OBJECT_HANDLE exchange;
+};
+
+/** Finds them all and, where the token's profile says so, copies them into private session objects.
+ * ERROR_CONFIG names what is missing or there twice. */
+int p11_keys_find(struct p11_token *token, struct p11_keys *ret) MUST_CHECK;
+/** NULL when the token has no such version. */
+const struct p11_store_kek *p11_store_find(const struct p11_store *store, const char *label);
+/** The highest version; a found store has at least one. */
+const struct p11_store_kek *p11_store_newest(const struct p11_store *store);
+/** The version in a label like "store-device.12"; 0 when the label is another. */
+unsigned p11_store_version(const char *label, const char *prefix);
+
+/** Calls `found` for each token object of a class, with its label ("" when none). */
+int p11_objects_walk(struct p11_token *token, CK_OBJECT_CLASS class,
+    int (*found)(void *context, CK_OBJECT_HANDLE handle, const char *label), void *context);

@@ -1,0 +1,57 @@
+/* The few operations keyd needs of a token, and the templates of the keys it makes. Inside hsm/
+ * only. All return 0 or ERROR_HSM. Every object made here is a session object and not CKA_PRIVATE:
+ * on SoftHSM that is a third of a join's time, and nobody else shares the process. */
+#pragma once
+
+#include "base/cleanup.h"
+#include "hsm/p11_token.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a key is for; each is one row of attributes in p11_ops.c. */
+enum p11_use {
+    P11_USE_DEVICE,    /* a device's root key: SIGN, DERIVE, DECRYPT; never leaves */
+    P11_USE_PEER,      /* an NS's or AS's KEK: WRAP; never leaves */
+    P11_USE_TRANSPORT, /* a maker's KEK: WRAP, UNWRAP; never leaves */
+    P11_USE_SESSION,   /* a session key: nothing but to be wrapped */
+    P11_USE_JS_INT,    /* JSIntKey: SIGN */
+    P11_USE_ADOPT_KEY, /* a root key on its way in: SIGN for its check value, to be wrapped */
+    P11_USE_ADOPT_KEK, /* a peer's KEK on its way in: the same, and WRAP */
+    P11_USE_KNOWN,     /* a published test key: everything */
+};
+#define P11_N_USES (P11_USE_KNOWN + 1)
+
+#define P11_KEY_MAX 32     /* bytes of an AES key */
+#define P11_WRAPPED_MAX 40 /* RFC 3394 of it */
+
+int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
+    CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** `session` owns the new key: anchor for what lives long, work for what one item needs. */
+int p11_unwrap(struct p11_token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE kek,
+    enum p11_use use, const uint8_t *blob, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** RSAES-OAEP with SHA-1, MGF1-SHA-1 and an empty label: the only form SoftHSM has. */
+int p11_unwrap_oaep(struct p11_token *token, CK_OBJECT_HANDLE private_key, enum p11_use use,
+    const uint8_t *text, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
+int p11_wrap(struct p11_token *token, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key,
+    uint8_t out[static P11_WRAPPED_MAX], size_t *ret_len) MUST_CHECK;
+int p11_cmac(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, size_t len,
+    uint8_t out[static 16]) MUST_CHECK;
+int p11_hmac(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, size_t len,
+    uint8_t out[static 32]) MUST_CHECK;
+int p11_ecb_decrypt(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, size_t len,
+    uint8_t *out) MUST_CHECK;
+/** A new key = AES-ECB-encrypt(base, block), made inside the token. */
+int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
+    const uint8_t block[static 16], CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** Destroys and forgets; CK_INVALID_HANDLE is fine. */
+int p11_destroy(struct p11_token *token, CK_OBJECT_HANDLE *handle);
+
+/** The attributes that a storage KEK demands of whatever it opens: the rows of P11_USE_DEVICE and
+ * of the peers' KEKs as a CKA_UNWRAP_TEMPLATE (UNWRAP is left open for the latter). */
+#define P11_RESTRICTION_MAX 16
+struct p11_restriction {
+    CK_ATTRIBUTE attributes[P11_RESTRICTION_MAX];
+    CK_BBOOL values[P11_RESTRICTION_MAX];
+    CK_ULONG n;
+};
+void p11_restriction_fill(struct p11_restriction *restriction, enum p11_use use);

@@ -1,0 +1,18 @@
+/* What tokens do differently, as rows of a table found by manufacturer and model. */
+#pragma once
+
+#include <p11-kit/pkcs11.h>
+#include <stdbool.h>
+
+struct p11_quirks {
+    const char *name;
+    const char *manufacturer; /* how the token's manufacturerID begins; "" is every token */
+    const char *model;        /* how its model begins */
+    CK_MECHANISM_TYPE key_wrap;
+    bool value_len_in_unwrap; /* C_UnwrapKey wants CKA_VALUE_LEN (others refuse it) */
+    bool copy_token_keys;     /* a session copy of a token key is faster than the token key */
+    bool exercised;           /* our tests run on such a token */
+};
+
+/** Never NULL: the last row is every token. */
+const struct p11_quirks *p11_quirks_find(const CK_TOKEN_INFO *info);

@@ -1,0 +1,219 @@
+#include "hsm/p11_token.h"
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/secret.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <p11-kit/p11-kit.h>
+#include <string.h>
+#include <sys/file.h>
+
+#define PIN_MAX 256
+#define SLOTS_MAX 1024
+#define SLOTS_SPARE 8 /* a slot may appear between asking how many and asking which */
+
+static void wipe_pin(char (*pin)[PIN_MAX])
+{
+    secret_wipe(*pin, sizeof(*pin));
+}
+
+int p11_lock(const char *lock_file, int *ret_fd)
+{
+    int fd = open(lock_file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return error_set_errno("the HSM lock file %s cannot be opened", lock_file);
+    while (flock(fd, LOCK_EX) != 0) {
+        if (errno != EINTR) {
+            (void)close(fd);
+            return error_set_errno("the HSM lock file %s cannot be locked", lock_file);
+        }
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* After these the handles we hold mean nothing any more, and will not again. */
+static const CK_RV lost_codes[] = {
+    CKR_SESSION_HANDLE_INVALID,
+    CKR_SESSION_CLOSED,
+    CKR_OBJECT_HANDLE_INVALID,
+    CKR_KEY_HANDLE_INVALID,
+    CKR_UNWRAPPING_KEY_HANDLE_INVALID,
+    CKR_WRAPPING_KEY_HANDLE_INVALID,
+    CKR_USER_NOT_LOGGED_IN,
+    CKR_CRYPTOKI_NOT_INITIALIZED,
+    CKR_TOKEN_NOT_PRESENT,
+    CKR_TOKEN_NOT_RECOGNIZED,
+    CKR_DEVICE_REMOVED,
+    CKR_SLOT_ID_INVALID,
+};
+
+int p11_failed(struct p11_token *token, CK_RV rv, const char *what)
+{
+    token->last_rv = rv;
+    for (size_t i = 0; i < sizeof(lost_codes) / sizeof(lost_codes[0]); i++) {
+        if (rv == lost_codes[i])
+            token->lost = true;
+    }
+    return error_set(ERROR_HSM, "HSM: %s failed: %s (0x%lx)", what, p11_kit_strerror(rv), rv);
+}
+
+static int parse_uri(struct p11_token *token, const char *text)
+{
+    CK_TOKEN_INFO *wanted;
+    int r;
+
+    token->uri = p11_kit_uri_new();
+    if (token->uri == NULL)
+        return error_set(ERROR_SYSTEM, "no memory");
+    r = p11_kit_uri_parse(text, P11_KIT_URI_FOR_ANY, token->uri);
+    if (r != P11_KIT_URI_OK)
+        return error_set(ERROR_CONFIG, "the HSM's URI is wrong: %s", p11_kit_uri_message(r));
+    if (p11_kit_uri_any_unrecognized(token->uri))
+        return error_set(ERROR_CONFIG, "the HSM's URI has a part that RFC 7512 does not know");
+    if (p11_kit_uri_get_pin_value(token->uri) != NULL)
+        return error_set(ERROR_CONFIG,
+            "the HSM's URI holds the PIN itself; put it into a file and name that with pin-source");
+    if (p11_kit_uri_get_module_path(token->uri) == NULL)
+        return error_set(ERROR_CONFIG, "the HSM's URI names no module-path");
+    if (p11_kit_uri_get_pin_source(token->uri) == NULL)
+        return error_set(ERROR_CONFIG, "the HSM's URI names no pin-source");
+    wanted = p11_kit_uri_get_token_info(token->uri);
+    if (wanted->label[0] == 0 && wanted->serialNumber[0] == 0)
+        return error_set(ERROR_CONFIG, "the HSM's URI names neither token nor serial");
+    return 0;
+}
+
+static int find_slot(struct p11_token *token)
+{
+    CK_SLOT_ID slots[SLOTS_MAX];
+    CK_ULONG n = 0;
+    CK_RV rv, failed = CKR_OK;
+    unsigned found = 0;
+
+    rv = token->f->C_GetSlotList(CK_TRUE, NULL, &n);
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_GetSlotList");
+    n = n + SLOTS_SPARE > SLOTS_MAX ? SLOTS_MAX : n + SLOTS_SPARE;
+    rv = token->f->C_GetSlotList(CK_TRUE, slots, &n);
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_GetSlotList");
+    for (CK_ULONG i = 0; i < n; i++) {
+        CK_TOKEN_INFO info;
+
+        rv = token->f->C_GetTokenInfo(slots[i], &info);
+        if (rv != CKR_OK) {
+            failed = rv;
+            continue;
+        }
+        if ((info.flags & CKF_TOKEN_INITIALIZED) == 0 ||
+            !p11_kit_uri_match_token_info(token->uri, &info))
+            continue;
+        token->slot = slots[i];
+        token->info = info;
+        found++;
+    }
+    if (found == 1)
+        return 0;
+    if (found > 1)
+        return error_set(ERROR_CONFIG, "the HSM's URI names more than one token; add its serial");
+    if (failed != CKR_OK)
+        return p11_failed(token, failed, "C_GetTokenInfo");
+    return error_set(ERROR_CONFIG, "the HSM's module has no token that the URI names");
+}
+
+static int open_session(struct p11_token *token, CK_SESSION_HANDLE *ret)
+{
+    CK_FLAGS flags = CKF_SERIAL_SESSION | (token->read_write ? CKF_RW_SESSION : 0);
+    CK_RV rv = token->f->C_OpenSession(token->slot, flags, NULL, NULL, ret);
+
+    if (rv != CKR_OK) {
+        *ret = CK_INVALID_HANDLE;
+        return p11_failed(token, rv, "C_OpenSession");
+    }
+    return 0;
+}
+
+static int login(struct p11_token *token)
+{
+    static const CK_RV refusals[] = {CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE,
+        CKR_PIN_EXPIRED, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED};
+    CLEANUP(wipe_pin) char pin[PIN_MAX] = "";
+    const char *path = p11_kit_uri_get_pin_source(token->uri);
+    CK_RV rv;
+    int r;
+
+    if (strncmp(path, "file:", 5) == 0)
+        path += 5;
+    if (strncmp(path, "//", 2) == 0)
+        path += 2;
+    r = config_read_secret_file(path, pin, sizeof(pin));
+    if (r < 0)
+        return r;
+    rv = token->f->C_Login(token->anchor, CKU_USER, (CK_UTF8CHAR_PTR)pin, strlen(pin));
+    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
+        return 0;
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        if (rv == refusals[i])
+            return error_set(ERROR_PIN,
+                "the HSM refused the PIN of %s: %s (0x%lx); not tried again", path,
+                p11_kit_strerror(rv), rv);
+    }
+    return p11_failed(token, rv, "C_Login");
+}
+
+int p11_token_open(struct p11_token *token, const char *uri, bool read_write)
+{
+    CK_RV rv;
+    int r;
+
+    *token = (struct p11_token){.read_write = read_write};
+    r = parse_uri(token, uri);
+    if (r < 0)
+        return r;
+    /* Not a managed module: p11-kit's wrappers cost time, and nothing else here uses the token. */
+    token->f = p11_kit_module_load(p11_kit_uri_get_module_path(token->uri),
+        P11_KIT_MODULE_UNMANAGED | P11_KIT_MODULE_CRITICAL);
+    if (token->f == NULL)
+        return error_set(ERROR_CONFIG, "the PKCS#11 module %s cannot be loaded: %s",
+            p11_kit_uri_get_module_path(token->uri), p11_kit_message());
+    rv = token->f->C_Initialize(NULL);
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_Initialize");
+    token->initialized = true;
+    r = find_slot(token);
+    if (r < 0)
+        return r;
+    token->quirks = p11_quirks_find(&token->info);
+    r = open_session(token, &token->anchor);
+    if (r < 0)
+        return r;
+    r = login(token);
+    if (r < 0)
+        return r;
+    return open_session(token, &token->work);
+}
+
+void p11_token_close(struct p11_token *token)
+{
+    /* C_Finalize ends sessions and login; without it SoftHSM can crash in its exit handlers. */
+    if (token->initialized)
+        (void)token->f->C_Finalize(NULL);
+    if (token->f != NULL)
+        p11_kit_module_release(token->f);
+    if (token->uri != NULL)
+        p11_kit_uri_free(token->uri);
+    *token = (struct p11_token){0};
+}
+
+int p11_token_reset_work(struct p11_token *token)
+{
+    CK_RV rv = token->f->C_CloseSession(token->work);
+
+    token->work = CK_INVALID_HANDLE;
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_CloseSession");
+    return open_session(token, &token->work);
+}

@@ -1,0 +1,48 @@
+/* One cradle-keyd as its pool sees it: started, spoken to, killed, reaped. Inside of the pool; the
+ * pool's lock is held by every caller. */
+#pragma once
+
+#include "hsm/frame.h"
+#include <sys/types.h>
+
+enum pool_process_state {
+    POOL_STARTING, /* waiting for its hello */
+    POOL_READY,
+    POOL_LEAVING, /* replaced: it ends when its last channel is closed */
+};
+
+struct pool_process {
+    struct pool_process *next;
+    pid_t pid;
+    int pidfd;   /* readable once it has ended */
+    int control; /* our side of its first descriptor; -1 once closed */
+    unsigned slot;
+    uint64_t generation; /* counts the pool's starts */
+    enum pool_process_state state;
+    int64_t since_ms; /* when it came into this state */
+    bool worn;        /* reached a limit: to be replaced */
+    bool served;      /* answered something: its successor need not be held back */
+    bool said_hello;
+    struct keyd_hello hello;
+    unsigned n_channels;
+    int *channels; /* our sides that no channel has taken yet, else -1 */
+};
+
+struct pool_process_options {
+    const char *program;
+    const char *uri;
+    const char *lock_file;
+    unsigned n_channels;
+    unsigned memory_mib;
+};
+
+/** ERROR_CONFIG when the program is not there; ERROR_SYSTEM. */
+int pool_process_start(const struct pool_process_options *options, struct pool_process **ret);
+/** Reads the hello, if it is there. */
+void pool_process_listen(struct pool_process *process);
+void pool_process_kill(const struct pool_process *process);
+/** Closes what no channel has taken. */
+void pool_process_let_go(struct pool_process *process);
+/** Waits for its end, which has come; returns the status of waitpid. */
+int pool_process_reap(struct pool_process *process);
+void pool_process_free(struct pool_process *process);

@@ -1,0 +1,31 @@
+/* The decision about one Join-Request, over what was loaded for it. Pure and total: step 2 of a
+ * join (docs/architecture.md). Whatever is decided, a wrong MIC found afterwards wins over it. */
+#pragma once
+
+#include "db/join.h"
+#include "joinserver/result.h"
+#include "joinserver/ts002.h"
+
+#define JOIN_RETRY_WINDOW_MS_DEFAULT 5000
+
+enum join_act {
+    JOIN_ACT_PLAN,   /* verify, compute with `join_nonce`, commit, answer */
+    JOIN_ACT_RETRY,  /* the same request again: verify, compute again, answer; nothing to commit */
+    JOIN_ACT_VERIFY, /* refuse with `result`, unless the MIC is wrong */
+    JOIN_ACT_HIDE,   /* refuse as unknown without touching the key */
+};
+
+struct join_decision {
+    enum join_act act;
+    enum join_result result;
+    const char *reason; /* for join_event; NULL when there is nothing to tell */
+    uint32_t join_nonce;
+};
+
+struct join_decision join_decide(const struct db_join_row *row, const struct ts002_request *request,
+    const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN], unsigned retry_window_ms);
+
+/** What makes two requests the same one: sender, message type, PHYPayload, SenderID, DevAddr,
+ * DLSettings, RxDelay and CFList. TransactionID and tokens may differ. */
+void join_fingerprint(
+    int64_t peer_id, const struct ts002_request *request, uint8_t out[static JOIN_FINGERPRINT_LEN]);

@@ -1,0 +1,173 @@
+#include "joinserver/directory.h"
+
+#include "base/aes.h"
+#include "base/error.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct join_directory {
+    unsigned references; /* under the holder's lock */
+    struct db_directory content;
+};
+
+struct join_directory_holder {
+    pthread_mutex_t lock;
+    struct join_directory *current;
+};
+
+/* Peers by token and KEKs by (class, id) are looked up for each request: sorted once, searched. */
+static int compare_peers(const void *a, const void *b)
+{
+    return memcmp(((const struct db_peer *)a)->token_hash, ((const struct db_peer *)b)->token_hash,
+        TOKEN_HASH_LEN);
+}
+
+static int compare_keks(const void *a, const void *b)
+{
+    const struct sealed_kek *x = a, *y = b;
+
+    if (x->kek_class != y->kek_class)
+        return x->kek_class < y->kek_class ? -1 : 1;
+    return strcmp(x->peer_id, y->peer_id);
+}
+
+int join_directory_holder_new(struct join_directory_holder **ret)
+{
+    struct join_directory_holder *holder = calloc(1, sizeof(*holder));
+
+    if (holder == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for the directory");
+    (void)pthread_mutex_init(
+        &holder->lock, NULL); /* cannot fail with default attributes on Linux */
+    *ret = holder;
+    return 0;
+}
+
+static void directory_free(struct join_directory *directory)
+{
+    if (directory != NULL) {
+        db_directory_done(&directory->content);
+        free(directory);
+    }
+}
+
+void join_directory_holder_free(struct join_directory_holder *holder)
+{
+    if (holder == NULL)
+        return;
+    directory_free(holder->current);
+    (void)pthread_mutex_destroy(&holder->lock);
+    free(holder);
+}
+
+int join_directory_reload(struct join_directory_holder *holder, struct db *db)
+{
+    struct join_directory *fresh = calloc(1, sizeof(*fresh));
+    struct join_directory *old;
+    int r;
+
+    if (fresh == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for the directory");
+    if ((r = db_directory_load(db, &fresh->content)) < 0) {
+        free(fresh);
+        return r;
+    }
+    fresh->references = 1;
+    if (fresh->content.n_peers > 0)
+        qsort(fresh->content.peers, fresh->content.n_peers, sizeof(struct db_peer), compare_peers);
+    if (fresh->content.n_keks > 0)
+        qsort(fresh->content.keks, fresh->content.n_keks, sizeof(struct sealed_kek), compare_keks);
+    pthread_mutex_lock(&holder->lock);
+    old = holder->current;
+    holder->current = fresh;
+    pthread_mutex_unlock(&holder->lock);
+    join_directory_release(holder, old);
+    return 0;
+}
+
+const struct join_directory *join_directory_acquire(struct join_directory_holder *holder)
+{
+    struct join_directory *directory;
+
+    pthread_mutex_lock(&holder->lock);
+    directory = holder->current;
+    if (directory != NULL)
+        directory->references++;
+    pthread_mutex_unlock(&holder->lock);
+    return directory;
+}
+
+void join_directory_release(
+    struct join_directory_holder *holder, const struct join_directory *directory)
+{
+    /* Snapshots are const to everyone but this file, which made them. */
+    struct join_directory *d = (struct join_directory *)(uintptr_t)directory;
+    bool last;
+
+    if (d == NULL)
+        return;
+    pthread_mutex_lock(&holder->lock);
+    last = --d->references == 0;
+    pthread_mutex_unlock(&holder->lock);
+    if (last)
+        directory_free(d);
+}
+
+const struct db_peer *join_directory_peer(const struct join_directory *directory, const char *token)
+{
+    struct db_peer wanted;
+    const struct db_peer *found;
+
+    if (directory->content.n_peers == 0)
+        return NULL;
+    digest_sha256(token, strlen(token), wanted.token_hash);
+    /* A search by the hash of 256 random bits: how long it takes tells nothing about the token. */
+    found = bsearch(&wanted, directory->content.peers, directory->content.n_peers,
+        sizeof(struct db_peer), compare_peers);
+    return found != NULL && found->kind == PEER_NETWORK_SERVER ? found : NULL;
+}
+
+bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id)
+{
+    for (size_t i = 0; i < peer->n_net_ids; i++)
+        if (memcmp(&peer->net_ids[i], net_id, sizeof(*net_id)) == 0)
+            return true;
+    return false;
+}
+
+bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui)
+{
+    uint64_t v = eui64_to_u64(join_eui);
+
+    for (size_t i = 0; i < directory->content.n_routes; i++) {
+        const struct db_join_route *route = &directory->content.routes[i];
+        unsigned shift = 64 - route->prefix_len;
+
+        /* A shift by 64 is undefined; /0 matches everything. */
+        if (shift == 64 || (v ^ eui64_to_u64(&route->prefix)) >> shift == 0)
+            return true;
+    }
+    return false;
+}
+
+const struct sealed_kek *join_directory_kek(
+    const struct join_directory *directory, enum kek_class kek_class, const char *id)
+{
+    size_t low = 0, high = directory->content.n_keks;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct sealed_kek *kek = &directory->content.keks[middle];
+        int c = kek->kek_class != kek_class ? (kek->kek_class < kek_class ? -1 : 1)
+                                            : strcmp(kek->peer_id, id);
+
+        if (c == 0)
+            return kek;
+        if (c < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}

@@ -1,0 +1,30 @@
+/* The peers, their KEKs and our JoinEUIs, in memory: an immutable snapshot that is replaced whole
+ * when the database says that something changed. Any thread may acquire one; it stays valid until
+ * released. */
+#pragma once
+
+#include "db/directory.h"
+
+struct join_directory;
+
+struct join_directory_holder;
+
+int join_directory_holder_new(struct join_directory_holder **ret);
+void join_directory_holder_free(struct join_directory_holder *holder);
+/** Loads a snapshot over `db` and puts it in the place of the present one. */
+int join_directory_reload(struct join_directory_holder *holder, struct db *db);
+
+/** NULL before the first load. */
+const struct join_directory *join_directory_acquire(struct join_directory_holder *holder);
+void join_directory_release(
+    struct join_directory_holder *holder, const struct join_directory *directory);
+
+/** The network server that this bearer token belongs to, or NULL. */
+const struct db_peer *join_directory_peer(
+    const struct join_directory *directory, const char *token);
+bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id);
+/** Whether a join route makes this JoinEUI ours. */
+bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui);
+/** The current KEK of a peer, or NULL. `id` is a NetID as 6 lower-case hex digits, or an AS-ID. */
+const struct sealed_kek *join_directory_kek(
+    const struct join_directory *directory, enum kek_class kek_class, const char *id);

@@ -1,0 +1,191 @@
+/* cradle-joinserver: the TS002 join server. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/program.h"
+#include "joinserver/keeper.h"
+#include <sys/sysinfo.h>
+#include <time.h>
+
+#define DATABASE_WAIT_MS 30000 /* at start; it may be starting too */
+#define DATABASE_PAUSE_MS 200
+#define DRAIN_MS 5000
+#define DRAIN_PAUSE_MS 5
+#define STOP_LOOK_MS 60000 /* any; the signal ends the wait at once */
+#define WORKERS_MAX 64
+
+struct settings {
+    char *address;
+    unsigned port;
+    char *conninfo;
+    char *hsm_uri;
+    char *hsm_lock;
+    char *keyd;
+    unsigned processes;
+    unsigned recycle_operations;
+    unsigned workers;
+    unsigned retry_window_ms;
+    unsigned queue;
+    unsigned connections;
+    char *log_level;
+};
+
+#define AT(member) offsetof(struct settings, member)
+
+static const struct config_setting settings_table[] = {
+    {"listener-plain.address", NULL, CONFIG_TEXT, AT(address), "127.0.0.1", 0, 0,
+        "loopback address of the plain listener (token)"},
+    {"listener-plain.port", "CRADLE_JOIN_PORT", CONFIG_UNSIGNED, AT(port), "8081", 0, 65535,
+        "its port"},
+    {"database.conninfo", NULL, CONFIG_TEXT, AT(conninfo), NULL, 0, 0,
+        "how to reach PostgreSQL as cradle_join, in libpq's form"},
+    {"hsm.uri", NULL, CONFIG_TEXT, AT(hsm_uri), NULL, 0, 0, "RFC 7512 URI of the token"},
+    {"hsm.lock_file", NULL, CONFIG_TEXT, AT(hsm_lock), NULL, 0, 0,
+        "file locked while a key process starts"},
+    {"hsm.keyd", NULL, CONFIG_TEXT, AT(keyd), NULL, 0, 0, "path of cradle-keyd"},
+    {"hsm.processes", NULL, CONFIG_UNSIGNED, AT(processes), "0", 0, 64,
+        "key processes; 0: one per core"},
+    {"hsm.recycle_operations", NULL, CONFIG_UNSIGNED, AT(recycle_operations), "0", 0, 100000000,
+        "operations after which a key process is replaced; 0: the default"},
+    {"join.workers", NULL, CONFIG_UNSIGNED, AT(workers), "0", 0, WORKERS_MAX,
+        "join workers; 0: cores + 1"},
+    {"join.retry_window_ms", NULL, CONFIG_UNSIGNED, AT(retry_window_ms), "5000", 0, 60000,
+        "how long an identical request gets the same answer; 0: off"},
+    {"join.queue", NULL, CONFIG_UNSIGNED, AT(queue), "4096", 1, 1000000,
+        "requests that may wait; beyond them 503"},
+    {"join.connections", NULL, CONFIG_UNSIGNED, AT(connections), "4096", 1, 100000,
+        "connections that may be open"},
+    {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
+};
+#define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
+
+struct app {
+    struct settings settings;
+    struct keyd_pool *keyd;
+    struct db *keeper_db;
+    struct join_metrics metrics;
+    struct join_shared shared;
+    struct join_routes routes;
+    struct join_keeper *keeper;
+    struct join_worker *workers[WORKERS_MAX];
+    unsigned n_workers;
+};
+
+static int wait_for_database(struct app *app)
+{
+    int64_t give_up_ms = clock_monotonic_ms() + DATABASE_WAIT_MS;
+    bool told = false;
+    int r;
+
+    while ((r = db_check(app->keeper_db)) == ERROR_DB && clock_monotonic_ms() < give_up_ms) {
+        if (!told)
+            log_warn("waiting for the database: %s", error_text());
+        told = true;
+        if (program_stop_wanted(DATABASE_PAUSE_MS))
+            return error_set(ERROR_DB, "told to stop while waiting for the database");
+    }
+    return r;
+}
+
+static int start(struct app *app)
+{
+    const struct settings *s = &app->settings;
+    int r;
+
+    app->n_workers = s->workers > 0 ? s->workers : (unsigned)get_nprocs() + 1;
+    if (app->n_workers > WORKERS_MAX)
+        app->n_workers = WORKERS_MAX;
+    app->shared.retry_window_ms = s->retry_window_ms;
+    app->shared.metrics = &app->metrics;
+    app->routes.shared = &app->shared;
+    join_metrics_init(&app->metrics);
+    if ((r = secret_process_harden(0, NULL)) < 0 ||
+        (r = db_open(&(struct db_config){.conninfo = s->conninfo,
+                         .program = "cradle-joinserver-keeper",
+                         .statement_ms = JOIN_RESOLVE_MS},
+             &app->keeper_db)) < 0 ||
+        (r = wait_for_database(app)) < 0 || (r = db_join_event_partitions(app->keeper_db)) < 0 ||
+        (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
+        (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
+        (r = join_refusals_new(&app->shared.refusals)) < 0 ||
+        (r = join_queues_new(app->n_workers, s->queue, &app->shared.queues)) < 0)
+        return r;
+    if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
+                                .uri = s->hsm_uri,
+                                .lock_file = s->hsm_lock,
+                                .n_processes = s->processes,
+                                .n_channels = app->n_workers,
+                                .max_operations = s->recycle_operations},
+             &app->keyd)) < 0)
+        return r;
+    log_info("%s", keyd_pool_describe(app->keyd));
+    app->routes.keyd = app->keyd;
+    atomic_store(&app->routes.ready, true);
+    if ((r = api_server_start(
+             &(struct api_server_config){.listener = {.address = s->address, .port = s->port},
+                 .max_connections = s->connections,
+                 .admit = join_routes_admit,
+                 .handle = join_routes_handle,
+                 .context = &app->routes},
+             &app->shared.server)) < 0)
+        return r;
+    for (unsigned i = 0; i < app->n_workers; i++)
+        if ((r = join_worker_start(&app->shared, i, s->conninfo, keyd_pool_channel(app->keyd, i),
+                 &app->workers[i])) < 0)
+            return r;
+    if ((r = join_keeper_start(&app->routes, app->keeper_db, &app->keeper)) < 0)
+        return r;
+    log_info("answering TS002 on http://%s:%u/ with %u workers", s->address,
+        api_server_port(app->shared.server), app->n_workers);
+    return 0;
+}
+
+/* The mirror of start(); everything in it takes what was never made. */
+static void stop(struct app *app)
+{
+    if (app->shared.server != NULL) {
+        int64_t give_up_ms = clock_monotonic_ms() + DRAIN_MS;
+
+        api_server_drain(app->shared.server);
+        while (!api_server_idle(app->shared.server) && clock_monotonic_ms() < give_up_ms)
+            (void)program_stop_wanted(DRAIN_PAUSE_MS);
+    }
+    if (app->shared.queues != NULL)
+        join_queues_close(app->shared.queues);
+    for (unsigned i = 0; i < app->n_workers; i++)
+        join_worker_join(app->workers[i]);
+    join_keeper_stop(app->keeper);
+    api_server_stop(app->shared.server);
+    keyd_pool_close(app->keyd);
+    join_queues_free(app->shared.queues);
+    join_refusals_free(app->shared.refusals);
+    join_directory_holder_free(app->shared.directory);
+    db_close(app->keeper_db);
+    config_done(settings_table, N_SETTINGS, &app->settings);
+}
+
+static const struct program program = {
+    .name = "cradle-joinserver",
+    .about = "Answers TS002 join requests until SIGTERM or SIGINT.",
+    .table = settings_table,
+    .n_settings = N_SETTINGS,
+    .log_level_offset = AT(log_level),
+};
+
+int main(int argc, char **argv)
+{
+    static struct app app;
+    int r = program_start(&program, argc, argv, &app.settings);
+
+    if (r > 0)
+        return EXIT_SUCCESS;
+    if (r == 0 && (r = start(&app)) == 0) {
+        while (!program_stop_wanted(STOP_LOOK_MS))
+            continue;
+        log_info("stopping");
+    }
+    if (r < 0)
+        log_error("cannot start: %s", error_text());
+    stop(&app);
+    return program_exit_status(r);
+}

@@ -1,0 +1,39 @@
+/* Requests waiting for a worker. Work items come from a bounded pool, so the queues are bounded
+ * together; a device always goes to the same queue and is at most once in a batch. */
+#pragma once
+
+#include "api/server.h"
+#include "joinserver/decide.h"
+
+/** One Join-Request on its way. Owned by the pool, then by a queue, then by its worker. */
+struct join_work {
+    struct join_work *next;
+    struct api_request *http;
+    int64_t deadline_ms; /* monotonic: no commit is sent after it */
+    int64_t peer_id;
+    struct ts002_request request;
+    uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
+};
+
+struct join_queues;
+
+int join_queues_new(unsigned n_queues, unsigned n_work, struct join_queues **ret);
+void join_queues_free(struct join_queues *queues);
+
+/** A free work item, or NULL when all are in use (answer 503). */
+struct join_work *join_work_take(struct join_queues *queues);
+void join_work_give(struct join_queues *queues, struct join_work *work);
+
+/** Puts work at the end of its device's queue and wakes that worker. */
+void join_queue_put(struct join_queues *queues, struct join_work *work);
+/** Puts work that lost a race back at the front of queue `index`. */
+void join_queue_put_back(struct join_queues *queues, unsigned index, struct join_work *work);
+/** Waits for work on queue `index` and takes what is waiting, up to `n_max`, each device once. 0
+ * when the queues are closed and this one is empty. */
+size_t join_queue_take(
+    struct join_queues *queues, unsigned index, struct join_work **batch, size_t n_max);
+/** Takes every item whose deadline has passed from all queues; returns them as a list. */
+struct join_work *join_queue_take_expired(struct join_queues *queues, int64_t now_ms);
+/** No more waiting: workers finish what is queued, and end. */
+void join_queues_close(struct join_queues *queues);
+unsigned join_queues_waiting(struct join_queues *queues);

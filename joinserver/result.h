@@ -1,0 +1,30 @@
+/* What a join request comes to, and what it is called: one table for ResultCode (TS002-1.0 Table
+ * 24), the outcome recorded in join_event and the metric. */
+#pragma once
+
+#include <stddef.h>
+
+enum join_result {
+    JOIN_SUCCESS,
+    JOIN_MIC_FAILED,
+    JOIN_UNKNOWN_DEV_EUI,
+    JOIN_NONCE_REPLAYED,
+    JOIN_NONCE_EXHAUSTED,
+    JOIN_ACTIVATION_DISALLOWED,
+    JOIN_UNKNOWN_SENDER,
+    JOIN_UNKNOWN_RECEIVER,
+    JOIN_INVALID_VERSION,
+    JOIN_MALFORMED,
+    JOIN_FRAME_SIZE,
+    JOIN_DEADLINE,    /* one second passed; no nonce was spent */
+    JOIN_UNAVAILABLE, /* HSM or database down, a KEK missing, a sealed key refused */
+    N_JOIN_RESULTS
+};
+
+struct join_result_row {
+    const char *result_code; /* on the wire, in TS002 1.0 */
+    const char *outcome;     /* in join_event and as the metric's label */
+    const char *description; /* Result.Description; tells a stranger nothing more than the code */
+};
+
+const struct join_result_row *join_result_row(enum join_result result);

@@ -1,0 +1,163 @@
+#include "joinserver/routes.h"
+
+#include "api/problem.h"
+#include "base/clock.h"
+#include <string.h>
+
+#define BASIC_MAX 160
+
+static void answer_plain(struct api_request *request, unsigned status, const char *body)
+{
+    api_answer(request, status, "text/plain; charset=utf-8", body, strlen(body));
+}
+
+static void handle_healthz(struct api_request *request, struct join_routes *routes)
+{
+    (void)routes;
+    answer_plain(request, 200, "ok\n");
+}
+
+static void handle_readyz(struct api_request *request, struct join_routes *routes)
+{
+    if (atomic_load(&routes->ready))
+        answer_plain(request, 200, "ready\n");
+    else
+        answer_plain(request, 503, "not ready: the database or the key process is away\n");
+}
+
+static void handle_metrics(struct api_request *request, struct join_routes *routes)
+{
+    struct text out = {0};
+
+    join_metrics_write(routes->shared->metrics, &out);
+    text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
+        join_queues_waiting(routes->shared->queues));
+    keyd_pool_metrics(routes->keyd, &out);
+    api_server_metrics(routes->shared->server, &out);
+    api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
+}
+
+static const struct {
+    const char *path;
+    void (*handle)(struct api_request *request, struct join_routes *routes);
+} own_pages[] = {
+    {"/healthz", handle_healthz},
+    {"/readyz", handle_readyz},
+    {"/metrics", handle_metrics},
+};
+
+static int own_page(const struct api_request *request)
+{
+    for (size_t i = 0; i < sizeof(own_pages) / sizeof(own_pages[0]); i++)
+        if (strcmp(api_request_path(request), own_pages[i].path) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* The peer of the bearer token, or of a Basic password that is the token (the user name says
+ * nothing: SenderID does). Valid while the directory is held. */
+static const struct db_peer *identify(
+    const struct api_request *request, const struct join_directory *directory)
+{
+    const char *bearer = api_request_bearer(request);
+    char user[BASIC_MAX], password[BASIC_MAX];
+    const struct db_peer *peer = NULL;
+
+    if (bearer != NULL)
+        return join_directory_peer(directory, bearer);
+    if (api_request_basic(request, user, sizeof(user), password, sizeof(password)))
+        peer = join_directory_peer(directory, password);
+    secret_wipe(password, sizeof(password));
+    return peer;
+}
+
+long join_routes_admit(struct api_request *request, void *context)
+{
+    struct join_routes *routes = context;
+    const struct join_directory *directory;
+    long r;
+
+    if (api_request_method(request) == API_GET)
+        return own_page(request) >= 0 ? 0 : -404;
+    if (api_request_method(request) != API_POST)
+        return -405;
+    directory = join_directory_acquire(routes->shared->directory);
+    r = directory != NULL && identify(request, directory) != NULL ? API_BODY_MAX_DEFAULT : -401;
+    join_directory_release(routes->shared->directory, directory);
+    return r;
+}
+
+static void refuse(struct api_request *request, struct join_routes *routes,
+    const struct ts002_request *message, enum join_result result, const char *description)
+{
+    struct text out = {0};
+
+    ts002_write_refusal(&out, message, result, description);
+    metric_add(&routes->shared->metrics->outcomes[result], 1);
+    api_answer_text(request, 200, "application/json", &out);
+}
+
+/* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
+static bool take_message(struct api_request *request, struct join_routes *routes,
+    const struct db_peer *peer, const struct join_directory *directory, struct join_work *work)
+{
+    char description[TS002_DESCRIPTION_MAX] = "";
+    struct ts002_request *message = &work->request;
+    enum join_result result = JOIN_SUCCESS;
+    size_t len;
+    const char *body = api_request_body(request, &len);
+
+    switch (ts002_read(body, len, message, &result, description)) {
+    case TS002_NOT_JSON:
+        api_problem(request, PROBLEM_BAD_REQUEST, description);
+        return false;
+    case TS002_REFUSED:
+        refuse(request, routes, message, result, description);
+        return false;
+    case TS002_OK:
+        break;
+    }
+    if (!join_directory_may_speak(peer, &message->sender))
+        result = JOIN_UNKNOWN_SENDER;
+    else if (!join_directory_is_local(directory, &message->receiver))
+        result = JOIN_UNKNOWN_RECEIVER;
+    else
+        result = ts002_check_join(message, description);
+    if (result != JOIN_SUCCESS) {
+        refuse(request, routes, message, result, description[0] != '\0' ? description : NULL);
+        return false;
+    }
+    work->http = request;
+    work->peer_id = peer->id;
+    work->deadline_ms = api_request_started_us(request) / 1000 + JOIN_DEADLINE_MS;
+    join_fingerprint(peer->id, message, work->fingerprint);
+    api_defer(request);
+    join_queue_put(routes->shared->queues, work);
+    return true;
+}
+
+static void handle_message(struct api_request *request, struct join_routes *routes)
+{
+    const struct join_directory *directory = join_directory_acquire(routes->shared->directory);
+    const struct db_peer *peer = directory != NULL ? identify(request, directory) : NULL;
+    struct join_work *work = NULL;
+
+    if (peer == NULL) /* revoked between header and body */
+        api_problem(request, PROBLEM_UNAUTHENTICATED, "no network server has this token");
+    else if ((work = join_work_take(routes->shared->queues)) == NULL)
+        api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
+    else if (!take_message(request, routes, peer, directory, work))
+        join_work_give(routes->shared->queues, work);
+    join_directory_release(routes->shared->directory, directory);
+}
+
+void join_routes_handle(struct api_request *request, void *context)
+{
+    struct join_routes *routes = context;
+    int page = api_request_method(request) == API_GET ? own_page(request) : -1;
+
+    if (page >= 0)
+        own_pages[page].handle(request, routes);
+    else
+        handle_message(request, routes);
+}

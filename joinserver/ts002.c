@@ -1,0 +1,246 @@
+#include "joinserver/ts002.h"
+
+#include "api/json.h"
+#include "base/bytes.h"
+#include "base/hex.h"
+#include "lorawan/frame.h"
+#include <stdio.h>
+#include <string.h>
+
+#define RX_DELAY_MAX 15
+
+#define TEXT(wire, member)                                                                         \
+    {                                                                                              \
+        .name = wire, .kind = JSON_TEXT, .offset = offsetof(struct ts002_request, member),         \
+        .size = sizeof(((struct ts002_request *)0)->member), .present_offset = JSON_NO_PRESENT     \
+    }
+#define HEX(wire, member, blank)                                                                   \
+    {                                                                                              \
+        .name = wire, .kind = JSON_HEX, .offset = offsetof(struct ts002_request, member),          \
+        .size = sizeof(((struct ts002_request *)0)->member), .empty_is_absent = blank,             \
+        .present_offset = offsetof(struct ts002_request, has_##member)                             \
+    }
+
+/* Nothing is required here: what is missing is judged after the sender is known. */
+static const struct json_field fields[] = {
+    TEXT("ProtocolVersion", protocol_version),
+    TEXT("MessageType", message_type),
+    TEXT("SenderID", sender_id),
+    TEXT("ReceiverID", receiver_id),
+    {.name = "TransactionID",
+        .kind = JSON_UNSIGNED,
+        .offset = offsetof(struct ts002_request, transaction_id),
+        .max = UINT32_MAX,
+        .present_offset = JSON_NO_PRESENT},
+    {.name = "SenderToken",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct ts002_request, sender_token),
+        .size = sizeof(((struct ts002_request *)0)->sender_token),
+        .empty_is_absent = true,
+        .present_offset = JSON_NO_PRESENT},
+    {.name = "MACVersion",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct ts002_request, mac_version),
+        .size = sizeof(((struct ts002_request *)0)->mac_version),
+        .empty_is_absent = true,
+        .present_offset = JSON_NO_PRESENT},
+    TEXT("PHYPayload", phy_payload_text),
+    HEX("DevEUI", dev_eui, false),
+    HEX("DevAddr", dev_addr, false),
+    HEX("DLSettings", dl_settings, false),
+    {.name = "RxDelay",
+        .kind = JSON_UNSIGNED,
+        .offset = offsetof(struct ts002_request, rx_delay),
+        .max = RX_DELAY_MAX,
+        .present_offset = offsetof(struct ts002_request, has_rx_delay)},
+    HEX("CFList", cf_list, true),
+};
+
+static void describe(char description[static TS002_DESCRIPTION_MAX], const char *text)
+{
+    (void)snprintf(description, TS002_DESCRIPTION_MAX, "%s", text);
+}
+
+static bool is_hex(const char *text)
+{
+    return text[strspn(text, "0123456789abcdefABCDEF")] == '\0';
+}
+
+enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request *request,
+    enum join_result *ret_result, char description[static TS002_DESCRIPTION_MAX])
+{
+    char fault[JSON_FAULT_MAX];
+    enum json_outcome outcome;
+
+    *request = (struct ts002_request){0};
+    outcome = json_read(body, len, fields, sizeof(fields) / sizeof(fields[0]), request, fault);
+    if (outcome == JSON_NOT_JSON) {
+        describe(description, fault);
+        return TS002_NOT_JSON;
+    }
+    *ret_result = JOIN_MALFORMED;
+    if (strcmp(request->protocol_version, "1.0") != 0) {
+        *ret_result = JOIN_INVALID_VERSION;
+        describe(description, join_result_row(JOIN_INVALID_VERSION)->description);
+        return TS002_REFUSED;
+    }
+    /* Six and sixteen digits exactly: a shortened NetID is another NetID. */
+    if (!hex_decode(request->sender_id, strlen(request->sender_id), request->sender.bytes,
+            sizeof(request->sender.bytes))) {
+        *ret_result = JOIN_UNKNOWN_SENDER;
+        describe(description, "SenderID must be a NetID of six hexadecimal digits");
+        return TS002_REFUSED;
+    }
+    if (!hex_decode(request->receiver_id, strlen(request->receiver_id), request->receiver.bytes,
+            sizeof(request->receiver.bytes))) {
+        *ret_result = JOIN_UNKNOWN_RECEIVER;
+        describe(description, "ReceiverID must be a JoinEUI of sixteen hexadecimal digits");
+        return TS002_REFUSED;
+    }
+    if (outcome == JSON_BAD_FIELD) {
+        describe(description, fault);
+        return TS002_REFUSED;
+    }
+    if (!is_hex(request->sender_token)) {
+        describe(description, "SenderToken is not hexadecimal");
+        return TS002_REFUSED;
+    }
+    return TS002_OK;
+}
+
+enum join_result ts002_check_join(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+{
+    const char *digits = request->phy_payload_text;
+    uint8_t frame[sizeof(request->phy_payload_text) / 2];
+    struct lw_join_request parsed;
+    const char *missing = NULL;
+    size_t n_digits;
+
+    if (strcmp(request->message_type, "JoinReq") != 0) {
+        describe(description, "MessageType is not one that this join server answers");
+        return JOIN_MALFORMED;
+    }
+    if (digits[0] == '\0')
+        missing = "PHYPayload";
+    else if (!request->has_dev_eui)
+        missing = "DevEUI";
+    else if (!request->has_dev_addr)
+        missing = "DevAddr";
+    else if (!request->has_dl_settings)
+        missing = "DLSettings";
+    if (missing != NULL) {
+        (void)snprintf(description, TS002_DESCRIPTION_MAX, "%s is missing", missing);
+        return JOIN_MALFORMED;
+    }
+    if (digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X'))
+        digits += 2;
+    n_digits = strlen(digits);
+    if (n_digits % 2 != 0 || !hex_decode(digits, n_digits, frame, n_digits / 2)) {
+        describe(description, "PHYPayload is not hexadecimal");
+        return JOIN_MALFORMED;
+    }
+    switch (lw_join_request_parse(frame, n_digits / 2, &parsed)) {
+    case LW_FRAME_OK:
+        break;
+    case LW_FRAME_WRONG_LENGTH:
+        describe(description, join_result_row(JOIN_FRAME_SIZE)->description);
+        return JOIN_FRAME_SIZE;
+    default:
+        describe(description, "PHYPayload is not a Join-Request");
+        return JOIN_MALFORMED;
+    }
+    if (memcmp(&parsed.dev_eui, &request->dev_eui, sizeof(parsed.dev_eui)) != 0) {
+        describe(description, "DevEUI is not the one in PHYPayload");
+        return JOIN_MALFORMED;
+    }
+    memcpy(request->frame, frame, sizeof(request->frame));
+    request->frame_join_eui = parsed.join_eui;
+    request->dev_nonce = parsed.dev_nonce;
+    return JOIN_SUCCESS;
+}
+
+void ts002_session_key_id(
+    const struct eui64 *dev_eui, uint32_t join_nonce, uint8_t out[static SESSION_KEY_ID_LEN])
+{
+    struct bytes_writer w = bytes_writer_over(out, SESSION_KEY_ID_LEN);
+
+    bytes_write(&w, dev_eui->bytes, sizeof(dev_eui->bytes));
+    bytes_write_u32_be(&w, join_nonce);
+}
+
+/* "JoinReq" is answered by "JoinAns"; a type that is not of letters or does not end so, by JoinAns.
+ */
+static void write_message_type(struct text *out, const char *message_type)
+{
+    size_t len = strlen(message_type);
+    size_t n_letters = strspn(message_type, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+
+    if (len > 3 && n_letters == len && strcmp(message_type + len - 3, "Req") == 0)
+        text_addf(out, "%.*sAns", (int)(len - 3), message_type);
+    else
+        text_add(out, "JoinAns");
+}
+
+static void write_header(struct text *out, const struct ts002_request *request,
+    const char *result_code, const char *description)
+{
+    text_add(out, "{\"ProtocolVersion\":\"1.0\",\"SenderID\":");
+    text_add_json(out, request->receiver_id);
+    text_add(out, ",\"ReceiverID\":");
+    text_add_json(out, request->sender_id);
+    text_addf(out, ",\"TransactionID\":%u,\"MessageType\":\"", request->transaction_id);
+    write_message_type(out, request->message_type);
+    text_add(out, "\"");
+    /* Hex was checked when it was read: no peer has to undo an escape here. */
+    if (request->sender_token[0] != '\0' && is_hex(request->sender_token))
+        text_addf(out, ",\"ReceiverToken\":\"%s\"", request->sender_token);
+    text_addf(out, ",\"Result\":{\"ResultCode\":\"%s\"", result_code);
+    if (description != NULL) {
+        text_add(out, ",\"Description\":");
+        text_add_json(out, description);
+    }
+    text_add(out, "}");
+}
+
+void ts002_write_refusal(struct text *out, const struct ts002_request *request,
+    enum join_result result, const char *description)
+{
+    const struct join_result_row *row = join_result_row(result);
+
+    write_header(
+        out, request, row->result_code, description != NULL ? description : row->description);
+    text_add(out, "}");
+}
+
+static void write_envelope(
+    struct text *out, const char *name, const char *kek_label, const struct keyd_envelope *envelope)
+{
+    text_addf(out, ",\"%s\":{\"KEKLabel\":\"%s\",\"AESKey\":\"", name, kek_label);
+    text_add_hex(out, envelope->bytes, sizeof(envelope->bytes));
+    text_add(out, "\"}");
+}
+
+void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
+    const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
+    const char *as_kek_label)
+{
+    uint8_t session_key_id[SESSION_KEY_ID_LEN];
+
+    write_header(out, request, join_result_row(JOIN_SUCCESS)->result_code, NULL);
+    text_add(out, ",\"PHYPayload\":\"");
+    text_add_hex(out, reply->phy_payload, reply->phy_payload_len);
+    text_add(out, "\"");
+    if (reply->opt_neg) {
+        write_envelope(out, "SNwkSIntKey", ns_kek_label, &reply->s_nwk_s_int_key);
+        write_envelope(out, "FNwkSIntKey", ns_kek_label, &reply->f_nwk_s_int_key);
+        write_envelope(out, "NwkSEncKey", ns_kek_label, &reply->nwk_s_enc_key);
+    } else {
+        write_envelope(out, "NwkSKey", ns_kek_label, &reply->nwk_s_key);
+    }
+    write_envelope(out, "AppSKey", as_kek_label, &reply->app_s_key);
+    ts002_session_key_id(&request->dev_eui, join_nonce, session_key_id);
+    text_add(out, ",\"SessionKeyID\":\"");
+    text_add_hex(out, session_key_id, sizeof(session_key_id));
+    text_add(out, "\",\"Lifetime\":0}");
+}

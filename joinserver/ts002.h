@@ -1,0 +1,66 @@
+/* TS002-1.0 messages of the join server: reading a request and writing its answer. Pure. */
+#pragma once
+
+#include "base/text.h"
+#include "hsm/client.h"
+#include "joinserver/result.h"
+#include "lorawan/types.h"
+
+#define TS002_DESCRIPTION_MAX 160
+
+enum ts002_outcome {
+    TS002_OK = 0,
+    TS002_NOT_JSON = 1, /* HTTP 400: no header to answer with */
+    TS002_REFUSED = 2,  /* answer `result` with the header that was read */
+};
+
+/** A request as read from its body. Texts are empty when absent. */
+struct ts002_request {
+    char protocol_version[8];
+    char message_type[24];
+    char sender_id[PEER_ID_MAX + 1];
+    char receiver_id[PEER_ID_MAX + 1];
+    uint32_t transaction_id;
+    char sender_token[130]; /* opaque hex, echoed as ReceiverToken */
+    /* JoinReq, TS002-1.0 9.2 */
+    char phy_payload_text[132];
+    struct eui64 dev_eui;
+    struct dev_addr dev_addr;
+    uint8_t dl_settings;
+    uint32_t rx_delay;
+    uint8_t cf_list[LW_CF_LIST_LEN];
+    bool has_dev_eui, has_dev_addr, has_dl_settings, has_rx_delay, has_cf_list;
+    char mac_version[16]; /* logged; never a reason to refuse */
+    /* Derived from the above. */
+    struct net_id sender;
+    struct eui64 receiver;
+    uint8_t frame[LW_JOIN_REQUEST_LEN];
+    struct eui64 frame_join_eui;
+    uint16_t dev_nonce;
+};
+
+/** Reads the header. TS002_REFUSED: *ret_result and `description` say what is wrong. Checks, in
+ * this order: JSON, ProtocolVersion, and that SenderID is a NetID and ReceiverID a JoinEUI. Whether
+ * the sender may say so and the JoinEUI is ours is the caller's question. */
+enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request *request,
+    enum join_result *ret_result, char description[static TS002_DESCRIPTION_MAX]);
+
+/** Checks MessageType and the members of a JoinReq, after the sender is known. Returns JOIN_SUCCESS
+ * or the refusal. */
+enum join_result ts002_check_join(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
+
+/** SessionKeyID: DevEUI and JoinNonce, 12 bytes. Unique, since no JoinNonce is used twice, and
+ * derived again for a retry without being stored. Opaque to everyone else. */
+#define SESSION_KEY_ID_LEN 12
+void ts002_session_key_id(
+    const struct eui64 *dev_eui, uint32_t join_nonce, uint8_t out[static SESSION_KEY_ID_LEN]);
+
+/** Writes the answer's header and Result: all that a refusal holds. `description` may be NULL. */
+void ts002_write_refusal(struct text *out, const struct ts002_request *request,
+    enum join_result result, const char *description);
+
+/** Writes JoinAns of a join that is durable, TS002-1.0 9.2. */
+void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
+    const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
+    const char *as_kek_label);

@@ -1,0 +1,47 @@
+/* A join worker: one thread, one database connection, one keyd channel. It takes what is waiting,
+ * loads, decides, has keyd verify and compute, commits, and answers (docs/architecture.md, "The way
+ * of a join"). A worker that is alone with one request waits for nobody. */
+#pragma once
+
+#include "base/metrics.h"
+#include "hsm/client.h"
+#include "joinserver/directory.h"
+#include "joinserver/queue.h"
+#include "joinserver/refusals.h"
+
+#define JOIN_BATCH_MAX 64     /* measured best at 256 connections; bounded by keyd and db frames */
+#define JOIN_DEADLINE_MS 1000 /* from accept to the sending of the commit */
+#define JOIN_RESOLVE_MS 3000  /* how long a commit of unknown result is asked about */
+
+_Static_assert(JOIN_BATCH_MAX <= KEYD_BATCH_MAX && JOIN_BATCH_MAX <= DB_JOIN_BATCH_MAX,
+    "a batch must fit one keyd message and one statement");
+
+struct join_metrics {
+    struct metric outcomes[N_JOIN_RESULTS]; /* cradle_join_requests_total{outcome=...} */
+    struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused;
+    struct metric_histogram latency;
+};
+
+void join_metrics_init(struct join_metrics *metrics);
+void join_metrics_write(struct join_metrics *metrics, struct text *out);
+
+/** What all workers share. Nothing here is owned by a worker. */
+struct join_shared {
+    struct api_server *server;
+    struct join_queues *queues;
+    struct join_directory_holder *directory;
+    struct join_refusals *refusals;
+    struct join_metrics *metrics;
+    unsigned retry_window_ms;
+};
+
+struct join_worker;
+
+/** `conninfo` must outlive the worker. */
+int join_worker_start(struct join_shared *shared, unsigned index, const char *conninfo,
+    struct keyd_channel *channel, struct join_worker **ret);
+/** After join_queues_close: waits until the worker has answered what it had. NULL is fine. */
+void join_worker_join(struct join_worker *worker);
+
+/** Answers a list of work whose time has passed; gives the items back. */
+void join_answer_expired(struct join_shared *shared, struct join_work *list);

@@ -1,0 +1,189 @@
+#!/usr/bin/python3
+"""scripts/bench joins: how many joins a second, what each costs, and what the limits are.
+
+docs/benchmarks.md describes the method. The last line of standard output is one JSON object.
+"""
+import argparse
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+
+from bench_stack import Failed, Stack
+
+VERSIONS = ("1.0.2", "1.0.3", "1.0.4", "1.1", "mix")
+WAL_SEGMENTS = 64  # min_wal_size of scripts/run
+SEED = 1
+CORES = len(os.sched_getaffinity(0))
+LIMIT_SECONDS_MAX = 5
+METHOD = ("closed loop of fresh valid frames made beforehand, every answer checked, warm-up of 1 s "
+          "excluded; the load generator runs on the same cores")
+
+
+def say(line):
+    print(line, flush=True)
+
+
+def result_of(process, verb):
+    """The last line that cradle-bench printed, and whether it was content."""
+    lines = process.stdout.read().splitlines()
+    process.wait()
+    try:
+        return json.loads(lines[-1]), process.returncode == 0
+    except (IndexError, ValueError):
+        raise Failed(f"cradle-bench {verb} failed: the reason is above.") from None
+
+
+def limit(stack, verb, **options):
+    result, good = result_of(stack.bench(verb, **options), verb)
+    if not good:
+        raise Failed(f"cradle-bench {verb} failed: the reason is above.")
+    return result["joins_per_s"]
+
+
+def prepare(stack, options):
+    # A database that has run for a while has its WAL segments: without them the first minutes
+    # would measure how fast files are made.
+    stack.psql.ask("\n".join("SELECT pg_logical_emit_message(false, 'bench', ''); SELECT pg_switch_wal();"
+                             for _ in range(WAL_SEGMENTS)) + "CHECKPOINT")
+    say(f"Making {options.devices} devices with sealed keys ...")
+    loaded, good = result_of(stack.bench("load-devices", devices=options.devices, seed=SEED,
+                                         version=options.version), "load-devices")
+    if not good:
+        raise Failed("cradle-bench load-devices failed: the reason is above.")
+    say(f"  in {loaded['seconds']:.1f} s.")
+    # What autovacuum does in its own time to the tables that the devices went to.
+    stack.psql.ask("VACUUM ANALYZE device, device_key, device_join")
+
+
+def measure(stack, options):
+    """What cradle-bench joins says, whether all answers were right, and what was used meanwhile."""
+    process = stack.bench(
+        "joins", devices=options.devices, seed=SEED, version=options.version,
+        connections=options.connections, seconds=options.seconds, rate=options.rate,
+        ports=",".join(str(port) for port in stack.ports))
+    marks = {}
+    try:
+        for _ in range(2):
+            word = process.stdout.readline().strip()
+            if word == "begin":
+                wal = stack.wal()
+                marks[word] = (wal, stack.cpu())
+            elif word == "end":
+                cpu = stack.cpu()
+                marks[word] = (stack.wal(), cpu)
+        result, good = result_of(process, "joins")
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+    if len(marks) < 2:
+        raise Failed("cradle-bench joins ended too early: the reason is above.")
+    (wal, images), cpu = marks["begin"]
+    (wal_end, images_end), cpu_end = marks["end"]
+    n = max(result["joins"], 1)
+    used = {name: cpu_end[name] - cpu[name] for name in cpu}
+    used["load"] = result["load_cpu_us"]
+    # Who else was at work: the kernel for all of us, and neighbours, who make a figure worse.
+    others = used.pop("all") - sum(used.values())
+    core_us = result["seconds"] * 1e6 * CORES
+    return result, good, {"cpu_us": {name: round(us / n, 1) for name, us in used.items()},
+                          "others_share": round(max(others, 0) / core_us, 3),
+                          "wal_bytes": round((wal_end - wal) / n),
+                          "wal_full_page_images": round((images_end - images) / n, 4)}
+
+
+def host():
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        model = next((line.split(":", 1)[1].strip() for line in file
+                      if line.startswith("model name")), platform.machine())
+    with open("/proc/meminfo", encoding="utf-8") as file:
+        memory_kib = int(file.readline().split()[1])
+    return {"cpu": model, "memory_mib": memory_kib // 1024, "kernel": platform.release()}
+
+
+def build_type(built):
+    with open(os.path.join(built, "meson-info/intro-buildoptions.json"), encoding="utf-8") as file:
+        return next(o["value"] for o in json.load(file) if o["name"] == "buildtype")
+
+
+def settings_of(stack):
+    names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_compression",
+             "min_wal_size", "max_wal_size", "shared_buffers")
+    return {name: stack.psql.ask(f"SHOW {name}")[0] for name in names}
+
+
+def report(answer):
+    cpu = answer["cpu_us"]
+    say(f"{answer['joins_per_s']:.0f} joins a second of LoRaWAN {answer['version']} devices, "
+        f"{answer['connections']} connections, {answer['servers']} join server(s): "
+        f"p50 {answer['p50_ms']:.2f} ms, p95 {answer['p95_ms']:.2f} ms, p99 {answer['p99_ms']:.2f} ms; "
+        f"{answer['checked']} answers checked, {answer['errors']} wrong or missing.")
+    say(f"CPU a join: keyd {cpu['keyd']} us, joinserver {cpu['joinserver']} us, "
+        f"postgres {cpu['postgres']} us, load generator {cpu['load']} us; "
+        f"keyd's share {answer['keyd_share']}. WAL a join: {answer['wal_bytes']} bytes. "
+        f"{answer['others_share']:.0%} of the cores' time went to other processes.")
+    say(f"Limits in the same run: keyd alone {answer['keyd_limit']:.0f}/s, "
+        f"commits alone {answer['commit_limit']:.0f}/s.")
+
+
+def run(options):
+    # As scripts/run ships them: one key process a core, and a worker more than that.
+    n_keyds, n_workers = CORES * options.servers, (CORES + 1) * options.servers
+    with Stack(options.built, options.servers) as stack:
+        prepare(stack, options)
+        say(f"Joining for {options.seconds} s ...")
+        result, good, used = measure(stack, options)
+        common = {"devices": options.devices, "seed": SEED, "version": options.version,
+                  "seconds": min(options.seconds, LIMIT_SECONDS_MAX)}
+        keyd_limit = limit(stack, "keyd-limit", processes=n_keyds, **common)
+        commit_limit = limit(stack, "commit-limit", threads=n_workers, **common)
+        postgres = settings_of(stack)
+    cpu = used["cpu_us"]
+    own = cpu["keyd"] + cpu["joinserver"] + cpu["postgres"]
+    answer = {
+        "benchmark": "joins", **{k: result[k] for k in (
+            "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "max_ms", "errors", "checked", "joins")},
+        **used, "keyd_share": round(cpu["keyd"] / own, 3) if own else 0,
+        "keyd_limit": keyd_limit, "commit_limit": commit_limit,
+        "devices": options.devices, "connections": options.connections,
+        "seconds": result["seconds"], "rate": options.rate, "version": options.version,
+        "servers": options.servers, "keyds": n_keyds, "workers": n_workers, "cores": CORES,
+        "build": build_type(options.built), "postgres": postgres, "host": host(),
+        "method": METHOD if options.rate == 0 else METHOD.replace(
+            "closed loop", f"open loop of {options.rate}/s, latency from the intended send time,")}
+    report(answer)
+    say(json.dumps(answer))
+    return 0 if good else 1
+
+
+def at_least(smallest):
+    def read(text):
+        number = int(text)
+        if number < smallest:
+            raise argparse.ArgumentTypeError(f"must be at least {smallest}")
+        return number
+    return read
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/bench joins")
+    parser.add_argument("--built", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--devices", type=at_least(1), default=10000)
+    parser.add_argument("--connections", type=at_least(1), default=64)
+    parser.add_argument("--seconds", type=at_least(1), default=10)
+    parser.add_argument("--rate", type=at_least(0), default=0)
+    parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
+    parser.add_argument("--servers", type=at_least(1), default=1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return run(parser.parse_args())
+    except (Failed, subprocess.TimeoutExpired) as failure:
+        sys.exit(f"cradle: {failure}")
+    except KeyboardInterrupt:
+        return 130
+
+
+sys.exit(main())

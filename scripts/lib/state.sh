@@ -1,0 +1,155 @@
+# shellcheck shell=bash
+# The state folder: everything of one Cradle that outlives a run. Sets `state` (absolute).
+#
+#   cradle-state       marker: "setup" until the folder was whole for the first time, then "complete"
+#   lock               held by the run that uses the folder
+#   cluster            path of the PostgreSQL data folder (pg/ here, or below /var/lib/cradle)
+#   softhsm/ softhsm2.conf pin exchange.pem lock.hsm     the token and what belongs to it
+#   pgpass-ROLE        one a database role
+#   joinserver.ini activation.ini cradle.ini             written anew by each run
+#   demo.json demo/    the demo
+#   log/ run/          logs; process ids of what runs
+
+readonly marker_name=cradle-state
+
+# state_lock: makes the folder when there is none, and takes its lock (descriptor 9).
+state_lock() {
+    local wanted=${CRADLE_STATE:-$root/var}
+    [[ $wanted == /* ]] || wanted=$PWD/$wanted
+    [[ $wanted != *[[:cntrl:]\'\"\\\;\#%]* ]] ||
+        die "The state folder's path has a quote, backslash, semicolon, hash or percent sign in it: choose another with CRADLE_STATE."
+    if [[ -e $wanted && ! -d $wanted ]]; then
+        die "$wanted is not a folder: choose another state folder with CRADLE_STATE."
+    fi
+    mkdir -p -- "$wanted" 2>/dev/null ||
+        die "The state folder $wanted cannot be made: choose another with CRADLE_STATE."
+    if [[ ! -O $wanted || ! -r $wanted || ! -w $wanted || ! -x $wanted ]]; then
+        die "The state folder $wanted is not this user's to read and write: become its owner, or choose another with CRADLE_STATE."
+    fi
+    state=$(cd "$wanted" && pwd -P)
+    if [[ ! -e $state/$marker_name ]] && state_not_empty; then
+        die "$state is not empty and not a Cradle state folder: choose another with CRADLE_STATE."
+    fi
+    { exec 9>>"$state/lock"; } 2>/dev/null ||
+        die "The state folder $state cannot be written: make its files yours, or choose another with CRADLE_STATE."
+    flock -n 9 ||
+        die "Another run of Cradle uses $state: stop it, or choose another state folder with CRADLE_STATE."
+}
+
+# state_open FRESH: checks the folder, or empties it.
+state_open() {
+    local fresh=$1
+    chmod 700 "$state"
+    if [[ ! -e $state/$marker_name ]]; then
+        printf 'setup\n' >"$state/$marker_name"
+    elif [[ $fresh == yes ]] || ! state_complete; then
+        # When the first run did not come to its end, nothing in the folder was used yet.
+        state_empty
+    else
+        state_check
+    fi
+    mkdir -p "$state/log" "$state/run"
+    rm -f -- "$state"/run/*
+}
+
+state_not_empty() {
+    local entries
+    entries=$(find "$state" -mindepth 1 -maxdepth 1 ! -name lock -print -quit)
+    [[ -n $entries ]]
+}
+
+state_complete() {
+    [[ $(cat "$state/$marker_name") == complete ]]
+}
+
+state_set_complete() {
+    printf 'complete\n' >"$state/$marker_name.new"
+    mv -f "$state/$marker_name.new" "$state/$marker_name"
+}
+
+# Empties the folder but for its lock, and removes the cluster kept elsewhere for it.
+state_empty() {
+    local cluster=
+    [[ ! -r $state/cluster ]] || cluster=$(<"$state/cluster")
+    if [[ -d $cluster && $cluster != "$state/pg" ]]; then
+        [[ $cluster =~ ^$outside_clusters/[0-9a-f]{16}/data$ ]] ||
+            die "$state/cluster names a folder that is not Cradle's: remove $state by hand."
+        rm -rf -- "${cluster%/data}"
+    fi
+    printf 'setup\n' >"$state/$marker_name"
+    find "$state" -mindepth 1 -maxdepth 1 ! -name lock ! -name "$marker_name" -exec rm -rf -- {} + ||
+        die "$state cannot be emptied: remove it by hand."
+}
+
+# Whatever a whole state folder has must be there.
+state_check() {
+    local name cluster
+    for name in cluster pin exchange.pem softhsm \
+        pgpass-postgres pgpass-cradle_owner pgpass-cradle_join pgpass-cradle_activation; do
+        [[ -e $state/$name ]] || state_broken "$name is missing"
+        [[ -r $state/$name ]] || state_broken "$name cannot be read"
+    done
+    [[ -n $(find "$state/softhsm" -name token.object 2>/dev/null) ]] ||
+        state_broken "its HSM token is missing"
+    cluster=$(<"$state/cluster")
+    [[ -e $cluster/PG_VERSION ]] || state_broken "its database $cluster is missing or not readable"
+}
+
+state_broken() {
+    die "The state folder $state is broken ($1): put it back from a backup, or begin anew with --fresh, which removes all keys in it."
+}
+
+# config_write BIN: the configuration of the services and of the `cradle` command.
+config_write() {
+    local bin=$1 keyd hsm
+    keyd=$(program "$bin" cradle-keyd)
+    hsm="[hsm]
+uri = pkcs11:token=$token_label?module-path=$(percent_encode "$token_module")&pin-source=file:$(percent_encode "$state/pin")
+lock_file = $state/lock.hsm
+keyd = $keyd"
+    config_file joinserver.ini "[listener-plain]
+address = 127.0.0.1
+port = $join_port
+
+[database]
+conninfo = $(conninfo cradle_join)
+
+$hsm"
+    config_file activation.ini "[listener-plain]
+address = 127.0.0.1
+port = $activation_port
+
+[database]
+conninfo = $(conninfo cradle_activation)
+
+$hsm
+exchange_key = $state/exchange.pem"
+    config_file cradle.ini "[database]
+owner_conninfo = $(conninfo cradle_owner)
+conninfo = $(conninfo cradle_activation)
+
+$hsm"
+}
+
+# libinih reads lines of at most 198 bytes.
+readonly config_line_max=198
+
+config_file() {
+    local line LC_ALL=C
+    while IFS= read -r line; do
+        ((${#line} <= config_line_max)) ||
+            die "The path of the state folder or of the checkout is too long for a configuration file: choose a shorter one (CRADLE_STATE)."
+    done <<<"$2"
+    printf '# Written by scripts/run; changes are lost.\n%s\n' "$2" >"$state/$1.new"
+    mv -f "$state/$1.new" "$state/$1"
+}
+
+# log_open NAME: makes sure that the log is there and not endless; prints its path.
+readonly log_max_bytes=16777216
+log_open() {
+    local log=$state/log/$1.log
+    if [[ -e $log ]] && (($(stat -c %s "$log") > log_max_bytes)); then
+        mv -f "$log" "$log.1"
+    fi
+    printf '%s' "$log"
+}

@@ -1,0 +1,54 @@
+/* What the verbs of cradle-bench are told: a private file written by scripts/bench, and options
+ * --NAME VALUE for the settings of section [run]. */
+#pragma once
+
+#include "cli/device_session.h"
+#include "hsm/client.h"
+
+#define BENCH_CONNECTIONS_MAX 4096
+#define BENCH_PORTS_MAX 16
+
+struct bench_settings {
+    /* [database]: as the activation service, to insert devices; as the join server, to read nonces
+     * and to commit joins */
+    char *conninfo;
+    char *join_conninfo;
+    /* [hsm] */
+    char *hsm_uri;
+    char *hsm_lock;
+    char *keyd;
+    /* [peer]: the network server that the load generator is, and the application server */
+    char *token;
+    char *net_id;
+    char *as_id;
+    char *ns_kek_label;
+    char *ns_kek;
+    char *as_kek_label;
+    char *as_kek;
+    /* [run] */
+    char *version;
+    char *ports; /* of the join servers on the loopback address, with commas between */
+    unsigned devices;
+    unsigned seed;
+    unsigned connections;
+    unsigned seconds;
+    unsigned rate; /* requests a second; 0: closed loop */
+    unsigned threads;
+    unsigned processes;
+};
+
+/** Reads `--config FILE [--NAME VALUE]...`. ERROR_CONFIG says what is wrong. */
+int bench_settings_read(int argc, char **argv, struct bench_settings *ret);
+void bench_settings_done(struct bench_settings *settings);
+
+/** The network every device joins: NetID, the channels of EU868, KEKs. DevAddr and OptNeg are the
+ * device's. Wipe it: it holds KEKs. */
+int bench_network_make(const struct bench_settings *settings, struct simdev_network *ret);
+void bench_network_wipe(struct simdev_network *network);
+
+int bench_ports_parse(
+    const struct bench_settings *settings, uint16_t ret[static BENCH_PORTS_MAX], size_t *ret_n);
+
+/** The keyds of this measurement, with `n_channels` threads to ask them. */
+struct keyd_pool_config bench_keyd_config(
+    const struct bench_settings *settings, unsigned n_processes, unsigned n_channels);

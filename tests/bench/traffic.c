@@ -1,0 +1,313 @@
+#include "tests/bench/traffic.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#define WARM_UP_US 1000000
+#define DRAIN_US 10000000
+#define ANSWER_MAX 4096  /* head and body; a JoinAns of 1.1 has less than 1,300 */
+#define ANSWER_MEAN 1536 /* address space set aside for each answer */
+#define EVENTS_MAX 256
+#define NONE UINT32_MAX
+
+struct connection {
+    int fd;           /* -1: closed */
+    uint32_t request; /* under way, or NONE */
+    size_t len;
+    char in[ANSWER_MAX];
+};
+
+struct run {
+    const struct bench_plan *plan;
+    struct bench_traffic *traffic;
+    unsigned rate;
+    int epoll;
+    struct connection *connections;
+    unsigned n_connections;
+    struct connection **idle;
+    unsigned n_idle;
+    unsigned n_busy;
+    bool *in_flight; /* one a device */
+    int64_t start_us;
+    int64_t stop_us;
+    bool begun;
+    bool ended;
+};
+
+static int64_t own_cpu_us(void)
+{
+    struct rusage u;
+
+    (void)getrusage(RUSAGE_SELF, &u);
+    return (int64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000 + u.ru_utime.tv_usec +
+           u.ru_stime.tv_usec;
+}
+
+static void announce(const char *word)
+{
+    (void)puts(word);
+    (void)fflush(stdout);
+}
+
+static int connect_to(uint16_t port, int *ret)
+{
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    CLEANUP(cleanup_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int on = 1;
+
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
+        return error_set_errno("cannot connect to port %u", port);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    *ret = fd;
+    fd = -1;
+    return 0;
+}
+
+static int open_connections(struct run *run, const struct bench_settings *settings)
+{
+    uint16_t ports[BENCH_PORTS_MAX];
+    size_t n_ports = 0;
+    int r = bench_ports_parse(settings, ports, &n_ports);
+
+    for (unsigned i = 0; i < run->n_connections; i++)
+        run->connections[i].fd = -1;
+    for (unsigned i = 0; r == 0 && i < run->n_connections; i++) {
+        struct connection *c = &run->connections[i];
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+
+        c->request = NONE;
+        r = connect_to(ports[i % n_ports], &c->fd);
+        if (r == 0 && epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
+            r = error_set_errno("cannot watch a connection");
+        run->idle[run->n_idle++] = c;
+    }
+    return r;
+}
+
+/* A connection on which something went wrong carries nothing more; its request has no answer. */
+static void give_up(struct run *run, struct connection *c)
+{
+    (void)close(c->fd);
+    c->fd = -1;
+    if (c->request != NONE) {
+        run->in_flight[run->plan->requests[c->request].device] = false;
+        run->n_busy--;
+    }
+    c->request = NONE;
+}
+
+static void send_next(struct run *run, int64_t due_us)
+{
+    struct connection *c = run->idle[--run->n_idle];
+    uint32_t index = run->traffic->n_sent;
+    const struct bench_request *request = &run->plan->requests[index];
+
+    if (c->fd < 0)
+        return;
+    run->traffic->n_sent++;
+    run->traffic->replies[index].due_us = due_us;
+    run->in_flight[request->device] = true;
+    run->n_busy++;
+    c->request = index;
+    c->len = 0;
+    if (send(c->fd, run->plan->bytes.data + request->at, request->len, 0) != (ssize_t)request->len)
+        give_up(run, c);
+}
+
+/* When the next request should leave; INT64_MAX when none is left. */
+static int64_t next_due_us(const struct run *run)
+{
+    uint32_t n_sent = run->traffic->n_sent;
+
+    if (n_sent == run->plan->n)
+        return INT64_MAX;
+    return run->rate == 0 ? 0 : run->start_us + (int64_t)n_sent * 1000000 / run->rate;
+}
+
+/* Sends what is due while connections are free. A device whose last join is not answered yet is
+ * waited for: two joins of one device at a time are not what devices do. */
+static void send_due(struct run *run, int64_t now_us)
+{
+    int64_t due_us;
+
+    while (run->n_idle > 0 && now_us < run->stop_us && (due_us = next_due_us(run)) <= now_us &&
+           !run->in_flight[run->plan->requests[run->traffic->n_sent].device])
+        send_next(run, run->rate == 0 ? clock_monotonic_us() : due_us);
+}
+
+/* The length of the answer that `c->in` begins with; 0: not known yet. -1: it is no answer. */
+static ssize_t answer_len(const struct connection *c)
+{
+    static const char length_name[] = "\r\nContent-Length:";
+    const char *end = memmem(c->in, c->len, "\r\n\r\n", 4);
+
+    if (end == NULL)
+        return 0;
+    size_t head_len = (size_t)(end - c->in) + 4;
+    const char *name = memmem(c->in, head_len, length_name, sizeof(length_name) - 1);
+    if (name == NULL)
+        return -1;
+    size_t len = head_len + strtoul(name + sizeof(length_name) - 1, NULL, 10);
+    if (len > sizeof(c->in))
+        return -1;
+    return c->len < len ? 0 : (ssize_t)len;
+}
+
+static void keep(struct run *run, struct connection *c, int64_t now_us)
+{
+    struct bench_traffic *t = run->traffic;
+    struct bench_reply *reply = &t->replies[c->request];
+
+    if (t->len + c->len > t->capacity)
+        return; /* a missing answer */
+    memcpy(t->bytes + t->len, c->in, c->len);
+    reply->at = t->len;
+    reply->len = (uint32_t)c->len;
+    reply->done_us = now_us;
+    t->len += c->len;
+}
+
+static void receive(struct run *run, struct connection *c)
+{
+    ssize_t n = recv(c->fd, c->in + c->len, sizeof(c->in) - c->len, MSG_DONTWAIT);
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0 || c->request == NONE) {
+        give_up(run, c);
+        return;
+    }
+    c->len += (size_t)n;
+    ssize_t len = answer_len(c);
+    if (len == 0 && c->len < sizeof(c->in))
+        return;
+    if (len != (ssize_t)c->len) {
+        give_up(run, c);
+        return;
+    }
+    keep(run, c, clock_monotonic_us());
+    run->in_flight[run->plan->requests[c->request].device] = false;
+    run->n_busy--;
+    c->request = NONE;
+    run->idle[run->n_idle++] = c;
+}
+
+static void mark_time(struct run *run, int64_t now_us)
+{
+    struct bench_traffic *t = run->traffic;
+
+    if (!run->begun && now_us >= run->start_us + WARM_UP_US) {
+        run->begun = true;
+        announce("begin");
+        t->cpu_us = -own_cpu_us();
+        t->begin_us = now_us;
+    }
+    bool over =
+        now_us >= run->stop_us || t->n_sent == run->plan->n || run->n_idle + run->n_busy == 0;
+    if (run->begun && !run->ended && over) {
+        run->ended = true;
+        t->end_us = now_us;
+        t->cpu_us += own_cpu_us();
+        announce("end");
+        run->stop_us = now_us;
+    }
+}
+
+/* How long to sleep if nothing arrives. */
+static struct timespec patience(const struct run *run, int64_t now_us)
+{
+    int64_t until_us = run->begun ? run->stop_us : run->start_us + WARM_UP_US;
+    int64_t due_us = next_due_us(run);
+
+    if (run->ended)
+        until_us = run->stop_us + DRAIN_US;
+    else if (run->n_idle > 0 && run->rate > 0 && due_us < until_us)
+        until_us = due_us;
+    int64_t wait_us = until_us > now_us ? until_us - now_us : 0;
+    return (struct timespec){.tv_sec = wait_us / 1000000, .tv_nsec = wait_us % 1000000 * 1000};
+}
+
+static int loop(struct run *run, unsigned seconds)
+{
+    struct epoll_event events[EVENTS_MAX];
+    int64_t now_us = clock_monotonic_us();
+
+    run->start_us = now_us;
+    run->stop_us = now_us + WARM_UP_US + (int64_t)seconds * 1000000;
+    while (!run->ended || (run->n_busy > 0 && now_us < run->stop_us + DRAIN_US)) {
+        send_due(run, now_us);
+        struct timespec wait = patience(run, now_us);
+        int n = epoll_pwait2(run->epoll, events, EVENTS_MAX, &wait, NULL);
+
+        if (n < 0 && errno != EINTR)
+            return error_set_errno("cannot wait for answers");
+        for (int i = 0; i < n; i++)
+            receive(run, events[i].data.ptr);
+        now_us = clock_monotonic_us();
+        mark_time(run, now_us);
+    }
+    return 0;
+}
+
+static int make_room(struct bench_traffic *t, uint32_t n)
+{
+    size_t capacity = (size_t)n * ANSWER_MEAN;
+    void *bytes = mmap(
+        NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    t->replies = calloc(n, sizeof(*t->replies));
+    if (bytes == MAP_FAILED || t->replies == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for %u answers", n);
+    t->bytes = bytes;
+    t->capacity = capacity;
+    return 0;
+}
+
+int bench_traffic_run(
+    const struct bench_settings *settings, const struct bench_plan *plan, struct bench_traffic *ret)
+{
+    CLEANUP(cleanup_close) int epoll = epoll_create1(EPOLL_CLOEXEC);
+    unsigned n = settings->connections;
+    CLEANUP(cleanup_free) struct connection *connections = calloc(n, sizeof(*connections));
+    CLEANUP(cleanup_free) struct connection **idle = calloc(n, sizeof(struct connection *));
+    CLEANUP(cleanup_free) bool *in_flight = calloc(settings->devices, sizeof(*in_flight));
+    struct run run = {.plan = plan,
+        .traffic = ret,
+        .rate = settings->rate,
+        .epoll = epoll,
+        .connections = connections,
+        .n_connections = n,
+        .idle = idle,
+        .in_flight = in_flight};
+
+    *ret = (struct bench_traffic){.len = 0};
+    if (epoll < 0 || connections == NULL || idle == NULL || in_flight == NULL)
+        return error_set_errno("cannot prepare %u connections", n);
+    int r = make_room(ret, plan->n);
+    if (r == 0)
+        r = open_connections(&run, settings);
+    if (r == 0)
+        r = loop(&run, settings->seconds);
+    for (unsigned i = 0; i < n; i++)
+        if (connections[i].fd > 0)
+            (void)close(connections[i].fd);
+    return r;
+}
+
+void bench_traffic_done(struct bench_traffic *traffic)
+{
+    if (traffic->bytes != NULL)
+        (void)munmap(traffic->bytes, traffic->capacity);
+    free(traffic->replies);
+    *traffic = (struct bench_traffic){.len = 0};
+}

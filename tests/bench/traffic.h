@@ -1,0 +1,31 @@
+/* Sends the requests of a plan and keeps what comes back, raw. One thread, one epoll, plain
+ * keep-alive connections; nothing is looked at but where an answer ends. */
+#pragma once
+
+#include "tests/bench/plan.h"
+
+/** An answer: the whole HTTP message. `len` 0: none came. */
+struct bench_reply {
+    size_t at;
+    uint32_t len;
+    int64_t due_us;  /* when it was sent, or with a rate, when it should have been */
+    int64_t done_us; /* when its last byte was there */
+};
+
+struct bench_traffic {
+    struct bench_reply *replies; /* one a request */
+    uint32_t n_sent;
+    char *bytes; /* of all answers */
+    size_t len;
+    size_t capacity;
+    int64_t begin_us; /* the measured time */
+    int64_t end_us;
+    int64_t cpu_us; /* this process's own in it */
+};
+
+/** Runs until `settings->seconds` after a warm-up of a second, or until the plan has no more, and
+ * then waits for what is under way. Answers that do not come are no error here: they are missing in
+ * `ret`. */
+int bench_traffic_run(const struct bench_settings *settings, const struct bench_plan *plan,
+    struct bench_traffic *ret);
+void bench_traffic_done(struct bench_traffic *traffic);

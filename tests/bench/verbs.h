@@ -1,0 +1,19 @@
+/* The verbs of cradle-bench. Each prints its result as one JSON line, the last, on standard output.
+ * They return 0, or a negative code with error_text(); 1: answers were wrong. */
+#pragma once
+
+#include "tests/bench/settings.h"
+
+/** Makes the devices in the database, each with sealed keys and ready to join. */
+int bench_load_devices(const struct bench_settings *settings);
+
+/** Joins with all devices against running join servers and checks every answer. Prints the line
+ * "begin" when the measured time starts and "end" when it is over, for whoever reads the clocks of
+ * other processes. */
+int bench_joins(const struct bench_settings *settings);
+
+/** The same acts asked of keyd with nothing around them. */
+int bench_keyd_limit(const struct bench_settings *settings);
+
+/** The same rows committed with nothing around them. The join servers must be idle. */
+int bench_commit_limit(const struct bench_settings *settings);

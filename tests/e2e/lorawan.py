@@ -1,0 +1,102 @@
+"""The device's side of a join, for tests that send many: frames, MICs and Join-Accepts.
+
+Written from the LoRaWAN specification over libcrypto, sharing nothing with Cradle's own code, so that
+the two can disagree. Keys are bytes in human order; EUIs, NetIDs and DevAddrs are lower-case hex.
+"""
+
+import ctypes
+import ctypes.util
+
+_crypto = ctypes.CDLL(ctypes.util.find_library("crypto"))
+for _name in ("CMAC_CTX_new", "EVP_aes_128_cbc", "EVP_aes_128_ecb", "EVP_CIPHER_CTX_new"):
+    getattr(_crypto, _name).restype = ctypes.c_void_p
+
+
+def cmac(key, data):
+    ctx = ctypes.c_void_p(_crypto.CMAC_CTX_new())
+    out = ctypes.create_string_buffer(16)
+    length = ctypes.c_size_t(0)
+    cipher = ctypes.c_void_p(_crypto.EVP_aes_128_cbc())
+    good = (
+        _crypto.CMAC_Init(ctx, key, ctypes.c_size_t(len(key)), cipher, None) == 1
+        and _crypto.CMAC_Update(ctx, data, ctypes.c_size_t(len(data))) == 1
+        and _crypto.CMAC_Final(ctx, out, ctypes.byref(length)) == 1
+    )
+    _crypto.CMAC_CTX_free(ctx)
+    if not good or length.value != 16:
+        raise RuntimeError("libcrypto refused a CMAC")
+    return out.raw
+
+
+def ecb_encrypt(key, data):
+    ctx = ctypes.c_void_p(_crypto.EVP_CIPHER_CTX_new())
+    out = ctypes.create_string_buffer(len(data) + 16)
+    length = ctypes.c_int(0)
+    cipher = ctypes.c_void_p(_crypto.EVP_aes_128_ecb())
+    good = (
+        _crypto.EVP_EncryptInit_ex(ctx, cipher, None, key, None) == 1
+        and _crypto.EVP_CIPHER_CTX_set_padding(ctx, 0) == 1
+        and _crypto.EVP_EncryptUpdate(ctx, out, ctypes.byref(length), data, len(data)) == 1
+    )
+    _crypto.EVP_CIPHER_CTX_free(ctx)
+    if not good or length.value != len(data):
+        raise RuntimeError("libcrypto refused AES-ECB")
+    return out.raw[: len(data)]
+
+
+def le(hex_text):
+    """Bytes in on-air (little-endian) order."""
+    return bytes.fromhex(hex_text)[::-1]
+
+
+def root_key(device):
+    """The key that MICs a Join-Request: NwkKey of a 1.1 device, else its one AppKey."""
+    return bytes.fromhex(device["nwk_key"] or device["app_key"])
+
+
+def join_request(device, dev_nonce):
+    """The 23 bytes of a Join-Request, as hex (LoRaWAN 1.1 6.2.2)."""
+    body = b"\x00" + le(device["join_eui"]) + le(device["dev_eui"]) + dev_nonce.to_bytes(2, "little")
+    return (body + cmac(root_key(device), body)[:4]).hex()
+
+
+def join_req(device, dev_nonce, net_id, dev_addr="01020304", **changes):
+    """A JoinReq message (TS002-1.0); `changes` replace members, None removes one."""
+    is_1_1 = device["mac_version"] == "1.1"
+    message = {
+        "ProtocolVersion": "1.0",
+        "SenderID": net_id,
+        "ReceiverID": device["join_eui"],
+        "TransactionID": dev_nonce,
+        "MessageType": "JoinReq",
+        "MACVersion": device["mac_version"],
+        "PHYPayload": join_request(device, dev_nonce),
+        "DevEUI": device["dev_eui"],
+        "DevAddr": dev_addr,
+        "DLSettings": "80" if is_1_1 else "00",
+        "RxDelay": 1,
+        "CFList": "",
+    }
+    message.update(changes)
+    return {name: value for name, value in message.items() if value is not None}
+
+
+def open_accept(device, phy_payload, dev_nonce):
+    """Takes a Join-Accept's protection off and checks its MIC; the fields, or None when it is wrong."""
+    raw = bytes.fromhex(phy_payload)
+    plain = raw[:1] + ecb_encrypt(root_key(device), raw[1:])
+    body, mic = plain[:-4], plain[-4:]
+    if body[11] & 0x80:
+        int_key = ecb_encrypt(root_key(device), b"\x06" + le(device["dev_eui"]) + bytes(7))
+        prefix = b"\xff" + le(device["join_eui"]) + dev_nonce.to_bytes(2, "little")
+        wanted = cmac(int_key, prefix + body)[:4]
+    else:
+        wanted = cmac(root_key(device), body)[:4]
+    if mic != wanted:
+        return None
+    return {
+        "join_nonce": int.from_bytes(body[1:4], "little"),
+        "net_id": body[4:7][::-1].hex(),
+        "dev_addr": body[7:11][::-1].hex(),
+        "dl_settings": body[11],
+    }

@@ -1,0 +1,117 @@
+"""scripts/bench as a program: it measures, checks and reports. No figure is judged here."""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import unittest
+
+import support
+
+sys.path.insert(0, os.path.join(support.ROOT, "scripts/lib"))
+import bench_stack  # noqa: E402 (it is where scripts/bench has it)
+
+FIELDS = {
+    "benchmark", "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "cpu_us",
+    "keyd_share", "keyd_limit", "commit_limit", "wal_bytes", "devices", "connections", "seconds",
+    "rate", "version", "servers", "cores", "build", "postgres", "host", "method"}
+BENCH_SECONDS = 180
+
+
+def bench(*arguments):
+    return subprocess.run(
+        [os.path.join(support.ROOT, "scripts/bench"), "joins", *arguments],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=BENCH_SECONDS)
+
+
+class Bench(unittest.TestCase):
+    def measured(self, *arguments):
+        run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16",
+                    "--seconds", "2", *arguments)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        return json.loads(run.stdout.splitlines()[-1])
+
+    def test_last_line_has_all_fields_and_every_answer_was_right(self):
+        answer = self.measured()
+        self.assertEqual(FIELDS - set(answer), set())
+        self.assertEqual(set(answer["cpu_us"]), {"keyd", "joinserver", "postgres", "load"})
+        self.assertEqual(answer["errors"], 0)
+        self.assertGreater(answer["checked"], 0)
+        self.assertGreater(answer["joins_per_s"], 0)
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            self.assertEqual(answer["postgres"][setting], "on")
+
+    def test_open_loop_over_two_join_servers_with_mixed_versions(self):
+        answer = self.measured("--servers", "2", "--version", "mix", "--rate", "50",
+                               "--devices", "1000")
+        self.assertEqual((answer["errors"], answer["servers"], answer["rate"]), (0, 2, 50))
+        # The second of warm-up is sent too; what is due is sent, no more and no less.
+        self.assertEqual(answer["checked"], 150)
+
+    def test_tls_is_refused_in_one_sentence(self):
+        run = bench("--tls")
+        self.assertEqual(run.returncode, 1)
+        self.assertEqual(run.stdout, "")
+        self.assertEqual(len(run.stderr.splitlines()), 1)
+        self.assertIn("TLS", run.stderr)
+
+    def test_too_few_devices_for_the_connections_are_refused(self):
+        run = bench("--built", support.Stack.program(""), "--devices", "10", "--connections", "16",
+                    "--seconds", "1")
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("16 connections want 64 devices or more", run.stderr)
+
+
+class LoadGenerator(unittest.TestCase):
+    """cradle-bench finds what is wrong: else no figure of it would mean anything."""
+    N_DEVICES = 200
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = bench_stack.Stack(support.Stack.program("").rstrip("/"), 1)
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+        load = cls.stack.bench("load-devices", devices=cls.N_DEVICES)
+        load.communicate()
+        if load.returncode != 0:
+            raise AssertionError("load-devices failed")
+
+    def joins(self, while_it_runs=lambda: None):
+        """(exit status, result)"""
+        process = self.stack.bench("joins", devices=self.N_DEVICES, connections=4, seconds=1,
+                                   rate=100, ports=self.stack.ports[0])
+        with process:
+            self.assertEqual(process.stdout.readline(), "begin\n")
+            while_it_runs()
+            result = json.loads(process.stdout.read().splitlines()[-1])
+        return process.returncode, result
+
+    def test_1_right_answers_are_right_and_go_on_where_the_last_run_ended(self):
+        for _ in range(2):
+            status, result = self.joins()
+            self.assertEqual((status, result["errors"], result["checked"]), (0, 0, 200))
+
+    def test_2_answers_for_another_application_server_are_wrong(self):
+        with open(self.stack.config, encoding="utf-8") as file:
+            right = file.read()
+        wrong = re.sub(r"(?m)^as_kek = .*$", "as_kek = " + "00" * bench_stack.KEK_BYTES, right)
+        try:
+            with open(self.stack.config, "w", encoding="utf-8") as file:
+                file.write(wrong)
+            status, result = self.joins()
+        finally:
+            with open(self.stack.config, "w", encoding="utf-8") as file:
+                file.write(right)
+        self.assertEqual((status, result["errors"], result["joins"]), (1, 200, 0))
+
+    def test_3_missing_answers_are_errors(self):
+        with open(self.stack.path("run", "joinserver.pid"), encoding="ascii") as file:
+            pid = int(file.read())
+        status, result = self.joins(lambda: os.kill(pid, signal.SIGKILL))
+        self.assertEqual(status, 1)
+        self.assertGreater(result["errors"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()

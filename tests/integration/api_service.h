@@ -1,0 +1,37 @@
+/* A service for the tests of the HTTP server: one server on a free port and a few workers. What its
+ * paths do:
+ *   /echo (and any other)  answers its body        /defer   the same, by a worker
+ *   /hold                  deferred until service_release_held
+ *   /pause                 stops the server's own thread: posts `paused`, waits for `go_on`
+ *   /none /large           take no body, or SERVICE_LARGE_BODY bytes
+ *   /nowhere /closed /own-refusal   are refused before the body: 404, 401, and 409 with its own
+ * text /credentials /query /silent /forgetful   see api_service.c */
+#pragma once
+
+#include "api/server.h"
+#include <semaphore.h>
+
+#define SERVICE_LARGE_BODY 100000
+#define SERVICE_IMPATIENT_MS 1000
+
+/* One at a time: Check's fixtures take no argument. */
+extern struct service {
+    struct api_server *server;
+    unsigned port;
+    sem_t paused, go_on;
+} service;
+
+void service_start_usual(void);
+/** With a deadline of SERVICE_IMPATIENT_MS for a request. */
+void service_start_impatient(void);
+/** Also releases what a failed test left held. */
+void service_stop(void);
+
+void service_wait_held(void);
+/** Answers the held request, waiting for it if need be. */
+void service_release_held(void);
+/** Waits until `n` requests that reached the handler have ended since the start. */
+void service_wait_done(size_t n);
+void service_wait_all_closed(void);
+/** The value behind `line` ("\nname " or "name{label} ") in the server's metrics; -1 without it. */
+long service_metric(const char *line);

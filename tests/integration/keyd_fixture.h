@@ -1,0 +1,60 @@
+/* What the tests of keyd share: pools on a private token, devices with known keys, and a check of
+ * every byte of an answer by OpenSSL. */
+#pragma once
+
+#include "base/aes.h"
+#include "hsm/client.h"
+#include "lorawan/frame.h"
+#include "tests/support/softhsm.h"
+#include <check.h>
+
+#define KEYD_TEST_PATIENCE_MS 20000
+
+struct keyd_test_device {
+    struct eui64 dev_eui, join_eui;
+    bool has_nwk;
+    struct secret_key app_clear, nwk_clear;
+    struct sealed_key app, nwk;
+};
+
+/** The peers' KEKs of the tests, in clear and sealed: [0] of an NS, [1] of an AS. */
+struct keyd_test_peers {
+    uint8_t clear[2][32];
+    size_t clear_len[2];
+    struct sealed_kek sealed[2];
+    const struct sealed_kek *list[2];
+};
+
+/* One token for a test program; each test opens its own pool. */
+extern struct softhsm keyd_test_hsm;
+
+/** The main of a test program: makes the token once, runs each test between setup and teardown
+ * (each may be NULL), removes the token. Returns the exit status. */
+int keyd_test_main(const char *name, const TTest *const *tests, size_t n_tests, void (*setup)(void),
+    void (*teardown)(void));
+/** The same for a test case that already holds loop tests. */
+int keyd_test_run(Suite *suite, TCase *tcase, const TTest *const *tests, size_t n_tests,
+    void (*setup)(void), void (*teardown)(void));
+
+struct keyd_pool *keyd_test_pool(
+    unsigned n_processes, unsigned n_channels, unsigned max_operations);
+int64_t keyd_test_deadline(void);
+
+/** Invents a device and has keyd seal its keys; fails the test when that fails. */
+void keyd_test_adopt(
+    struct keyd_channel *channel, uint64_t dev_eui, bool has_nwk, struct keyd_test_device *ret);
+/** Encrypts two KEKs to the exchange key and has keyd adopt them. */
+void keyd_test_peers(struct keyd_channel *channel, struct keyd_test_peers *ret);
+/** RSAES-OAEP with SHA-1 to the token's exchange key. */
+void keyd_test_oaep(const uint8_t *key, size_t len, uint8_t out[static KEYD_OAEP_LEN]);
+
+/** A valid Join-Request of the device, with a plan for its answer. */
+void keyd_test_request(const struct keyd_test_device *device, uint16_t dev_nonce, bool opt_neg,
+    bool cf_list, struct keyd_join_request *ret);
+/** Decrypts the accept as the device would, derives the session keys, opens the envelopes as NS and
+ * AS would; fails the test when anything differs. */
+void keyd_test_check(const struct keyd_test_device *device, const struct keyd_test_peers *peers,
+    const struct keyd_join_request *request, const struct keyd_join_reply *reply);
+
+/** Children of this process that are not reaped, zombies included. */
+unsigned keyd_test_children(void);

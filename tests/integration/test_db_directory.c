@@ -1,0 +1,260 @@
+#include "db/account.h"
+#include "tests/integration/db_fixture.h"
+#include <stdio.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PATIENCE_MS 20000
+
+static struct db *activation, *join;
+
+static void setup(void)
+{
+    activation = open_as("cradle_activation");
+    join = open_as("cradle_join");
+}
+
+static void teardown(void)
+{
+    db_close(activation);
+    db_close(join);
+}
+
+static struct db_peer ns_peer(const char *name, uint8_t token)
+{
+    struct db_peer peer = {.kind = PEER_NETWORK_SERVER,
+        .net_ids = {{{0, 0, 0x13}}, {{0, 0, 0x12}}, {{0, 0, 0x13}}},
+        .n_net_ids = 3};
+
+    (void)snprintf(peer.name, sizeof(peer.name), "%s", name);
+    memset(peer.token_hash, token, sizeof(peer.token_hash));
+    return peer;
+}
+
+static struct sealed_kek ns_kek(const char *label)
+{
+    struct sealed_kek kek = {.peer_kind = PEER_NETWORK_SERVER,
+        .peer_id = "000013",
+        .kek_class = KEK_CLASS_NS,
+        .key = {.kek_label = "store-kek.1", .blob_len = 40}};
+
+    (void)snprintf(kek.label, sizeof(kek.label), "%s", label);
+    memset(kek.key.blob, 7, kek.key.blob_len);
+    memset(kek.key.tag, 8, sizeof(kek.key.tag));
+    return kek;
+}
+
+START_TEST(directory_gives_back_what_was_added)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1);
+    struct db_peer as = {.kind = PEER_APPLICATION_SERVER, .name = "demo-as", .token_hash = {2}};
+    struct sealed_kek kek = ns_kek("ns-000013");
+    struct db_join_route route = {.prefix = {{0x70, 0xb3, 0xd5, 0xff}}, .prefix_len = 36};
+
+    ck_ok(db_peer_add(activation, &ns));
+    ck_ok(db_peer_add(activation, &as));
+    ck_ok(db_kek_add(activation, &kek));
+    ck_ok(db_join_route_add(activation, &route));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_peers, 2);
+    ck_assert_int_eq(d.peers[0].kind, PEER_NETWORK_SERVER);
+    ck_assert_str_eq(d.peers[0].name, "ns-demo");
+    ck_assert_uint_eq(d.peers[0].n_net_ids, 2);
+    ck_assert_uint_eq(d.peers[0].net_ids[0].bytes[2], 0x12);
+    ck_assert_uint_eq(d.peers[0].net_ids[1].bytes[2], 0x13);
+    ck_assert_mem_eq(d.peers[0].token_hash, ns.token_hash, TOKEN_HASH_LEN);
+    ck_assert_int_eq(d.peers[1].kind, PEER_APPLICATION_SERVER);
+    ck_assert_uint_eq(d.peers[1].n_net_ids, 0);
+    ck_assert_uint_eq(d.n_keks, 1);
+    ck_assert_mem_eq(&d.keks[0], &kek, sizeof(kek));
+    ck_assert_uint_eq(d.n_routes, 1);
+    ck_assert_uint_eq(d.routes[0].prefix_len, 36);
+    ck_assert_mem_eq(&d.routes[0].prefix, "\x70\xb3\xd5\xff\0\0\0\0", 8);
+}
+END_TEST
+
+START_TEST(duplicate_is_the_outcome_1_and_changes_nothing)
+{
+    struct db_peer ns = ns_peer("ns-demo", 1);
+    struct db_peer same_token = ns_peer("ns-other", 1);
+    struct sealed_kek kek = ns_kek("ns-000013");
+    struct db_join_route route = {.prefix = {{0x70}}, .prefix_len = 4};
+    /* The same prefix: only its first four bits count. */
+    struct db_join_route same_route = {.prefix = {{0x7f, 1}}, .prefix_len = 4};
+
+    ck_ok(db_peer_add(activation, &ns));
+    ck_assert_int_eq(db_peer_add(activation, &ns), 1);
+    ck_assert_int_eq(db_peer_add(activation, &same_token), 1);
+    ck_ok(db_kek_add(activation, &kek));
+    ck_assert_int_eq(db_kek_add(activation, &kek), 1);
+    ck_ok(db_join_route_add(activation, &route));
+    ck_assert_int_eq(db_join_route_add(activation, &same_route), 1);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM peer"), 1);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM kek WHERE is_current"), 1);
+}
+END_TEST
+
+START_TEST(newest_kek_is_current_and_the_older_stays)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2");
+
+    ck_ok(db_kek_add(activation, &first));
+    ck_ok(db_kek_add(activation, &second));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_keks, 1);
+    ck_assert_str_eq(d.keks[0].label, "ns-2");
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM kek"), 2);
+}
+END_TEST
+
+START_TEST(revoked_peer_is_not_in_the_directory)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1);
+
+    ck_ok(db_peer_add(activation, &ns));
+    pg_sql(cluster, database, "UPDATE peer SET revoked_at = now()");
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_peers, 0);
+}
+END_TEST
+
+START_TEST(every_change_of_the_directory_is_announced)
+{
+    struct db_peer ns = ns_peer("ns-demo", 1);
+    struct sealed_kek kek = ns_kek("ns-1");
+    struct db_join_route route = {.prefix_len = 0};
+
+    ck_ok(db_directory_listen(join));
+    ck_assert_int_eq(db_directory_wait(join, 0), 0);
+    ck_ok(db_peer_add(activation, &ns));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ck_ok(db_kek_add(activation, &kek));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ck_ok(db_join_route_add(activation, &route));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    pg_sql(cluster, database, "DELETE FROM peer_net_id");
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ck_assert_int_eq(db_directory_wait(join, 0), 0);
+}
+END_TEST
+
+START_TEST(listener_that_lost_its_connection_listens_again_and_looks)
+{
+    struct db_join_route route = {.prefix_len = 8};
+
+    ck_ok(db_directory_listen(join));
+    pg_sql(cluster, database,
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'cradle_join'");
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), ERROR_DB);
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ck_ok(db_join_route_add(activation, &route));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+}
+END_TEST
+
+START_TEST(client_is_found_with_its_organization)
+{
+    struct db_client first = {
+        .id = {1}, .organization = "maker", .roles = ROLE_MAKER, .secret_hash = {9}};
+    struct db_client second = {.id = {2}, .organization = "maker", .roles = ROLE_ADMIN};
+    struct db_client found;
+    uint8_t unknown[ACCOUNT_ID_LEN] = {3};
+
+    ck_ok(db_client_add(activation, &first));
+    ck_ok(db_client_add(activation, &second));
+    ck_assert_int_eq(first.organization_id, second.organization_id);
+    ck_ok(db_client_find(activation, first.id, &found));
+    ck_assert_mem_eq(found.id, first.id, ACCOUNT_ID_LEN);
+    ck_assert_int_eq(found.organization_id, first.organization_id);
+    ck_assert_str_eq(found.organization, "maker");
+    ck_assert_uint_eq(found.roles, ROLE_MAKER);
+    ck_assert_uint_eq(found.secret_hash[0], 9);
+    ck_assert(!found.revoked);
+    pg_sql(cluster, database, "UPDATE client SET revoked_at = now()");
+    ck_ok(db_client_find(activation, first.id, &found));
+    ck_assert(found.revoked);
+    ck_assert_int_eq(db_client_find(activation, unknown, &found), 1);
+}
+END_TEST
+
+START_TEST(batch_makes_each_new_device_once)
+{
+    struct db_client client = {.id = {1}, .organization = "maker"};
+    struct db_batch_row rows[4] = {0};
+    enum db_batch_outcome outcomes[4];
+    int64_t batch = 0;
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    ck_ok(db_client_add(activation, &client));
+    ck_ok(db_batch_begin(activation, client.organization_id, "csv", &batch));
+    for (int i = 0; i < 4; i++)
+        rows[i] = (struct db_batch_row){.record = {.dev_eui = eui_of((uint32_t[]){9, 1, 9, 5}[i]),
+                                            .mac_version = LW_MAC_1_0_2,
+                                            .credential = CREDENTIAL_ACTIVABLE},
+            .app = {.kek_label = "store-device.1", .blob_len = 24, .tag = {(uint8_t)(i + 1)}}};
+    ck_ok(db_batch_insert(activation, batch, client.organization_id, rows, 4, outcomes));
+    ck_assert_int_eq(outcomes[0], DB_BATCH_CREATED);
+    ck_assert_int_eq(outcomes[1], DB_BATCH_EXISTS);
+    ck_assert_int_eq(outcomes[2], DB_BATCH_EXISTS);
+    ck_assert_int_eq(outcomes[3], DB_BATCH_CREATED);
+    ck_ok(db_batch_finish(activation, batch, 2, 2));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM device"), 3);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM device_key"), 3);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM device_join"), 3);
+    /* The first of two rows is the one that counts, and no device is owned that was not claimed. */
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT get_byte(tag, 0) FROM device_key WHERE dev_eui ="
+                         " '\\x70b3d50000000009'"),
+        1);
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT count(*) FROM device WHERE owner_id IS NULL"), 2);
+    ck_assert_int_eq(
+        pg_number(cluster, database,
+            "SELECT count(*) FROM batch WHERE finished_at IS NOT NULL AND n_created = 2"
+            " AND n_refused = 2"),
+        1);
+}
+END_TEST
+
+START_TEST(batch_that_fails_leaves_nothing_of_it)
+{
+    struct db_client client = {.id = {1}, .organization = "maker"};
+    struct db_batch_row rows[2] = {0};
+    enum db_batch_outcome outcomes[2];
+    int64_t batch = 0;
+
+    ck_ok(db_client_add(activation, &client));
+    ck_ok(db_batch_begin(activation, client.organization_id, "csv", &batch));
+    for (uint32_t i = 0; i < 2; i++)
+        rows[i] = (struct db_batch_row){.record = {.dev_eui = eui_of(i)},
+            .app = {.kek_label = "store-device.1", .blob_len = i ? 25 : 24}};
+    ck_assert_int_eq(
+        db_batch_insert(activation, batch, client.organization_id, rows, 2, outcomes), ERROR_DB);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM device"), 0);
+    rows[1].app.blob_len = 24;
+    ck_ok(db_batch_insert(activation, batch, client.organization_id, rows, 2, outcomes));
+}
+END_TEST
+
+static void add(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, directory_gives_back_what_was_added);
+    tcase_add_test(tcase, duplicate_is_the_outcome_1_and_changes_nothing);
+    tcase_add_test(tcase, newest_kek_is_current_and_the_older_stays);
+    tcase_add_test(tcase, revoked_peer_is_not_in_the_directory);
+    tcase_add_test(tcase, every_change_of_the_directory_is_announced);
+    tcase_add_test(tcase, listener_that_lost_its_connection_listens_again_and_looks);
+    tcase_add_test(tcase, client_is_found_with_its_organization);
+    tcase_add_test(tcase, batch_makes_each_new_device_once);
+    tcase_add_test(tcase, batch_that_fails_leaves_nothing_of_it);
+}
+
+int main(void)
+{
+    return run_suite("db directory", add);
+}

@@ -1,0 +1,466 @@
+#include "tests/integration/db_fixture.h"
+
+#include "base/text.h"
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct db *join;
+
+static void setup(void)
+{
+    join = open_as("cradle_join");
+}
+
+static void teardown(void)
+{
+    db_close(join);
+    join = NULL;
+}
+
+/** Commits one; whether it won. */
+static bool commit_one(const struct db_join_commit *c)
+{
+    bool won = false;
+
+    ck_ok(db_join_commit(join, c, 1, &won));
+    return won;
+}
+
+START_TEST(load_gives_each_key_its_device)
+{
+    struct db_join_key keys[3] = {{eui_of(2), 5}, {eui_of(99), 5}, {eui_of(1), 5}};
+    struct db_join_row rows[3];
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    make_devices(2, 1, LW_MAC_1_1);
+    ck_ok(db_join_load(join, keys, 3, rows));
+    ck_assert(rows[0].found && !rows[1].found && rows[2].found);
+    ck_assert_mem_eq(&rows[0].record.dev_eui, &keys[0].dev_eui, 8);
+    ck_assert_int_eq(rows[0].record.mac_version, LW_MAC_1_1);
+    ck_assert(rows[0].has_app && rows[0].has_nwk);
+    ck_assert_uint_eq(rows[0].nwk.tag[0], 0xb0);
+    ck_assert_uint_eq(rows[0].app.tag[31], 0xa0);
+    ck_assert_int_eq(rows[2].record.mac_version, LW_MAC_1_0_3);
+    ck_assert(rows[2].has_app && !rows[2].has_nwk);
+    ck_assert_str_eq(rows[2].app.kek_label, "store-device.1");
+    ck_assert_uint_eq(rows[2].app.blob_len, 24);
+    ck_assert_uint_eq(rows[2].app.blob[23], 1);
+    ck_assert_int_eq(rows[2].record.credential, CREDENTIAL_ACTIVABLE);
+    ck_assert_int_eq(rows[2].record.ownership, OWNERSHIP_CLAIMED);
+    ck_assert_int_eq(rows[2].record.service, SERVICE_ACTIVE);
+    ck_assert_int_eq(rows[2].record.trust, TRUST_OK);
+    ck_assert_uint_eq(rows[2].record.ownership_epoch, 1);
+    ck_assert(rows[2].record.has_home_net_id);
+    ck_assert_uint_eq(rows[2].record.home_net_id.bytes[2], 0x13);
+    ck_assert_str_eq(rows[2].record.as_id, "demo-as");
+    ck_assert_uint_eq(rows[2].record.join_eui.bytes[3], 0xff);
+    ck_assert_uint_eq(rows[2].state.join_nonce, 0);
+    ck_assert_int_eq(rows[2].state.last_dev_nonce, DEVICE_NO_NONCE);
+    ck_assert(!rows[2].state.has_retry && !rows[2].dev_nonce_used);
+}
+END_TEST
+
+START_TEST(counted_join_moves_both_nonces_and_remembers_the_retry)
+{
+    struct db_join_row row;
+    struct db_join_commit c;
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    row = load_one(join, 1, 0);
+    c = commit_of(&row, 0, true);
+    ck_assert(commit_one(&c));
+    row = load_one(join, 1, 1);
+    ck_assert_uint_eq(row.state.join_nonce, 1);
+    ck_assert_int_eq(row.state.last_dev_nonce, 0);
+    ck_assert(row.state.has_retry);
+    ck_assert_mem_eq(row.state.retry_fingerprint, c.fingerprint, JOIN_FINGERPRINT_LEN);
+    ck_assert_int_ge(row.state.retry_age_ms, 0);
+    ck_assert_int_lt(row.state.retry_age_ms, 60000);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM dev_nonce_page"), 0);
+}
+END_TEST
+
+START_TEST(success_event_holds_the_session_numbers)
+{
+    struct db_join_row row;
+    struct db_join_commit c;
+    char *event;
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    row = load_one(join, 1, 258);
+    c = commit_of(&row, 258, true);
+    ck_assert(commit_one(&c));
+    event = pg_text(cluster, database,
+        "SELECT encode(dev_eui, 'hex'), encode(join_eui, 'hex'), join_type, outcome, peer_id,"
+        " sender_id, encode(net_id, 'hex'), encode(dev_addr, 'hex'), dev_nonce, join_nonce,"
+        " opt_neg, encode(fingerprint, 'hex'), ownership_epoch, nonce_epoch, tableoid::regclass"
+        "  <> 'join_event_default'::regclass, at > now() - interval '1 minute' FROM join_event");
+    ck_assert_str_eq(event,
+        "70b3d50000000001 70b3d5ff00000001 255 success 1 000013 000013 26010203 258 1 f "
+        "02020202020202020202020202020202 1 0 t t \n");
+    free(event);
+}
+END_TEST
+
+START_TEST(stale_join_nonce_loses_and_writes_nothing)
+{
+    struct db_join_row row;
+    struct db_join_commit first, second;
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    row = load_one(join, 1, 10);
+    first = commit_of(&row, 10, false);
+    second = commit_of(&row, 11, false);
+    ck_assert(commit_one(&first));
+    ck_assert(!commit_one(&second));
+    row = load_one(join, 1, 11);
+    ck_assert_uint_eq(row.state.join_nonce, 1);
+    ck_assert(!row.dev_nonce_used);
+    ck_assert_mem_eq(row.state.retry_fingerprint, first.fingerprint, JOIN_FINGERPRINT_LEN);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM join_event"), 1);
+}
+END_TEST
+
+START_TEST(batch_tells_winners_from_losers)
+{
+    struct db_join_key keys[4];
+    struct db_join_row rows[4];
+    struct db_join_commit c[4];
+    bool won[4];
+
+    make_devices(1, 4, LW_MAC_1_0_3);
+    for (uint32_t i = 0; i < 4; i++)
+        keys[i] = (struct db_join_key){eui_of(4 - i), (uint16_t)i};
+    ck_ok(db_join_load(join, keys, 4, rows));
+    for (uint32_t i = 0; i < 4; i++)
+        c[i] = commit_of(&rows[i], (uint16_t)i, false);
+    c[1].old_join_nonce = 9;
+    c[3].gate_rev += 1;
+    ck_ok(db_join_commit(join, c, 4, won));
+    ck_assert(won[0] && !won[1] && won[2] && !won[3]);
+}
+END_TEST
+
+/** What an owner or operator may do between load and commit; each makes the join lose its race. */
+static const char *const gate_changes[] = {
+    "UPDATE device SET service = 'suspended'",
+    "UPDATE device SET trust = 'quarantined'",
+    "UPDATE device SET credential = 'scrapped'",
+    "UPDATE device SET ownership = 'unowned', owner_id = NULL",
+    "UPDATE device SET ownership_epoch = ownership_epoch + 1",
+    "UPDATE device SET home_net_id = '\\x000014'",
+    "UPDATE device SET home_net_id = NULL",
+    "UPDATE device SET as_id = 'other'",
+    "UPDATE device SET join_eui = '\\x0000000000000002'",
+    "UPDATE device SET mac_version = '1.0.2'",
+    "UPDATE device SET nonce_epoch = nonce_epoch + 1",
+    "UPDATE device_key SET kcv = '\\x090909'",
+    "DELETE FROM device_key",
+};
+
+START_TEST(gate_change_between_load_and_commit_makes_the_join_lose)
+{
+    char sqlstate[6];
+    struct db_join_row row;
+    struct db_join_commit c;
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    row = load_one(join, 1, 1);
+    pg_try(cluster, database, "cradle_activation", gate_changes[_i], sqlstate);
+    ck_assert_str_eq(sqlstate, "00000");
+    c = commit_of(&row, 1, false);
+    ck_assert_msg(!commit_one(&c), "%s", gate_changes[_i]);
+}
+END_TEST
+
+START_TEST(update_that_changes_nothing_leaves_the_gate_alone)
+{
+    struct db_join_row row;
+    struct db_join_commit c;
+    char sqlstate[6];
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    row = load_one(join, 1, 1);
+    pg_try(cluster, database, "cradle_activation", "UPDATE device SET service = service", sqlstate);
+    c = commit_of(&row, 1, false);
+    ck_assert(commit_one(&c));
+}
+END_TEST
+
+START_TEST(every_page_boundary_is_remembered_and_its_neighbours_are_free)
+{
+    static const uint16_t nonces[] = {0, 2047, 2048, 4095, 4096, 63487, 63488, 65535};
+    static const uint16_t free_nonces[] = {1, 2046, 2049, 4094, 4097, 63486, 63489, 65534};
+
+    make_devices(1, 2, LW_MAC_1_0_3);
+    for (size_t i = 0; i < sizeof(nonces) / sizeof(*nonces); i++) {
+        struct db_join_row row = load_one(join, 1, nonces[i]);
+        struct db_join_commit c = commit_of(&row, nonces[i], false);
+
+        ck_assert(!row.dev_nonce_used);
+        ck_assert(commit_one(&c));
+    }
+    for (size_t i = 0; i < sizeof(nonces) / sizeof(*nonces); i++) {
+        ck_assert(load_one(join, 1, nonces[i]).dev_nonce_used);
+        ck_assert(!load_one(join, 1, free_nonces[i]).dev_nonce_used);
+        ck_assert(!load_one(join, 2, nonces[i]).dev_nonce_used);
+    }
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM dev_nonce_page"), 5);
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT sum(bit_count(bits)) FROM dev_nonce_page"), 8);
+    ck_assert_int_eq(load_one(join, 1, 7).state.last_dev_nonce, DEVICE_NO_NONCE);
+}
+END_TEST
+
+START_TEST(dev_nonce_of_another_join_eui_is_free)
+{
+    struct db_join_row row;
+    struct db_join_commit c;
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    row = load_one(join, 1, 77);
+    c = commit_of(&row, 77, false);
+    ck_assert(commit_one(&c));
+    pg_sql(cluster, database, "UPDATE device SET join_eui = '\\x0000000000000002'");
+    ck_assert(!load_one(join, 1, 77).dev_nonce_used);
+    pg_sql(cluster, database, "UPDATE device SET join_eui = '\\x70b3d5ff00000001'");
+    ck_assert(load_one(join, 1, 77).dev_nonce_used);
+}
+END_TEST
+
+START_TEST(newer_nonce_epoch_starts_empty_and_keeps_join_nonce)
+{
+    struct db_join_row row;
+    struct db_join_commit c;
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    row = load_one(join, 1, 5);
+    c = commit_of(&row, 5, false);
+    ck_assert(commit_one(&c));
+    pg_sql(cluster, database, "UPDATE device SET nonce_epoch = nonce_epoch + 1");
+    row = load_one(join, 1, 5);
+    ck_assert(!row.dev_nonce_used);
+    ck_assert_uint_eq(row.record.nonce_epoch, 1);
+    ck_assert_uint_eq(row.state.nonce_epoch, 0);
+    c = commit_of(&row, 5, false);
+    ck_assert(commit_one(&c));
+    row = load_one(join, 1, 5);
+    ck_assert(row.dev_nonce_used);
+    ck_assert_uint_eq(row.state.nonce_epoch, 1);
+    ck_assert_uint_eq(row.state.join_nonce, 2);
+    /* A record loaded before the reset must not bring the old epoch back. */
+    c = commit_of(&row, 6, false);
+    c.nonce_epoch = 0;
+    ck_assert(!commit_one(&c));
+}
+END_TEST
+
+START_TEST(newer_nonce_epoch_resets_the_counter)
+{
+    struct db_join_row row;
+    struct db_join_commit c;
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    row = load_one(join, 1, 500);
+    c = commit_of(&row, 500, true);
+    ck_assert(commit_one(&c));
+    pg_sql(cluster, database, "UPDATE device SET nonce_epoch = 3");
+    row = load_one(join, 1, 0);
+    c = commit_of(&row, 0, true);
+    ck_assert(commit_one(&c));
+    row = load_one(join, 1, 0);
+    ck_assert_int_eq(row.state.last_dev_nonce, 0);
+    ck_assert_uint_eq(row.state.nonce_epoch, 3);
+    ck_assert_uint_eq(row.state.join_nonce, 2);
+}
+END_TEST
+
+START_TEST(opt_neg_session_is_pending_and_the_other_is_current)
+{
+    static const char sql[] =
+        "SELECT coalesce(current_join_nonce, -1), coalesce(current_nonce, -1),"
+        " coalesce(pending_join_nonce, -1), coalesce(pending_nonce, -1),"
+        " coalesce(pending_join_type, -1) FROM device_join";
+    static const char *const expected[] = {
+        "1 20 -1 -1 -1 \n", "1 20 2 21 255 \n", "3 22 -1 -1 -1 \n"};
+
+    make_devices(1, 1, LW_MAC_1_1);
+    for (uint16_t i = 0; i < 3; i++) {
+        struct db_join_row row = load_one(join, 1, (uint16_t)(20 + i));
+        struct db_join_commit c = commit_of(&row, (uint16_t)(20 + i), true);
+        char *numbers;
+
+        c.opt_neg = i == 1;
+        ck_assert(commit_one(&c));
+        numbers = pg_text(cluster, database, sql);
+        ck_assert_str_eq(numbers, expected[i]);
+        free(numbers);
+    }
+}
+END_TEST
+
+START_TEST(resolve_tells_which_of_two_requests_was_committed)
+{
+    struct db_join_row row;
+    struct db_join_commit c[2];
+    bool won[2] = {false, true};
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    row = load_one(join, 1, 1);
+    c[0] = commit_of(&row, 1, false);
+    c[1] = commit_of(&row, 2, false);
+    ck_assert(commit_one(&c[0]));
+    ck_ok(db_join_resolve(join, c, 2, won));
+    ck_assert(won[0] && !won[1]);
+}
+END_TEST
+
+START_TEST(refusals_are_written_in_bulk)
+{
+    struct db_join_refusal refusals[3] = {0};
+
+    for (uint32_t i = 0; i < 3; i++) {
+        refusals[i] = (struct db_join_refusal){.dev_eui = eui_of(i),
+            .outcome = "MICFailed",
+            .dev_nonce = (int32_t)i,
+            .peer_id = 1,
+            .sender_id = "000013",
+            .ownership_epoch = 1};
+        snprintf(refusals[i].reason, sizeof(refusals[i].reason), "reason %u", i);
+    }
+    ck_ok(db_join_refusals(join, refusals, 3));
+    ck_ok(db_join_refusals(join, refusals, 0));
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT count(*) FROM join_event WHERE outcome = 'MICFailed' AND reason ="
+                         " 'reason ' || dev_nonce AND join_nonce IS NULL"),
+        3);
+}
+END_TEST
+
+START_TEST(partitions_are_three_months_ahead_and_take_back_the_stray)
+{
+    static const char count_sql[] =
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'join_event'::regclass";
+
+    ck_assert_int_eq(pg_number(cluster, database, count_sql), 4);
+    ck_ok(db_join_event_partitions(join));
+    ck_assert_int_eq(pg_number(cluster, database, count_sql), 4);
+    /* A month without its partition: the row is kept in the default one, then moved. */
+    pg_sql(cluster, database,
+        "DO $$ BEGIN EXECUTE 'DROP TABLE join_event_' || to_char(now() AT TIME ZONE 'UTC',"
+        " 'YYYY_MM'); END $$");
+    pg_sql(cluster, database,
+        "INSERT INTO join_event (at, dev_eui, join_type, outcome, ownership_epoch)"
+        " VALUES (now(), '\\x0000000000000001', 255, 'success', 1)");
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM join_event_default"), 1);
+    ck_ok(db_join_event_partitions(join));
+    ck_assert_int_eq(pg_number(cluster, database, count_sql), 4);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM join_event_default"), 0);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM join_event"), 1);
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM"
+                         " pg_inherits WHERE inhparent = 'join_event'::regclass)"),
+        4);
+}
+END_TEST
+
+START_TEST(batch_beyond_its_bound_is_our_own_mistake)
+{
+    static struct db_join_key keys[DB_JOIN_BATCH_MAX + 1];
+    static struct db_join_row rows[DB_JOIN_BATCH_MAX + 1];
+
+    ck_assert_int_eq(db_join_load(join, keys, DB_JOIN_BATCH_MAX + 1, rows), ERROR_INTERNAL);
+    ck_assert_int_eq(db_join_load(join, keys, 0, rows), ERROR_INTERNAL);
+}
+END_TEST
+
+/** The generic plan of a statement as the session runs it. */
+static char *explain(enum db_statement_id id)
+{
+    const struct db_statement *s = db_statement_at(id);
+    struct text sql = {0};
+    struct text plan = {0};
+    PGresult *result;
+
+    ck_ok(db_prepare(join, id));
+    text_addf(&sql, "EXPLAIN EXECUTE %s (", s->name);
+    for (size_t i = 0; i < s->n_params; i++)
+        text_add(&sql, i ? ", NULL" : "NULL");
+    text_add(&sql, ")");
+    result = PQexec(join->conn, sql.data);
+    ck_assert_msg(PQresultStatus(result) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(result));
+    for (int i = 0; i < PQntuples(result); i++)
+        text_addf(&plan, "%s\n", PQgetvalue(result, i, 0));
+    PQclear(result);
+    text_done(&sql);
+    return plan.data;
+}
+
+START_TEST(plans_made_on_empty_tables_use_the_keys)
+{
+    char *load = explain(DB_JOIN_LOAD);
+    char *commit = explain(DB_JOIN_COMMIT);
+    char *resolve = explain(DB_JOIN_RESOLVE);
+    const char *lock, *sort;
+
+    ck_assert_ptr_nonnull(strstr(load, "Index Scan using device_pkey"));
+    ck_assert_ptr_nonnull(strstr(load, "Index Scan using device_join_pkey"));
+    ck_assert_ptr_nonnull(strstr(load, "Index Scan using device_key_pkey"));
+    ck_assert_ptr_nonnull(strstr(load, "Index Scan using dev_nonce_page_pkey"));
+    ck_assert_msg(!strstr(load, "Seq Scan"), "%s", load);
+    ck_assert_msg(!strstr(commit, "Seq Scan"), "%s", commit);
+    ck_assert_msg(!strstr(resolve, "Seq Scan"), "%s", resolve);
+    /* Rows are locked over an order, and the update waits for all of it in a one-time filter. */
+    lock = strstr(commit, "LockRows");
+    sort = lock ? strstr(lock, "dev_eui") : NULL;
+    ck_assert_msg(lock && sort, "%s", commit);
+    ck_assert_msg(strstr(commit, "One-Time Filter"), "%s", commit);
+    free(load);
+    free(commit);
+    free(resolve);
+}
+END_TEST
+
+START_TEST(load_of_ten_thousand_devices_uses_the_keys)
+{
+    char *load;
+
+    make_devices(1, 10000, LW_MAC_1_0_3);
+    pg_sql(cluster, database, "ANALYZE");
+    load = explain(DB_JOIN_LOAD);
+    ck_assert_msg(
+        !strstr(load, "Seq Scan") && strstr(load, "Index Scan using device_pkey"), "%s", load);
+    free(load);
+}
+END_TEST
+
+static void add(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, load_gives_each_key_its_device);
+    tcase_add_test(tcase, counted_join_moves_both_nonces_and_remembers_the_retry);
+    tcase_add_test(tcase, success_event_holds_the_session_numbers);
+    tcase_add_test(tcase, stale_join_nonce_loses_and_writes_nothing);
+    tcase_add_test(tcase, batch_tells_winners_from_losers);
+    tcase_add_loop_test(tcase, gate_change_between_load_and_commit_makes_the_join_lose, 0,
+        sizeof(gate_changes) / sizeof(*gate_changes));
+    tcase_add_test(tcase, update_that_changes_nothing_leaves_the_gate_alone);
+    tcase_add_test(tcase, every_page_boundary_is_remembered_and_its_neighbours_are_free);
+    tcase_add_test(tcase, dev_nonce_of_another_join_eui_is_free);
+    tcase_add_test(tcase, newer_nonce_epoch_starts_empty_and_keeps_join_nonce);
+    tcase_add_test(tcase, newer_nonce_epoch_resets_the_counter);
+    tcase_add_test(tcase, opt_neg_session_is_pending_and_the_other_is_current);
+    tcase_add_test(tcase, resolve_tells_which_of_two_requests_was_committed);
+    tcase_add_test(tcase, refusals_are_written_in_bulk);
+    tcase_add_test(tcase, partitions_are_three_months_ahead_and_take_back_the_stray);
+    tcase_add_test(tcase, batch_beyond_its_bound_is_our_own_mistake);
+    tcase_add_test(tcase, plans_made_on_empty_tables_use_the_keys);
+    tcase_add_test(tcase, load_of_ten_thousand_devices_uses_the_keys);
+}
+
+int main(void)
+{
+    return run_suite("db join", add);
+}

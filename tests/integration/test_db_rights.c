@@ -1,0 +1,111 @@
+#include "tests/integration/db_fixture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define DENIED "42501"
+#define DONE "00000"
+
+/* What each service may and may not do, one line each. */
+static const struct {
+    const char *role, *sql, *sqlstate;
+} acts[] = {
+    {"cradle_join", "SELECT * FROM device", DONE},
+    {"cradle_join", "SELECT * FROM device_join", DONE},
+    {"cradle_join", "SELECT blob FROM device_key", DONE},
+    {"cradle_join", "SELECT * FROM dev_nonce_page", DONE},
+    {"cradle_join", "SELECT * FROM join_event", DONE},
+    {"cradle_join", "SELECT * FROM peer, peer_net_id, kek, join_route", DONE},
+    {"cradle_join", "UPDATE device_join SET join_nonce = join_nonce", DONE},
+    {"cradle_join", "SELECT join_event_partitions()", DONE},
+    {"cradle_join", "UPDATE device SET owner_id = NULL", DENIED},
+    {"cradle_join", "UPDATE device SET ownership_epoch = 7", DENIED},
+    {"cradle_join", "UPDATE device SET service = 'active'", DENIED},
+    {"cradle_join", "INSERT INTO device (dev_eui) VALUES ('x')", DENIED},
+    {"cradle_join", "DELETE FROM device", DENIED},
+    {"cradle_join", "UPDATE device_key SET blob = blob", DENIED},
+    {"cradle_join", "UPDATE device_join SET gate_rev = 0", DENIED},
+    {"cradle_join", "UPDATE device_join SET dev_eui = dev_eui", DENIED},
+    {"cradle_join", "INSERT INTO device_join (dev_eui) VALUES ('x')", DENIED},
+    {"cradle_join", "DELETE FROM device_join", DENIED},
+    {"cradle_join", "DELETE FROM dev_nonce_page", DENIED},
+    {"cradle_join", "UPDATE join_event SET outcome = 'x'", DENIED},
+    {"cradle_join", "DELETE FROM join_event", DENIED},
+    {"cradle_join", "SELECT * FROM client", DENIED},
+    {"cradle_join", "UPDATE peer SET allow_plain_keys = true", DENIED},
+    {"cradle_join", "INSERT INTO join_route (prefix) VALUES ('x')", DENIED},
+    {"cradle_join", "CREATE TABLE mine (a int)", DENIED},
+    {"cradle_activation", "SELECT * FROM device, device_key, batch, client, peer, kek", DONE},
+    {"cradle_activation", "UPDATE device SET service = 'suspended'", DONE},
+    {"cradle_activation", "SELECT * FROM join_event", DONE},
+    {"cradle_activation", "SELECT gate_rev FROM device_join", DONE},
+    {"cradle_activation", "SELECT join_nonce FROM device_join", DENIED},
+    {"cradle_activation", "UPDATE device_join SET join_nonce = 0", DENIED},
+    {"cradle_activation", "UPDATE device_join SET last_dev_nonce = -1", DENIED},
+    {"cradle_activation", "UPDATE device_join SET gate_rev = 0", DENIED},
+    {"cradle_activation", "INSERT INTO device_join (dev_eui, join_nonce) VALUES ('x', 5)", DENIED},
+    {"cradle_activation", "SELECT * FROM dev_nonce_page", DENIED},
+    {"cradle_activation", "DELETE FROM dev_nonce_page", DENIED},
+    {"cradle_activation", "INSERT INTO join_event (at) VALUES (now())", DENIED},
+    {"cradle_activation", "DELETE FROM join_event", DENIED},
+    {"cradle_activation", "DELETE FROM device", DENIED},
+    {"cradle_activation", "SELECT join_event_partitions()", DENIED},
+    {"cradle_activation", "DELETE FROM schema_migration", DENIED},
+    {"cradle_activation", "CREATE TABLE mine (a int)", DENIED},
+    {"stranger", "SELECT * FROM public.device", DENIED},
+    {"stranger", "SELECT * FROM public.join_event", DENIED},
+    {"stranger", "SELECT * FROM public.schema_migration", DENIED},
+    {"stranger", "SELECT public.join_event_partitions()", DENIED},
+};
+
+START_TEST(each_role_may_do_its_part_and_no_more)
+{
+    make_devices(1, 2, LW_MAC_1_0_3);
+    pg_sql(cluster, database, "CREATE ROLE stranger LOGIN");
+    for (size_t i = 0; i < sizeof(acts) / sizeof(*acts); i++) {
+        char sqlstate[6];
+
+        pg_try(cluster, database, acts[i].role, acts[i].sql, sqlstate);
+        ck_assert_msg(strcmp(sqlstate, acts[i].sqlstate) == 0, "%s: %s: %s, not %s", acts[i].role,
+            acts[i].sql, sqlstate, acts[i].sqlstate);
+    }
+}
+END_TEST
+
+START_TEST(strangers_cannot_connect_to_a_migrated_database)
+{
+    char *acl = pg_text(cluster, database,
+        "SELECT has_database_privilege('cradle_join', 'cradle_template', 'CONNECT'),"
+        " has_database_privilege('cradle_join', 'cradle_template', 'TEMP'),"
+        " (SELECT datacl::text LIKE '%{=%' OR datacl::text LIKE '%,=%' FROM pg_database"
+        "  WHERE datname = 'cradle_template')");
+
+    ck_assert_str_eq(acl, "t f f \n");
+    free(acl);
+}
+END_TEST
+
+START_TEST(functions_with_rights_of_the_owner_fix_their_search_path)
+{
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
+                         " 'public'::regnamespace"),
+        2);
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
+                         " 'public'::regnamespace AND proconfig::text NOT LIKE '%search_path%'"),
+        0);
+}
+END_TEST
+
+static void add(TCase *tcase)
+{
+    tcase_add_test(tcase, each_role_may_do_its_part_and_no_more);
+    tcase_add_test(tcase, strangers_cannot_connect_to_a_migrated_database);
+    tcase_add_test(tcase, functions_with_rights_of_the_owner_fix_their_search_path);
+}
+
+int main(void)
+{
+    return run_suite("db rights", add);
+}

@@ -1,0 +1,355 @@
+/* The pool: processes that die, wear out, or are sent nonsense, and none that is left behind. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "hsm/pool.h"
+#include "tests/integration/keyd_fixture.h"
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#define NO_LIMIT 0
+#define RECYCLES_WANTED 10
+
+static struct keyd_test_peers peers;
+static struct keyd_test_device device;
+
+static struct keyd_pool *open_with_device(unsigned n_processes, unsigned n_channels, unsigned limit)
+{
+    struct keyd_pool *pool = keyd_test_pool(n_processes, n_channels, limit);
+
+    keyd_test_peers(keyd_pool_channel(pool, 0), &peers);
+    keyd_test_adopt(keyd_pool_channel(pool, 0), 0x20635F00C4002000, false, &device);
+    return pool;
+}
+
+static void join_must_succeed(struct keyd_channel *channel, uint16_t dev_nonce)
+{
+    struct keyd_join_request request;
+    struct keyd_join_reply reply;
+
+    keyd_test_request(&device, dev_nonce, false, false, &request);
+    ck_assert_msg(
+        keyd_answer_joins(channel, peers.list, 2, &request, 1, &reply, keyd_test_deadline()) == 0,
+        "%s", error_text());
+    keyd_test_check(&device, &peers, &request, &reply);
+}
+
+static void no_child_may_be_left(void)
+{
+    ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);
+    ck_assert_int_eq(errno, ECHILD);
+}
+
+START_TEST(a_killed_keyd_is_replaced_and_the_next_call_succeeds)
+{
+    struct keyd_pool *pool = open_with_device(1, 1, NO_LIMIT);
+
+    for (uint16_t i = 0; i < 20; i++) {
+        int pid = 0;
+
+        ck_assert_uint_eq(keyd_pool_pids(pool, &pid, 1), 1);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        join_must_succeed(keyd_pool_channel(pool, 0), i);
+    }
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+struct caller {
+    pthread_t thread;
+    struct keyd_channel *channel;
+    unsigned n;              /* at least so many joins */
+    const atomic_bool *stop; /* and on until it is set, if given */
+    atomic_bool done;
+};
+
+static void *call_many(void *context)
+{
+    struct caller *caller = context;
+
+    for (unsigned i = 0; i < caller->n || (caller->stop != NULL && !atomic_load(caller->stop)); i++)
+        join_must_succeed(caller->channel, (uint16_t)i);
+    atomic_store(&caller->done, true);
+    return NULL;
+}
+
+static void start_callers(struct caller *callers, unsigned n_callers, struct keyd_pool *pool,
+    unsigned n, const atomic_bool *stop)
+{
+    for (unsigned i = 0; i < n_callers; i++) {
+        callers[i] = (struct caller){.channel = keyd_pool_channel(pool, i), .n = n, .stop = stop};
+        ck_assert_int_eq(pthread_create(&callers[i].thread, NULL, call_many, &callers[i]), 0);
+    }
+}
+
+START_TEST(keyds_killed_under_load_cost_no_call)
+{
+    struct keyd_pool *pool = open_with_device(2, 4, NO_LIMIT);
+    struct caller callers[4];
+    bool running = true;
+
+    start_callers(callers, 4, pool, 150, NULL);
+    while (running) {
+        int pids[2];
+
+        if (keyd_pool_pids(pool, pids, 2) == 2)
+            (void)kill(pids[0], SIGKILL);
+        (void)poll(NULL, 0, 20); /* how often, not how long: the callers say when it is over */
+        running = false;
+        for (unsigned i = 0; i < 4; i++)
+            running = running || !atomic_load(&callers[i].done);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(callers[i].thread, NULL), 0);
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+static long metric_of(struct keyd_pool *pool, const char *name)
+{
+    CLEANUP(text_done) struct text text = {0};
+    char line[80];
+    const char *at;
+
+    keyd_pool_metrics(pool, &text);
+    (void)snprintf(line, sizeof(line), "\n%s ", name);
+    at = strstr(text.data, line);
+    ck_assert_msg(at != NULL, "no %s in %s", name, text.data);
+    return strtol(at + strlen(line), NULL, 10);
+}
+
+START_TEST(recycling_loses_no_join_and_keeps_the_number_of_processes)
+{
+    struct keyd_pool *pool = open_with_device(2, 4, 20);
+    struct caller callers[4];
+    const int64_t deadline = keyd_test_deadline();
+    atomic_bool stop = false;
+    unsigned most = 0;
+
+    /* The fourth channel stays idle: a process must not live on because of it. */
+    start_callers(callers, 3, pool, 170, &stop);
+    while (metric_of(pool, "cradle_keyd_recycles_total") < RECYCLES_WANTED) {
+        unsigned n = keyd_test_children();
+
+        most = n > most ? n : most;
+        ck_assert_int_lt(clock_monotonic_ms(), deadline);
+    }
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_join(callers[i].thread, NULL), 0);
+    ck_assert_uint_le(most, 8); /* two serving, two starting, and those just leaving */
+    ck_assert_int_eq(metric_of(pool, "cradle_keyd_deaths_total"), 0);
+    ck_assert_int_eq(metric_of(pool, "cradle_keyd_resends_total"), 0);
+    join_must_succeed(keyd_pool_channel(pool, 3), 1);
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+START_TEST(a_keyd_that_grew_too_large_is_replaced)
+{
+    struct keyd_pool_config config = {.program = KEYD_PROGRAM,
+        .uri = keyd_test_hsm.uri,
+        .lock_file = keyd_test_hsm.lock_file,
+        .n_processes = 1,
+        .n_channels = 1,
+        .max_memory_mib = 1}; /* less than any keyd has */
+    const int64_t deadline = keyd_test_deadline();
+    struct keyd_pool *pool = NULL;
+
+    ck_assert_msg(keyd_pool_open(&config, &pool) == 0, "%s", error_text());
+    while (metric_of(pool, "cradle_keyd_recycles_total") < 3) {
+        ck_assert_int_eq(keyd_self_test(keyd_pool_channel(pool, 0), deadline), 0);
+        ck_assert_int_lt(clock_monotonic_ms(), deadline);
+    }
+    ck_assert_int_eq(metric_of(pool, "cradle_keyd_deaths_total"), 0);
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+static void send_raw(struct keyd_channel *channel, const void *bytes, size_t len)
+{
+    ck_assert_int_eq(send(channel->fd, bytes, len, MSG_NOSIGNAL), (ssize_t)len);
+}
+
+/* The exit status of a child that must end by itself cannot be waited for here: the pool reaps it.
+ */
+static void wait_until_replaced(struct keyd_pool *pool, unsigned slot, int old)
+{
+    const int64_t deadline = keyd_test_deadline();
+    int pids[2] = {0, 0};
+
+    while (keyd_pool_pids(pool, pids, 2) < 2 || pids[slot] == old) {
+        ck_assert_msg(clock_monotonic_ms() < deadline, "the keyd was not replaced");
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+START_TEST(a_malformed_frame_ends_that_keyd_and_nothing_else)
+{
+    struct keyd_pool *pool = open_with_device(2, 2, NO_LIMIT);
+    static uint8_t frame[KEYD_FRAME_MAX];
+    size_t len = 0;
+
+    ck_assert_int_eq(keyd_request_encode(KEYD_VERB_SELF_TEST, 1, NULL, 0, NULL, 1, frame, &len), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        int before[2], after[2];
+
+        ck_assert_uint_eq(keyd_pool_pids(pool, before, 2), 2);
+        join_must_succeed(keyd_pool_channel(pool, 0), 1);
+        if (i == 0)
+            send_raw(keyd_pool_channel(pool, 0), "nonsense", 8);
+        else if (i == 1)
+            send_raw(keyd_pool_channel(pool, 0), frame, len - 1);
+        else if (i == 2)
+            send_raw(keyd_pool_channel(pool, 0), frame, sizeof(frame));
+        else if (i == 3)
+            send_raw(keyd_pool_channel(pool, 0), "C", 1);
+        else {
+            frame[4] = KEYD_N_VERBS + 1;
+            send_raw(keyd_pool_channel(pool, 0), frame, len);
+        }
+        join_must_succeed(keyd_pool_channel(pool, 1), 2);
+        wait_until_replaced(pool, 0, before[0]);
+        ck_assert_uint_eq(keyd_pool_pids(pool, after, 2), 2);
+        ck_assert_int_eq(before[1], after[1]);
+        join_must_succeed(keyd_pool_channel(pool, 0), 3);
+    }
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+START_TEST(a_keyd_that_does_not_answer_is_replaced)
+{
+    struct keyd_pool *pool = open_with_device(1, 1, NO_LIMIT);
+    struct keyd_join_request request;
+    struct keyd_join_reply reply;
+    int pid = 0;
+
+    keyd_test_request(&device, 1, false, false, &request);
+    ck_assert_uint_eq(keyd_pool_pids(pool, &pid, 1), 1);
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    ck_assert_int_eq(keyd_answer_joins(keyd_pool_channel(pool, 0), peers.list, 2, &request, 1,
+                         &reply, clock_monotonic_ms() + 50),
+        ERROR_DEADLINE);
+    join_must_succeed(keyd_pool_channel(pool, 0), 2);
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+static void *open_pool(void *context)
+{
+    struct keyd_pool **pool = context;
+
+    *pool = keyd_test_pool(4, 4, NO_LIMIT);
+    return NULL;
+}
+
+START_TEST(eight_keyds_starting_at_once_on_one_token_all_succeed)
+{
+    struct keyd_pool *pools[2] = {NULL, NULL};
+    pthread_t threads[2];
+
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, open_pool, &pools[i]), 0);
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert(keyd_pool_healthy(pools[i]));
+        ck_assert_int_eq(metric_of(pools[i], "cradle_keyd_starts_total"), 4);
+        ck_assert_int_eq(metric_of(pools[i], "cradle_keyd_processes"), 4);
+        for (unsigned c = 0; c < 4; c++)
+            ck_assert_int_eq(
+                keyd_self_test(keyd_pool_channel(pools[i], c), keyd_test_deadline()), 0);
+    }
+    for (unsigned i = 0; i < 2; i++)
+        keyd_pool_close(pools[i]);
+    no_child_may_be_left();
+}
+END_TEST
+
+START_TEST(keyds_end_when_their_service_dies)
+{
+    int fds[2], pids[2] = {0, 0};
+    char byte;
+    pid_t service;
+
+    ck_assert_int_eq(pipe(fds), 0);
+    service = fork();
+    ck_assert_int_ge(service, 0);
+    if (service == 0) {
+        struct keyd_pool *pool = keyd_test_pool(2, 2, NO_LIMIT);
+        int mine[2];
+
+        if (keyd_pool_pids(pool, mine, 2) != 2 ||
+            write(fds[1], mine, sizeof(mine)) != (ssize_t)sizeof(mine))
+            _exit(1);
+        (void)kill(getpid(), SIGKILL);
+    }
+    (void)close(fds[1]);
+    ck_assert_int_eq(read(fds[0], pids, sizeof(pids)), (ssize_t)sizeof(pids));
+    ck_assert_int_eq(waitpid(service, NULL, 0), service);
+    /* Nobody else holds the writing end: its end comes with the last process. */
+    ck_assert_int_eq(read(fds[0], &byte, 1), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        const int64_t deadline = keyd_test_deadline();
+
+        while (kill(pids[i], 0) == 0) {
+            ck_assert_msg(clock_monotonic_ms() < deadline, "keyd %d lives on", pids[i]);
+            (void)poll(NULL, 0, 1);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_missing_program_or_a_readable_pin_is_a_wrong_setting)
+{
+    struct keyd_pool_config config = {.program = "/nowhere/cradle-keyd",
+        .uri = keyd_test_hsm.uri,
+        .lock_file = keyd_test_hsm.lock_file,
+        .n_processes = 2,
+        .n_channels = 2};
+    struct keyd_pool *pool = NULL;
+    char path[256];
+
+    ck_assert_int_eq(keyd_pool_open(&config, &pool), ERROR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(error_text(), "/nowhere/cradle-keyd"));
+    config.program = KEYD_PROGRAM;
+    (void)snprintf(path, sizeof(path), "%s/pin", keyd_test_hsm.dir);
+    ck_assert_int_eq(chmod(path, 0640), 0);
+    ck_assert_int_eq(keyd_pool_open(&config, &pool), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "others") != NULL, "%s", error_text());
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    ck_assert_int_eq(keyd_pool_open(&config, &pool), 0);
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_killed_keyd_is_replaced_and_the_next_call_succeeds,
+        keyds_killed_under_load_cost_no_call,
+        recycling_loses_no_join_and_keeps_the_number_of_processes,
+        a_keyd_that_grew_too_large_is_replaced,
+        a_malformed_frame_ends_that_keyd_and_nothing_else,
+        a_keyd_that_does_not_answer_is_replaced,
+        eight_keyds_starting_at_once_on_one_token_all_succeed,
+        keyds_end_when_their_service_dies,
+        a_missing_program_or_a_readable_pin_is_a_wrong_setting,
+    };
+
+    return keyd_test_main("keyd-pool", tests, sizeof(tests) / sizeof(tests[0]), NULL, NULL);
+}

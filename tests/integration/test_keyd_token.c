@@ -1,0 +1,284 @@
+/* What holds at the level of PKCS#11, whatever keyd does: attributes of the token's keys, and what
+ * the storage KEKs agree to open. */
+#include "base/error.h"
+#include "hsm/ceremony.h"
+#include "hsm/ceremony_keys.h"
+#include "hsm/p11_keys.h"
+#include "hsm/p11_ops.h"
+#include "tests/integration/keyd_fixture.h"
+#include <string.h>
+
+static struct p11_token token;
+static struct p11_keys keys;
+
+static void setup(void)
+{
+    ck_assert_msg(p11_token_open(&token, keyd_test_hsm.uri, false) == 0, "%s", error_text());
+    ck_assert_msg(p11_keys_find(&token, &keys) == 0, "%s", error_text());
+}
+
+static void teardown(void)
+{
+    p11_token_close(&token);
+}
+
+static CK_OBJECT_HANDLE known_key(void)
+{
+    static const uint8_t bytes[16] = {1, 2, 3};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+
+    ck_assert_int_eq(p11_create(&token, P11_USE_KNOWN, bytes, sizeof(bytes), &handle), 0);
+    return handle;
+}
+
+START_TEST(a_storage_kek_opens_only_its_own_kind)
+{
+    static const struct {
+        bool device; /* the KEK */
+        enum p11_use use;
+        bool opens;
+    } cases[] = {
+        {true, P11_USE_DEVICE, true},
+        {true, P11_USE_PEER, false},
+        {true, P11_USE_TRANSPORT, false},
+        {true, P11_USE_SESSION, false},
+        {true, P11_USE_ADOPT_KEY, false},
+        {true, P11_USE_ADOPT_KEK, false},
+        {true, P11_USE_KNOWN, false},
+        {false, P11_USE_DEVICE, false},
+        {false, P11_USE_PEER, true},
+        {false, P11_USE_TRANSPORT, true},
+        {false, P11_USE_SESSION, false},
+        {false, P11_USE_ADOPT_KEY, false},
+        {false, P11_USE_ADOPT_KEK, false},
+        {false, P11_USE_KNOWN, false},
+    };
+    const CK_OBJECT_HANDLE known = known_key();
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const CK_OBJECT_HANDLE kek =
+            p11_store_newest(cases[i].device ? &keys.device : &keys.kek)->handle;
+        uint8_t blob[P11_WRAPPED_MAX];
+        CK_OBJECT_HANDLE opened = CK_INVALID_HANDLE;
+        size_t len = 0;
+        int r;
+
+        ck_assert_int_eq(p11_wrap(&token, kek, known, blob, &len), 0);
+        r = p11_unwrap(&token, token.work, kek, cases[i].use, blob, len, &opened);
+        ck_assert_msg((r == 0) == cases[i].opens, "case %zu", i);
+        if (!cases[i].opens)
+            ck_assert_uint_eq(token.last_rv, CKR_TEMPLATE_INCONSISTENT);
+    }
+}
+END_TEST
+
+START_TEST(a_blob_of_one_storage_kek_does_not_open_under_the_other)
+{
+    const CK_OBJECT_HANDLE known = known_key();
+    const CK_OBJECT_HANDLE device = p11_store_newest(&keys.device)->handle;
+    const CK_OBJECT_HANDLE kek = p11_store_newest(&keys.kek)->handle;
+    CK_OBJECT_HANDLE opened = CK_INVALID_HANDLE;
+    uint8_t blob[P11_WRAPPED_MAX];
+    size_t len = 0;
+
+    ck_assert_int_eq(p11_wrap(&token, device, known, blob, &len), 0);
+    ck_assert_int_lt(p11_unwrap(&token, token.work, kek, P11_USE_PEER, blob, len, &opened), 0);
+    ck_assert_int_lt(p11_unwrap(&token, token.work, kek, P11_USE_DEVICE, blob, len, &opened), 0);
+    ck_assert_int_eq(p11_unwrap(&token, token.work, device, P11_USE_DEVICE, blob, len, &opened), 0);
+}
+END_TEST
+
+START_TEST(an_opened_device_key_neither_leaves_nor_encrypts)
+{
+    const CK_OBJECT_HANDLE known = known_key();
+    const CK_OBJECT_HANDLE device = p11_store_newest(&keys.device)->handle;
+    CK_OBJECT_HANDLE opened = CK_INVALID_HANDLE;
+    CK_MECHANISM ecb = {CKM_AES_ECB, NULL, 0};
+    uint8_t blob[P11_WRAPPED_MAX], value[64];
+    CK_ATTRIBUTE read = {CKA_VALUE, value, sizeof(value)};
+    size_t len = 0;
+
+    ck_assert_int_eq(p11_wrap(&token, device, known, blob, &len), 0);
+    ck_assert_int_eq(p11_unwrap(&token, token.work, device, P11_USE_DEVICE, blob, len, &opened), 0);
+    ck_assert_uint_eq(
+        token.f->C_GetAttributeValue(token.work, opened, &read, 1), CKR_ATTRIBUTE_SENSITIVE);
+    ck_assert_int_lt(p11_wrap(&token, known, opened, blob, &len), 0);
+    ck_assert_int_lt(p11_wrap(&token, opened, known, blob, &len), 0);
+    ck_assert_uint_ne(token.f->C_EncryptInit(token.work, &ecb, opened), CKR_OK);
+}
+END_TEST
+
+static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    unsigned *n = context;
+    static const CK_ATTRIBUTE_TYPE types[] = {
+        CKA_PRIVATE, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_EXTRACTABLE};
+    static const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, CK_TRUE, CK_TRUE, CK_FALSE};
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        CK_BBOOL value = 2;
+        CK_ATTRIBUTE wanted = {types[i], &value, sizeof(value)};
+
+        ck_assert_uint_eq(token.f->C_GetAttributeValue(token.anchor, handle, &wanted, 1), CKR_OK);
+        ck_assert_msg(value == expected[i], "%s attribute 0x%lx", label, types[i]);
+    }
+    (*n)++;
+    return 0;
+}
+
+START_TEST(every_key_of_the_ceremony_is_private_sensitive_and_never_extractable)
+{
+    unsigned n = 0;
+
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, check_hidden, &n), 0);
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_PRIVATE_KEY, check_hidden, &n), 0);
+    ck_assert_uint_eq(n, 7);
+}
+END_TEST
+
+START_TEST(a_second_ceremony_is_refused_and_changes_nothing)
+{
+    const struct hsm_ceremony what = {
+        keyd_test_hsm.uri, keyd_test_hsm.lock_file, keyd_test_hsm.exchange_pem};
+    CLEANUP(text_done) struct text before = {0}, after = {0};
+
+    p11_token_close(&token);
+    ck_assert_msg(hsm_ceremony_list(&what, &before) == 0, "%s", error_text());
+    ck_assert_int_eq(hsm_ceremony_init(&what, &after), ERROR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(error_text(), "already holds"));
+    ck_assert_uint_eq(after.len, 0);
+    ck_assert_int_eq(hsm_ceremony_list(&what, &after), 0);
+    ck_assert_str_eq(before.data, after.data);
+    ck_assert_ptr_nonnull(strstr(before.data, "store-kek.1"));
+    ck_assert_ptr_nonnull(strstr(before.data, "exchange.1"));
+    ck_assert_ptr_nonnull(strstr(before.data, "audit.1"));
+}
+END_TEST
+
+static int destroy_second(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    (void)context;
+    if (strcmp(label, P11_LABEL_DEVICE "2") == 0)
+        ck_assert_uint_eq(token.f->C_DestroyObject(token.anchor, handle), CKR_OK);
+    return 0;
+}
+
+static enum keyd_status join_of(const struct keyd_test_device *device)
+{
+    struct keyd_pool *pool = keyd_test_pool(1, 1, 0);
+    struct keyd_join_request request;
+    struct keyd_join_reply reply;
+
+    keyd_test_request(device, 1, false, false, &request);
+    request.plan = false;
+    ck_assert_int_eq(keyd_answer_joins(keyd_pool_channel(pool, 0), NULL, 0, &request, 1, &reply,
+                         keyd_test_deadline()),
+        0);
+    keyd_pool_close(pool);
+    return reply.status;
+}
+
+START_TEST(a_new_version_seals_from_then_on_and_a_missing_one_is_named)
+{
+    struct ceremony_object second = ceremony_objects[0];
+    struct keyd_test_device old_device, new_device;
+    struct keyd_pool *pool;
+
+    p11_token_close(&token);
+    pool = keyd_test_pool(1, 1, 0);
+    keyd_test_adopt(keyd_pool_channel(pool, 0), 0x20635F00C4003000, false, &old_device);
+    keyd_pool_close(pool);
+    ck_assert_str_eq(old_device.app.kek_label, P11_LABEL_DEVICE "1");
+
+    ck_assert_int_eq(p11_token_open(&token, keyd_test_hsm.uri, true), 0);
+    second.label = P11_LABEL_DEVICE "2";
+    ck_assert_msg(second.make(&token, &second) == 0, "%s", error_text());
+    pool = keyd_test_pool(1, 1, 0);
+    keyd_test_adopt(keyd_pool_channel(pool, 0), 0x20635F00C4003001, false, &new_device);
+    keyd_pool_close(pool);
+    ck_assert_str_eq(new_device.app.kek_label, P11_LABEL_DEVICE "2");
+    ck_assert_int_eq(join_of(&new_device), KEYD_OK);
+    ck_assert_int_eq(join_of(&old_device), KEYD_OK);
+
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, destroy_second, NULL), 0);
+    ck_assert_int_eq(join_of(&new_device), KEYD_KEK_UNKNOWN);
+    ck_assert_int_eq(join_of(&old_device), KEYD_OK);
+}
+END_TEST
+
+START_TEST(a_storage_kek_without_its_template_is_refused_at_start)
+{
+    CK_BBOOL yes = CK_TRUE;
+    CK_ULONG len = 32;
+    char label[] = P11_LABEL_DEVICE "2";
+    CK_ATTRIBUTE loose[] = {
+        {CKA_TOKEN, &yes, sizeof(yes)},
+        {CKA_PRIVATE, &yes, sizeof(yes)},
+        {CKA_SENSITIVE, &yes, sizeof(yes)},
+        {CKA_WRAP, &yes, sizeof(yes)},
+        {CKA_UNWRAP, &yes, sizeof(yes)},
+        {CKA_VALUE_LEN, &len, sizeof(len)},
+        {CKA_LABEL, label, strlen(label)},
+    };
+    CK_MECHANISM generate = {CKM_AES_KEY_GEN, NULL, 0};
+    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+    const struct keyd_pool_config config = {.program = KEYD_PROGRAM,
+        .uri = keyd_test_hsm.uri,
+        .lock_file = keyd_test_hsm.lock_file,
+        .n_processes = 1,
+        .n_channels = 1};
+    struct keyd_pool *pool = NULL;
+
+    p11_token_close(&token);
+    ck_assert_int_eq(p11_token_open(&token, keyd_test_hsm.uri, true), 0);
+    ck_assert_uint_eq(token.f->C_GenerateKey(token.anchor, &generate, loose,
+                          sizeof(loose) / sizeof(loose[0]), &handle),
+        CKR_OK);
+    ck_assert_int_eq(keyd_pool_open(&config, &pool), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "store-device.2") != NULL, "%s", error_text());
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, destroy_second, NULL), 0);
+}
+END_TEST
+
+START_TEST(a_wrong_uri_is_named_as_such)
+{
+    static const struct {
+        const char *uri, *word;
+    } cases[] = {
+        {"no uri", "URI"},
+        {"pkcs11:token=cradle-test?pin-source=file:/nowhere", "module-path"},
+        {"pkcs11:token=cradle-test?module-path=" SOFTHSM_MODULE, "pin-source"},
+        {"pkcs11:?module-path=" SOFTHSM_MODULE "&pin-source=file:/nowhere", "neither token"},
+        {"pkcs11:token=cradle-test?module-path=" SOFTHSM_MODULE "&pin-value=1234", "PIN itself"},
+        {"pkcs11:token=another?module-path=" SOFTHSM_MODULE "&pin-source=file:/nowhere",
+            "no token"},
+        {"pkcs11:token=cradle-test?module-path=" SOFTHSM_MODULE "&pin-source=file:/nowhere",
+            "/nowhere"},
+        {"pkcs11:token=cradle-test?module-path=/nowhere.so&pin-source=file:/nowhere",
+            "cannot be loaded"},
+    };
+
+    p11_token_close(&token);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ck_assert_int_eq(p11_token_open(&token, cases[i].uri, false), ERROR_CONFIG);
+        ck_assert_msg(strstr(error_text(), cases[i].word) != NULL, "%s", error_text());
+        p11_token_close(&token);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_storage_kek_opens_only_its_own_kind,
+        a_blob_of_one_storage_kek_does_not_open_under_the_other,
+        an_opened_device_key_neither_leaves_nor_encrypts,
+        every_key_of_the_ceremony_is_private_sensitive_and_never_extractable,
+        a_second_ceremony_is_refused_and_changes_nothing,
+        a_new_version_seals_from_then_on_and_a_missing_one_is_named,
+        a_storage_kek_without_its_template_is_refused_at_start,
+        a_wrong_uri_is_named_as_such,
+    };
+
+    return keyd_test_main("keyd-token", tests, sizeof(tests) / sizeof(tests[0]), setup, teardown);
+}

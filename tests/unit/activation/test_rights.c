@@ -1,0 +1,63 @@
+#include "activation/rights.h"
+
+#include "activation/routes.h"
+#include "db/account.h"
+#include "tests/support/suite.h"
+#include <string.h>
+
+#define ROLES_ALL (unsigned)(ROLE_ADMIN | ROLE_MAKER)
+
+START_TEST(every_right_has_a_sentence_of_its_own)
+{
+    for (unsigned i = 0; i < N_ACT_RIGHTS; i++) {
+        ck_assert_ptr_nonnull(act_right_text((enum act_right)i));
+        ck_assert(act_right_text((enum act_right)i)[0] != '\0');
+        for (unsigned k = 0; k < i; k++)
+            ck_assert_str_ne(act_right_text((enum act_right)i), act_right_text((enum act_right)k));
+    }
+}
+END_TEST
+
+START_TEST(rights_name_only_roles_that_exist)
+{
+    for (unsigned i = 0; i < N_ACT_RIGHTS; i++)
+        ck_assert_uint_eq(act_right_roles((enum act_right)i) & ~ROLES_ALL, 0);
+}
+END_TEST
+
+START_TEST(every_right_is_used_by_a_route)
+{
+    for (unsigned i = 0; i < N_ACT_RIGHTS; i++) {
+        bool used = false;
+
+        for (size_t k = 0; k < act_route_count(); k++)
+            used |= act_route_at(k)->right == (enum act_right)i;
+        ck_assert_msg(used, "right %u", i);
+    }
+}
+END_TEST
+
+START_TEST(anyone_may_do_what_names_no_role_and_nobody_else_the_rest)
+{
+    for (unsigned i = 0; i < N_ACT_RIGHTS; i++) {
+        enum act_right right = (enum act_right)i;
+        unsigned roles = act_right_roles(right);
+
+        ck_assert_int_eq(act_right_allows(right, 0), roles == ROLES_ANYONE);
+        ck_assert(act_right_allows(right, ROLES_ALL));
+        ck_assert_int_eq(act_right_allows(right, ~roles), roles == ROLES_ANYONE);
+    }
+}
+END_TEST
+
+START_TEST(importing_is_for_makers_alone)
+{
+    ck_assert(act_right_allows(RIGHT_IMPORT, ROLE_MAKER));
+    ck_assert(act_right_allows(RIGHT_IMPORT, ROLE_MAKER | ROLE_ADMIN));
+    ck_assert(!act_right_allows(RIGHT_IMPORT, ROLE_ADMIN));
+}
+END_TEST
+
+SUITE_MAIN("rights", 10, every_right_has_a_sentence_of_its_own, rights_name_only_roles_that_exist,
+    every_right_is_used_by_a_route, anyone_may_do_what_names_no_role_and_nobody_else_the_rest,
+    importing_is_for_makers_alone)

@@ -1,0 +1,304 @@
+#include "api/json.h"
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct target {
+    char version[4];
+    uint8_t dev_eui[8];
+    uint8_t cf_list[4];
+    uint32_t transaction, rx_delay;
+    char code[8];
+    bool has_cf_list, has_rx_delay, has_result, has_code;
+};
+
+static const struct json_field result_fields[] = {
+    {.name = "ResultCode",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct target, code),
+        .size = sizeof(((struct target *)0)->code),
+        .required = true,
+        .present_offset = offsetof(struct target, has_code)},
+};
+
+static const struct json_field fields[] = {
+    {.name = "ProtocolVersion",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct target, version),
+        .size = 4,
+        .required = true,
+        .present_offset = JSON_NO_PRESENT},
+    {.name = "TransactionID",
+        .kind = JSON_UNSIGNED,
+        .offset = offsetof(struct target, transaction),
+        .max = UINT32_MAX,
+        .required = true,
+        .present_offset = JSON_NO_PRESENT},
+    {.name = "DevEUI",
+        .kind = JSON_HEX,
+        .offset = offsetof(struct target, dev_eui),
+        .size = 8,
+        .required = true,
+        .present_offset = JSON_NO_PRESENT},
+    {.name = "RxDelay",
+        .kind = JSON_UNSIGNED,
+        .offset = offsetof(struct target, rx_delay),
+        .max = 15,
+        .present_offset = offsetof(struct target, has_rx_delay)},
+    {.name = "CFList",
+        .kind = JSON_HEX,
+        .offset = offsetof(struct target, cf_list),
+        .size = 4,
+        .empty_is_absent = true,
+        .present_offset = offsetof(struct target, has_cf_list)},
+    {.name = "Result",
+        .kind = JSON_OBJECT,
+        .present_offset = offsetof(struct target, has_result),
+        .fields = result_fields,
+        .n_fields = 1},
+};
+#define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
+
+static enum json_outcome read_bytes(
+    const char *text, size_t len, struct target *target, char *fault)
+{
+    enum json_outcome outcome;
+
+    memset(target, 0xa5, sizeof(*target)); /* nothing may depend on what stood there before */
+    outcome = json_read(text, len, fields, N_FIELDS, target, fault);
+    ck_assert((outcome == JSON_OK) == (fault[0] == '\0'));
+    ck_assert_uint_lt(strlen(fault), JSON_FAULT_MAX);
+    return outcome;
+}
+
+static enum json_outcome read_all(const char *text, struct target *target, char *fault)
+{
+    return read_bytes(text, strlen(text), target, fault);
+}
+
+#define HEAD "{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7,\"DevEUI\":\"0102030405060708\""
+
+static const char *const good[] = {
+    HEAD "}",
+    " \r\n\t" HEAD " } \n",
+    "\xef\xbb\xbf" HEAD "}",
+    HEAD ",\"Extra\":{\"DevEUI\":[1.5,null,true]}}",
+    HEAD ",\"CFList\":\"\"}",
+    HEAD ",\"CFList\":null}",
+    "{\"TransactionID\":7,\"DevEUI\":\"0x0102030405060708\",\"ProtocolVersion\":\"1.0\"}",
+    "{\"TransactionID\":7,\"DevEUI\":\"0X0102030405060708\",\"ProtocolVersion\":\"1.0\"}",
+    "{\"TransactionID\":7,\"DevEUI\":\"010203040506070\\u0038\",\"ProtocolVersion\":\"1.0\"}",
+};
+
+START_TEST(every_tolerated_spelling_is_read_alike)
+{
+    static const uint8_t eui[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+
+    ck_assert_msg(read_all(good[_i], &target, fault) == JSON_OK, "%s: %s", good[_i], fault);
+    ck_assert_str_eq(target.version, "1.0");
+    ck_assert_uint_eq(target.transaction, 7);
+    ck_assert_mem_eq(target.dev_eui, eui, sizeof(eui));
+    ck_assert(
+        !target.has_cf_list && !target.has_rx_delay && !target.has_result && !target.has_code);
+    ck_assert_uint_eq(target.rx_delay, 0);
+}
+END_TEST
+
+START_TEST(optional_and_nested_members_are_marked_present)
+{
+    static const uint8_t list[4] = {0xde, 0xad, 0xbe, 0xef};
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+
+    ck_assert_int_eq(read_all(HEAD ",\"CFList\":\"DEADbeef\",\"RxDelay\":0,"
+                                   "\"Result\":{\"ResultCode\":\"Success\"}}",
+                         &target, fault),
+        JSON_OK);
+    ck_assert(target.has_cf_list && target.has_rx_delay && target.has_result && target.has_code);
+    ck_assert_mem_eq(target.cf_list, list, 4);
+    ck_assert_str_eq(target.code, "Success");
+}
+END_TEST
+
+static const char *const not_json[] = {
+    "",
+    " ",
+    "{",
+    "[]",
+    "7",
+    "\"a\"",
+    "null",
+    HEAD,
+    HEAD "} x",
+    HEAD "}{}",
+    HEAD ",}",
+    HEAD ",\"DevEUI\":\"0102030405060708\"}",
+    HEAD ",\"Extra\":{\"a\":1,\"a\":1}}",
+    HEAD ",\"Extra\":\"\xff\"}",
+    HEAD ",\"Extra\":\"\xc0\xaf\"}",
+    HEAD ",\"Extra\":\"\xed\xa0\x80\"}",
+    HEAD ",\"Extra\":\"\\ud800\"}",
+    HEAD ",\"Extra\":\"a\\u0000b\"}",
+    HEAD ",\"Ex\\u0000tra\":1}",
+    HEAD ",\"Extra\":\"a\nb\"}",
+    HEAD ",\"Extra\":01}",
+    HEAD ",\"Extra\":NaN}",
+    HEAD ",\"Extra\":99999999999999999999}",
+    "{'ProtocolVersion':'1.0'}",
+    "\xef\xbb\xbf\xef\xbb\xbf" HEAD "}",
+    "\xff\xfe{\0}\0",
+};
+
+START_TEST(what_is_no_json_object_is_refused)
+{
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+
+    ck_assert_msg(
+        read_all(not_json[_i], &target, fault) == JSON_NOT_JSON, "accepted: %s", not_json[_i]);
+}
+END_TEST
+
+START_TEST(a_nul_byte_in_the_body_is_refused)
+{
+    static const char inside[] = HEAD ",\"Extra\":\"a\0b\"}";
+    static const char behind[] = HEAD "}\0";
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+
+    ck_assert_int_eq(read_bytes(inside, sizeof(inside) - 1, &target, fault), JSON_NOT_JSON);
+    ck_assert_int_eq(read_bytes(behind, sizeof(behind) - 1, &target, fault), JSON_NOT_JSON);
+}
+END_TEST
+
+START_TEST(nesting_beyond_the_bound_is_refused)
+{
+    size_t depth = 100000;
+    char *text = malloc(2 * depth + 32);
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+
+    memcpy(text, "{\"a\":", sizeof("{\"a\":"));
+    memset(text + 5, '[', depth);
+    memset(text + 5 + depth, ']', depth);
+    memcpy(text + 5 + 2 * depth, "}", sizeof("}"));
+    ck_assert_int_eq(read_all(text, &target, fault), JSON_NOT_JSON);
+    ck_assert_ptr_nonnull(strstr(fault, "deep"));
+    free(text);
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    const char *member;
+} bad_fields[] = {
+    {"{}", "ProtocolVersion"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7}", "DevEUI"},
+    {"{\"ProtocolVersion\":\"1.0.0\",\"TransactionID\":7,\"DevEUI\":\"0102030405060708\"}",
+        "ProtocolVersion"},
+    {"{\"ProtocolVersion\":1.0,\"TransactionID\":7,\"DevEUI\":\"0102030405060708\"}",
+        "ProtocolVersion"},
+    {"{\"ProtocolVersion\":null,\"TransactionID\":7,\"DevEUI\":\"0102030405060708\"}",
+        "ProtocolVersion"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7.0,\"DevEUI\":\"0102030405060708\"}",
+        "TransactionID"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":-1,\"DevEUI\":\"0102030405060708\"}",
+        "TransactionID"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":4294967296,\"DevEUI\":\"0102030405060708\"}",
+        "TransactionID"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":\"7\",\"DevEUI\":\"0102030405060708\"}",
+        "TransactionID"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":true,\"DevEUI\":\"0102030405060708\"}",
+        "TransactionID"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7,\"DevEUI\":\"01020304050607\"}", "DevEUI"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7,\"DevEUI\":\"010203040506070809\"}",
+        "DevEUI"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7,\"DevEUI\":\"010203040506070g\"}", "DevEUI"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7,\"DevEUI\":\"0x0x020304050607\"}", "DevEUI"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7,\"DevEUI\":72623859790382856}", "DevEUI"},
+    {"{\"ProtocolVersion\":\"1.0\",\"TransactionID\":7,\"DevEUI\":\"\"}", "DevEUI"},
+    {HEAD ",\"RxDelay\":16}", "RxDelay"},
+    {HEAD ",\"RxDelay\":null}", "RxDelay"},
+    {HEAD ",\"CFList\":\"0\"}", "CFList"},
+    {HEAD ",\"CFList\":0}", "CFList"},
+    {HEAD ",\"Result\":\"Success\"}", "Result"},
+    {HEAD ",\"Result\":[]}", "Result"},
+    {HEAD ",\"Result\":{}}", "Result.ResultCode"},
+    {HEAD ",\"Result\":{\"ResultCode\":\"12345678\"}}", "Result.ResultCode"},
+};
+
+START_TEST(a_bad_member_is_named)
+{
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+    size_t len = strlen(bad_fields[_i].member);
+
+    ck_assert_msg(read_all(bad_fields[_i].text, &target, fault) == JSON_BAD_FIELD, "accepted: %s",
+        bad_fields[_i].text);
+    ck_assert_msg(strncmp(fault, bad_fields[_i].member, len) == 0 && fault[len] == ' ', "%s: %s",
+        bad_fields[_i].text, fault);
+}
+END_TEST
+
+START_TEST(the_other_members_are_filled_beside_a_bad_one)
+{
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+
+    ck_assert_int_eq(read_all("{\"DevEUI\":\"zz\",\"RxDelay\":99,\"TransactionID\":42,"
+                              "\"ProtocolVersion\":\"1.1\",\"Result\":{\"ResultCode\":\"Other\"}}",
+                         &target, fault),
+        JSON_BAD_FIELD);
+    ck_assert_int_eq(strncmp(fault, "DevEUI ", 7), 0); /* the first in the table's order */
+    ck_assert_uint_eq(target.transaction, 42);
+    ck_assert_str_eq(target.version, "1.1");
+    ck_assert_str_eq(target.code, "Other");
+    ck_assert(!target.has_rx_delay && target.rx_delay == 0);
+}
+END_TEST
+
+START_TEST(a_fault_never_quotes_a_value)
+{
+    static const char *const texts[] = {
+        "{\"ProtocolVersion\":\"5ec2e7\",\"TransactionID\":1,\"DevEUI\":\"5ec2e7\"}",
+        "{\"a\":5ec2e7}",
+        "{\"5ec2e7\":1,\"5ec2e7\":1}",
+        "5ec2e7",
+    };
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        ck_assert_int_ne(read_all(texts[i], &target, fault), JSON_OK);
+        ck_assert_msg(strstr(fault, "5ec2e7") == NULL, "%s", fault);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("json");
+    TCase *tc = tcase_create("json");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_loop_test(
+        tc, every_tolerated_spelling_is_read_alike, 0, (int)(sizeof(good) / sizeof(good[0])));
+    tcase_add_test(tc, optional_and_nested_members_are_marked_present);
+    tcase_add_loop_test(
+        tc, what_is_no_json_object_is_refused, 0, (int)(sizeof(not_json) / sizeof(not_json[0])));
+    tcase_add_test(tc, a_nul_byte_in_the_body_is_refused);
+    tcase_add_test(tc, nesting_beyond_the_bound_is_refused);
+    tcase_add_loop_test(
+        tc, a_bad_member_is_named, 0, (int)(sizeof(bad_fields) / sizeof(bad_fields[0])));
+    tcase_add_test(tc, the_other_members_are_filled_beside_a_bad_one);
+    tcase_add_test(tc, a_fault_never_quotes_a_value);
+    suite_add_tcase(suite, tc);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

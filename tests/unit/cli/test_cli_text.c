@@ -1,0 +1,68 @@
+#include "cli/cli_text.h"
+
+#include "tests/support/suite.h"
+
+START_TEST(routes_are_read_with_their_bits)
+{
+    static const struct {
+        const char *text;
+        uint64_t prefix;
+        unsigned bits;
+    } cases[] = {
+        {"20635f0000000000/24", 0x20635f0000000000, 24},
+        {"20635F/24", 0x20635f0000000000, 24},
+        {"0/0", 0, 0},
+        {"8/1", 0x8000000000000000, 1},
+        {"20635f0000000101/64", 0x20635f0000000101, 64},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct eui64 prefix;
+        unsigned bits;
+
+        ck_assert_msg(cli_route_parse(cases[i].text, &prefix, &bits), "%s", cases[i].text);
+        ck_assert_uint_eq(eui64_to_u64(&prefix), cases[i].prefix);
+        ck_assert_uint_eq(bits, cases[i].bits);
+    }
+}
+END_TEST
+
+START_TEST(a_route_that_is_not_meant_is_refused)
+{
+    static const char *const cases[] = {"", "/", "20635f", "20635f/", "/24", "20635f/65",
+        "20635f/-1", "20635f/24x", "20635f/ 24", "20635g/24", "20635f00000000000/24", "20635f/23",
+        "1/0", "0x635f/24", "20 63/16", "20635f/99999999999"};
+    struct eui64 prefix;
+    unsigned bits;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        ck_assert_msg(!cli_route_parse(cases[i], &prefix, &bits), "%s", cases[i]);
+}
+END_TEST
+
+START_TEST(aes_keys_have_three_lengths)
+{
+    static const char *const wrong[] = {"", "0", "8", "15", "17", "33", "128", "16 ", "0x10"};
+    unsigned length;
+
+    ck_assert(cli_key_length_parse("16", &length) && length == 16);
+    ck_assert(cli_key_length_parse("24", &length) && length == 24);
+    ck_assert(cli_key_length_parse("32", &length) && length == 32);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        ck_assert_msg(!cli_key_length_parse(wrong[i], &length), "%s", wrong[i]);
+}
+END_TEST
+
+START_TEST(names_have_a_length_and_no_control_characters)
+{
+    ck_assert(cli_name_valid("Näherei & Söhne", 100));
+    ck_assert(cli_name_valid("abc", 3));
+    ck_assert(!cli_name_valid("abcd", 3));
+    ck_assert(!cli_name_valid("", 3));
+    ck_assert(!cli_name_valid("a\nb", 3));
+    ck_assert(!cli_name_valid("a\x7f", 3));
+}
+END_TEST
+
+SUITE_MAIN("cli_text", 10, routes_are_read_with_their_bits, a_route_that_is_not_meant_is_refused,
+    aes_keys_have_three_lengths, names_have_a_length_and_no_control_characters)

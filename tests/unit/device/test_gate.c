@@ -1,0 +1,99 @@
+#include "device/gate.h"
+
+#include <check.h>
+#include <string.h>
+
+static const struct net_id home = {{0x00, 0x00, 0x13}};
+static const struct net_id other = {{0x00, 0x00, 0x24}};
+static const struct eui64 join_eui = {{1, 2, 3, 4, 5, 6, 7, 8}};
+static const struct eui64 other_join_eui = {{1, 2, 3, 4, 5, 6, 7, 9}};
+
+static struct device_record joinable(void)
+{
+    return (struct device_record){.join_eui = join_eui,
+        .credential = CREDENTIAL_ACTIVABLE,
+        .ownership = OWNERSHIP_CLAIMED,
+        .service = SERVICE_ACTIVE,
+        .trust = TRUST_OK,
+        .has_home_net_id = true,
+        .home_net_id = home};
+}
+
+START_TEST(every_combination_of_the_axes_has_the_gate_of_the_rule)
+{
+    size_t n_open = 0;
+
+    for (int c = CREDENTIAL_ORDERED; c <= CREDENTIAL_SCRAPPED; c++)
+        for (int o = OWNERSHIP_UNOWNED; o <= OWNERSHIP_OFFERED; o++)
+            for (int s = SERVICE_INACTIVE; s <= SERVICE_SUSPENDED; s++)
+                for (int t = TRUST_OK; t <= TRUST_QUARANTINED; t++) {
+                    struct device_record r = joinable();
+                    bool open = c == CREDENTIAL_ACTIVABLE && o != OWNERSHIP_UNOWNED &&
+                                s == SERVICE_ACTIVE && t != TRUST_QUARANTINED;
+                    enum device_gate gate;
+
+                    r.credential = (enum device_credential)c;
+                    r.ownership = (enum device_ownership)o;
+                    r.service = (enum device_service)s;
+                    r.trust = (enum device_trust)t;
+                    gate = device_gate_judge(&r, &home, &join_eui);
+                    ck_assert_int_eq(gate == GATE_OPEN, open);
+                    ck_assert_int_eq(device_gate_is_hidden(gate),
+                        c != CREDENTIAL_ACTIVABLE || o == OWNERSHIP_UNOWNED);
+                    n_open += gate == GATE_OPEN;
+                }
+    ck_assert_uint_eq(n_open, 4); /* claimed or offered, trust ok or suspect */
+}
+END_TEST
+
+START_TEST(another_network_sees_what_a_stranger_sees)
+{
+    struct device_record r = joinable();
+
+    ck_assert_int_eq(device_gate_judge(&r, &other, &join_eui), GATE_HIDDEN_NOT_HOME);
+    r.trust = TRUST_QUARANTINED; /* not even that it is blocked */
+    ck_assert(device_gate_is_hidden(device_gate_judge(&r, &other, &join_eui)));
+    r = joinable();
+    r.has_home_net_id = false;
+    memset(&r.home_net_id, 0, sizeof(r.home_net_id));
+    ck_assert_int_eq(
+        device_gate_judge(&r, &(struct net_id){{0, 0, 0}}, &join_eui), GATE_HIDDEN_NOT_HOME);
+}
+END_TEST
+
+START_TEST(a_frame_of_another_join_eui_is_of_an_unknown_device)
+{
+    struct device_record r = joinable();
+
+    ck_assert_int_eq(device_gate_judge(&r, &home, &other_join_eui), GATE_HIDDEN_JOIN_EUI);
+}
+END_TEST
+
+START_TEST(every_gate_has_its_own_reason)
+{
+    for (int i = 0; i < N_DEVICE_GATES; i++) {
+        ck_assert_ptr_nonnull(device_gate_reason((enum device_gate)i));
+        for (int j = 0; j < i; j++)
+            ck_assert_str_ne(
+                device_gate_reason((enum device_gate)i), device_gate_reason((enum device_gate)j));
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("device gate");
+    TCase *tc = tcase_create("gate");
+    SRunner *sr = srunner_create(s);
+    int failed;
+
+    tcase_add_test(tc, every_combination_of_the_axes_has_the_gate_of_the_rule);
+    tcase_add_test(tc, another_network_sees_what_a_stranger_sees);
+    tcase_add_test(tc, a_frame_of_another_join_eui_is_of_an_unknown_device);
+    tcase_add_test(tc, every_gate_has_its_own_reason);
+    suite_add_tcase(s, tc);
+    srunner_run_all(sr, CK_NORMAL);
+    failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed != 0;
+}

@@ -1,0 +1,84 @@
+#include "device/nonce.h"
+
+#include <check.h>
+
+static enum device_nonce judge(enum lw_mac_version v, int32_t last, uint16_t nonce, bool bit)
+{
+    struct device_record r = {.mac_version = v, .nonce_epoch = 3};
+    struct device_join_state s = {.last_dev_nonce = last, .nonce_epoch = 3};
+
+    return device_nonce_judge(&r, &s, nonce, bit);
+}
+
+START_TEST(counted_versions_are_1_0_4_and_1_1)
+{
+    for (int v = LW_MAC_1_0_0; v <= LW_MAC_1_1; v++)
+        ck_assert_int_eq(device_nonce_is_counted((enum lw_mac_version)v), v >= LW_MAC_1_0_4);
+}
+END_TEST
+
+START_TEST(devnonce_zero_is_allowed_once_as_the_first)
+{
+    ck_assert_int_eq(judge(LW_MAC_1_0_4, DEVICE_NO_NONCE, 0, false), NONCE_FRESH);
+    ck_assert_int_eq(judge(LW_MAC_1_0_4, 0, 0, false), NONCE_NOT_ABOVE);
+}
+END_TEST
+
+START_TEST(devnonce_equal_to_or_below_last_is_replay)
+{
+    ck_assert_int_eq(judge(LW_MAC_1_1, 7, 7, false), NONCE_NOT_ABOVE);
+    ck_assert_int_eq(judge(LW_MAC_1_1, 7, 6, false), NONCE_NOT_ABOVE);
+    ck_assert_int_eq(judge(LW_MAC_1_1, 7, 8, false), NONCE_FRESH);
+    ck_assert_int_eq(judge(LW_MAC_1_1, 65535, 65535, false), NONCE_NOT_ABOVE);
+    ck_assert_int_eq(judge(LW_MAC_1_1, 65534, 65535, false), NONCE_FRESH);
+}
+END_TEST
+
+START_TEST(random_devnonces_go_by_their_bit_alone)
+{
+    ck_assert_int_eq(judge(LW_MAC_1_0_3, 500, 7, false), NONCE_FRESH);
+    ck_assert_int_eq(judge(LW_MAC_1_0_3, DEVICE_NO_NONCE, 7, true), NONCE_USED);
+    ck_assert_int_eq(judge(LW_MAC_1_0_2, DEVICE_NO_NONCE, 0, false), NONCE_FRESH);
+}
+END_TEST
+
+START_TEST(a_newer_nonce_epoch_empties_the_counter_memory)
+{
+    struct device_record r = {.mac_version = LW_MAC_1_0_4, .nonce_epoch = 4};
+    struct device_join_state s = {.last_dev_nonce = 900, .nonce_epoch = 3};
+
+    ck_assert_int_eq(device_nonce_judge(&r, &s, 0, false), NONCE_FRESH);
+    s.nonce_epoch = 4;
+    ck_assert_int_eq(device_nonce_judge(&r, &s, 0, false), NONCE_NOT_ABOVE);
+}
+END_TEST
+
+START_TEST(join_nonce_starts_at_one_and_ends_at_its_24_bits)
+{
+    ck_assert_uint_eq(device_next_join_nonce(&(struct device_join_state){.join_nonce = 0}), 1);
+    ck_assert_uint_eq(
+        device_next_join_nonce(&(struct device_join_state){.join_nonce = 0xFFFFFE}), 0xFFFFFF);
+    ck_assert_uint_eq(
+        device_next_join_nonce(&(struct device_join_state){.join_nonce = 0xFFFFFF}), 0);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("device nonce");
+    TCase *tc = tcase_create("nonce");
+    SRunner *sr = srunner_create(s);
+    int failed;
+
+    tcase_add_test(tc, counted_versions_are_1_0_4_and_1_1);
+    tcase_add_test(tc, devnonce_zero_is_allowed_once_as_the_first);
+    tcase_add_test(tc, devnonce_equal_to_or_below_last_is_replay);
+    tcase_add_test(tc, random_devnonces_go_by_their_bit_alone);
+    tcase_add_test(tc, a_newer_nonce_epoch_empties_the_counter_memory);
+    tcase_add_test(tc, join_nonce_starts_at_one_and_ends_at_its_24_bits);
+    suite_add_tcase(s, tc);
+    srunner_run_all(sr, CK_NORMAL);
+    failed = srunner_ntests_failed(sr);
+    srunner_free(sr);
+    return failed != 0;
+}

@@ -1,0 +1,239 @@
+/* Frames: what was encoded decodes to the same, and nothing else decodes. */
+#include "hsm/frame.h"
+
+#include "tests/support/suite.h"
+#include <string.h>
+
+static struct keyd_request request;
+static struct keyd_reply reply;
+static uint8_t frame[KEYD_FRAME_MAX];
+
+static struct sealed_key sample_key(const char *label, uint8_t blob_len)
+{
+    struct sealed_key key = {.blob_len = blob_len};
+
+    memcpy(key.kek_label, label, strlen(label));
+    memset(key.blob, 0xA5, blob_len);
+    memset(key.tag, 0x5A, sizeof(key.tag));
+    return key;
+}
+
+static struct sealed_kek sample_kek(void)
+{
+    return (struct sealed_kek){.peer_kind = PEER_NETWORK_SERVER,
+        .peer_id = "000013",
+        .kek_class = KEK_CLASS_NS,
+        .label = "ns-000013",
+        .key = sample_key("store-kek.1", 24)};
+}
+
+static struct keyd_join_request sample_join(void)
+{
+    return (struct keyd_join_request){.dev_eui = {{1, 2, 3, 4, 5, 6, 7, 8}},
+        .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},
+        .app = sample_key("store-device.1", 24),
+        .has_nwk = true,
+        .nwk = sample_key("store-device.2", 24),
+        .frame = {0x00, 0x11, 0x22},
+        .plan = true,
+        .accept = {.join_nonce = 0xFFFFFF,
+            .net_id = {{0, 0, 0x13}},
+            .dev_addr = {{1, 2, 3, 4}},
+            .dl_settings = 0x80,
+            .rx_delay = 1,
+            .has_cf_list = true,
+            .cf_list = {9, 8, 7}},
+        .ns_kek = 0,
+        .as_kek = KEYD_NO_KEK};
+}
+
+static size_t encode_joins(size_t n_keks, size_t n)
+{
+    static struct keyd_join_request joins[KEYD_BATCH_MAX];
+    static struct sealed_kek kek;
+    const struct sealed_kek *keks[KEYD_KEKS_MAX];
+    size_t len = 0;
+
+    kek = sample_kek();
+    for (size_t i = 0; i < n_keks; i++)
+        keks[i] = &kek;
+    for (size_t i = 0; i < n; i++)
+        joins[i] = sample_join();
+    ck_assert_int_eq(
+        keyd_request_encode(KEYD_VERB_JOIN, 77, keks, n_keks, joins, n, frame, &len), 0);
+    return len;
+}
+
+START_TEST(a_join_request_comes_back_as_it_was)
+{
+    const struct keyd_join_request expected = sample_join();
+    const struct sealed_kek kek = sample_kek();
+    const size_t len = encode_joins(2, 3);
+
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+    ck_assert_int_eq(request.verb, KEYD_VERB_JOIN);
+    ck_assert_uint_eq(request.sequence, 77);
+    ck_assert_uint_eq(request.n_keks, 2);
+    ck_assert_uint_eq(request.n_items, 3);
+    ck_assert_str_eq(request.keks[1].label, kek.label);
+    ck_assert_mem_eq(request.keks[1].key.tag, kek.key.tag, SEALED_TAG_LEN);
+    ck_assert_str_eq(request.joins[2].nwk.kek_label, "store-device.2");
+    ck_assert_mem_eq(request.joins[2].frame, expected.frame, sizeof(expected.frame));
+    ck_assert_mem_eq(request.joins[2].accept.cf_list, expected.accept.cf_list, LW_CF_LIST_LEN);
+    ck_assert_uint_eq(request.joins[2].accept.join_nonce, 0xFFFFFF);
+    ck_assert_uint_eq(request.joins[2].as_kek, KEYD_NO_KEK);
+}
+END_TEST
+
+START_TEST(without_a_plan_nothing_of_it_is_sent)
+{
+    struct keyd_join_request join = sample_join();
+    size_t len = 0;
+
+    join.plan = false;
+    join.ns_kek = 99; /* whatever the caller left there */
+    join.accept.join_nonce = UINT32_MAX;
+    ck_assert_int_eq(keyd_request_encode(KEYD_VERB_JOIN, 1, NULL, 0, &join, 1, frame, &len), 0);
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+    ck_assert_uint_eq(request.joins[0].ns_kek, KEYD_NO_KEK);
+    ck_assert_uint_eq(request.joins[0].accept.join_nonce, 0);
+    frame[len - 1] = 0;
+    ck_assert_int_lt(keyd_request_decode(frame, len, &request), 0);
+}
+END_TEST
+
+START_TEST(the_greatest_request_fits)
+{
+    const size_t len = encode_joins(KEYD_KEKS_MAX, KEYD_BATCH_MAX);
+
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+}
+END_TEST
+
+START_TEST(every_other_length_is_refused)
+{
+    const size_t len = encode_joins(1, 1);
+
+    for (size_t short_len = 0; short_len < len; short_len++)
+        ck_assert_int_lt(keyd_request_decode(frame, short_len, &request), 0);
+    ck_assert_int_lt(keyd_request_decode(frame, len + 1, &request), 0);
+}
+END_TEST
+
+/* Offsets of an item when there is one KEK. */
+#define HEADER 16
+#define KEK (HEADER)
+#define KEK_WIRE (1 + 65 + 1 + 65 + 105)
+#define ITEM (HEADER + KEK_WIRE)
+
+START_TEST(a_field_out_of_range_is_refused)
+{
+    static const struct {
+        const char *what;
+        size_t offset;
+        uint8_t value;
+    } cases[] = {
+        {"magic", 0, 'X'},
+        {"verb 0", 4, 0},
+        {"unknown verb", 4, KEYD_N_VERBS + 1},
+        {"more KEKs than are there", 5, 2},
+        {"too many KEKs", 5, 129},
+        {"no item", 6, 0},
+        {"too many items", 6, 65},
+        {"padding", 7, 1},
+        {"length", 15, 0},
+        {"peer kind", KEK, 4},
+        {"peer kind 0", KEK, 0},
+        {"empty peer id", KEK + 1, 0},
+        {"control character in a label", KEK + 2, 0x1F},
+        {"8-bit character in a label", KEK + 2, 0x80},
+        {"text after the end of a label", KEK + 1 + 64, 'x'},
+        {"class", KEK + 66, 4},
+        {"blob length", KEK + 132 + 32, 25},
+        {"blob padding", KEK + 132 + 33 + 39, 1},
+        {"has_nwk", ITEM + 16 + 105, 2},
+        {"absent NwkKey that is not empty", ITEM + 16 + 105, 0},
+        {"plan", ITEM + 16 + 105 + 1 + 105 + 23, 2},
+        {"JoinNonce of 25 bits", ITEM + 16 + 105 + 1 + 105 + 23 + 1, 1},
+        {"has_cf_list", ITEM + 16 + 105 + 1 + 105 + 23 + 1 + 4 + 3 + 4 + 2, 2},
+        {"NS KEK index", ITEM + 16 + 105 + 1 + 105 + 23 + 1 + 30, 1},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const size_t len = encode_joins(1, 1);
+
+        ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+        frame[cases[i].offset] = cases[i].value;
+        ck_assert_msg(keyd_request_decode(frame, len, &request) < 0, "%s", cases[i].what);
+    }
+}
+END_TEST
+
+START_TEST(what_could_not_be_decoded_is_not_encoded)
+{
+    struct keyd_join_request join = sample_join();
+    struct sealed_kek kek = sample_kek();
+    const struct sealed_kek *keks[] = {&kek};
+    size_t len = 0;
+
+    join.ns_kek = 1;
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
+    join = sample_join();
+    join.accept.join_nonce = 0x1000000;
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
+    join = sample_join();
+    memset(join.app.kek_label, 'x', sizeof(join.app.kek_label)); /* no NUL */
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
+    join = sample_join();
+    kek.kek_class = (enum kek_class)9;
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 0, &join, 0, frame, &len), 0);
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_SELF_TEST, 1, keks, 1, NULL, 1, frame, &len), 0);
+}
+END_TEST
+
+START_TEST(every_verbs_reply_comes_back_as_it_was)
+{
+    for (unsigned verb = 1; verb <= KEYD_N_VERBS; verb++) {
+        static struct keyd_reply got;
+        size_t len = 0;
+
+        memset(&reply, 0, sizeof(reply));
+        reply.verb = (enum keyd_verb)verb;
+        reply.sequence = 5;
+        reply.n_items = 1;
+        reply.operations = 1234;
+        reply.rss_kib = 5678;
+        reply.hash.status = KEYD_HSM_FAILED; /* every item begins with its status */
+        ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
+        ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
+        ck_assert_int_eq(got.hash.status, KEYD_HSM_FAILED);
+        ck_assert_uint_eq(got.operations, 1234);
+        ck_assert_uint_eq(got.rss_kib, 5678);
+        ck_assert_int_lt(keyd_reply_decode(frame, len - 1, &got), 0);
+        frame[24] = KEYD_HSM_FAILED + 1;
+        ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
+    }
+}
+END_TEST
+
+START_TEST(a_hello_is_printable_and_bounded)
+{
+    struct keyd_hello hello = {.state = KEYD_EXIT_CONFIG}, got;
+    uint8_t bytes[KEYD_HELLO_LEN];
+
+    memset(hello.text, 'x', sizeof(hello.text));
+    hello.text[0] = '\n';
+    keyd_hello_encode(&hello, bytes);
+    ck_assert_int_eq(keyd_hello_decode(bytes, sizeof(bytes), &got), 0);
+    ck_assert_int_eq(got.state, KEYD_EXIT_CONFIG);
+    ck_assert_uint_eq(strlen(got.text), KEYD_HELLO_TEXT_MAX - 1);
+    ck_assert_int_eq(got.text[0], '?');
+    ck_assert_int_lt(keyd_hello_decode(bytes, sizeof(bytes) - 1, &got), 0);
+}
+END_TEST
+
+SUITE_MAIN("hsm-frame", 10, a_join_request_comes_back_as_it_was,
+    without_a_plan_nothing_of_it_is_sent, the_greatest_request_fits, every_other_length_is_refused,
+    a_field_out_of_range_is_refused, what_could_not_be_decoded_is_not_encoded,
+    every_verbs_reply_comes_back_as_it_was, a_hello_is_printable_and_bounded)

@@ -1,0 +1,221 @@
+#include "joinserver/decide.h"
+#include "tests/support/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const uint8_t fingerprint[JOIN_FINGERPRINT_LEN] = {1, 2, 3};
+
+/* A device of each version that may join, and a request of its home network. */
+struct scene {
+    struct db_join_row row;
+    struct ts002_request request;
+};
+
+static struct scene scene_of(enum lw_mac_version version)
+{
+    struct scene s = {
+        .row = {.found = true,
+            .record = {.mac_version = version,
+                .credential = CREDENTIAL_ACTIVABLE,
+                .ownership = OWNERSHIP_CLAIMED,
+                .service = SERVICE_ACTIVE,
+                .trust = TRUST_OK,
+                .has_home_net_id = true,
+                .home_net_id = {{0, 0, 0x13}}},
+            .state = {.join_nonce = 41, .last_dev_nonce = 6},
+            .has_app = true,
+            .has_nwk = version == LW_MAC_1_1},
+        .request = {.sender = {{0, 0, 0x13}}, .dev_nonce = 7},
+    };
+    return s;
+}
+
+static struct join_decision decide(const struct scene *s)
+{
+    return join_decide(&s->row, &s->request, fingerprint, JOIN_RETRY_WINDOW_MS_DEFAULT);
+}
+
+START_TEST(a_fresh_join_is_planned_with_the_next_join_nonce)
+{
+    for (int v = LW_MAC_1_0_0; v <= LW_MAC_1_1; v++) {
+        struct scene s = scene_of((enum lw_mac_version)v);
+        struct join_decision d = decide(&s);
+
+        ck_assert_int_eq(d.act, JOIN_ACT_PLAN);
+        ck_assert_int_eq(d.result, JOIN_SUCCESS);
+        ck_assert_uint_eq(d.join_nonce, 42);
+    }
+}
+END_TEST
+
+START_TEST(unknown_not_yours_unclaimed_and_not_activable_are_one_act_and_one_result)
+{
+    struct scene scenes[4];
+
+    for (int i = 0; i < 4; i++)
+        scenes[i] = scene_of(LW_MAC_1_0_3);
+    scenes[0].row.found = false;
+    scenes[1].request.sender.bytes[2] = 0x24;
+    scenes[2].row.record.ownership = OWNERSHIP_UNOWNED;
+    scenes[3].row.record.credential = CREDENTIAL_DELIVERED;
+    for (int i = 0; i < 4; i++) {
+        struct join_decision d = decide(&scenes[i]);
+
+        ck_assert_int_eq(d.act, JOIN_ACT_HIDE);
+        ck_assert_int_eq(d.result, JOIN_UNKNOWN_DEV_EUI);
+    }
+}
+END_TEST
+
+START_TEST(a_blocked_device_is_told_so_only_behind_its_mic)
+{
+    struct scene s = scene_of(LW_MAC_1_0_4);
+
+    s.row.record.service = SERVICE_SUSPENDED;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_VERIFY);
+    ck_assert_int_eq(decide(&s).result, JOIN_ACTIVATION_DISALLOWED);
+    s.row.record.service = SERVICE_ACTIVE;
+    s.row.record.trust = TRUST_QUARANTINED;
+    ck_assert_int_eq(decide(&s).result, JOIN_ACTIVATION_DISALLOWED);
+}
+END_TEST
+
+START_TEST(a_used_devnonce_is_refused_behind_its_mic)
+{
+    struct scene s = scene_of(LW_MAC_1_0_4);
+
+    s.request.dev_nonce = 6;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_VERIFY);
+    ck_assert_int_eq(decide(&s).result, JOIN_NONCE_REPLAYED);
+    s = scene_of(LW_MAC_1_0_2);
+    s.row.dev_nonce_used = true;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_VERIFY);
+    ck_assert_int_eq(decide(&s).result, JOIN_NONCE_REPLAYED);
+}
+END_TEST
+
+START_TEST(the_same_request_again_gets_the_same_join_nonce_within_the_window)
+{
+    struct scene s = scene_of(LW_MAC_1_0_2);
+
+    s.row.dev_nonce_used = true;
+    s.row.state.has_retry = true;
+    memcpy(s.row.state.retry_fingerprint, fingerprint, sizeof(fingerprint));
+    s.row.state.retry_age_ms = JOIN_RETRY_WINDOW_MS_DEFAULT;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_RETRY);
+    ck_assert_uint_eq(decide(&s).join_nonce, 41);
+
+    s.row.state.retry_age_ms++;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_VERIFY);
+    s.row.state.retry_age_ms = 0;
+    s.row.state.retry_fingerprint[15] ^= 1;
+    ck_assert_int_eq(decide(&s).result, JOIN_NONCE_REPLAYED);
+}
+END_TEST
+
+START_TEST(a_retry_passes_the_gate_again)
+{
+    struct scene s = scene_of(LW_MAC_1_0_2);
+
+    s.row.dev_nonce_used = true;
+    s.row.state.has_retry = true;
+    memcpy(s.row.state.retry_fingerprint, fingerprint, sizeof(fingerprint));
+    s.row.record.service = SERVICE_SUSPENDED;
+    ck_assert_int_eq(decide(&s).result, JOIN_ACTIVATION_DISALLOWED);
+    s.row.record.ownership = OWNERSHIP_UNOWNED;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_HIDE);
+}
+END_TEST
+
+START_TEST(a_window_of_zero_switches_retries_off)
+{
+    struct scene s = scene_of(LW_MAC_1_0_2);
+
+    s.row.dev_nonce_used = true;
+    s.row.state.has_retry = true;
+    memcpy(s.row.state.retry_fingerprint, fingerprint, sizeof(fingerprint));
+    ck_assert_int_eq(join_decide(&s.row, &s.request, fingerprint, 0).result, JOIN_NONCE_REPLAYED);
+}
+END_TEST
+
+START_TEST(optneg_needs_a_record_of_1_1)
+{
+    for (int v = LW_MAC_1_0_0; v <= LW_MAC_1_1; v++) {
+        struct scene s = scene_of((enum lw_mac_version)v);
+
+        s.request.dl_settings = LW_OPT_NEG;
+        ck_assert_int_eq(decide(&s).result, v == LW_MAC_1_1 ? JOIN_SUCCESS : JOIN_MALFORMED);
+    }
+}
+END_TEST
+
+START_TEST(macversion_of_the_request_never_decides)
+{
+    struct scene s = scene_of(LW_MAC_1_0_4);
+
+    (void)snprintf(s.request.mac_version, sizeof(s.request.mac_version), "1.0.2");
+    s.request.dev_nonce = 6; /* a counted device stays counted */
+    ck_assert_int_eq(decide(&s).result, JOIN_NONCE_REPLAYED);
+}
+END_TEST
+
+START_TEST(exhausted_join_nonces_refuse_behind_the_mic)
+{
+    struct scene s = scene_of(LW_MAC_1_0_3);
+
+    s.row.state.join_nonce = LW_JOIN_NONCE_MAX;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_VERIFY);
+    ck_assert_int_eq(decide(&s).result, JOIN_NONCE_EXHAUSTED);
+}
+END_TEST
+
+START_TEST(a_record_without_its_keys_is_our_fault_and_never_an_answer)
+{
+    struct scene s = scene_of(LW_MAC_1_1);
+
+    s.row.has_nwk = false;
+    ck_assert_int_eq(decide(&s).result, JOIN_UNAVAILABLE);
+    s = scene_of(LW_MAC_1_0_3);
+    s.row.has_app = false;
+    ck_assert_int_eq(decide(&s).result, JOIN_UNAVAILABLE);
+}
+END_TEST
+
+START_TEST(the_fingerprint_is_of_everything_that_shapes_the_answer)
+{
+    struct ts002_request base = {.rx_delay = 1}, other;
+    uint8_t a[JOIN_FINGERPRINT_LEN], b[JOIN_FINGERPRINT_LEN];
+
+    join_fingerprint(7, &base, a);
+    join_fingerprint(8, &base, b);
+    ck_assert_mem_ne(a, b, sizeof(a));
+#define DIFFERS(change)                                                                            \
+    other = base;                                                                                  \
+    change;                                                                                        \
+    join_fingerprint(7, &other, b);                                                                \
+    ck_assert_mem_ne(a, b, sizeof(a))
+    DIFFERS(other.frame[22] = 1);
+    DIFFERS(other.sender.bytes[2] = 1);
+    DIFFERS(other.dev_addr.bytes[3] = 1);
+    DIFFERS(other.dl_settings = 1);
+    DIFFERS(other.rx_delay = 2);
+    DIFFERS(other.has_cf_list = true);
+    DIFFERS(other.cf_list[0] = 1);
+#undef DIFFERS
+    other = base;
+    other.transaction_id = 99; /* a retry has its own */
+    join_fingerprint(7, &other, b);
+    ck_assert_mem_eq(a, b, sizeof(a));
+}
+END_TEST
+
+SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_nonce,
+    unknown_not_yours_unclaimed_and_not_activable_are_one_act_and_one_result,
+    a_blocked_device_is_told_so_only_behind_its_mic, a_used_devnonce_is_refused_behind_its_mic,
+    the_same_request_again_gets_the_same_join_nonce_within_the_window,
+    a_retry_passes_the_gate_again, a_window_of_zero_switches_retries_off,
+    optneg_needs_a_record_of_1_1, macversion_of_the_request_never_decides,
+    exhausted_join_nonces_refuse_behind_the_mic,
+    a_record_without_its_keys_is_our_fault_and_never_an_answer,
+    the_fingerprint_is_of_everything_that_shapes_the_answer)

@@ -1,0 +1,229 @@
+#include "joinserver/ts002.h"
+#include "tests/support/suite.h"
+
+#include "base/hex.h"
+#include <stdio.h>
+#include <string.h>
+
+/* A good JoinReq; each case replaces one member or none. */
+#define FRAME "00010203040506070808070605040302010201cde6acb8"
+
+static const char *const good[][2] = {
+    {"ProtocolVersion", "\"1.0\""},
+    {"SenderID", "\"010203\""},
+    {"ReceiverID", "\"0807060504030201\""},
+    {"TransactionID", "1234"},
+    {"MessageType", "\"JoinReq\""},
+    {"MACVersion", "\"1.0.2\""},
+    {"PHYPayload", "\"" FRAME "\""},
+    {"DevEUI", "\"0102030405060708\""},
+    {"DevAddr", "\"01020304\""},
+    {"DLSettings", "\"15\""},
+    {"RxDelay", "1"},
+    {"CFList", "\"988d8468958400000000000000000000\""},
+};
+
+/* `value` NULL leaves the member out. */
+static void body_with(struct text *out, const char *name, const char *value)
+{
+    bool first = true, seen = name == NULL;
+
+    text_add(out, "{");
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        const char *v = good[i][1];
+
+        if (name != NULL && strcmp(name, good[i][0]) == 0) {
+            seen = true;
+            v = value;
+        }
+        if (v != NULL)
+            text_addf(out, "%s\"%s\":%s", first ? "" : ",", good[i][0], v);
+        first = first && v == NULL;
+    }
+    if (!seen)
+        text_addf(out, ",\"%s\":%s", name, value);
+    text_add(out, "}");
+}
+
+static enum join_result read_with(
+    const char *name, const char *value, struct ts002_request *request)
+{
+    CLEANUP(text_done) struct text body = {0};
+    char description[TS002_DESCRIPTION_MAX] = "";
+    enum join_result result = JOIN_SUCCESS;
+
+    body_with(&body, name, value);
+    switch (ts002_read(body.data, body.len, request, &result, description)) {
+    case TS002_NOT_JSON:
+        ck_abort_msg("not JSON: %s", body.data);
+        break;
+    case TS002_REFUSED:
+        ck_assert_str_ne(description, "");
+        return result;
+    case TS002_OK:
+        break;
+    }
+    result = ts002_check_join(request, description);
+    ck_assert_int_eq(description[0] == '\0', result == JOIN_SUCCESS);
+    return result;
+}
+
+START_TEST(a_join_request_is_read_in_any_common_spelling)
+{
+    static const char *const spellings[][2] = {
+        {NULL, NULL},
+        {"SenderID", "\"0x010203\""},
+        {"DevEUI", "\"0X0102030405060708\""},
+        {"PHYPayload", "\"0x00010203040506070808070605040302010201CDE6ACB8\""},
+        {"CFList", "\"\""},
+        {"CFList", "null"},
+        {"CFList", NULL},
+        {"RxDelay", NULL},
+        {"MACVersion", "\"9.9\""},
+        {"MACVersion", NULL},
+        {"TransactionID", "0"},
+        {"TransactionID", "4294967295"},
+        {"SenderNSID", "\"010203\""},
+        {"VSExtension", "{\"VendorID\":\"000000\",\"Object\":{}}"},
+    };
+
+    for (size_t i = 0; i < sizeof(spellings) / sizeof(spellings[0]); i++) {
+        struct ts002_request r;
+
+        ck_assert_msg(read_with(spellings[i][0], spellings[i][1], &r) == JOIN_SUCCESS, "%s: %s",
+            spellings[i][0], spellings[i][1]);
+        ck_assert_uint_eq(r.dev_nonce, 258);
+        ck_assert_uint_eq(r.sender.bytes[2], 3);
+        ck_assert_uint_eq(r.frame_join_eui.bytes[0], 8);
+        ck_assert_uint_eq(r.dl_settings, 0x15);
+    }
+}
+END_TEST
+
+START_TEST(each_fault_has_its_result)
+{
+    static const struct {
+        const char *name, *value;
+        enum join_result result;
+    } cases[] = {
+        {"ProtocolVersion", "\"1.1\"", JOIN_INVALID_VERSION},
+        {"ProtocolVersion", "\"\"", JOIN_INVALID_VERSION},
+        {"ProtocolVersion", NULL, JOIN_INVALID_VERSION},
+        {"ProtocolVersion", "1", JOIN_INVALID_VERSION},
+        {"SenderID", "\"10203\"", JOIN_UNKNOWN_SENDER},
+        {"SenderID", "\"00010203\"", JOIN_UNKNOWN_SENDER},
+        {"SenderID", NULL, JOIN_UNKNOWN_SENDER},
+        {"ReceiverID", "\"080706050403020\"", JOIN_UNKNOWN_RECEIVER},
+        {"ReceiverID", NULL, JOIN_UNKNOWN_RECEIVER},
+        {"TransactionID", "1.5", JOIN_MALFORMED},
+        {"TransactionID", "4294967296", JOIN_MALFORMED},
+        {"TransactionID", "\"1\"", JOIN_MALFORMED},
+        {"MessageType", "\"HomeNSReq\"", JOIN_MALFORMED},
+        {"MessageType", NULL, JOIN_MALFORMED},
+        {"PHYPayload", NULL, JOIN_MALFORMED},
+        {"PHYPayload", "\"zz\"", JOIN_MALFORMED},
+        {"PHYPayload", "\"000\"", JOIN_MALFORMED},
+        {"PHYPayload", "\"00010203\"", JOIN_FRAME_SIZE},
+        {"PHYPayload", "\"" FRAME "00\"", JOIN_FRAME_SIZE},
+        {"PHYPayload", "\"20010203040506070808070605040302010201cde6acb8\"", JOIN_MALFORMED},
+        {"PHYPayload", "\"01010203040506070808070605040302010201cde6acb8\"", JOIN_MALFORMED},
+        {"DevEUI", "\"0102030405060709\"", JOIN_MALFORMED},
+        {"DevEUI", "\"01020304050607\"", JOIN_MALFORMED},
+        {"DevEUI", NULL, JOIN_MALFORMED},
+        {"DevAddr", "\"010203\"", JOIN_MALFORMED},
+        {"DevAddr", NULL, JOIN_MALFORMED},
+        {"DLSettings", "\"1515\"", JOIN_MALFORMED},
+        {"DLSettings", NULL, JOIN_MALFORMED},
+        {"RxDelay", "16", JOIN_MALFORMED},
+        {"RxDelay", "-1", JOIN_MALFORMED},
+        {"CFList", "\"00\"", JOIN_MALFORMED},
+        {"SenderToken", "\"a\\\"b\"", JOIN_MALFORMED},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ts002_request r;
+        enum join_result result = read_with(cases[i].name, cases[i].value, &r);
+
+        ck_assert_msg(result == cases[i].result, "%s: %s gave %s", cases[i].name, cases[i].value,
+            join_result_row(result)->outcome);
+    }
+}
+END_TEST
+
+START_TEST(what_is_not_json_has_no_header_to_answer)
+{
+    static const char *const bodies[] = {"", "[]", "{", "\"x\"",
+        "{\"SenderID\":\"1\",\"SenderID\":\"2\"}", "{\"SenderID\":\"\xff\xfe\"}"};
+
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct ts002_request r;
+        enum join_result result;
+        char description[TS002_DESCRIPTION_MAX];
+
+        ck_assert_int_eq(
+            ts002_read(bodies[i], strlen(bodies[i]), &r, &result, description), TS002_NOT_JSON);
+    }
+}
+END_TEST
+
+START_TEST(a_refusal_swaps_the_ids_and_copies_transaction_and_token)
+{
+    CLEANUP(text_done) struct text out = {0};
+    struct ts002_request r;
+
+    ck_assert_int_eq(read_with("SenderToken", "\"0a0B\"", &r), JOIN_SUCCESS);
+    ts002_write_refusal(&out, &r, JOIN_MIC_FAILED, NULL);
+    ck_assert_str_eq(out.data,
+        "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"0807060504030201\",\"ReceiverID\":\"010203\","
+        "\"TransactionID\":1234,\"MessageType\":\"JoinAns\",\"ReceiverToken\":\"0a0B\","
+        "\"Result\":{\"ResultCode\":\"MICFailed\","
+        "\"Description\":\"the MIC of the Join-Request is wrong\"}}");
+}
+END_TEST
+
+START_TEST(an_unknown_message_type_is_answered_by_its_own_name_when_it_is_a_name)
+{
+    static const char *const types[][2] = {{"\"HomeNSReq\"", "\"HomeNSAns\""},
+        {"\"Req\"", "\"JoinAns\""}, {"\"a<b>Req\"", "\"JoinAns\""}, {"\"Foo\"", "\"JoinAns\""}};
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        CLEANUP(text_done) struct text out = {0};
+        char wanted[64];
+        struct ts002_request r;
+
+        ck_assert_int_eq(read_with("MessageType", types[i][0], &r), JOIN_MALFORMED);
+        ts002_write_refusal(&out, &r, JOIN_MALFORMED, NULL);
+        (void)snprintf(wanted, sizeof(wanted), "\"MessageType\":%s,", types[i][1]);
+        ck_assert_msg(strstr(out.data, wanted) != NULL, "%s", out.data);
+    }
+}
+END_TEST
+
+START_TEST(an_answer_holds_the_keys_of_its_scheme_and_no_others)
+{
+    struct keyd_join_reply reply = {.phy_payload_len = 17, .phy_payload = {0x20}};
+    CLEANUP(text_done) struct text out = {0};
+    struct ts002_request r;
+
+    ck_assert_int_eq(read_with(NULL, NULL, &r), JOIN_SUCCESS);
+    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", "as-1");
+    ck_assert_ptr_nonnull(strstr(out.data, "\"NwkSKey\":{\"KEKLabel\":\"ns-1\",\"AESKey\":\"0000"));
+    ck_assert_ptr_nonnull(strstr(out.data, "\"AppSKey\":{\"KEKLabel\":\"as-1\""));
+    ck_assert_ptr_nonnull(strstr(out.data, "\"SessionKeyID\":\"010203040506070800000007\""));
+    ck_assert_ptr_nonnull(strstr(out.data, "\"Lifetime\":0}"));
+    ck_assert_ptr_null(strstr(out.data, "SNwkSIntKey"));
+    text_clear(&out);
+    reply.opt_neg = true;
+    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", "as-1");
+    ck_assert_ptr_nonnull(strstr(out.data, "\"SNwkSIntKey\""));
+    ck_assert_ptr_nonnull(strstr(out.data, "\"FNwkSIntKey\""));
+    ck_assert_ptr_nonnull(strstr(out.data, "\"NwkSEncKey\""));
+    ck_assert_ptr_null(strstr(out.data, "\"NwkSKey\""));
+}
+END_TEST
+
+SUITE_MAIN("joinserver ts002", 4, a_join_request_is_read_in_any_common_spelling,
+    each_fault_has_its_result, what_is_not_json_has_no_header_to_answer,
+    a_refusal_swaps_the_ids_and_copies_transaction_and_token,
+    an_unknown_message_type_is_answered_by_its_own_name_when_it_is_a_name,
+    an_answer_holds_the_keys_of_its_scheme_and_no_others)
