@@ -134,13 +134,21 @@ static int64_t next_due_us(const struct run *run)
     return run->rate == 0 ? 0 : run->start_us + (int64_t)n_sent * 1000000 / run->rate;
 }
 
+/* Whether requests are left that should have been sent by now: with a rate they are sent late
+ * rather than never, or a server that stalls would be spared them. */
+static bool is_behind(const struct run *run)
+{
+    return run->rate > 0 && run->traffic->n_sent < run->plan->n && run->n_idle + run->n_busy > 0;
+}
+
 /* Sends what is due while connections are free. A device whose last join is not answered yet is
  * waited for: two joins of one device at a time are not what devices do. */
 static void send_due(struct run *run, int64_t now_us)
 {
     int64_t due_us;
 
-    while (run->n_idle > 0 && now_us < run->stop_us && (due_us = next_due_us(run)) <= now_us &&
+    while (run->n_idle > 0 && (due_us = next_due_us(run)) <= now_us &&
+           (run->rate > 0 || now_us < run->stop_us) &&
            !run->in_flight[run->plan->requests[run->traffic->n_sent].device])
         send_next(run, run->rate == 0 ? clock_monotonic_us() : due_us);
 }
@@ -212,8 +220,8 @@ static void mark_time(struct run *run, int64_t now_us)
         t->cpu_us = -own_cpu_us();
         t->begin_us = now_us;
     }
-    bool over =
-        now_us >= run->stop_us || t->n_sent == run->plan->n || run->n_idle + run->n_busy == 0;
+    bool over = now_us >= run->stop_us || (run->rate == 0 && t->n_sent == run->plan->n) ||
+                run->n_idle + run->n_busy == 0;
     if (run->begun && !run->ended && over) {
         run->ended = true;
         t->end_us = now_us;
@@ -244,7 +252,8 @@ static int loop(struct run *run, unsigned seconds)
 
     run->start_us = now_us;
     run->stop_us = now_us + WARM_UP_US + (int64_t)seconds * 1000000;
-    while (!run->ended || (run->n_busy > 0 && now_us < run->stop_us + DRAIN_US)) {
+    while (
+        !run->ended || ((run->n_busy > 0 || is_behind(run)) && now_us < run->stop_us + DRAIN_US)) {
         send_due(run, now_us);
         struct timespec wait = patience(run, now_us);
         int n = epoll_pwait2(run->epoll, events, EVENTS_MAX, &wait, NULL);

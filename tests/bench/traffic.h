@@ -23,9 +23,9 @@ struct bench_traffic {
     int64_t cpu_us; /* this process's own in it */
 };
 
-/** Runs until `settings->seconds` after a warm-up of a second, or until the plan has no more, and
- * then waits for what is under way. Answers that do not come are no error here: they are missing in
- * `ret`. */
+/** Runs until `settings->seconds` after a warm-up of a second, or in a closed loop until the plan
+ * has no more, and then waits ten seconds at most for what is under way or, with a rate, overdue.
+ * Answers that do not come are no error here: they are missing in `ret`. */
 int bench_traffic_run(const struct bench_settings *settings, const struct bench_plan *plan,
     struct bench_traffic *ret);
 void bench_traffic_done(struct bench_traffic *traffic);

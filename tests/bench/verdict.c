@@ -80,10 +80,11 @@ int bench_verdict_reach(struct bench_fleet *fleet, const struct simdev_network *
     CLEANUP(cleanup_free) int64_t *latencies = calloc(plan->n, sizeof(*latencies));
     uint32_t n = 0;
 
-    *ret = (struct bench_verdict){.n_checked = traffic->n_sent};
+    /* With a rate, all were due; else those after the end were only spares. */
+    *ret = (struct bench_verdict){.n_checked = rate > 0 ? plan->n : traffic->n_sent};
     if (latencies == NULL)
         return error_set(ERROR_SYSTEM, "out of memory");
-    for (uint32_t i = 0; i < traffic->n_sent; i++) {
+    for (uint32_t i = 0; i < ret->n_checked; i++) {
         const struct bench_reply *reply = &traffic->replies[i];
         char why[WHY_MAX] = "";
         int r = check(fleet, &own_network, &plan->requests[i], i, traffic->bytes + reply->at,

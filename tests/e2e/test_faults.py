@@ -4,6 +4,7 @@ A journal keeps every answered join as the network server saw it. Afterwards the
 must tell the same story: every answered join is in join_event, no JoinNonce and no DevNonce was accepted twice.
 """
 
+import secrets
 import threading
 import time
 import unittest
@@ -16,6 +17,7 @@ JOINS_AFTER_FAULT = 40  # successes that must come after the last fault
 RECOVERY_S = 10  # the promise: answers again within ten seconds
 FAULTS_PER_TARGET = 3
 ROUNDS_OF_TWO_SERVERS = 5
+IMPORT_ROWS = 10000
 VERSIONS = ("1.0.2", "1.0.3", "1.0.4", "1.1")
 
 
@@ -144,6 +146,52 @@ class Faults(unittest.TestCase):
 
     def test_kill_9_of_postgresql_loses_and_repeats_nothing(self):
         self.kill_under_joins("postgres")
+
+    def import_killing(self, name, first_eui):
+        """Imports a large file, kills a process in the middle, repeats until all is answered."""
+        euis = ["02cdcd%02x%08x" % (first_eui, i) for i in range(IMPORT_ROWS)]
+        rows = ["%s,%s,%s" % (eui, support.DEMO_JOIN_EUI, secrets.token_hex(16)) for eui in euis]
+        file = "\n".join(["dev_eui,join_eui,app_key"] + rows) + "\n"
+        query = "format=csv&mac_version=1.0.3&home_net_id=%s&as_id=demo-as" % support.HOME
+        token = self.stack.token()
+        count = "SELECT count(*) FROM device WHERE encode(dev_eui, 'hex') LIKE '02cdcd%02x%%'" % first_eui
+        answers = []
+
+        def post():
+            try:
+                answers.append(self.stack.import_file(file, query, token))
+            except OSError:
+                answers.append((None, None))  # the service itself was killed
+
+        importing = threading.Thread(target=post)
+        importing.start()
+        support.wait_until(lambda: self.stack.psql(count) != [["0"]], RECOVERY_S, "the import has begun")
+        killed = self.stack.kill(name)
+        importing.join()
+        self.stack.wait_restarted(name, killed)
+        self.stack.wait_ready()
+        status, rows = self.stack.import_file(file, query)
+        self.assertEqual(status, 200, rows)
+        self.assertEqual(len(rows), IMPORT_ROWS)
+        self.assertEqual({row["outcome"] for row in rows} - {"created", "exists"}, set())
+        # Each device is whole: its row, its sealed key and its join state, or none of them.
+        self.assertEqual(self.stack.psql(count), [[str(IMPORT_ROWS)]])
+        whole = "SELECT count(*) FROM device JOIN device_key USING (dev_eui) JOIN device_join USING (dev_eui)"
+        self.assertEqual(self.stack.psql(whole + count[count.index(" WHERE"):]), [[str(IMPORT_ROWS)]])
+        return answers[0]
+
+    def test_an_import_whose_database_is_killed_loses_and_doubles_nothing(self):
+        status, problem = self.import_killing("postgres", 0xA1)
+        self.assertEqual(status, 503)
+        self.assertIn("safe", problem["detail"])
+
+    def test_an_import_whose_service_is_killed_loses_and_doubles_nothing(self):
+        self.assertEqual(self.import_killing("activation", 0xA2)[0], None)
+
+    def test_an_import_whose_keyd_is_killed_does_not_notice(self):
+        status, rows = self.import_killing("activation-keyd", 0xA3)
+        self.assertEqual(status, 200)
+        self.assertEqual({row["outcome"] for row in rows}, {"created"})
 
     def test_the_checker_finds_a_join_that_is_not_in_the_database(self):
         with Journal(self.stack, self.devices[:1]) as journal:

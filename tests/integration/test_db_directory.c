@@ -1,7 +1,7 @@
 #include "db/account.h"
 #include "tests/integration/db_fixture.h"
-#include <stdio.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
