@@ -59,6 +59,26 @@ static bool read_hex(struct reading *reading, const struct json_field *field, co
                                         reading->target + field->offset, field->size);
 }
 
+/* Every digit is looked at, also of what does not fit: a length is told of hexadecimal text only.
+ */
+static bool read_bytes(struct reading *reading, const struct json_field *field, const json_t *value)
+{
+    const char *digits = json_string_value(value);
+    size_t n_digits, len, fits;
+
+    if (digits == NULL)
+        return false;
+    if (digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X'))
+        digits += 2;
+    n_digits = strlen(digits);
+    if (n_digits % 2 != 0 || strspn(digits, "0123456789abcdefABCDEF") != n_digits)
+        return false;
+    len = n_digits / 2;
+    fits = len < field->size ? len : field->size;
+    memcpy(reading->target + field->len_offset, &len, sizeof(len));
+    return hex_decode(digits, 2 * fits, reading->target + field->offset, fits);
+}
+
 static bool read_unsigned(
     struct reading *reading, const struct json_field *field, const json_t *value)
 {
@@ -82,6 +102,9 @@ static void report_malformed(
     case JSON_HEX:
         report(reading, "%s is not a text of %zu hexadecimal digits", path, 2 * field->size);
         break;
+    case JSON_BYTES:
+        report(reading, "%s is not a text of hexadecimal digits", path);
+        break;
     case JSON_UNSIGNED:
         report(reading, "%s is not an integer from 0 to %u", path, (unsigned)field->max);
         break;
@@ -98,6 +121,8 @@ static void clear_member(struct reading *reading, const struct json_field *field
         memset(reading->target + field->offset, 0, sizeof(uint32_t));
     else if (field->kind != JSON_OBJECT)
         memset(reading->target + field->offset, 0, field->size);
+    if (field->kind == JSON_BYTES)
+        memset(reading->target + field->len_offset, 0, sizeof(size_t));
     set_present(reading, field, false);
     for (size_t i = 0; field->kind == JSON_OBJECT && i < field->n_fields; i++)
         clear_member(reading, &field->fields[i]);
@@ -133,6 +158,9 @@ static void read_members(struct reading *reading, const json_t *object,
             break;
         case JSON_HEX:
             good = read_hex(reading, field, value);
+            break;
+        case JSON_BYTES:
+            good = read_bytes(reading, field, value);
             break;
         case JSON_UNSIGNED:
             good = read_unsigned(reading, field, value);

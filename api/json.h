@@ -10,6 +10,7 @@
 enum json_kind {
     JSON_TEXT,     /* char[size], NUL-terminated; longer text is a fault */
     JSON_HEX,      /* uint8_t[size], exactly `size` bytes; optional 0x, any case */
+    JSON_BYTES,    /* as JSON_HEX of any length: its first `size` bytes, and how many it has */
     JSON_UNSIGNED, /* uint32_t; an integer 0..max */
     JSON_OBJECT,   /* nested: `fields`, `n_fields`, same target */
 };
@@ -23,6 +24,7 @@ struct json_field {
     bool required;
     bool empty_is_absent;  /* "" and null count as absent (CFList of ChirpStack) */
     size_t present_offset; /* of a bool set when present; JSON_NO_PRESENT when not wanted */
+    size_t len_offset; /* JSON_BYTES: of a size_t that gets the whole length, also beyond `size` */
     const struct json_field *fields;
     size_t n_fields;
 };

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #define KEY_MAX 100
+#define INI_LINE_ABOUT 198 /* of Debian's libinih; its header does not say */
 
 struct loading {
     const struct config_setting *table;
@@ -80,16 +81,44 @@ static int on_ini_entry(void *user, const char *section, const char *name, const
     return l->result == 0;
 }
 
+struct line_source {
+    FILE *file;
+    int line;
+    int too_long; /* number of a line that does not fit; 0: none */
+};
+
+/* The library takes lines of a fixed length, and would read the rest of a longer one as another. */
+static char *read_line(char *out, int size, void *stream)
+{
+    struct line_source *source = stream;
+    char *line = fgets(out, size, source->file);
+
+    if (line == NULL)
+        return NULL;
+    source->line++;
+    if (strchr(line, '\n') != NULL || feof(source->file))
+        return line;
+    source->too_long = source->line;
+    return NULL;
+}
+
 static int load_file(struct loading *l, const char *file)
 {
+    struct line_source source = {.file = fopen(file, "re")};
     int line;
 
     l->source = file;
-    line = ini_parse(file, on_ini_entry, l);
+    if (source.file == NULL)
+        return error_set(
+            ERROR_CONFIG, "cannot read the configuration file %s: %s", file, strerror(errno));
+    line = ini_parse_stream(read_line, &source, on_ini_entry, l);
+    (void)fclose(source.file);
     if (l->result != 0)
         return l->result;
-    if (line < 0)
-        return error_set(ERROR_CONFIG, "cannot read the configuration file %s", file);
+    if (source.too_long > 0)
+        return error_set(ERROR_CONFIG,
+            "%s: line %d is longer than the %d characters that can be read", file, source.too_long,
+            INI_LINE_ABOUT);
     if (line > 0)
         return error_set(ERROR_CONFIG, "%s: line %d is not a setting", file, line);
     return 0;

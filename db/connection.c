@@ -15,7 +15,6 @@
 static const struct {
     const char *keyword, *value;
 } connect_defaults[] = {
-    {"connect_timeout", "3"},
     {"keepalives", "1"},
     {"keepalives_idle", "5"},
     {"keepalives_interval", "2"},
@@ -27,6 +26,7 @@ static const struct {
 };
 #define N_CONNECT_DEFAULTS (sizeof(connect_defaults) / sizeof(*connect_defaults))
 
+#define CONNECT_MS 6000      /* for all hosts together */
 #define CLIENT_GRACE_MS 2000 /* beyond statement_timeout: then the server itself is stuck */
 #define IDLE_TRANSACTION_MS 30000
 #define SESSION_SQL_MAX 1024
@@ -113,12 +113,18 @@ static int fail(struct db *db, const PGresult *result, bool commits)
         *text ? text : "the connection was lost");
 }
 
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 /** Waits for the one result of what was sent. The last of several results is kept; an error wins.
  * NULL when the connection broke or the server stayed silent beyond its own time limit. */
 static PGresult *await(struct db *db)
 {
-    int64_t deadline =
-        db->statement_ms ? clock_monotonic_ms() + db->statement_ms + CLIENT_GRACE_MS : INT64_MAX;
+    int64_t deadline = earlier(
+        db->statement_ms ? clock_monotonic_ms() + db->statement_ms + CLIENT_GRACE_MS : INT64_MAX,
+        db->deadline_ms ? db->deadline_ms : INT64_MAX);
     PGresult *kept = NULL;
 
     for (;;) {
@@ -221,6 +227,27 @@ static int session_start(struct db *db)
     return r;
 }
 
+/* PQconnectdb with a limit in milliseconds instead of whole seconds for each host. */
+static bool await_connection(struct db *db)
+{
+    int64_t deadline =
+        earlier(clock_monotonic_ms() + CONNECT_MS, db->deadline_ms ? db->deadline_ms : INT64_MAX);
+    PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+
+    while (state != PGRES_POLLING_OK) {
+        struct pollfd pfd = {
+            .fd = PQsocket(db->conn), .events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+        int64_t left = deadline - clock_monotonic_ms();
+
+        if (state == PGRES_POLLING_FAILED || left <= 0 ||
+            (poll(&pfd, 1, (int)left) < 0 && errno != EINTR))
+            return false;
+        if (pfd.revents)
+            state = PQconnectPoll(db->conn);
+    }
+    return true;
+}
+
 static int connect_now(struct db *db)
 {
     const char *keywords[N_CONNECT_DEFAULTS + 3];
@@ -239,15 +266,15 @@ static int connect_now(struct db *db)
     keywords[n] = values[n] = NULL;
 
     db->sqlstate[0] = '\0';
-    db->conn = PQconnectdbParams(keywords, values, 1);
+    db->conn = PQconnectStartParams(keywords, values, 1);
     if (!db->conn)
         return error_set(ERROR_SYSTEM, "database: no memory for a connection");
-    if (PQstatus(db->conn) != CONNECTION_OK) {
+    if (!await_connection(db)) {
         char text[MESSAGE_MAX];
 
         first_line(PQerrorMessage(db->conn), text);
         db_drop(db);
-        return error_set(ERROR_DB, "database: %s", text);
+        return error_set(ERROR_DB, "database: %s", *text ? text : "no connection in time");
     }
     PQsetNoticeReceiver(db->conn, on_notice, db);
     r = session_start(db);

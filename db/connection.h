@@ -14,6 +14,7 @@ struct db {
     char *conninfo;
     char *program;
     unsigned statement_ms;
+    int64_t deadline_ms; /* 0: none */
 
     struct pg_conn *conn; /* NULL: not connected */
     bool prepared[DB_N_STATEMENTS];

@@ -43,6 +43,11 @@ int db_open(const struct db_config *config, struct db **ret)
     return 0;
 }
 
+void db_set_deadline(struct db *db, int64_t deadline_ms)
+{
+    db->deadline_ms = deadline_ms;
+}
+
 void db_close(struct db *db)
 {
     if (!db)

@@ -32,6 +32,10 @@ static inline void db_cleanup(struct db **db)
  * cannot; ERROR_CONFIG when the schema version is not the one this program was built for, or
  * synchronous_commit, fsync or full_page_writes is off. */
 int db_check(struct db *db);
+/** An absolute time (monotonic ms) after which no call on this connection waits any longer: not to
+ * connect, and not for an answer. What was waited for then fails as if the connection had broken.
+ * 0: only the connection's own limits. Stays until it is set anew. */
+void db_set_deadline(struct db *db, int64_t deadline_ms);
 /** Drops the connection; the next call makes a new one. */
 void db_drop(struct db *db);
 /** File descriptor to poll for notifications; -1 when not connected. */

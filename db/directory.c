@@ -1,6 +1,7 @@
 #include "db/directory.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "db/connection.h"
 #include <errno.h>
 #include <libpq-fe.h>
@@ -142,9 +143,12 @@ static int load_peers(struct db *db, struct db_directory *d)
         }
         if (db_row_is_null(&rows, i, 4))
             continue;
-        if (peer->n_net_ids == PEER_NET_IDS_MAX)
-            return error_set(ERROR_CONFIG, "peer %s speaks for more than %d NetIDs", peer->name,
-                PEER_NET_IDS_MAX);
+        if (peer->n_net_ids == PEER_NET_IDS_MAX) {
+            /* One peer's surplus must not keep every other change from being seen. */
+            log_error(
+                "peer %s: only the first %d of its NetIDs are used", peer->name, PEER_NET_IDS_MAX);
+            continue;
+        }
         db_row_bytes(&rows, i, 4, peer->net_ids[peer->n_net_ids++].bytes, sizeof(struct net_id));
     }
     return db_rows_check(&rows);

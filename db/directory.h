@@ -6,7 +6,7 @@
 #include "db/db.h"
 
 #define TOKEN_HASH_LEN 32   /* SHA-256 of a 256-bit random token */
-#define PEER_NET_IDS_MAX 16 /* NetIDs one network server may speak for */
+#define PEER_NET_IDS_MAX 64 /* NetIDs one network server may speak for: many of a hub */
 
 struct db_peer {
     int64_t id;

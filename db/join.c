@@ -7,7 +7,10 @@
 #define MAC_VERSION_MAX 8
 #define STATE_NAME_MAX 16
 
-/* Snapshot and rows are of one moment: gate_rev belongs to the gate that was read with it. */
+/* Snapshot and rows are of one moment: gate_rev belongs to the gate that was read with it.
+ *
+ * The DevNonce page is a scalar subquery, not a join: a generic plan made while the table is empty
+ * and vacuumed may join it by half of its key, and then reads every page for every device. */
 const struct db_statement db_join_load_statement = {
     .name = "join_load",
     .sql =
@@ -16,14 +19,14 @@ const struct db_statement db_join_load_statement = {
         "  j.join_nonce, j.last_dev_nonce, j.nonce_epoch, j.gate_rev, j.retry_fingerprint,"
         "  (extract(epoch FROM clock_timestamp() - j.retry_at) * 1000)::int8,"
         "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"
-        "  coalesce(get_bit(p.bits, k.dev_nonce & 2047) = 1, false)"
+        "  coalesce((SELECT get_bit(p.bits, k.dev_nonce & 2047) FROM dev_nonce_page p"
+        "   WHERE p.dev_eui = k.dev_eui AND p.join_eui = d.join_eui"
+        "   AND p.nonce_epoch = d.nonce_epoch AND p.page = (k.dev_nonce >> 11)::int2) = 1, false)"
         " FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS k(dev_eui, dev_nonce, ordinal)"
         " JOIN device d ON d.dev_eui = k.dev_eui AND d.kind = 'lorawan'"
         " JOIN device_join j ON j.dev_eui = k.dev_eui"
         " LEFT JOIN device_key app ON app.dev_eui = k.dev_eui AND app.slot = 1"
-        " LEFT JOIN device_key nwk ON nwk.dev_eui = k.dev_eui AND nwk.slot = 2"
-        " LEFT JOIN dev_nonce_page p ON p.dev_eui = k.dev_eui AND p.join_eui = d.join_eui"
-        "  AND p.nonce_epoch = d.nonce_epoch AND p.page = (k.dev_nonce >> 11)::int2",
+        " LEFT JOIN device_key nwk ON nwk.dev_eui = k.dev_eui AND nwk.slot = 2",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY},
@@ -142,6 +145,15 @@ const struct db_statement db_join_resolve_statement = {
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY},
+};
+
+/* Any record will do; this one is of no table. The transaction has a record of its own, so its end
+ * waits as every commit does. */
+const struct db_statement db_join_settle_statement = {
+    .name = "join_settle",
+    .sql = "SELECT pg_logical_emit_message(true, 'cradle', '')::text",
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
 };
 
 const struct db_statement db_join_refusals_statement = {
@@ -361,9 +373,23 @@ int db_join_resolve(struct db *db, const struct db_join_commit *c, size_t n, boo
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, new_join_nonce);
     COLUMN_BYTES(p, c, n, fingerprint);
     r = db_run(db, DB_JOIN_RESOLVE, &rows);
-    if (r < 0)
+    if (r < 0 || (r = read_won(&rows, n, won)) < 0)
         return r;
-    return read_won(&rows, n, won);
+    for (size_t i = 0; i < n; i++)
+        if (won[i])
+            return db_join_settle(db);
+    return 0;
+}
+
+int db_join_ready(struct db *db)
+{
+    return db_prepare(db, DB_JOIN_COMMIT);
+}
+
+int db_join_settle(struct db *db)
+{
+    db_params_of(db);
+    return db_run_quiet(db, DB_JOIN_SETTLE);
 }
 
 int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)

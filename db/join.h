@@ -25,6 +25,10 @@ struct db_join_row {
 int db_join_load(
     struct db *db, const struct db_join_key *keys, size_t n_keys, struct db_join_row *rows);
 
+/** Connects and prepares the commit, if that is still to do: so that db_join_commit has nothing to
+ * wait for before it sends. */
+int db_join_ready(struct db *db);
+
 /** A join to be made durable. The compare-and-set is over join_nonce and gate_rev as they were
  * read. `counted`: last_dev_nonce is set; else the DevNonce's bit is set in its page (made on first
  * use). A newer nonce_epoch in the record empties the DevNonce memory in the same statement. */
@@ -50,8 +54,14 @@ struct db_join_commit {
 int db_join_commit(
     struct db *db, const struct db_join_commit *commits, size_t n_commits, bool *won);
 
-/** After ERROR_DB_UNKNOWN: whether each join is in join_event with its fingerprint and JoinNonce.
- */
+/** Makes sure that what this connection has read is durable as far as synchronous_commit promises:
+ * a row whose transaction's wait for a standby was cut short is visible here, and may be nowhere
+ * else. Commits a record of its own behind it in the WAL, whose wait must end well.
+ * ERROR_DB_UNKNOWN: it did not. */
+int db_join_settle(struct db *db);
+
+/** After ERROR_DB_UNKNOWN: whether each join is in join_event with its fingerprint and JoinNonce,
+ * and settled. */
 int db_join_resolve(
     struct db *db, const struct db_join_commit *commits, size_t n_commits, bool *won);
 

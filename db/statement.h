@@ -11,6 +11,7 @@ enum db_statement_id {
     DB_JOIN_COMMIT,
     DB_JOIN_END_OTHER,
     DB_JOIN_RESOLVE,
+    DB_JOIN_SETTLE,
     DB_JOIN_REFUSALS,
     DB_JOIN_PARTITIONS,
     DB_DIRECTORY_PEERS,
@@ -50,6 +51,7 @@ extern const struct db_statement db_join_load_statement;
 extern const struct db_statement db_join_commit_statement;
 extern const struct db_statement db_join_end_other_statement;
 extern const struct db_statement db_join_resolve_statement;
+extern const struct db_statement db_join_settle_statement;
 extern const struct db_statement db_join_refusals_statement;
 extern const struct db_statement db_join_partitions_statement;
 extern const struct db_statement db_directory_peers_statement;

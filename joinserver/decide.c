@@ -16,7 +16,8 @@ static struct join_decision refuse(enum join_act act, enum join_result result, c
 static bool is_retry(
     const struct device_join_state *state, const uint8_t *fingerprint, unsigned retry_window_ms)
 {
-    return state->has_retry && retry_window_ms > 0 &&
+    /* A negative age is a database whose clock went back: no window is open then. */
+    return state->has_retry && retry_window_ms > 0 && state->retry_age_ms >= 0 &&
            state->retry_age_ms <= (int64_t)retry_window_ms &&
            memcmp(state->retry_fingerprint, fingerprint, JOIN_FINGERPRINT_LEN) == 0;
 }
@@ -35,6 +36,9 @@ struct join_decision join_decide(const struct db_join_row *row, const struct ts0
         return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, device_gate_reason(gate));
     if (!row->has_app || (row->record.mac_version == LW_MAC_1_1) != row->has_nwk)
         return refuse(JOIN_ACT_HIDE, JOIN_UNAVAILABLE, "the device's root keys are not complete");
+    /* Such a join could never be committed: an epoch only goes up. */
+    if (row->record.nonce_epoch < row->state.nonce_epoch)
+        return refuse(JOIN_ACT_VERIFY, JOIN_UNAVAILABLE, "the device's nonce epoch went back");
     if (gate != GATE_OPEN)
         return refuse(JOIN_ACT_VERIFY, JOIN_ACTIVATION_DISALLOWED, device_gate_reason(gate));
     /* The device reads OptNeg back in the accept and derives by it (LoRaWAN 1.1 6.2.3). */

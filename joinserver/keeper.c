@@ -8,6 +8,7 @@
 #include <time.h>
 
 #define KEEPER_PAUSE_MS 200     /* between looks; a change of the directory ends it at once */
+#define WRITES_PER_ROUND 4      /* of refusals, before changes are looked for again */
 #define SWEEP_PAUSE_NS 20000000 /* a late request is answered at most this much later */
 #define PARTITIONS_EVERY_MS (6 * 3600 * 1000)
 #define RELOAD_EVERY_MS 30000 /* even when no notification came: one may have been lost */
@@ -18,44 +19,50 @@ struct join_keeper {
     pthread_t keeper, sweeper;
     _Atomic bool stopping;
     bool listening;
+    bool changed; /* the directory, since it was loaded */
     int64_t reloaded_ms, partitions_ms;
 };
 
-/* One round of database work; the first failure ends it, and the next round begins anew. */
+/* Writes refusals, but never so long that a revocation waits behind a flood of them. Returns how
+ * many it wrote in its last go: 0 when nothing is left. */
+static int write_refusals(struct join_keeper *k)
+{
+    int r = 0;
+
+    for (int i = 0; i < WRITES_PER_ROUND; i++)
+        if ((r = join_refusals_write(k->routes->shared->refusals, k->db)) <= 0)
+            break;
+    return r;
+}
+
+/* One round of database work; the first failure ends it, and the next round begins anew. What
+ * others changed comes first. */
 static int keep(struct join_keeper *k)
 {
     int64_t now_ms = clock_monotonic_ms();
-    bool changed = false;
     int r;
 
     if ((r = db_check(k->db)) < 0)
         return r;
-    if (!k->listening || now_ms - k->reloaded_ms >= RELOAD_EVERY_MS) {
+    if (!k->listening || k->changed || now_ms - k->reloaded_ms >= RELOAD_EVERY_MS) {
         /* A connection made anew has lost its LISTEN and may have missed a change. */
-        if ((r = db_directory_listen(k->db)) < 0)
+        if ((!k->listening && (r = db_directory_listen(k->db)) < 0) ||
+            (r = join_directory_reload(k->routes->shared->directory, k->db)) < 0)
             return r;
         k->listening = true;
-        changed = true;
+        k->changed = false;
+        k->reloaded_ms = now_ms;
     }
     if (now_ms - k->partitions_ms >= PARTITIONS_EVERY_MS) {
         if ((r = db_join_event_partitions(k->db)) < 0)
             return r;
         k->partitions_ms = now_ms;
     }
-    while ((r = join_refusals_write(k->routes->shared->refusals, k->db)) > 0)
-        continue;
-    if (r < 0)
+    if ((r = write_refusals(k)) < 0)
         return r;
-    if (!changed) {
-        if ((r = db_directory_wait(k->db, KEEPER_PAUSE_MS)) < 0)
-            return r;
-        changed = r > 0;
-    }
-    if (changed) {
-        if ((r = join_directory_reload(k->routes->shared->directory, k->db)) < 0)
-            return r;
-        k->reloaded_ms = now_ms;
-    }
+    if ((r = db_directory_wait(k->db, r > 0 ? 0 : KEEPER_PAUSE_MS)) < 0)
+        return r;
+    k->changed = r > 0;
     return 0;
 }
 

@@ -5,6 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Peers share counters by their number; a collision makes two peers share a share. */
+#define N_SHARES 256
+#define SHARE_NUMERATOR 3
+#define SHARE_DENOMINATOR 4
+
 struct queue {
     pthread_mutex_t lock;
     pthread_cond_t filled;
@@ -16,6 +21,8 @@ struct queue {
 struct join_queues {
     pthread_mutex_t pool_lock;
     struct join_work *free_work;
+    unsigned n_work;
+    unsigned taken[N_SHARES]; /* by peer */
     struct join_work *all_work;
     unsigned n_queues;
     struct queue queues[];
@@ -32,13 +39,16 @@ int join_queues_new(unsigned n_queues, unsigned n_work, struct join_queues **ret
     /* Initialisation cannot fail with default attributes on Linux. */
     (void)pthread_mutex_init(&q->pool_lock, NULL);
     q->n_queues = n_queues;
+    q->n_work = n_work;
     for (unsigned i = 0; i < n_queues; i++) {
         (void)pthread_mutex_init(&q->queues[i].lock, NULL);
         (void)pthread_cond_init(&q->queues[i].filled, NULL);
         q->queues[i].last = &q->queues[i].first;
     }
-    for (unsigned i = 0; i < n_work; i++)
-        join_work_give(q, &q->all_work[i]);
+    for (unsigned i = 0; i < n_work; i++) {
+        q->all_work[i].next = q->free_work;
+        q->free_work = &q->all_work[i];
+    }
     *ret = q;
     return 0;
 }
@@ -56,14 +66,25 @@ void join_queues_free(struct join_queues *q)
     free(q);
 }
 
-struct join_work *join_work_take(struct join_queues *q)
+static unsigned *share_of(struct join_queues *q, int64_t peer_id)
 {
-    struct join_work *work;
+    return &q->taken[(uint64_t)peer_id % N_SHARES];
+}
+
+struct join_work *join_work_take(struct join_queues *q, int64_t peer_id)
+{
+    struct join_work *work = NULL;
+    unsigned *taken = share_of(q, peer_id);
 
     pthread_mutex_lock(&q->pool_lock);
-    work = q->free_work;
-    if (work != NULL)
+    if ((uint64_t)*taken * SHARE_DENOMINATOR < (uint64_t)q->n_work * SHARE_NUMERATOR)
+        work = q->free_work;
+    if (work != NULL) {
         q->free_work = work->next;
+        (*taken)++;
+        work->peer_id = peer_id;
+        work->n_tries = 0;
+    }
     pthread_mutex_unlock(&q->pool_lock);
     return work;
 }
@@ -71,6 +92,7 @@ struct join_work *join_work_take(struct join_queues *q)
 void join_work_give(struct join_queues *q, struct join_work *work)
 {
     pthread_mutex_lock(&q->pool_lock);
+    (*share_of(q, work->peer_id))--;
     work->next = q->free_work;
     q->free_work = work;
     pthread_mutex_unlock(&q->pool_lock);
@@ -84,17 +106,22 @@ static unsigned queue_of(const struct join_queues *q, const struct eui64 *dev_eu
     return (unsigned)((h >> 33) % q->n_queues);
 }
 
-void join_queue_put(struct join_queues *q, struct join_work *work)
+bool join_queue_put(struct join_queues *q, struct join_work *work)
 {
     struct queue *queue = &q->queues[queue_of(q, &work->request.dev_eui)];
+    bool open;
 
     work->next = NULL;
     pthread_mutex_lock(&queue->lock);
-    *queue->last = work;
-    queue->last = &work->next;
-    queue->n++;
-    pthread_cond_signal(&queue->filled);
+    open = !queue->closed;
+    if (open) {
+        *queue->last = work;
+        queue->last = &work->next;
+        queue->n++;
+        pthread_cond_signal(&queue->filled);
+    }
     pthread_mutex_unlock(&queue->lock);
+    return open;
 }
 
 void join_queue_put_back(struct join_queues *q, unsigned index, struct join_work *work)

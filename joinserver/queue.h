@@ -11,6 +11,7 @@ struct join_work {
     struct api_request *http;
     int64_t deadline_ms; /* monotonic: no commit is sent after it */
     int64_t peer_id;
+    unsigned n_tries; /* races lost so far */
     struct ts002_request request;
     uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
 };
@@ -20,12 +21,14 @@ struct join_queues;
 int join_queues_new(unsigned n_queues, unsigned n_work, struct join_queues **ret);
 void join_queues_free(struct join_queues *queues);
 
-/** A free work item, or NULL when all are in use (answer 503). */
-struct join_work *join_work_take(struct join_queues *queues);
+/** A free work item for this peer, or NULL when all are in use or the peer has its share of them
+ * (answer 503): one peer's flood leaves a quarter of the pool to the others. */
+struct join_work *join_work_take(struct join_queues *queues, int64_t peer_id);
 void join_work_give(struct join_queues *queues, struct join_work *work);
 
-/** Puts work at the end of its device's queue and wakes that worker. */
-void join_queue_put(struct join_queues *queues, struct join_work *work);
+/** Puts work at the end of its device's queue and wakes that worker. False when the queues are
+ * closed: the work is still the caller's. */
+bool join_queue_put(struct join_queues *queues, struct join_work *work) MUST_CHECK;
 /** Puts work that lost a race back at the front of queue `index`. */
 void join_queue_put_back(struct join_queues *queues, unsigned index, struct join_work *work);
 /** Waits for work on queue `index` and takes what is waiting, up to `n_max`, each device once. 0

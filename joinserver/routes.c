@@ -128,11 +128,13 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         return false;
     }
     work->http = request;
-    work->peer_id = peer->id;
     work->deadline_ms = api_request_started_us(request) / 1000 + JOIN_DEADLINE_MS;
     join_fingerprint(peer->id, message, work->fingerprint);
+    if (!join_queue_put(routes->shared->queues, work)) {
+        api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
+        return false;
+    }
     api_defer(request);
-    join_queue_put(routes->shared->queues, work);
     return true;
 }
 
@@ -144,7 +146,7 @@ static void handle_message(struct api_request *request, struct join_routes *rout
 
     if (peer == NULL) /* revoked between header and body */
         api_problem(request, PROBLEM_UNAUTHENTICATED, "no network server has this token");
-    else if ((work = join_work_take(routes->shared->queues)) == NULL)
+    else if ((work = join_work_take(routes->shared->queues, peer->id)) == NULL)
         api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
     else if (!take_message(request, routes, peer, directory, work))
         join_work_give(routes->shared->queues, work);

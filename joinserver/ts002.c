@@ -44,7 +44,13 @@ static const struct json_field fields[] = {
         .size = sizeof(((struct ts002_request *)0)->mac_version),
         .empty_is_absent = true,
         .present_offset = JSON_NO_PRESENT},
-    TEXT("PHYPayload", phy_payload_text),
+    {.name = "PHYPayload",
+        .kind = JSON_BYTES,
+        .offset = offsetof(struct ts002_request, frame),
+        .size = LW_JOIN_REQUEST_LEN,
+        .len_offset = offsetof(struct ts002_request, frame_len),
+        .empty_is_absent = true,
+        .present_offset = offsetof(struct ts002_request, has_frame)},
     HEX("DevEUI", dev_eui, false),
     HEX("DevAddr", dev_addr, false),
     HEX("DLSettings", dl_settings, false),
@@ -97,31 +103,28 @@ enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request
         describe(description, "ReceiverID must be a JoinEUI of sixteen hexadecimal digits");
         return TS002_REFUSED;
     }
-    if (outcome == JSON_BAD_FIELD) {
-        describe(description, fault);
-        return TS002_REFUSED;
-    }
-    if (!is_hex(request->sender_token)) {
-        describe(description, "SenderToken is not hexadecimal");
-        return TS002_REFUSED;
-    }
+    if (outcome == JSON_BAD_FIELD)
+        (void)snprintf(request->fault, sizeof(request->fault), "%s", fault);
+    else if (!is_hex(request->sender_token))
+        describe(request->fault, "SenderToken is not hexadecimal");
     return TS002_OK;
 }
 
 enum join_result ts002_check_join(
     struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
 {
-    const char *digits = request->phy_payload_text;
-    uint8_t frame[sizeof(request->phy_payload_text) / 2];
     struct lw_join_request parsed;
     const char *missing = NULL;
-    size_t n_digits;
 
     if (strcmp(request->message_type, "JoinReq") != 0) {
         describe(description, "MessageType is not one that this join server answers");
         return JOIN_MALFORMED;
     }
-    if (digits[0] == '\0')
+    if (request->fault[0] != '\0') {
+        describe(description, request->fault);
+        return JOIN_MALFORMED;
+    }
+    if (!request->has_frame)
         missing = "PHYPayload";
     else if (!request->has_dev_eui)
         missing = "DevEUI";
@@ -133,20 +136,11 @@ enum join_result ts002_check_join(
         (void)snprintf(description, TS002_DESCRIPTION_MAX, "%s is missing", missing);
         return JOIN_MALFORMED;
     }
-    if (digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X'))
-        digits += 2;
-    n_digits = strlen(digits);
-    if (n_digits % 2 != 0 || !hex_decode(digits, n_digits, frame, n_digits / 2)) {
-        describe(description, "PHYPayload is not hexadecimal");
-        return JOIN_MALFORMED;
-    }
-    switch (lw_join_request_parse(frame, n_digits / 2, &parsed)) {
-    case LW_FRAME_OK:
-        break;
-    case LW_FRAME_WRONG_LENGTH:
+    if (request->frame_len != sizeof(request->frame)) {
         describe(description, join_result_row(JOIN_FRAME_SIZE)->description);
         return JOIN_FRAME_SIZE;
-    default:
+    }
+    if (lw_join_request_parse(request->frame, sizeof(request->frame), &parsed) != LW_FRAME_OK) {
         describe(description, "PHYPayload is not a Join-Request");
         return JOIN_MALFORMED;
     }
@@ -154,7 +148,6 @@ enum join_result ts002_check_join(
         describe(description, "DevEUI is not the one in PHYPayload");
         return JOIN_MALFORMED;
     }
-    memcpy(request->frame, frame, sizeof(request->frame));
     request->frame_join_eui = parsed.join_eui;
     request->dev_nonce = parsed.dev_nonce;
     return JOIN_SUCCESS;

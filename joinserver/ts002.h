@@ -23,25 +23,28 @@ struct ts002_request {
     uint32_t transaction_id;
     char sender_token[130]; /* opaque hex, echoed as ReceiverToken */
     /* JoinReq, TS002-1.0 9.2 */
-    char phy_payload_text[132];
+    uint8_t frame[LW_JOIN_REQUEST_LEN];
+    size_t frame_len; /* as sent; only a right one is in `frame` whole */
     struct eui64 dev_eui;
     struct dev_addr dev_addr;
     uint8_t dl_settings;
     uint32_t rx_delay;
     uint8_t cf_list[LW_CF_LIST_LEN];
-    bool has_dev_eui, has_dev_addr, has_dl_settings, has_rx_delay, has_cf_list;
-    char mac_version[16]; /* logged; never a reason to refuse */
+    bool has_frame, has_dev_eui, has_dev_addr, has_dl_settings, has_rx_delay, has_cf_list;
+    char mac_version[16];              /* logged; never a reason to refuse */
+    char fault[TS002_DESCRIPTION_MAX]; /* the first member that is malformed, judged after the
+                                          sender */
     /* Derived from the above. */
     struct net_id sender;
     struct eui64 receiver;
-    uint8_t frame[LW_JOIN_REQUEST_LEN];
     struct eui64 frame_join_eui;
     uint16_t dev_nonce;
 };
 
-/** Reads the header. TS002_REFUSED: *ret_result and `description` say what is wrong. Checks, in
- * this order: JSON, ProtocolVersion, and that SenderID is a NetID and ReceiverID a JoinEUI. Whether
- * the sender may say so and the JoinEUI is ours is the caller's question. */
+/** Reads a request. TS002_REFUSED: *ret_result and `description` say what is wrong. Checks, in this
+ * order: JSON, ProtocolVersion, that SenderID is a NetID, that ReceiverID is a JoinEUI. Whether the
+ * sender may say so and the JoinEUI is ours is the caller's question; everything else that is wrong
+ * is left to ts002_check_join, so that a stranger is told that he is one and nothing else. */
 enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request *request,
     enum join_result *ret_result, char description[static TS002_DESCRIPTION_MAX]);
 

@@ -58,9 +58,22 @@ static void set_result(struct item *item, enum join_result result, const char *r
 
 /* --- step 1: load ---------------------------------------------------------------------------- */
 
+/* Until the last request of the batch is too late. */
+static int64_t latest_deadline(const struct join_worker *w)
+{
+    int64_t latest = 0;
+
+    for (size_t i = 0; i < w->n_items; i++)
+        if (w->items[i].work->deadline_ms > latest)
+            latest = w->items[i].work->deadline_ms;
+    return latest;
+}
+
 static int load(struct join_worker *w)
 {
     int r;
+
+    db_set_deadline(w->db, latest_deadline(w));
 
     for (size_t i = 0; i < w->n_items; i++) {
         w->keys[i].dev_eui = w->items[i].work->request.dev_eui;
@@ -136,11 +149,18 @@ static void add_keyd_request(struct join_worker *w, struct item *item)
 
 static void decide(struct join_worker *w)
 {
+    int64_t now_ms = clock_monotonic_ms();
+
     w->n_requests = 0;
     w->n_keks = 0;
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *item = &w->items[i];
 
+        if (now_ms >= item->work->deadline_ms) {
+            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE};
+            set_result(item, JOIN_DEADLINE, "the deadline passed before the key was opened");
+            continue;
+        }
         item->decision = join_decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
         if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
@@ -181,25 +201,14 @@ static void take_keyd_status(struct join_worker *w, struct item *item)
     set_result(item, JOIN_UNAVAILABLE, "keyd gave an unknown status");
 }
 
-/* What keyd is given for a batch: until the last of its requests is too late. */
-static int64_t latest_deadline(const struct join_worker *w)
-{
-    int64_t latest = 0;
-
-    for (size_t i = 0; i < w->n_items; i++)
-        if (w->items[i].work->deadline_ms > latest)
-            latest = w->items[i].work->deadline_ms;
-    return latest;
-}
-
 static void ask_keyd(struct join_worker *w)
 {
     int r = 0;
 
     if (w->n_requests == 0)
         return;
-    r = keyd_answer_joins(
-        w->channel, w->keks, w->n_keks, w->requests, w->n_requests, w->replies, latest_deadline(w));
+    r = keyd_answer_joins(w->channel, w->keks, w->n_keks, w->requests, w->n_requests, w->replies,
+        clock_monotonic_ms() + JOIN_KEYD_MS);
     if (r < 0)
         log_error("keyd did not answer: %s", error_text());
     for (size_t i = 0; i < w->n_items; i++) {
@@ -208,8 +217,7 @@ static void ask_keyd(struct join_worker *w)
         if (item->keyd_at < 0)
             continue;
         if (r < 0)
-            set_result(item, r == ERROR_DEADLINE ? JOIN_DEADLINE : JOIN_UNAVAILABLE,
-                "the key process did not answer");
+            set_result(item, JOIN_UNAVAILABLE, "the key process did not answer");
         else
             take_keyd_status(w, item);
     }
@@ -244,7 +252,8 @@ static void add_commit(struct join_worker *w, struct item *item)
 }
 
 /* The connection broke while a commit was on its way: only the database knows. Asked on a fresh
- * connection until it answers or the time is up. */
+ * connection until it answers or the time is up; then the peer is told to try again, and a retry
+ * of what was committed after all gets its answer. */
 static int resolve(struct join_worker *w)
 {
     int64_t give_up_ms = clock_monotonic_ms() + JOIN_RESOLVE_MS;
@@ -252,6 +261,7 @@ static int resolve(struct join_worker *w)
 
     metric_add(&w->shared->metrics->commits_unknown, (int64_t)w->n_commits);
     log_warn("the result of a commit of %zu joins is unknown: %s", w->n_commits, error_text());
+    db_set_deadline(w->db, give_up_ms);
     for (;;) {
         db_drop(w->db);
         r = db_join_resolve(w->db, w->commits, w->n_commits, w->won);
@@ -261,13 +271,24 @@ static int resolve(struct join_worker *w)
     }
 }
 
-static void commit(struct join_worker *w)
+/* Fills the commits of what is planned, verified and not too late. */
+static void plan_commits(struct join_worker *w)
 {
-    int64_t now_ms = clock_monotonic_ms();
-    bool resolved = false;
-    int r = 0;
+    int64_t now_ms;
+    bool any = false;
+    int r;
 
     w->n_commits = 0;
+    for (size_t i = 0; i < w->n_items; i++)
+        any |= w->items[i].decision.act == JOIN_ACT_PLAN && w->items[i].result == JOIN_SUCCESS;
+    if (!any)
+        return;
+    /* Connecting may take its time: done before the clock is looked at, so that nothing is sent
+     * late. */
+    r = db_join_ready(w->db);
+    if (r < 0)
+        log_error("joins could not be committed: %s", error_text());
+    now_ms = clock_monotonic_ms();
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *item = &w->items[i];
 
@@ -275,16 +296,34 @@ static void commit(struct join_worker *w)
             continue;
         if (now_ms >= item->work->deadline_ms)
             set_result(item, JOIN_DEADLINE, "the deadline passed before the commit");
+        else if (r < 0)
+            set_result(item, JOIN_UNAVAILABLE, "the database did not answer");
         else
             add_commit(w, item);
     }
+}
+
+static void lose(struct join_worker *w, struct item *item)
+{
+    secret_wipe(&w->replies[item->keyd_at], sizeof(w->replies[item->keyd_at]));
+    metric_add(&w->shared->metrics->races_lost, 1);
+    if (++item->work->n_tries < JOIN_TRIES_MAX)
+        item->again = true;
+    else
+        set_result(item, JOIN_UNAVAILABLE, "the device's row changed at every try");
+}
+
+static void commit(struct join_worker *w)
+{
+    int r;
+
+    plan_commits(w);
     if (w->n_commits == 0)
         return;
+    db_set_deadline(w->db, clock_monotonic_ms() + JOIN_COMMIT_MS);
     r = db_join_commit(w->db, w->commits, w->n_commits, w->won);
-    if (r == ERROR_DB_UNKNOWN) {
+    if (r == ERROR_DB_UNKNOWN)
         r = resolve(w);
-        resolved = true;
-    }
     if (r < 0)
         log_error("joins could not be committed: %s", error_text());
     for (size_t i = 0; i < w->n_items; i++) {
@@ -292,15 +331,30 @@ static void commit(struct join_worker *w)
 
         if (item->commit_at < 0)
             continue;
-        if (r < 0) {
+        if (r < 0)
             set_result(item, JOIN_UNAVAILABLE, "the database did not take the join");
-        } else if (!w->won[item->commit_at]) {
-            secret_wipe(&w->replies[item->keyd_at], sizeof(w->replies[item->keyd_at]));
-            item->again = true;
-            if (!resolved)
-                metric_add(&w->shared->metrics->races_lost, 1);
-        }
+        else if (!w->won[item->commit_at])
+            lose(w, item);
     }
+}
+
+/* A retry commits nothing, but what it repeats must be as durable as the first answer was: the row
+ * may be visible while its own commit still waits for a standby. */
+static void settle_retries(struct join_worker *w)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < w->n_items; i++)
+        any |= w->items[i].decision.act == JOIN_ACT_RETRY && w->items[i].result == JOIN_SUCCESS;
+    if (!any)
+        return;
+    db_set_deadline(w->db, clock_monotonic_ms() + JOIN_COMMIT_MS);
+    if (db_join_settle(w->db) == 0)
+        return;
+    log_error("a retry could not be settled: %s", error_text());
+    for (size_t i = 0; i < w->n_items; i++)
+        if (w->items[i].decision.act == JOIN_ACT_RETRY && w->items[i].result == JOIN_SUCCESS)
+            set_result(&w->items[i], JOIN_UNAVAILABLE, "the join it repeats is not durable yet");
 }
 
 /* --- step 5: answer -------------------------------------------------------------------------- */
@@ -408,12 +462,15 @@ static void work_batch(struct join_worker *w, struct join_work *const *batch, si
     w->directory = join_directory_acquire(w->shared->directory);
     if (load(w) < 0) {
         log_error("devices could not be loaded: %s", error_text());
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
+            w->items[i].decision = (struct join_decision){.act = JOIN_ACT_HIDE};
             set_result(&w->items[i], JOIN_UNAVAILABLE, "the database did not answer");
+        }
     } else {
         decide(w);
         ask_keyd(w);
         commit(w);
+        settle_retries(w);
     }
     answer(w);
     join_directory_release(w->shared->directory, w->directory);

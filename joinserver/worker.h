@@ -11,7 +11,10 @@
 
 #define JOIN_BATCH_MAX 64     /* measured best at 256 connections; bounded by keyd and db frames */
 #define JOIN_DEADLINE_MS 1000 /* from accept to the sending of the commit */
-#define JOIN_RESOLVE_MS 3000  /* how long a commit of unknown result is asked about */
+#define JOIN_KEYD_MS 1000   /* for a batch, whatever its deadlines: only a stuck keyd is given up */
+#define JOIN_COMMIT_MS 1500 /* for the answer to a commit that was sent */
+#define JOIN_RESOLVE_MS 1500 /* how long a commit of unknown result is asked about */
+#define JOIN_TRIES_MAX 8     /* races one request may lose */
 
 _Static_assert(JOIN_BATCH_MAX <= KEYD_BATCH_MAX && JOIN_BATCH_MAX <= DB_JOIN_BATCH_MAX,
     "a batch must fit one keyd message and one statement");

@@ -26,7 +26,7 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 
 CREATE TABLE organization (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 100),
+    name text NOT NULL UNIQUE CHECK (octet_length(name) BETWEEN 1 AND 100),
     created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE organization IS 'A maker, an owner or an operator: who devices and clients belong to.';

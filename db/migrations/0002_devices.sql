@@ -5,7 +5,7 @@
 CREATE TABLE batch (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     organization_id bigint NOT NULL REFERENCES organization,
-    format text NOT NULL CHECK (length(format) BETWEEN 1 AND 40),
+    format text NOT NULL CHECK (octet_length(format) BETWEEN 1 AND 40),
     created_at timestamptz NOT NULL DEFAULT now(),
     finished_at timestamptz,
     n_created bigint CHECK (n_created >= 0),
@@ -36,7 +36,7 @@ CREATE TABLE device (
     service text NOT NULL DEFAULT 'inactive' CHECK (service IN ('inactive', 'active', 'suspended')),
     trust text NOT NULL DEFAULT 'ok' CHECK (trust IN ('ok', 'suspect', 'quarantined')),
     home_net_id bytea CHECK (octet_length(home_net_id) = 3),
-    as_id text CHECK (length(as_id) BETWEEN 1 AND 64),
+    as_id text CHECK (octet_length(as_id) BETWEEN 1 AND 64),
     nonce_epoch bigint NOT NULL DEFAULT 0 CHECK (nonce_epoch BETWEEN 0 AND 4294967295),
     created_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT device_lorawan_complete CHECK
@@ -67,7 +67,7 @@ CREATE INDEX device_owner ON device (owner_id, dev_eui) WHERE owner_id IS NOT NU
 CREATE TABLE device_key (
     dev_eui bytea NOT NULL REFERENCES device,
     slot smallint NOT NULL CHECK (slot IN (1, 2)),
-    kek_label text NOT NULL CHECK (length(kek_label) BETWEEN 1 AND 31),
+    kek_label text NOT NULL CHECK (octet_length(kek_label) BETWEEN 1 AND 31),
     blob bytea NOT NULL CHECK (octet_length(blob) IN (24, 32, 40)),
     tag bytea NOT NULL CHECK (octet_length(tag) = 32),
     kcv bytea NOT NULL CHECK (octet_length(kcv) = 3),

@@ -3,7 +3,7 @@
 CREATE TABLE peer (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('network_server', 'application_server')),
-    name text NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+    name text NOT NULL CHECK (octet_length(name) BETWEEN 1 AND 64),
     token_hash bytea UNIQUE CHECK (octet_length(token_hash) = 32),
     allow_plain_keys boolean NOT NULL DEFAULT false,
     app_s_key text NOT NULL DEFAULT 'wrapped' CHECK (app_s_key IN ('wrapped', 'plain')),
@@ -37,11 +37,11 @@ CREATE TABLE kek (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     peer_kind text NOT NULL CHECK (peer_kind IN
         ('network_server', 'application_server', 'organization')),
-    peer_id text NOT NULL CHECK (length(peer_id) BETWEEN 1 AND 64),
+    peer_id text NOT NULL CHECK (octet_length(peer_id) BETWEEN 1 AND 64),
     class text NOT NULL CHECK (class IN ('ns', 'as', 'transport')),
-    label text NOT NULL CHECK (length(label) BETWEEN 1 AND 64),
+    label text NOT NULL CHECK (octet_length(label) BETWEEN 1 AND 64),
     is_current boolean NOT NULL,
-    kek_label text NOT NULL CHECK (length(kek_label) BETWEEN 1 AND 31),
+    kek_label text NOT NULL CHECK (octet_length(kek_label) BETWEEN 1 AND 31),
     blob bytea NOT NULL CHECK (octet_length(blob) IN (24, 32, 40)),
     tag bytea NOT NULL CHECK (octet_length(tag) = 32),
     created_at timestamptz NOT NULL DEFAULT now(),

@@ -3,14 +3,17 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import threading
+import time
 import unittest
 
 import lorawan
 import support
 
 EXIT_DO_NOT_RESTART = 78
+JOIN_DEADLINE_S = 1.05
 SOON_S = 10  # bound of a wait for something that happens at once
 
 
@@ -213,6 +216,72 @@ class Gate(unittest.TestCase):
         self.assertEqual(code(self.ask(device, 1)), "Success")
         self.update(device, "service = 'suspended'")
         self.assertEqual(code(self.ask(device, 1)), "ActivationDisallowed")
+
+    @contextlib.contextmanager
+    def no_standby(self):
+        """PostgreSQL waits for a standby that does not exist, from before the block on."""
+        done = threading.Event()
+
+        def commit_until_done():
+            with Session(self.stack) as session:
+                while not done.is_set():
+                    session.run("SELECT pg_logical_emit_message(true, 'probe', '')")
+
+        probe = threading.Thread(target=commit_until_done)
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        probe.start()
+        try:
+            self.stack.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            self.stack.psql("SELECT pg_reload_conf()")
+            support.wait_until(lambda: self.stack.psql(waiting), SOON_S, "commits wait for a standby")
+            yield
+        finally:
+            done.set()
+            self.stack.psql("ALTER SYSTEM RESET synchronous_standby_names")
+            self.stack.psql("SELECT pg_reload_conf()")
+            probe.join()
+
+    def test_a_join_that_no_standby_has_is_not_answered_with_success(self):
+        device = self.stack.device("1.0.4")
+        with self.no_standby():
+            first = self.ask(device, 3)
+            again = self.ask(device, 3)
+        # It stands on the primary and nowhere else: neither it nor its retry may be told as done.
+        self.assertEqual(code(first), "Other")
+        self.assertEqual(code(again), "Other")
+        self.assertEqual(self.row(device)[0], "1")
+
+    def test_a_body_that_comes_too_late_spends_nothing_and_costs_no_keyd(self):
+        device = self.stack.device("1.0.4")
+        keyds = self.stack.pids("keyd")
+        body = json.dumps(lorawan.join_req(device, 3, support.HOME)).encode()
+        head = (
+            f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.stack.server()['token']}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        ).encode()
+        with socket.create_connection(("127.0.0.1", self.stack.join_port)) as s:
+            s.sendall(head + body[:-1])
+            time.sleep(JOIN_DEADLINE_S)  # what is tested is that this time has passed
+            s.sendall(body[-1:])
+            answer = b""
+            while part := s.recv(65536):
+                answer += part
+        self.assertIn(b'"ResultCode":"Other"', answer)
+        self.assertEqual(self.row(device), ["0", "-1"])
+        self.assertEqual(self.stack.pids("keyd"), keyds)
+
+    def test_a_nonce_epoch_that_went_back_is_refused_once_and_not_tried_for_ever(self):
+        device = self.stack.device("1.0.4")
+        self.update(device, "nonce_epoch = 1")
+        self.assertEqual(code(self.ask(device, 3)), "Success")
+        self.update(device, "nonce_epoch = 0")
+        self.assertEqual(code(self.ask(device, 4)), "Other")
+        self.assertEqual(self.row(device), ["1", "3"])
+
+    def test_a_stranger_is_told_that_and_nothing_of_his_other_mistakes(self):
+        device = self.stack.device("1.0.3")
+        message = lorawan.join_req(device, 1, "ffffff", RxDelay=99, DevAddr="xyz")
+        self.assertEqual(code(self.stack.post_join(message)), "UnknownSender")
 
     def test_a_new_network_server_is_known_to_running_join_servers(self):
         made = self.stack.cradle("ns", "add", "--name", "late", "--net-id", "000099")

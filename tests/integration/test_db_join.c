@@ -398,6 +398,29 @@ static char *explain(enum db_statement_id id)
     return plan.data;
 }
 
+START_TEST(a_page_is_looked_up_by_its_whole_key_even_when_planned_on_an_empty_vacuumed_table)
+{
+    char *load;
+    const char *scan;
+
+    pg_sql(cluster, database, "VACUUM ANALYZE dev_nonce_page");
+    pg_sql(cluster, database, "VACUUM ANALYZE device");
+    load = explain(DB_JOIN_LOAD);
+    scan = strstr(load, "using dev_nonce_page_pkey");
+    ck_assert_msg(scan != NULL, "%s", load);
+    scan = strstr(scan, "Index Cond: ");
+    ck_assert_msg(scan != NULL && strstr(scan, "dev_eui = ") != NULL, "%s", load);
+    for (const char *const *column = (const char *const[]){"(dev_eui = ", "(join_eui = ",
+             "(nonce_epoch = ", "(page = ", NULL};
+         *column != NULL; column++) {
+        const char *found = strstr(scan, *column);
+
+        ck_assert_msg(found != NULL && found < strchr(scan, '\n'), "%s: %s", *column, load);
+    }
+    free(load);
+}
+END_TEST
+
 START_TEST(plans_made_on_empty_tables_use_the_keys)
 {
     char *load = explain(DB_JOIN_LOAD);
@@ -456,6 +479,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, refusals_are_written_in_bulk);
     tcase_add_test(tcase, partitions_are_three_months_ahead_and_take_back_the_stray);
     tcase_add_test(tcase, batch_beyond_its_bound_is_our_own_mistake);
+    tcase_add_test(tcase,
+        a_page_is_looked_up_by_its_whole_key_even_when_planned_on_an_empty_vacuumed_table);
     tcase_add_test(tcase, plans_made_on_empty_tables_use_the_keys);
     tcase_add_test(tcase, load_of_ten_thousand_devices_uses_the_keys);
 }

@@ -141,7 +141,7 @@ static int find_binaries(struct pg_cluster *c)
 }
 
 /** Runs `bin`/argv[0] with its output in the folder's log; returns the pid. */
-static pid_t spawn(const struct pg_cluster *c, char *const argv[])
+static pid_t spawn(const struct pg_cluster *c, char *argv[])
 {
     pid_t parent = getpid();
     char program[PATH_SIZE * 2], log[PATH_SIZE];
@@ -163,6 +163,8 @@ static pid_t spawn(const struct pg_cluster *c, char *const argv[])
             _exit(126);
         if (chdir(c->folder) < 0)
             _exit(126);
+        /* By its path: PostgreSQL's programs look for each other where argv[0] says they are. */
+        argv[0] = program;
         execv(program, argv);
         _exit(127);
     }

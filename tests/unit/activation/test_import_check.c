@@ -53,6 +53,36 @@ START_TEST(routes_cover_by_their_leading_bits)
 }
 END_TEST
 
+static struct eui64 eui_of(uint64_t number)
+{
+    struct eui64 eui;
+
+    for (unsigned i = 0; i < sizeof(eui.bytes); i++)
+        eui.bytes[i] = (uint8_t)(number >> (56 - 8 * i));
+    return eui;
+}
+
+START_TEST(every_length_of_a_prefix_counts_just_its_own_bits)
+{
+    const uint64_t prefix = 0xa5c3f00f12345678;
+
+    for (unsigned len = 0; len <= 64; len++) {
+        struct db_join_route route = {.prefix_len = len};
+        struct db_directory one = {.routes = &route, .n_routes = 1};
+
+        /* Also a prefix with bits set behind its length. */
+        route.prefix = eui_of(prefix);
+        for (unsigned bit = 0; bit < 64; bit++) {
+            struct eui64 join_eui = eui_of(prefix ^ UINT64_C(1) << (63 - bit));
+
+            ck_assert_msg(import_join_eui_routed(&one, &join_eui) == (bit >= len), "/%u and bit %u",
+                len, bit);
+        }
+        ck_assert(import_join_eui_routed(&one, &route.prefix));
+    }
+}
+END_TEST
+
 START_TEST(only_peers_of_the_right_kind_are_known)
 {
     ck_assert(import_home_known(&directory, &(struct net_id){{0, 0, 0x24}}));
@@ -164,7 +194,7 @@ START_TEST(unknown_peers_refuse_the_row_and_a_foreign_join_eui_does_not)
 END_TEST
 
 SUITE_MAIN("import_check", 10, routes_cover_by_their_leading_bits,
-    only_peers_of_the_right_kind_are_known,
+    every_length_of_a_prefix_counts_just_its_own_bits, only_peers_of_the_right_kind_are_known,
     a_repeated_dev_eui_is_refused_from_its_second_sound_row_on,
     rows_sharing_a_key_are_warned_of_in_either_slot, refused_rows_do_not_share_keys,
     zero_and_repeated_bytes_are_weak, unknown_peers_refuse_the_row_and_a_foreign_join_eui_does_not)

@@ -72,6 +72,42 @@ START_TEST(a_shared_key_names_its_lines_but_not_thousands_of_them)
 }
 END_TEST
 
+START_TEST(each_row_names_the_lines_of_its_own_group)
+{
+    static const enum import_result results[5];
+    static uint32_t rows[] = {1, 3, 0, 2}, ends[] = {2, 4};
+    static const uint32_t groups[] = {1, 0, 1, 0, IMPORT_NO_GROUP};
+    static const char *const said[] = {
+        "lines 1, 3\"", "lines 2, 4\"", "lines 1, 3\"", "lines 2, 4\"", "\"line\":5"};
+    struct import_file file = {0};
+    struct text out = {0};
+    const char *line;
+
+    for (size_t i = 0; i < 5; i++) {
+        struct import_row *row = add(&file);
+
+        row->key_group = groups[i];
+        row->warnings = groups[i] != IMPORT_NO_GROUP ? 1u << IMPORT_WARN_DUPLICATE_KEY : 0;
+    }
+    file.group_rows = rows;
+    file.group_ends = ends;
+    file.n_groups = 2;
+    import_report_write(&file, results, &out);
+    line = out.data;
+    for (size_t i = 0; i < 5; i++) {
+        const char *end = strchr(line, '\n');
+
+        ck_assert_ptr_nonnull(end);
+        ck_assert_ptr_nonnull(memmem(line, (size_t)(end - line), said[i], strlen(said[i])));
+        line = end + 1;
+    }
+    ck_assert_int_eq(*line, '\0');
+    text_done(&out);
+    file.group_rows = file.group_ends = NULL;
+    import_file_done(&file);
+}
+END_TEST
+
 START_TEST(every_fault_and_warning_is_told_in_json_with_a_code_of_its_own)
 {
     enum import_result result = IMPORT_CREATED;
@@ -110,4 +146,5 @@ END_TEST
 
 SUITE_MAIN("import_report", 10, each_row_is_one_line_in_the_order_of_the_file,
     a_shared_key_names_its_lines_but_not_thousands_of_them,
+    each_row_names_the_lines_of_its_own_group,
     every_fault_and_warning_is_told_in_json_with_a_code_of_its_own)

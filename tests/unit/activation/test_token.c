@@ -115,7 +115,30 @@ START_TEST(another_version_is_refused)
 }
 END_TEST
 
+START_TEST(a_token_is_timely_until_its_end_and_not_beyond_a_lifetime_from_now)
+{
+    static const struct {
+        int64_t expires;
+        bool timely;
+    } cases[] = {
+        {0, false},
+        {5000, false},
+        {5001, true},
+        {5000 + 600, true},
+        {5000 + 600 + ACT_TOKEN_SKEW_S, true},
+        {5000 + 600 + ACT_TOKEN_SKEW_S + 1, false},
+        {INT64_MAX, false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct act_token token = {.expires_unix_s = cases[i].expires};
+
+        ck_assert_msg(act_token_is_timely(&token, 5000, 600) == cases[i].timely, "case %zu", i);
+    }
+}
+END_TEST
+
 SUITE_MAIN("token", 10, the_body_has_version_client_expiry_and_random_in_this_order,
     what_was_formatted_parses_to_the_same, base64url_is_that_of_rfc_4648,
     every_other_text_is_refused, a_set_bit_behind_the_last_byte_is_refused,
-    another_version_is_refused)
+    another_version_is_refused, a_token_is_timely_until_its_end_and_not_beyond_a_lifetime_from_now)

@@ -99,6 +99,17 @@ START_TEST(a_fault_names_the_setting)
 }
 END_TEST
 
+START_TEST(a_line_too_long_to_be_read_whole_is_named)
+{
+    char text[4096] = "[a]\nname = x\n";
+    struct settings s;
+
+    memset(text + strlen(text), 'y', 3000);
+    ck_assert_int_eq(load(text, NULL, &s), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "line 3") != NULL, "%s", error_text());
+}
+END_TEST
+
 START_TEST(a_missing_file_is_named)
 {
     struct settings s = {0};
@@ -126,4 +137,5 @@ START_TEST(a_secret_file_is_read_only_when_nobody_else_may)
 END_TEST
 
 SUITE_MAIN("base config", 4, the_later_source_wins, a_fault_names_the_setting,
-    a_missing_file_is_named, a_secret_file_is_read_only_when_nobody_else_may)
+    a_line_too_long_to_be_read_whole_is_named, a_missing_file_is_named,
+    a_secret_file_is_read_only_when_nobody_else_may)

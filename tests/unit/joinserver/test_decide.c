@@ -114,6 +114,28 @@ START_TEST(the_same_request_again_gets_the_same_join_nonce_within_the_window)
 }
 END_TEST
 
+START_TEST(a_clock_that_went_back_opens_no_window)
+{
+    struct scene s = scene_of(LW_MAC_1_0_2);
+
+    s.row.dev_nonce_used = true;
+    s.row.state.has_retry = true;
+    memcpy(s.row.state.retry_fingerprint, fingerprint, sizeof(fingerprint));
+    s.row.state.retry_age_ms = -1;
+    ck_assert_int_eq(decide(&s).result, JOIN_NONCE_REPLAYED);
+}
+END_TEST
+
+START_TEST(a_nonce_epoch_that_went_back_is_refused_and_not_tried_for_ever)
+{
+    struct scene s = scene_of(LW_MAC_1_0_4);
+
+    s.row.state.nonce_epoch = 1;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_VERIFY);
+    ck_assert_int_eq(decide(&s).result, JOIN_UNAVAILABLE);
+}
+END_TEST
+
 START_TEST(a_retry_passes_the_gate_again)
 {
     struct scene s = scene_of(LW_MAC_1_0_2);
@@ -214,8 +236,9 @@ SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_no
     unknown_not_yours_unclaimed_and_not_activable_are_one_act_and_one_result,
     a_blocked_device_is_told_so_only_behind_its_mic, a_used_devnonce_is_refused_behind_its_mic,
     the_same_request_again_gets_the_same_join_nonce_within_the_window,
-    a_retry_passes_the_gate_again, a_window_of_zero_switches_retries_off,
-    optneg_needs_a_record_of_1_1, macversion_of_the_request_never_decides,
-    exhausted_join_nonces_refuse_behind_the_mic,
+    a_clock_that_went_back_opens_no_window,
+    a_nonce_epoch_that_went_back_is_refused_and_not_tried_for_ever, a_retry_passes_the_gate_again,
+    a_window_of_zero_switches_retries_off, optneg_needs_a_record_of_1_1,
+    macversion_of_the_request_never_decides, exhausted_join_nonces_refuse_behind_the_mic,
     a_record_without_its_keys_is_our_fault_and_never_an_answer,
     the_fingerprint_is_of_everything_that_shapes_the_answer)

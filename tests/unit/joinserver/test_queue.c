@@ -7,12 +7,13 @@
 
 static struct join_work *put(struct join_queues *q, uint8_t device, int64_t deadline_ms)
 {
-    struct join_work *w = join_work_take(q);
+    static int64_t peer; /* another each time: no share is met by accident */
+    struct join_work *w = join_work_take(q, peer++);
 
     ck_assert_ptr_nonnull(w);
     w->request.dev_eui = (struct eui64){{0, 0, 0, 0, 0, 0, 0, device}};
     w->deadline_ms = deadline_ms;
-    join_queue_put(q, w);
+    ck_assert(join_queue_put(q, w));
     return w;
 }
 
@@ -75,7 +76,37 @@ START_TEST(the_pool_bounds_what_waits)
     ck_assert_int_eq(join_queues_new(2, 3, &q), 0);
     for (uint8_t i = 0; i < 3; i++)
         put(q, i, 0);
-    ck_assert_ptr_null(join_work_take(q));
+    ck_assert_ptr_null(join_work_take(q, 9));
+    join_queues_free(q);
+}
+END_TEST
+
+START_TEST(one_peer_leaves_a_quarter_of_the_pool_to_the_others)
+{
+    struct join_queues *q;
+    struct join_work *work[6];
+
+    ck_assert_int_eq(join_queues_new(1, 8, &q), 0);
+    for (int i = 0; i < 6; i++)
+        ck_assert_ptr_nonnull(work[i] = join_work_take(q, 7));
+    ck_assert_ptr_null(join_work_take(q, 7));
+    ck_assert_ptr_nonnull(join_work_take(q, 8));
+    join_work_give(q, work[0]);
+    ck_assert_ptr_nonnull(join_work_take(q, 7));
+    join_queues_free(q);
+}
+END_TEST
+
+START_TEST(a_closed_queue_takes_nothing_more)
+{
+    struct join_queues *q;
+    struct join_work *late;
+
+    ck_assert_int_eq(join_queues_new(1, 8, &q), 0);
+    late = join_work_take(q, 1);
+    join_queues_close(q);
+    ck_assert(!join_queue_put(q, late));
+    ck_assert_uint_eq(join_queues_waiting(q), 0);
     join_queues_free(q);
 }
 END_TEST
@@ -147,5 +178,6 @@ END_TEST
 
 SUITE_MAIN("joinserver queue", 10, a_device_is_at_most_once_in_a_batch_and_keeps_its_order,
     a_batch_is_bounded_and_the_rest_waits, a_device_always_goes_to_the_same_queue,
-    the_pool_bounds_what_waits, expired_work_is_taken_from_the_middle_and_the_end,
+    the_pool_bounds_what_waits, one_peer_leaves_a_quarter_of_the_pool_to_the_others,
+    a_closed_queue_takes_nothing_more, expired_work_is_taken_from_the_middle_and_the_end,
     work_that_lost_a_race_goes_first, closing_wakes_a_waiting_worker)
