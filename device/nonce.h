@@ -10,7 +10,7 @@ enum device_nonce {
     NONCE_NOT_ABOVE, /* 1.0.4 and 1.1: not above the last one */
 };
 
-/** True when DevNonces are a counter (LoRaWAN 1.0.4 6.2.4, 1.1 6.2.2), false when they are random
+/** True when DevNonces are a counter (LoRaWAN 1.0.4; 1.1 6.2.2), false when they are random
  * and every one is remembered (1.0.3 and older). */
 bool device_nonce_is_counted(enum lw_mac_version version);
 

@@ -13,7 +13,7 @@ static const struct join_result_row rows[N_JOIN_RESULTS] = {
         "the device may not be activated now"},
     [JOIN_UNKNOWN_SENDER] = {"UnknownSender", "unknown_sender",
         "SenderID is not a NetID that the authenticated peer may speak for"},
-    /* The specification's spelling, TS002-1.0 Table 24; every peer parses it. */
+    /* The specification's spelling, TS002-1.0, table of result codes; every peer parses it. */
     [JOIN_UNKNOWN_RECEIVER] = {"UnkownReceiver", "unknown_receiver",
         "ReceiverID is not a JoinEUI of this join server"},
     [JOIN_INVALID_VERSION] = {"InvalidProtocolVersion", "invalid_version",

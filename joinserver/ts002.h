@@ -22,7 +22,7 @@ struct ts002_request {
     char receiver_id[PEER_ID_MAX + 1];
     uint32_t transaction_id;
     char sender_token[130]; /* opaque hex, echoed as ReceiverToken */
-    /* JoinReq, TS002-1.0 9.2 */
+    /* JoinReq (TS002-1.0) */
     uint8_t frame[LW_JOIN_REQUEST_LEN];
     size_t frame_len; /* as sent; only a right one is in `frame` whole */
     struct eui64 dev_eui;
@@ -63,7 +63,7 @@ void ts002_session_key_id(
 void ts002_write_refusal(struct text *out, const struct ts002_request *request,
     enum join_result result, const char *description);
 
-/** Writes JoinAns of a join that is durable, TS002-1.0 9.2. */
+/** Writes JoinAns of a join that is durable (TS002-1.0). */
 void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
     const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
     const char *as_kek_label);

@@ -24,7 +24,7 @@ CREATE TABLE device_join (
 COMMENT ON TABLE device_join IS 'The hot row of a device: one narrow update a join, no index but the key, room in the page (HOT).';
 COMMENT ON COLUMN device_join.dev_eui IS 'Which device.';
 COMMENT ON COLUMN device_join.join_nonce IS 'The last JoinNonce used; 0 before the first join. Grows by one with each and never goes back (LoRaWAN 1.1 6.2.3).';
-COMMENT ON COLUMN device_join.last_dev_nonce IS 'Versions 1.0.4 and 1.1: the last DevNonce taken, -1 before the first (LoRaWAN 1.0.4 6.2.5, 1.1 6.2.2).';
+COMMENT ON COLUMN device_join.last_dev_nonce IS 'Versions 1.0.4 and 1.1: the last DevNonce taken, -1 before the first (DevNonce of LoRaWAN 1.0.4; 1.1 6.2.2).';
 COMMENT ON COLUMN device_join.rj_count1 IS 'The last RJcount1 taken of Rejoin-Request type 1, -1 before the first (LoRaWAN 1.1 6.2.4.2).';
 COMMENT ON COLUMN device_join.nonce_epoch IS 'The device.nonce_epoch to which last_dev_nonce belongs; a join that finds an older one starts empty.';
 COMMENT ON COLUMN device_join.gate_rev IS 'Bumped by every change of what the join gate looks at; a join commits only if it is still as it was read.';
