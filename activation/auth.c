@@ -1,39 +1,61 @@
 #include "activation/auth.h"
 
-#include "activation/token.h"
 #include "base/clock.h"
 #include <string.h>
 
-bool act_bears_token(const struct api_request *request)
+enum act_bearing act_bears_token(
+    struct act_service *service, const struct api_request *request, struct act_token *ret)
 {
     const char *text = api_request_bearer(request);
     uint8_t body[ACT_TOKEN_BODY_LEN], hash[ACT_TOKEN_HASH_LEN];
-    struct act_token token;
+    int64_t now = clock_unix_s();
 
-    return text != NULL && act_token_parse(text, body, hash, &token);
+    if (text == NULL || !act_token_parse(text, body, hash, ret))
+        return BEARS_NONE;
+    if (act_token_table_knows(&service->tokens, text, now))
+        return BEARS_KNOWN;
+    return act_token_is_timely(ret, now, service->settings.token_lifetime_s) ? BEARS_UNKNOWN
+                                                                             : BEARS_STALE;
 }
 
-int act_authenticate(
-    struct act_worker *worker, const struct api_request *request, struct act_caller *ret)
+/* Outcome 1: its hash or its time is wrong, or its client is gone or revoked. */
+static int verify(struct act_worker *worker, const char *text, struct act_token *ret_token,
+    struct db_client *ret_client)
 {
-    const char *text = api_request_bearer(request);
     uint8_t body[ACT_TOKEN_BODY_LEN], hash[ACT_TOKEN_HASH_LEN], right_hash[KEYD_HASH_LEN];
-    struct act_token token;
-    struct db_client client;
     int r;
 
-    if (text == NULL || !act_token_parse(text, body, hash, &token))
+    if (!act_token_parse(text, body, hash, ret_token))
         return 1;
     r = keyd_hash_token(
         worker->keyd, body, sizeof(body), right_hash, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
     if (r < 0)
         return r;
-    if (!secret_equal(hash, right_hash, sizeof(hash)) || clock_unix_s() >= token.expires_unix_s)
+    if (!secret_equal(hash, right_hash, sizeof(hash)) ||
+        clock_unix_s() >= ret_token->expires_unix_s)
         return 1;
-    if ((r = db_client_find(worker->db, token.client_id, &client)) != 0)
+    if ((r = db_client_find(worker->db, ret_token->client_id, ret_client)) != 0)
         return r;
-    if (client.revoked)
+    return ret_client->revoked ? 1 : 0;
+}
+
+int act_authenticate(
+    struct act_worker *worker, const struct api_request *request, struct act_caller *ret)
+{
+    struct act_token_table *known = &worker->service->tokens;
+    const char *text = api_request_bearer(request);
+    struct act_token token;
+    struct db_client client;
+    int r;
+
+    if (text == NULL)
         return 1;
+    r = verify(worker, text, &token, &client);
+    if (r > 0)
+        act_token_table_forget(known, text);
+    if (r != 0)
+        return r;
+    act_token_table_note(known, text, &token, clock_unix_s());
     *ret = (struct act_caller){
         .organization_id = client.organization_id,
         .roles = client.roles,

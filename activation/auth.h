@@ -1,8 +1,12 @@
 /* Who is asking: an access token to a caller. */
 #pragma once
 
+#include "activation/token.h"
 #include "activation/worker.h"
 #include "db/account.h"
+
+/** What a sender is told whose token is not accepted, whatever the reason. */
+#define ACT_TOKEN_NOT_VALID "the access token is not valid here, or no more"
 
 struct act_caller {
     uint8_t client_id[ACCOUNT_ID_LEN];
@@ -10,12 +14,21 @@ struct act_caller {
     unsigned roles; /* as the database has them now, not as they were when the token was made */
 };
 
-/** True when the request carries a Bearer token of the right shape: all that can be said without
- * keyd and database, and enough to turn a stranger away before his body is taken. */
-bool act_bears_token(const struct api_request *request);
+/** What can be said of a request's token without keyd and database, before its body is taken. It
+ * decides what the request may occupy meanwhile, never what its sender may do. */
+enum act_bearing {
+    BEARS_NONE,    /* no Bearer token of the right shape */
+    BEARS_STALE,   /* by its own words its time is over, or ends later than that of any of ours */
+    BEARS_UNKNOWN, /* may be right: of another process or an earlier run, or forged */
+    BEARS_KNOWN,   /* issued or verified by this process; may have been revoked since */
+};
+
+/** `ret` is filled for BEARS_UNKNOWN and BEARS_KNOWN. Does not wait. */
+enum act_bearing act_bears_token(
+    struct act_service *service, const struct api_request *request, struct act_token *ret);
 
 /** The token's hash is computed again in keyd; then its time and the client's record are looked at.
  * Outcome 1: not a valid token, expired, or the client is gone or revoked. Negative: keyd or the
- * database is failing. */
+ * database is failing. The service's table of known tokens learns what was found. */
 int act_authenticate(struct act_worker *worker, const struct api_request *request,
     struct act_caller *ret) MUST_CHECK;

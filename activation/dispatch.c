@@ -13,21 +13,17 @@ static long refuse(struct act_service *service, const struct act_route *route,
     return -(long)status;
 }
 
-static void leave_slot(void *data)
+/* A slot is held until the request has been answered or its connection is gone. `token` NULL: of a
+ * sender of whom nothing is known. */
+static bool take_slot(
+    struct act_service *service, struct api_request *request, const struct act_token *token)
 {
-    struct act_service *service = data;
+    struct act_body_slot *slot =
+        act_body_slot_take(&service->bodies, token != NULL ? token->client_id : NULL);
 
-    (void)atomic_fetch_sub(&service->n_big_bodies, 1);
-}
-
-/* A slot is held until the request has been answered or its connection is gone. */
-static bool take_slot(struct act_service *service, struct api_request *request)
-{
-    if (atomic_fetch_add(&service->n_big_bodies, 1) >= ACT_BIG_BODIES_MAX) {
-        leave_slot(service);
+    if (slot == NULL)
         return false;
-    }
-    api_request_set_data(request, service, leave_slot);
+    api_request_set_data(request, slot, act_body_slot_leave);
     return true;
 }
 
@@ -35,6 +31,8 @@ long act_admit(struct api_request *request, void *context)
 {
     struct act_service *service = context;
     const struct act_route *route = NULL;
+    enum act_bearing bearing = BEARS_NONE;
+    struct act_token token;
     char allow[ACT_ALLOW_MAX];
 
     switch (act_route_find(api_request_method(request), api_request_path(request), &route, allow)) {
@@ -46,12 +44,21 @@ long act_admit(struct api_request *request, void *context)
     case ROUTE_NO_PATH:
         return refuse(service, NULL, request, PROBLEM_NOT_FOUND, NULL);
     }
-    if (act_right_roles(route->right) != ROLES_ANYONE && !act_bears_token(request))
-        return refuse(service, route, request, PROBLEM_UNAUTHENTICATED,
-            "an access token of POST /v1/token is needed: Authorization: Bearer TOKEN");
-    if (route->body_max > ACT_BIG_BODY && !take_slot(service, request))
+    if (act_right_roles(route->right) != ROLES_ANYONE) {
+        bearing = act_bears_token(service, request, &token);
+        if (bearing == BEARS_NONE)
+            return refuse(service, route, request, PROBLEM_UNAUTHENTICATED,
+                "an access token of POST /v1/token is needed: Authorization: Bearer TOKEN");
+        if (bearing == BEARS_STALE)
+            return refuse(service, route, request, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
+    }
+    if (route->body_max > ACT_BIG_BODY &&
+        !take_slot(service, request, bearing == BEARS_KNOWN ? &token : NULL))
         return refuse(service, route, request, PROBLEM_UNAVAILABLE,
-            "as many files as the service takes at once are being imported");
+            bearing == BEARS_KNOWN
+                ? "as many files as the service takes at once are being imported"
+                : "as many files as are taken with tokens not seen before are being imported; one "
+                  "that POST /v1/token gives now is known here");
     return (long)route->body_max;
 }
 

@@ -42,18 +42,23 @@ bool import_as_known(const struct db_directory *directory, const char *as_id)
     return false;
 }
 
+/* True when the first `prefix_len` bits are those of the prefix; /0 covers everything. */
+static bool covers(const struct db_join_route *route, uint64_t join_eui)
+{
+    uint64_t differing = join_eui ^ eui64_to_u64(&route->prefix);
+
+    if (route->prefix_len == 0)
+        return true; /* a shift by 64 is undefined */
+    return route->prefix_len <= 64 && differing >> (64 - route->prefix_len) == 0;
+}
+
 bool import_join_eui_routed(const struct db_directory *directory, const struct eui64 *join_eui)
 {
     uint64_t wanted = eui64_to_u64(join_eui);
 
-    for (size_t i = 0; i < directory->n_routes; i++) {
-        const struct db_join_route *route = &directory->routes[i];
-        uint64_t differing = wanted ^ eui64_to_u64(&route->prefix);
-
-        if (route->prefix_len == 0 ||
-            (route->prefix_len <= 64 && differing >> (64 - route->prefix_len) == 0))
+    for (size_t i = 0; i < directory->n_routes; i++)
+        if (covers(&directory->routes[i], wanted))
             return true;
-    }
     return false;
 }
 

@@ -1,5 +1,7 @@
 #include "activation/import_report.h"
 
+#include <stdlib.h>
+
 static const char *const result_names[N_IMPORT_RESULTS] = {
     [IMPORT_REFUSED] = "refused",
     [IMPORT_CREATED] = "created",
@@ -18,7 +20,20 @@ const char *import_result_text(enum import_result result)
     return result_names[result];
 }
 
-static void write_lines(const struct import_file *file, uint32_t group, struct text *out)
+/* One sentence a group of rows sharing a key, made once: a file may be one group of all its rows,
+ * and each row says the sentence. */
+struct sentences {
+    struct text text;
+    size_t *ends; /* of each group's sentence in `text` */
+};
+
+static void sentences_done(struct sentences *sentences)
+{
+    text_done(&sentences->text);
+    free(sentences->ends);
+}
+
+static void write_sentence(const struct import_file *file, size_t group, struct text *out)
 {
     uint32_t at = group == 0 ? 0 : file->group_ends[group - 1];
     uint32_t end = file->group_ends[group];
@@ -44,8 +59,30 @@ static void write_lines(const struct import_file *file, uint32_t group, struct t
     text_add(out, "\"");
 }
 
+/* False without memory. */
+static bool make_sentences(const struct import_file *file, struct sentences *ret)
+{
+    if (file->n_groups == 0)
+        return true;
+    ret->ends = calloc(file->n_groups, sizeof(*ret->ends));
+    if (ret->ends == NULL)
+        return false;
+    for (size_t i = 0; i < file->n_groups; i++) {
+        write_sentence(file, i, &ret->text);
+        ret->ends[i] = ret->text.len;
+    }
+    return !ret->text.failed;
+}
+
+static void add_sentence(const struct sentences *sentences, uint32_t group, struct text *out)
+{
+    size_t at = group == 0 ? 0 : sentences->ends[group - 1];
+
+    text_add_len(out, sentences->text.data + at, sentences->ends[group] - at);
+}
+
 static void write_warnings(
-    const struct import_file *file, const struct import_row *row, struct text *out)
+    const struct sentences *sentences, const struct import_row *row, struct text *out)
 {
     const char *comma = "";
 
@@ -58,7 +95,7 @@ static void write_warnings(
         text_addf(out, "%s{\"type\":\"%s\",\"detail\":", comma,
             import_warning_type((enum import_warning)i));
         if (i == IMPORT_WARN_DUPLICATE_KEY)
-            write_lines(file, row->key_group, out);
+            add_sentence(sentences, row->key_group, out);
         else
             text_add_json(out, warning_details[i]);
         text_add(out, "}");
@@ -67,7 +104,7 @@ static void write_warnings(
     text_add(out, "]");
 }
 
-static void write_row(const struct import_file *file, const struct import_row *row,
+static void write_row(const struct sentences *sentences, const struct import_row *row,
     enum import_result result, struct text *out)
 {
     char dev_eui[EUI64_TEXT_LEN + 1];
@@ -87,16 +124,23 @@ static void write_row(const struct import_file *file, const struct import_row *r
         text_add(out, ",\"reason\":\"dev_eui_exists\",\"field\":\"dev_eui\",\"detail\":");
         text_add_json(out, "a device with this DevEUI is here already; nothing of it was changed");
     }
-    write_warnings(file, row, out);
+    write_warnings(sentences, row, out);
     text_add(out, "}\n");
 }
 
 void import_report_write(
     const struct import_file *file, const enum import_result *results, struct text *out)
 {
+    CLEANUP(sentences_done) struct sentences sentences = {0};
+
+    if (!make_sentences(file, &sentences)) {
+        out->failed = true;
+        return;
+    }
     for (size_t i = 0; i < file->n_rows; i++) {
         const struct import_row *row = &file->rows[i];
 
-        write_row(file, row, row->fault != IMPORT_FAULT_NONE ? IMPORT_REFUSED : results[i], out);
+        write_row(
+            &sentences, row, row->fault != IMPORT_FAULT_NONE ? IMPORT_REFUSED : results[i], out);
     }
 }

@@ -1,6 +1,6 @@
 /* What became of a file's rows, as one JSON object a line (application/x-ndjson), in the order of
  * the file. Never holds a key or a part of one: of what stood in the file only DevEUIs that could
- * be read are said again. Pure. */
+ * be read are said again. Pure but for memory: without it `out` has failed. */
 #pragma once
 
 #include "activation/import_rows.h"

@@ -11,11 +11,10 @@
 #include <time.h>
 
 #define PROGRAM "cradle-activation"
-#define DATABASE_WAIT_MS 30000 /* for the database to be there at start */
-#define STEP_MS 1000           /* between two looks of the housekeeping */
-#define RETRY_MS 250           /* between two tries while something is awaited */
-#define DRAIN_MS 15000         /* for requests in flight at the end */
-#define EXCHANGE_KEY_MAX 8192  /* bytes of the PEM file */
+#define STEP_MS 1000          /* between two looks of the housekeeping */
+#define RETRY_MS 250          /* between two tries while something is awaited */
+#define DRAIN_MS 15000        /* for requests in flight at the end */
+#define EXCHANGE_KEY_MAX 8192 /* bytes of the PEM file */
 
 struct app {
     struct act_service service;
@@ -42,23 +41,6 @@ static int read_exchange_key(const char *path, struct text *ret)
         return error_set(ERROR_CONFIG, "%s is not a public key in PEM", path);
     text_add_len(ret, pem, n);
     return ret->failed ? error_set(ERROR_SYSTEM, "out of memory for the exchange key") : 0;
-}
-
-/* Outcome 1: told to stop while waiting. */
-static int await_database(struct app *app)
-{
-    int64_t until = clock_monotonic_ms() + DATABASE_WAIT_MS;
-    bool told = false;
-    int r;
-
-    while ((r = db_check(app->db)) < 0 && r != ERROR_CONFIG && clock_monotonic_ms() < until) {
-        if (!told)
-            log_warn("waiting for the database: %s", error_text());
-        told = true;
-        if (program_stop_wanted(RETRY_MS))
-            return 1;
-    }
-    return r;
 }
 
 static int start_keyds(struct act_service *service)
@@ -134,7 +116,7 @@ static int start(struct app *app)
     int r;
 
     if ((r = read_exchange_key(service->settings.exchange_key, &service->exchange_key)) < 0 ||
-        (r = db_open(&config, &app->db)) < 0 || (r = await_database(app)) != 0 ||
+        (r = db_open(&config, &app->db)) < 0 || (r = db_await(app->db, program_stop_wanted)) != 0 ||
         (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0)
         return r;
     return start_server(service);
@@ -185,10 +167,12 @@ int main(int argc, char **argv)
     if (r > 0)
         return EXIT_SUCCESS;
     act_metrics_init(&app.service.metrics);
+    act_token_table_init(&app.service.tokens);
     if (r < 0 || (r = secret_process_harden(0, NULL)) < 0)
         log_error("cannot start: %s", error_text());
     else
         r = run(&app);
+    act_token_table_done(&app.service.tokens);
     config_done(act_settings_table, act_n_settings, &app.service.settings);
     return program_exit_status(r);
 }

@@ -2,14 +2,15 @@
  * taken apart by it after they have ended. */
 #pragma once
 
+#include "activation/body_slots.h"
 #include "activation/metrics.h"
 #include "activation/settings.h"
+#include "activation/token_table.h"
 #include "api/server.h"
 #include "base/text.h"
 #include "hsm/client.h"
 
-#define ACT_BIG_BODY 65536    /* bytes; a route that admits more takes one of the slots below */
-#define ACT_BIG_BODIES_MAX 8  /* big bodies held at once, arriving or being worked on */
+#define ACT_BIG_BODY 65536    /* bytes; a route that admits more takes a body slot */
 #define ACT_READY_FOR_MS 5000 /* how long a good check of database and keyds counts */
 
 struct act_workers;
@@ -22,5 +23,6 @@ struct act_service {
     struct text exchange_key; /* PEM; empty when none is configured */
     struct act_metrics metrics;
     _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */
-    _Atomic unsigned n_big_bodies;
+    struct act_token_table tokens;  /* a hint for admission */
+    struct act_body_slots bodies;   /* of the server's thread */
 };

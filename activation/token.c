@@ -95,3 +95,9 @@ bool act_token_parse(const char *text, uint8_t ret_body[static ACT_TOKEN_BODY_LE
     *ret = token;
     return true;
 }
+
+bool act_token_is_timely(const struct act_token *token, int64_t now_unix_s, unsigned lifetime_s)
+{
+    return token->expires_unix_s > now_unix_s &&
+           token->expires_unix_s - now_unix_s <= (int64_t)lifetime_s + ACT_TOKEN_SKEW_S;
+}

@@ -141,6 +141,7 @@ static int make_token(struct act_worker *worker, const uint8_t client_id[static 
              clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS)) < 0)
         return r;
     act_token_format(body, hash, out);
+    act_token_table_note(&worker->service->tokens, out, &token, clock_unix_s());
     return 0;
 }
 

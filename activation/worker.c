@@ -108,8 +108,7 @@ static unsigned run_job(struct act_worker *worker, const struct job *job)
         return reply_problem(job->request, PROBLEM_UNAVAILABLE, NULL);
     }
     if (r > 0)
-        return reply_problem(job->request, PROBLEM_UNAUTHENTICATED,
-            "the access token is not valid here, or no more");
+        return reply_problem(job->request, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
     if (!act_right_allows(route->right, caller.roles))
         return refuse_role(job->request, route->right);
     return route->work(worker, job->request, &caller);

@@ -110,24 +110,30 @@ enum MHD_Result answer_queue(struct api_request *request)
     result = MHD_queue_response(request->mhd, request->status, response);
     MHD_destroy_response(response);
     count(server, request->status);
-    server_arm(request->connection, clock_monotonic_ms() + server->config.request_deadline_ms +
-                                        (int64_t)(request->answer.len * 1000 / ANSWER_MIN_RATE));
+    request_settled(request);
+    connection_arm(
+        request->connection, clock_monotonic_ms() + server->config.request_deadline_ms +
+                                 (int64_t)(request->answer.len * 1000 / ANSWER_MIN_RATE));
     return result;
 }
 
-void answer_too_large_now(struct api_request *request)
+void answer_now(struct api_request *request, enum problem problem, const char *detail)
 {
-    static const enum problem problem = PROBLEM_BODY_TOO_LARGE;
+    unsigned status = api_problem_status(problem);
+    const char *value, *header = api_problem_header(problem, &value);
     CLEANUP(text_done) struct text body = {0};
     CLEANUP(text_done) struct text out = {0};
 
-    api_problem_text(&body, problem, NULL, request->id);
+    api_problem_text(&body, problem, detail, request->id);
     text_addf(&out,
-        "HTTP/1.1 %u Content Too Large\r\nConnection: close\r\n"
-        "Content-Type: application/problem+json\r\nX-Request-Id: %s\r\nContent-Length: %zu\r\n\r\n",
-        api_problem_status(problem), request->id, body.len);
+        "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
+        "X-Request-Id: %s\r\nContent-Length: %zu\r\n",
+        status, MHD_get_reason_phrase_for(status), request->id, body.len);
+    if (header != NULL)
+        text_addf(&out, "%s: %s\r\n", header, value);
+    text_add(&out, "\r\n");
     text_add_len(&out, body.data != NULL ? body.data : "", body.len);
-    count(request->server, api_problem_status(problem));
+    count(request->server, status);
     /* A client that cannot take a few hundred bytes now just sees the connection close. */
     if (!out.failed && !body.failed)
         (void)send(request->connection->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -38,42 +38,18 @@ void handle_connection(
 {
     struct api_server *server = cls;
     struct api_connection *c = *context;
-    int64_t now_ms = clock_monotonic_ms();
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 
-        c = info != NULL ? calloc(1, sizeof(*c)) : NULL;
-        *context = c;
-        if (c == NULL)
-            return; /* its requests are refused by handle_request */
-        c->server = server;
-        c->fd = info->connect_fd;
-        c->request.server = server;
-        c->request.connection = c;
-        c->next = server->connections;
-        if (c->next != NULL)
-            c->next->prev = c;
-        server->connections = c;
-        metric_add(&server->metrics[METRIC_CONNECTIONS], 1);
-        server_arm(c, now_ms + server->config.request_deadline_ms);
+        /* Without one its requests are refused by handle_request. */
+        *context = info != NULL ? connection_open(server, info->connect_fd) : NULL;
         return;
     }
     *context = NULL;
-    if (c == NULL)
-        return;
-    if (c->linger)
-        linger_add(&server->linger, c->fd, now_ms);
-    if (c->prev != NULL)
-        c->prev->next = c->next;
-    else
-        server->connections = c->next;
-    if (c->next != NULL)
-        c->next->prev = c->prev;
-    metric_add(&server->metrics[METRIC_CONNECTIONS], -1);
-    request_reset(&c->request);
-    free(c);
+    if (c != NULL)
+        connection_close(c);
 }
 
 void *handle_target(void *cls, const char *target, struct MHD_Connection *mhd)
@@ -86,7 +62,7 @@ void *handle_target(void *cls, const char *target, struct MHD_Connection *mhd)
     int64_t now_us = clock_monotonic_us();
     int64_t deadline_ms = now_us / 1000 + server->config.request_deadline_ms;
 
-    if (c == NULL)
+    if (c == NULL || c->cut)
         return NULL;
     request = &c->request;
     request->state = REQUEST_LINE;
@@ -94,9 +70,10 @@ void *handle_target(void *cls, const char *target, struct MHD_Connection *mhd)
     request->started_us = now_us;
     request->target_fault = guard_target(target);
     make_id(server, request->id);
-    /* Never later than what was set when the connection opened or its last request ended. */
-    if (deadline_ms < c->deadline_ms)
-        server_arm(c, deadline_ms);
+    /* Never later than what was set when the connection opened or its last request ended; but a
+     * connection beyond the limit, opened with less time, may find a slot now. */
+    if ((!c->slot && connection_take_slot(c)) || deadline_ms < c->deadline_ms)
+        connection_arm(c, deadline_ms);
     return request;
 }
 
@@ -149,7 +126,18 @@ static void decide(struct api_request *request, const char *version, struct guar
         api_problem(request, PROBLEM_BAD_REQUEST, fault);
         return;
     }
+    if (!request->connection->slot) {
+        request->close = true;
+        metric_add(&server->metrics[METRIC_OVER_LIMIT], 1);
+        api_problem(request, PROBLEM_UNAVAILABLE, "too many connections are open");
+        return;
+    }
+    /* Counted before the flag is read, which api_server_drain sets before api_server_idle reads the
+     * count: one of the two sees the other. */
+    atomic_fetch_add(&server->n_admitted, 1);
+    request->admitted = true;
     if (atomic_load(&server->draining)) {
+        request_settled(request);
         api_problem(request, PROBLEM_UNAVAILABLE, "the service is stopping");
         return;
     }
@@ -187,7 +175,7 @@ static enum MHD_Result first_call(struct api_request *request, const char *versi
     if (request->body_max > API_BODY_MAX_DEFAULT && (body.chunked || body.length > 0)) {
         uint64_t most = body.chunked ? request->body_max : body.length;
 
-        server_arm(c, c->deadline_ms + (int64_t)(most * 1000 / BODY_MIN_RATE));
+        connection_arm(c, c->deadline_ms + (int64_t)(most * 1000 / BODY_MIN_RATE));
     }
     return MHD_YES;
 }
@@ -205,7 +193,7 @@ static enum MHD_Result take_body(struct api_request *request, const char *piece,
     secret_wipe((void *)(uintptr_t)piece, len);
     if (!fits) {
         request->connection->linger = true;
-        answer_too_large_now(request);
+        answer_now(request, PROBLEM_BODY_TOO_LARGE, NULL);
         return MHD_NO;
     }
     if (r < 0) {
@@ -223,10 +211,13 @@ static enum MHD_Result whole_request(struct api_request *request)
     request->body_len = request->body.len;
     if (request->body.len > 0 && secret_buffer_append(&request->body, "", 1) < 0)
         return MHD_NO;
-    server_arm(request->connection, API_DEADLINE_NONE);
+    connection_arm(request->connection, API_DEADLINE_NONE);
     server->n_handling++;
     request->state = REQUEST_HANDLING;
-    server->config.handle(request, server->config.context);
+    if (atomic_load(&server->stopping)) /* whoever would answer it has gone */
+        api_problem(request, PROBLEM_UNAVAILABLE, "the service is stopping");
+    else
+        server->config.handle(request, server->config.context);
     if (request->deferred) {
         /* A worker may have given it back already. It is resumed by this thread, later. */
         MHD_suspend_connection(request->mhd);
@@ -259,8 +250,11 @@ enum MHD_Result handle_request(void *cls, struct MHD_Connection *mhd, const char
 
     (void)cls;
     (void)mhd;
-    if (request == NULL)
+    if (request == NULL || request->connection->cut || request->state == REQUEST_GIVEN_UP) {
+        if (*upload_len > 0)
+            secret_wipe((void *)(uintptr_t)upload, *upload_len);
         return MHD_NO;
+    }
     switch (request->state) {
     case REQUEST_LINE:
         request->path = path;
@@ -277,6 +271,7 @@ enum MHD_Result handle_request(void *cls, struct MHD_Connection *mhd, const char
         return resumed(request);
     case REQUEST_NONE:
     case REQUEST_SENDING:
+    case REQUEST_GIVEN_UP:
         break;
     }
     log_error("the HTTP library called for a request in state %d", (int)request->state);
@@ -298,10 +293,9 @@ void handle_completed(
     secret = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
     if (secret != NULL)
         secret_wipe((void *)(uintptr_t)secret, strlen(secret));
-    if (request->state == REQUEST_HANDLING || request->state == REQUEST_SENDING)
+    if (request->state == REQUEST_HANDLING || request->state == REQUEST_SENDING ||
+        request->state == REQUEST_GIVEN_UP)
         server->n_handling--;
-    server_arm(request->connection, clock_monotonic_ms() +
-                                        (int64_t)server->config.idle_timeout_s * 1000 +
-                                        server->config.request_deadline_ms);
     request_reset(request);
+    connection_idle(request->connection);
 }

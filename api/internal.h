@@ -11,6 +11,7 @@
 
 #include "api/guard.h"
 #include "api/linger.h"
+#include "api/problem.h"
 #include "api/server.h"
 #include "base/metrics.h"
 #include <microhttpd.h>
@@ -27,6 +28,7 @@ enum request_state {
     REQUEST_REFUSED,  /* answered before the handler, sent when the request is complete */
     REQUEST_HANDLING, /* with the handler or, suspended, with a worker */
     REQUEST_SENDING,  /* the answer is queued */
+    REQUEST_GIVEN_UP, /* answered in the middle of its body; the connection is closing */
 };
 
 struct api_request {
@@ -46,6 +48,7 @@ struct api_request {
     size_t body_len; /* without the NUL behind it */
     void *data;
     void (*data_done)(void *data);
+    bool admitted; /* counted in n_admitted */
     bool deferred; /* written by the server's thread alone */
     bool close;    /* no further request on this connection */
     /* the answer: of the handler, or of the worker while the request is its own */
@@ -64,6 +67,9 @@ struct api_connection {
     int fd; /* the library's */
     int64_t
         deadline_ms; /* monotonic; API_DEADLINE_NONE while a handler or worker has the request */
+    int64_t idle_ms; /* monotonic: since when, while there is no request */
+    bool slot;       /* one of max_connections is its own; without one its requests are refused */
+    bool cut;        /* shut down by us: nothing of it is taken any more */
     bool linger;     /* closed while the client may still be sending: see linger.h */
     struct api_request request;
 };
@@ -76,6 +82,8 @@ enum api_metric {
     METRIC_REQUESTS_5XX,
     METRIC_GUARD_REFUSED,
     METRIC_TOO_SLOW,
+    METRIC_OVER_LIMIT,
+    METRIC_IDLE_CLOSED,
     N_API_METRICS
 };
 
@@ -90,12 +98,15 @@ struct api_server {
     unsigned port;
     uint64_t id_seed, id_count;
     struct api_connection *connections;
-    int64_t earliest_ms; /* no connection's deadline is before this */
-    size_t n_handling;   /* requests in REQUEST_HANDLING or REQUEST_SENDING */
-    bool quiesced;
+    unsigned n_slots;    /* connections that have one of max_connections */
+    int64_t earliest_ms; /* no connection is due before this */
+    size_t n_handling;   /* requests in REQUEST_HANDLING, REQUEST_SENDING or REQUEST_GIVEN_UP */
+    bool quiesced;       /* the thread has seen `draining` */
+    int64_t stop_ms;     /* monotonic: when the thread saw `stopping`; 0 before */
     struct linger_list linger;
     _Atomic bool draining, stopping;
-    _Atomic size_t n_deferred;
+    _Atomic size_t n_admitted; /* requests between their header and their answer */
+    _Atomic size_t n_deferred; /* those of them that are with a worker */
     pthread_mutex_t lock;
     struct api_request *given_back; /* under the lock */
     struct metric metrics[N_API_METRICS];
@@ -111,18 +122,31 @@ void handle_completed(
 void handle_connection(void *server, struct MHD_Connection *mhd, void **connection,
     enum MHD_ConnectionNotificationCode what);
 
-/* server.c */
-void server_arm(struct api_connection *connection, int64_t deadline_ms);
+/* connection.c */
+/** NULL without memory. `fd` stays the library's. */
+struct api_connection *connection_open(struct api_server *server, int fd);
+void connection_close(struct api_connection *connection);
+/** False while all of max_connections are taken. */
+bool connection_take_slot(struct api_connection *connection);
+void connection_arm(struct api_connection *connection, int64_t deadline_ms);
+/** A request has ended: another may come. */
+void connection_idle(struct api_connection *connection);
+/** Cuts what is due. */
+void connections_look(struct api_server *server, int64_t now_ms);
+/** Bodies that have not arrived by then are given up. */
+void connections_end_arriving(struct api_server *server, int64_t until_ms);
 
 /* answer.c */
 /** Gives the library the request's answer. */
 enum MHD_Result answer_queue(struct api_request *request);
-/** The problem document for a body beyond its limit, straight to the socket: in the middle of a
- * body the library takes no answer. */
-void answer_too_large_now(struct api_request *request);
+/** A problem document straight to the socket: in the middle of a body the library takes no answer.
+ * The connection must be closed after it. */
+void answer_now(struct api_request *request, enum problem problem, const char *detail);
 void answer_done(struct api_request *request);
 
 /* request.c */
 enum api_method request_method_of(const char *text);
+/** An admitted request has its answer, or needs none any more. */
+void request_settled(struct api_request *request);
 /** Wipes and forgets everything of a request but its server and connection. */
 void request_reset(struct api_request *request);

@@ -29,6 +29,13 @@ unsigned api_problem_status(enum problem problem)
     return problems[problem].status;
 }
 
+const char *api_problem_header(enum problem problem, const char **ret_value)
+{
+    assert((unsigned)problem < N_PROBLEMS);
+    *ret_value = problems[problem].value;
+    return problems[problem].header;
+}
+
 enum problem api_problem_of_status(unsigned status)
 {
     for (size_t i = 0; i < N_PROBLEMS; i++)
@@ -56,9 +63,10 @@ void api_problem_text(
 void api_problem(struct api_request *request, enum problem problem, const char *detail)
 {
     CLEANUP(text_done) struct text body = {0};
+    const char *value, *header = api_problem_header(problem, &value);
 
     api_problem_text(&body, problem, detail, api_request_id(request));
-    if (problems[problem].header != NULL)
-        api_answer_header(request, problems[problem].header, problems[problem].value);
+    if (header != NULL)
+        api_answer_header(request, header, value);
     api_answer_text(request, problems[problem].status, "application/problem+json", &body);
 }

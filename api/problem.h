@@ -19,6 +19,8 @@ enum problem {
  */
 void api_problem(struct api_request *request, enum problem problem, const char *detail);
 unsigned api_problem_status(enum problem problem);
+/** The header that an answer with this problem must carry, and its value; NULL when none. */
+const char *api_problem_header(enum problem problem, const char **ret_value);
 /** The problem with this HTTP status; PROBLEM_INTERNAL when the table has none. */
 enum problem api_problem_of_status(unsigned status);
 /** The document alone. `detail` may be NULL; `instance` is the request id. */

@@ -20,11 +20,19 @@ enum api_method request_method_of(const char *text)
     return API_OTHER;
 }
 
+void request_settled(struct api_request *request)
+{
+    if (request->admitted)
+        atomic_fetch_sub(&request->server->n_admitted, 1);
+    request->admitted = false;
+}
+
 void request_reset(struct api_request *request)
 {
     struct api_server *server = request->server;
     struct api_connection *connection = request->connection;
 
+    request_settled(request);
     if (request->data_done != NULL)
         request->data_done(request->data);
     secret_buffer_done(&request->body);

@@ -40,6 +40,11 @@ static const struct metric metric_rows[N_API_METRICS] = {
         0},
     [METRIC_GUARD_REFUSED] = {"cradle_http_guard_refused_total", NULL,
         "HTTP requests refused for what no sane client sends.", METRIC_COUNTER, 0},
+    [METRIC_OVER_LIMIT] = {"cradle_http_over_limit_total", NULL,
+        "HTTP connections turned away because too many were open.", METRIC_COUNTER, 0},
+    [METRIC_IDLE_CLOSED] = {"cradle_http_idle_closed_total", NULL,
+        "HTTP connections closed early because they were idle and many were open.", METRIC_COUNTER,
+        0},
     [METRIC_TOO_SLOW] = {"cradle_http_too_slow_total", NULL,
         "HTTP connections cut because a request or its answer took too long.", METRIC_COUNTER, 0},
 };
@@ -53,31 +58,6 @@ static void wake(struct api_server *server)
         n = write(server->wake_fd, &one, sizeof(one));
     while (n < 0 && errno == EINTR);
     /* EAGAIN: the counter is full, so the thread is being woken anyway. */
-}
-
-void server_arm(struct api_connection *connection, int64_t deadline_ms)
-{
-    connection->deadline_ms = deadline_ms;
-    if (deadline_ms < connection->server->earliest_ms)
-        connection->server->earliest_ms = deadline_ms;
-}
-
-/* The library knows no time for a whole request: one byte now and then keeps a connection for ever.
- * A socket that is shut down makes it close the connection in its next run. */
-static void cut_slow_clients(struct api_server *server, int64_t now_ms)
-{
-    if (now_ms < server->earliest_ms)
-        return;
-    server->earliest_ms = API_DEADLINE_NONE;
-    for (struct api_connection *c = server->connections; c != NULL; c = c->next) {
-        if (c->deadline_ms <= now_ms) {
-            (void)shutdown(c->fd, SHUT_RDWR);
-            metric_add(&server->metrics[METRIC_TOO_SLOW], 1);
-            c->deadline_ms = API_DEADLINE_NONE;
-        }
-        if (c->deadline_ms < server->earliest_ms)
-            server->earliest_ms = c->deadline_ms;
-    }
 }
 
 static void resume_given_back(struct api_server *server)
@@ -103,8 +83,6 @@ static void resume_given_back(struct api_server *server)
 
 static void quiesce(struct api_server *server)
 {
-    if (server->quiesced || !atomic_load(&server->draining))
-        return;
     server->quiesced = true;
     server->listen_fd = MHD_quiesce_daemon(server->daemon);
     if (server->listen_fd >= 0)
@@ -112,23 +90,35 @@ static void quiesce(struct api_server *server)
     server->listen_fd = -1;
 }
 
-/* True when the thread may end. */
-static bool may_end(struct api_server *server, int64_t now_ms, int64_t *stop_ms)
+static void notice_wishes(struct api_server *server, int64_t now_ms)
 {
-    if (!atomic_load(&server->stopping))
+    if (atomic_load(&server->draining) && !server->quiesced) {
+        quiesce(server);
+        connections_end_arriving(server, now_ms + API_DRAIN_BODY_MS);
+    }
+    if (atomic_load(&server->stopping) && server->stop_ms == 0) {
+        server->stop_ms = now_ms;
+        connections_end_arriving(server, now_ms);
+    }
+}
+
+/* True when the thread may end. */
+static bool may_end(struct api_server *server, int64_t now_ms)
+{
+    int64_t stopping_ms = now_ms - server->stop_ms;
+
+    if (server->stop_ms == 0)
         return false;
-    if (*stop_ms == 0)
-        *stop_ms = now_ms;
     if (atomic_load(&server->n_deferred) > 0) {
         /* The library cannot be stopped with suspended connections, and a worker still has them. */
-        if (now_ms - *stop_ms > STOP_WAIT_MS) {
+        if (stopping_ms > STOP_WAIT_MS) {
             log_error("the HTTP server was stopped with %zu requests deferred",
                 atomic_load(&server->n_deferred));
             abort();
         }
         return false;
     }
-    return (server->n_handling == 0 && server->linger.n == 0) || now_ms - *stop_ms > STOP_SEND_MS;
+    return (server->n_handling == 0 && server->linger.n == 0) || stopping_ms > STOP_SEND_MS;
 }
 
 static int wait_ms(struct api_server *server, int64_t now_ms, int64_t linger_ms)
@@ -146,12 +136,34 @@ static int wait_ms(struct api_server *server, int64_t now_ms, int64_t linger_ms)
     return wait < INT_MAX ? (int)wait : until_ms == INT64_MAX ? -1 : INT_MAX;
 }
 
+static bool full(struct api_server *server)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+    return info != NULL &&
+           info->num_connections >= server->config.max_connections + API_OVER_LIMIT_RESERVE;
+}
+
+/* Never blocks: the library's own wait can hang after a burst of exactly 128 events. With all
+ * connections taken it does not listen, and begins to again only in the run after the one that
+ * closes a connection: nothing would wake us for that. */
+static void run_library(struct api_server *server)
+{
+    bool was_full;
+
+    do {
+        was_full = full(server);
+        (void)MHD_run(server->daemon);
+    } while (was_full && !full(server));
+}
+
 static void *run(void *arg)
 {
     struct api_server *server = arg;
     struct pollfd entries[2 + LINGER_MAX] = {
         {.fd = server->epoll_fd, .events = POLLIN}, {.fd = server->wake_fd, .events = POLLIN}};
-    int64_t linger_ms = INT64_MAX, stop_ms = 0;
+    int64_t linger_ms = INT64_MAX;
 
     (void)pthread_setname_np(pthread_self(), "http");
     for (;;) {
@@ -167,13 +179,12 @@ static void *run(void *arg)
         if (n > 0 && (entries[1].revents & POLLIN) != 0)
             (void)!read(server->wake_fd, &wakes, sizeof(wakes));
         resume_given_back(server);
-        quiesce(server);
-        /* Never blocks: the library's own wait can hang after a burst of exactly 128 events. */
-        (void)MHD_run(server->daemon);
+        notice_wishes(server, clock_monotonic_ms());
+        run_library(server);
         now_ms = clock_monotonic_ms();
-        cut_slow_clients(server, now_ms);
+        connections_look(server, now_ms);
         linger_ms = linger_run(&server->linger, now_ms);
-        if (may_end(server, now_ms, &stop_ms))
+        if (may_end(server, now_ms))
             return NULL;
     }
 }
@@ -293,7 +304,8 @@ static int open_listener(struct api_server *server)
 /* Without descriptors for all its connections the library spins on accept. */
 static int allow_descriptors(unsigned max_connections)
 {
-    const rlim_t need = (rlim_t)max_connections + LINGER_MAX + FILES_BESIDE_CONNECTIONS;
+    const rlim_t need =
+        (rlim_t)max_connections + API_OVER_LIMIT_RESERVE + LINGER_MAX + FILES_BESIDE_CONNECTIONS;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -324,7 +336,7 @@ static int start_library(struct api_server *server)
     server->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle_request, server,
         MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
-        server->config.max_connections, MHD_OPTION_CONNECTION_TIMEOUT,
+        server->config.max_connections + API_OVER_LIMIT_RESERVE, MHD_OPTION_CONNECTION_TIMEOUT,
         server->config.idle_timeout_s, MHD_OPTION_URI_LOG_CALLBACK, handle_target, server,
         MHD_OPTION_NOTIFY_COMPLETED, handle_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
         handle_connection, server, MHD_OPTION_END);
@@ -394,11 +406,14 @@ int api_server_start(const struct api_server_config *config, struct api_server *
         r = open_listener(server);
     if (r == 0)
         r = start_library(server);
-    if (r == 0)
-        r = start_thread(server);
     if (r < 0)
         return r;
-    *ret = server;
+    *ret = server; /* before the thread runs: a handler may look for it there */
+    r = start_thread(server);
+    if (r < 0) {
+        *ret = NULL;
+        return r;
+    }
     server = NULL;
     return 0;
 }
@@ -416,7 +431,7 @@ void api_server_drain(struct api_server *server)
 
 bool api_server_idle(struct api_server *server)
 {
-    return atomic_load(&server->n_deferred) == 0;
+    return atomic_load(&server->n_admitted) == 0;
 }
 
 void api_server_stop(struct api_server *server)

@@ -14,6 +14,8 @@
 
 #define API_BODY_MAX_DEFAULT 32768 /* bytes; TS002 messages are below 1 KiB */
 #define API_PATH_MAX 512
+#define API_OVER_LIMIT_RESERVE 64 /* connections accepted beyond max_connections, to be refused */
+#define API_DRAIN_BODY_MS 3000    /* for bodies still arriving when a drain begins */
 
 struct api_server;
 struct api_request;
@@ -35,9 +37,12 @@ typedef void (*api_handler)(struct api_request *request, void *context);
 
 struct api_server_config {
     struct api_listener listener;
-    unsigned
-        max_connections; /* beyond it clients wait unanswered: keep it above any proxy's; 0: 1024 */
-    unsigned idle_timeout_s;      /* of a keep-alive connection; 0: 60 */
+    /* Connections served at once; 0: 1024. API_OVER_LIMIT_RESERVE more are accepted: a request on
+     * one is answered 503 with Retry-After, whatever its path, and the connection closed, unless
+     * another has gone meanwhile; without a request it is closed after a few seconds. Beyond those,
+     * clients wait to be accepted. Keep it above any proxy's. */
+    unsigned max_connections;
+    unsigned idle_timeout_s;      /* of a keep-alive connection, while most are not taken; 0: 60 */
     unsigned request_deadline_ms; /* for a whole request to arrive, and for its answer to be taken;
                                    * larger admitted bodies get more; 0: 10 s */
     api_admit admit;
@@ -45,14 +50,19 @@ struct api_server_config {
     void *context;
 };
 
+/** `*ret` is set before the first handler can be called, and is what the caller may give handlers
+ * to find the server in; NULL again on failure. */
 int api_server_start(const struct api_server_config *config, struct api_server **ret);
 unsigned api_server_port(const struct api_server *server);
-/** Stops accepting; what is in flight goes on. New requests on open connections get 503. */
+/** Stops accepting; what is in flight goes on. New requests on open connections get 503, and so do
+ * those whose body has not arrived within API_DRAIN_BODY_MS: the handler is not called after it. */
 void api_server_drain(struct api_server *server);
-/** True when no request is deferred. */
+/** True when no admitted request waits for its body or its answer. Once true after a drain began,
+ * the handler is not called any more: workers may go. */
 bool api_server_idle(struct api_server *server);
-/** Ends the thread, after the answers on their way have been sent. Every deferred request must have
- * been given back: a few seconds are granted, then the process aborts. NULL is fine. */
+/** Ends the thread, after the answers on their way have been sent. Does not call the handler:
+ * bodies still arriving are answered 503. Every deferred request must have been given back: a few
+ * seconds are granted, then the process aborts. NULL is fine. */
 void api_server_stop(struct api_server *server);
 
 enum api_method api_request_method(const struct api_request *request);
@@ -100,5 +110,6 @@ const char *api_request_bearer(const struct api_request *request);
 bool api_request_basic(const struct api_request *request, char *user, size_t user_size,
     char *password, size_t password_size);
 
-/** Prometheus lines: connections now, requests by status class, refused by the guard. */
+/** Prometheus lines: connections now, requests by status class, refused by the guard, connections
+ * turned away over the limit, closed early for being idle, or cut for being slow. */
 void api_server_metrics(struct api_server *server, struct text *out);

@@ -1,11 +1,14 @@
 #include "db/db.h"
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "db/connection.h"
 #include "db/migrate.h"
 #include <libpq-fe.h>
 #include <string.h>
 
 #define SETTING_MAX 32
+#define AWAIT_PAUSE_MS 200
 #define SQLSTATE_NO_TABLE "42P01"
 
 const struct db_statement db_check_statement = {
@@ -89,6 +92,22 @@ int db_check(struct db *db)
         return error_set(ERROR_CONFIG, "database: schema version is %d, this program needs %d; %s",
             found, newest, found < newest ? "run the migrations" : "use a newer program");
     return 0;
+}
+
+int db_await(struct db *db, bool (*stop_wanted)(long pause_ms))
+{
+    int64_t give_up_ms = clock_monotonic_ms() + DB_AWAIT_MS;
+    bool told = false;
+    int r;
+
+    while ((r = db_check(db)) < 0 && r != ERROR_CONFIG && clock_monotonic_ms() < give_up_ms) {
+        if (!told)
+            log_warn("waiting for the database: %s", error_text());
+        told = true;
+        if (stop_wanted(AWAIT_PAUSE_MS))
+            return 1;
+    }
+    return r;
 }
 
 int db_begin(struct db *db)

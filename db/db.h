@@ -32,6 +32,11 @@ static inline void db_cleanup(struct db **db)
  * cannot; ERROR_CONFIG when the schema version is not the one this program was built for, or
  * synchronous_commit, fsync or full_page_writes is off. */
 int db_check(struct db *db);
+/** For the start of a service: db_check until the database answers, for at most DB_AWAIT_MS; it may
+ * be starting too. `stop_wanted` is called for each pause and ends the wait with outcome 1 when it
+ * returns true. ERROR_CONFIG ends it at once. */
+#define DB_AWAIT_MS 30000
+int db_await(struct db *db, bool (*stop_wanted)(long pause_ms));
 /** An absolute time (monotonic ms) after which no call on this connection waits any longer: not to
  * connect, and not for an answer. What was waited for then fails as if the connection had broken.
  * 0: only the connection's own limits. Stays until it is set anew. */

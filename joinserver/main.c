@@ -7,8 +7,6 @@
 #include <sys/sysinfo.h>
 #include <time.h>
 
-#define DATABASE_WAIT_MS 30000 /* at start; it may be starting too */
-#define DATABASE_PAUSE_MS 200
 #define DRAIN_MS 5000
 #define DRAIN_PAUSE_MS 5
 #define STOP_LOOK_MS 60000 /* any; the signal ends the wait at once */
@@ -71,22 +69,6 @@ struct app {
     unsigned n_workers;
 };
 
-static int wait_for_database(struct app *app)
-{
-    int64_t give_up_ms = clock_monotonic_ms() + DATABASE_WAIT_MS;
-    bool told = false;
-    int r;
-
-    while ((r = db_check(app->keeper_db)) == ERROR_DB && clock_monotonic_ms() < give_up_ms) {
-        if (!told)
-            log_warn("waiting for the database: %s", error_text());
-        told = true;
-        if (program_stop_wanted(DATABASE_PAUSE_MS))
-            return error_set(ERROR_DB, "told to stop while waiting for the database");
-    }
-    return r;
-}
-
 static int start(struct app *app)
 {
     const struct settings *s = &app->settings;
@@ -104,7 +86,8 @@ static int start(struct app *app)
                          .program = "cradle-joinserver-keeper",
                          .statement_ms = JOIN_RESOLVE_MS},
              &app->keeper_db)) < 0 ||
-        (r = wait_for_database(app)) < 0 || (r = db_join_event_partitions(app->keeper_db)) < 0 ||
+        (r = db_await(app->keeper_db, program_stop_wanted)) != 0 ||
+        (r = db_join_event_partitions(app->keeper_db)) < 0 ||
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||

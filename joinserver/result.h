@@ -1,5 +1,5 @@
-/* What a join request comes to, and what it is called: one table for ResultCode (TS002-1.0 Table
- * 24), the outcome recorded in join_event and the metric. */
+/* What a join request comes to, and what it is called: one table for the ResultCode on the wire
+ * (TS002-1.0, table of result codes), the outcome recorded in join_event and the metric. */
 #pragma once
 
 #include <stddef.h>

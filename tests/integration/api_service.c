@@ -170,11 +170,11 @@ void service_wait_done(size_t n)
     (void)pthread_mutex_unlock(&app.lock);
 }
 
-static void service_start(unsigned request_deadline_ms)
+static void service_start(unsigned max_connections, unsigned request_deadline_ms)
 {
     const struct api_server_config config = {.listener = {.address = "127.0.0.1"},
-        .max_connections = 600,
-        .idle_timeout_s = 60,
+        .max_connections = max_connections,
+        .idle_timeout_s = SERVICE_IDLE_S,
         .request_deadline_ms = request_deadline_ms,
         .admit = admit,
         .handle = handle};
@@ -193,12 +193,17 @@ static void service_start(unsigned request_deadline_ms)
 
 void service_start_usual(void)
 {
-    service_start(0);
+    service_start(600, 0);
 }
 
 void service_start_impatient(void)
 {
-    service_start(SERVICE_IMPATIENT_MS);
+    service_start(600, SERVICE_IMPATIENT_MS);
+}
+
+void service_start_narrow(void)
+{
+    service_start(SERVICE_NARROW, 0);
 }
 
 void service_stop(void)
@@ -229,8 +234,14 @@ long service_metric(const char *line)
     return value;
 }
 
-void service_wait_all_closed(void)
+void service_wait_connections(long n)
 {
-    while (service_metric("\ncradle_http_connections ") != 0)
+    while (service_metric("\ncradle_http_connections ") != n)
+        (void)sched_yield();
+}
+
+void service_wait_idle(bool idle)
+{
+    while (api_server_idle(service.server) != idle)
         (void)sched_yield();
 }

@@ -13,6 +13,8 @@
 
 #define SERVICE_LARGE_BODY 100000
 #define SERVICE_IMPATIENT_MS 1000
+#define SERVICE_NARROW 4
+#define SERVICE_IDLE_S 60
 
 /* One at a time: Check's fixtures take no argument. */
 extern struct service {
@@ -24,6 +26,8 @@ extern struct service {
 void service_start_usual(void);
 /** With a deadline of SERVICE_IMPATIENT_MS for a request. */
 void service_start_impatient(void);
+/** With SERVICE_NARROW connections at most. */
+void service_start_narrow(void);
 /** Also releases what a failed test left held. */
 void service_stop(void);
 
@@ -32,6 +36,9 @@ void service_wait_held(void);
 void service_release_held(void);
 /** Waits until `n` requests that reached the handler have ended since the start. */
 void service_wait_done(size_t n);
-void service_wait_all_closed(void);
+/** Waits until so many connections are open. */
+void service_wait_connections(long n);
+/** Waits until api_server_idle says so. */
+void service_wait_idle(bool idle);
 /** The value behind `line` ("\nname " or "name{label} ") in the server's metrics; -1 without it. */
 long service_metric(const char *line);

@@ -13,6 +13,12 @@
 #define GRANT "grant_type=client_credentials"
 #define OUTPUT_MAX 2048
 #define EXIT_CONFIG 78
+#define IMPORT "/v1/batches/import?format=csv"
+
+/* Characters of a token's text (activation/token.h). */
+#define PLACE_OF_EXPIRY_HIGH 24 /* of bits that are zero for thousands of years */
+#define PLACE_OF_EXPIRY_SET 28  /* of the highest bits that are set in this century */
+#define PLACE_OF_RANDOM 40
 
 static void ask_token(const char *headers, const char *form, struct act_test_answer *ret)
 {
@@ -115,7 +121,7 @@ END_TEST
 
 START_TEST(importing_needs_a_valid_token_of_a_maker)
 {
-    static const char target[] = "/v1/batches/import?format=csv";
+    static const char target[] = IMPORT;
     static const size_t places[] = {10, 40, 60};
     char bearer[160], altered[160];
     struct act_test_answer answer;
@@ -152,42 +158,127 @@ START_TEST(a_stranger_is_refused_before_his_body_is_taken)
     struct act_test_answer answer;
 
     /* The body that is announced never comes. */
-    act_ask(
-        "POST", "/v1/batches/import?format=csv", "Content-Length: 1000000\r\n", NULL, 0, &answer);
+    act_ask("POST", IMPORT, "Content-Length: 1000000\r\n", NULL, 0, &answer);
     ck_assert_uint_eq(answer.status, 401);
     act_answer_done(&answer);
 }
 END_TEST
 
+static unsigned import_status(const char *bearer)
+{
+    struct act_test_answer answer;
+    unsigned status;
+
+    act_ask("POST", IMPORT, bearer, "x", 1, &answer);
+    status = answer.status;
+    act_answer_done(&answer);
+    return status;
+}
+
 /* Asks until the answer has this status; the test's time limit is the bound. */
 static void await_import(const char *bearer, unsigned status)
 {
-    for (;;) {
-        struct act_test_answer answer;
-        unsigned now;
-
-        act_ask("POST", "/v1/batches/import?format=csv", bearer, "x", 1, &answer);
-        now = answer.status;
-        act_answer_done(&answer);
-        if (now == status)
-            return;
+    while (import_status(bearer) != status)
         (void)usleep(50000);
-    }
+}
+
+/* Begins imports that announce a body and send none of it. */
+static void hold(const char *bearer, int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        fds[i] = act_begin(IMPORT, bearer, 1000);
+}
+
+static void let_go(const int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        (void)close(fds[i]);
+}
+
+/* Another text with the shape of this token: one character altered. */
+static const char *forge(const char *bearer, size_t place, char digit, char out[static 160])
+{
+    char *at;
+
+    (void)snprintf(out, 160, "%s", bearer);
+    at = strstr(out, "Bearer ") + strlen("Bearer ") + place;
+    *at = *at != digit ? digit : '-';
+    return out;
 }
 
 START_TEST(big_bodies_are_held_in_a_limited_number_and_let_go_with_their_connection)
 {
     int held[ACT_BIG_BODIES_MAX];
-    char bearer[160];
+    char maker[160], admin[160];
 
-    (void)act_bearer(&act_maker, bearer);
-    await_import(bearer, 400);
-    for (size_t i = 0; i < ACT_BIG_BODIES_MAX; i++)
-        held[i] = act_begin("/v1/batches/import?format=csv", bearer, 1000);
-    await_import(bearer, 503);
-    for (size_t i = 0; i < ACT_BIG_BODIES_MAX; i++)
-        (void)close(held[i]);
-    await_import(bearer, 400);
+    (void)act_bearer(&act_maker, maker);
+    (void)act_bearer(&act_admin, admin);
+    await_import(maker, 400);
+    hold(maker, held, ACT_BIG_BODIES_PER_CLIENT);
+    await_import(maker, 503);
+    /* One client's share is not all: another is heard, and refused for what he may not do. */
+    ck_assert_uint_eq(import_status(admin), 403);
+    hold(admin, held + ACT_BIG_BODIES_PER_CLIENT, ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_PER_CLIENT);
+    await_import(admin, 503);
+    let_go(held, ACT_BIG_BODIES_MAX);
+    await_import(maker, 400);
+}
+END_TEST
+
+START_TEST(forged_tokens_do_not_keep_a_maker_from_importing)
+{
+    int held[ACT_BIG_BODIES_MAX];
+    char maker[160], forged[160];
+
+    (void)act_bearer(&act_maker, maker);
+    await_import(maker, 400);
+    (void)forge(maker, PLACE_OF_RANDOM, 'A', forged);
+    await_import(forged, 401);
+    hold(forged, held, ACT_BIG_BODIES_MAX);
+    await_import(forged, 503);
+    ck_assert_uint_eq(import_status(maker), 400);
+    let_go(held, ACT_BIG_BODIES_MAX);
+    await_import(forged, 401);
+}
+END_TEST
+
+START_TEST(a_token_of_an_earlier_run_is_unknown_until_it_was_verified_once)
+{
+    int held[ACT_BIG_BODIES_MAX];
+    char old[160], older[160], forged[160];
+
+    (void)act_bearer(&act_maker, old);
+    (void)act_bearer(&act_maker, older);
+    ck_assert_int_eq(act_stop(), 0);
+    act_start(NULL);
+    ck_assert_uint_eq(import_status(old), 400);
+    (void)forge(old, PLACE_OF_RANDOM, 'A', forged);
+    await_import(forged, 401);
+    hold(forged, held, ACT_BIG_BODIES_MAX);
+    await_import(forged, 503);
+    ck_assert_uint_eq(import_status(old), 400);
+    ck_assert_uint_eq(import_status(older), 503);
+    let_go(held, ACT_BIG_BODIES_MAX);
+    await_import(older, 400);
+}
+END_TEST
+
+START_TEST(a_token_that_by_its_own_words_cannot_be_valid_is_refused_before_a_body)
+{
+    static const size_t places[] = {PLACE_OF_EXPIRY_HIGH, PLACE_OF_EXPIRY_SET};
+    char maker[160], forged[160], headers[240];
+
+    (void)act_bearer(&act_maker, maker);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        struct act_test_answer answer;
+
+        /* The body that is announced never comes. */
+        (void)snprintf(headers, sizeof(headers), "%sContent-Length: 1000000\r\n",
+            forge(maker, places[i], i == 0 ? 'B' : 'A', forged));
+        act_ask("POST", IMPORT, headers, NULL, 0, &answer);
+        ck_assert_msg(answer.status == 401, "place %zu: %s", places[i], answer.text);
+        act_answer_done(&answer);
+    }
 }
 END_TEST
 
@@ -199,10 +290,10 @@ START_TEST(a_body_that_is_too_large_gives_its_slot_back)
     for (size_t i = 0; i < 2 * ACT_BIG_BODIES_MAX; i++) {
         struct act_test_answer answer;
 
-        act_ask("POST", "/v1/batches/import?format=csv", bearer, NULL, 0, &answer);
+        act_ask("POST", IMPORT, bearer, NULL, 0, &answer);
         ck_assert_uint_eq(answer.status, 400);
         act_answer_done(&answer);
-        (void)close(act_begin("/v1/batches/import?format=csv", bearer, (size_t)5 << 20));
+        (void)close(act_begin(IMPORT, bearer, (size_t)5 << 20));
     }
     await_import(bearer, 400);
 }
@@ -292,7 +383,7 @@ START_TEST(a_revoked_client_is_out_at_once)
     (void)snprintf(
         sql, sizeof(sql), "UPDATE client SET revoked_at = now() WHERE id = '\\x%s'", client.id);
     ck_assert_int_eq(pg_sql(act_cluster, ACT_DATABASE, sql), 0);
-    act_ask("POST", "/v1/batches/import?format=csv", bearer, "x", 1, &answer);
+    act_ask("POST", IMPORT, bearer, "x", 1, &answer);
     ck_assert_uint_eq(answer.status, 401);
     act_answer_done(&answer);
 }
@@ -418,6 +509,9 @@ int main(void)
         what_is_wrong_with_a_grant_is_told_in_the_words_of_rfc_6749,
         importing_needs_a_valid_token_of_a_maker, a_stranger_is_refused_before_his_body_is_taken,
         big_bodies_are_held_in_a_limited_number_and_let_go_with_their_connection,
+        forged_tokens_do_not_keep_a_maker_from_importing,
+        a_token_of_an_earlier_run_is_unknown_until_it_was_verified_once,
+        a_token_that_by_its_own_words_cannot_be_valid_is_refused_before_a_body,
         a_body_that_is_too_large_gives_its_slot_back, a_token_ends_with_its_lifetime,
         a_kek_is_adopted_for_a_known_peer_and_shown_by_its_check_value,
         a_revoked_client_is_out_at_once, unknown_paths_and_wrong_methods_are_problems,

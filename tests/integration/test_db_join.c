@@ -479,8 +479,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, refusals_are_written_in_bulk);
     tcase_add_test(tcase, partitions_are_three_months_ahead_and_take_back_the_stray);
     tcase_add_test(tcase, batch_beyond_its_bound_is_our_own_mistake);
-    tcase_add_test(tcase,
-        a_page_is_looked_up_by_its_whole_key_even_when_planned_on_an_empty_vacuumed_table);
+    tcase_add_test(
+        tcase, a_page_is_looked_up_by_its_whole_key_even_when_planned_on_an_empty_vacuumed_table);
     tcase_add_test(tcase, plans_made_on_empty_tables_use_the_keys);
     tcase_add_test(tcase, load_of_ten_thousand_devices_uses_the_keys);
 }

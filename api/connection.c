@@ -1,0 +1,181 @@
+/* How many connections there are, how long each may live, and which are cut. */
+#include "api/internal.h"
+
+#include "api/problem.h"
+#include "base/clock.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define OVER_LIMIT_MS 2000   /* for the first request of a connection beyond max_connections */
+#define CROWDED_EIGHTHS 7    /* so many eighths of max_connections taken: idle ones have to go */
+#define CROWDED_IDLE_MS 2000 /* idle connections live so long then */
+
+static bool crowded(const struct api_server *server)
+{
+    return (uint64_t)server->n_slots * 8 >=
+           (uint64_t)server->config.max_connections * CROWDED_EIGHTHS;
+}
+
+/* When a connection is to be looked at. An idle one's turn depends on how many others there are. */
+static int64_t due_ms(const struct api_connection *c)
+{
+    int64_t crowded_ms = c->idle_ms + CROWDED_IDLE_MS;
+
+    if (c->cut)
+        return API_DEADLINE_NONE;
+    if (c->request.state != REQUEST_NONE || !c->slot || !crowded(c->server))
+        return c->deadline_ms;
+    return crowded_ms < c->deadline_ms ? crowded_ms : c->deadline_ms;
+}
+
+static void look_not_after(struct api_server *server, int64_t ms)
+{
+    if (ms < server->earliest_ms)
+        server->earliest_ms = ms;
+}
+
+void connection_arm(struct api_connection *c, int64_t deadline_ms)
+{
+    c->deadline_ms = deadline_ms;
+    look_not_after(c->server, due_ms(c));
+}
+
+bool connection_take_slot(struct api_connection *c)
+{
+    struct api_server *server = c->server;
+    bool was_crowded = crowded(server);
+
+    if (c->slot || server->n_slots >= server->config.max_connections)
+        return c->slot;
+    c->slot = true;
+    server->n_slots++;
+    if (!was_crowded && crowded(server))
+        server->earliest_ms = 0; /* the turn of every idle connection has changed */
+    return true;
+}
+
+static void release_slot(struct api_connection *c)
+{
+    if (c->slot)
+        c->server->n_slots--;
+    c->slot = false;
+}
+
+struct api_connection *connection_open(struct api_server *server, int fd)
+{
+    struct api_connection *c = calloc(1, sizeof(*c));
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t patience_ms = server->config.request_deadline_ms;
+
+    if (c == NULL)
+        return NULL;
+    c->server = server;
+    c->fd = fd;
+    c->idle_ms = now_ms;
+    c->request.server = server;
+    c->request.connection = c;
+    c->next = server->connections;
+    if (c->next != NULL)
+        c->next->prev = c;
+    server->connections = c;
+    metric_add(&server->metrics[METRIC_CONNECTIONS], 1);
+    if (!connection_take_slot(c) && patience_ms > OVER_LIMIT_MS)
+        patience_ms = OVER_LIMIT_MS;
+    connection_arm(c, now_ms + patience_ms);
+    return c;
+}
+
+void connection_close(struct api_connection *c)
+{
+    struct api_server *server = c->server;
+
+    if (c->linger)
+        linger_add(&server->linger, c->fd, clock_monotonic_ms());
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        server->connections = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    release_slot(c);
+    metric_add(&server->metrics[METRIC_CONNECTIONS], -1);
+    request_reset(&c->request);
+    free(c);
+}
+
+void connection_idle(struct api_connection *c)
+{
+    const struct api_server_config *config = &c->server->config;
+
+    c->idle_ms = clock_monotonic_ms();
+    connection_arm(
+        c, c->idle_ms + (int64_t)config->idle_timeout_s * 1000 + config->request_deadline_ms);
+}
+
+/* Admitted, and then the service could not wait for its body. The client is told so, and has a
+ * moment to read it: what it still sends until then makes us close lingering. */
+static void give_up(struct api_connection *c, int64_t now_ms)
+{
+    answer_now(
+        &c->request, PROBLEM_UNAVAILABLE, "the service is stopping, and the body has not arrived");
+    (void)shutdown(c->fd, SHUT_WR);
+    c->linger = true;
+    c->request.state = REQUEST_GIVEN_UP;
+    c->server->n_handling++;
+    request_settled(&c->request);
+    connection_arm(c, now_ms + LINGER_TIME_MS);
+}
+
+static bool silent(int fd)
+{
+    char byte;
+
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+/* A socket that is shut down makes the library close the connection in its next run. */
+static void cut(struct api_connection *c, int64_t now_ms)
+{
+    enum request_state state = c->request.state;
+    enum api_metric metric = METRIC_TOO_SLOW;
+
+    if (state == REQUEST_BODY && c->server->quiesced) {
+        give_up(c, now_ms);
+        return;
+    }
+    if (!c->slot && state < REQUEST_BODY)
+        metric = METRIC_OVER_LIMIT;
+    else if (state == REQUEST_NONE && now_ms < c->deadline_ms)
+        metric = METRIC_IDLE_CLOSED;
+    /* A request that has just come is taken in the library's next run. */
+    if (metric == METRIC_IDLE_CLOSED && !silent(c->fd))
+        return;
+    if (state != REQUEST_GIVEN_UP)
+        metric_add(&c->server->metrics[metric], 1);
+    c->cut = true;
+    release_slot(c);
+    (void)shutdown(c->fd, SHUT_RDWR);
+}
+
+/* The library knows no time for a whole request: one byte now and then keeps a connection for ever.
+ */
+void connections_look(struct api_server *server, int64_t now_ms)
+{
+    if (now_ms < server->earliest_ms)
+        return;
+    server->earliest_ms = API_DEADLINE_NONE;
+    for (struct api_connection *c = server->connections; c != NULL; c = c->next) {
+        if (due_ms(c) <= now_ms)
+            cut(c, now_ms);
+        look_not_after(server, due_ms(c));
+    }
+}
+
+void connections_end_arriving(struct api_server *server, int64_t until_ms)
+{
+    for (struct api_connection *c = server->connections; c != NULL; c = c->next)
+        if (c->request.state == REQUEST_BODY && c->deadline_ms > until_ms)
+            connection_arm(c, until_ms);
+}
