@@ -49,6 +49,8 @@ static int start_keyds(struct act_service *service)
         .program = service->settings.hsm_keyd,
         .uri = service->settings.hsm_uri,
         .lock_file = service->settings.hsm_lock_file,
+        .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
+                 KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST),
         .n_processes = service->settings.hsm_processes,
         .n_channels = service->settings.workers,
     };
@@ -144,10 +146,12 @@ static int run(struct app *app)
     if (r == 0) {
         do
             look_after(app);
-        while (!program_stop_wanted(STEP_MS));
+        while (!program_stop_wanted(STEP_MS) && !keyd_pool_stopped(app->service.pool));
+        if (keyd_pool_stopped(app->service.pool))
+            r = error_set(ERROR_PIN, "the HSM refused the PIN");
     }
     if (r < 0)
-        log_error("cannot start: %s", error_text());
+        log_error("cannot start or go on: %s", error_text());
     stop(app);
     return r;
 }

@@ -25,6 +25,7 @@ typedef int (*cli_run)(
 
 int cli_migrate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_client_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);

@@ -2,6 +2,7 @@
 
 #include "hsm/ceremony.h"
 #include <getopt.h>
+#include <stdio.h>
 
 static int fill_ceremony(const struct cli_settings *settings, struct hsm_ceremony *ret)
 {
@@ -15,25 +16,52 @@ static int fill_ceremony(const struct cli_settings *settings, struct hsm_ceremon
     return 0;
 }
 
-int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+/* A report is for the eyes of whoever holds the ceremony, most of all when it went wrong. */
+static int show_report(int r, const struct text *report)
+{
+    if (r < 0 && report->len > 0)
+        (void)fwrite(report->data, 1, report->len, stdout);
+    (void)fflush(stdout);
+    return r;
+}
+
+static int read_out_path(int argc, char **argv, struct hsm_ceremony *ret)
 {
     static const struct option table[] = {
         {"exchange-key-out", required_argument, NULL, 'o'},
         {0},
     };
-    struct hsm_ceremony ceremony = {0};
-    int c, r;
+    int c;
 
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c != 'o')
             return CLI_USAGE;
-        ceremony.exchange_key_path = optarg;
+        ret->exchange_key_path = optarg;
     }
-    if (optind != argc || ceremony.exchange_key_path == NULL)
-        return CLI_USAGE;
-    if ((r = fill_ceremony(settings, &ceremony)) < 0)
+    return optind == argc && ret->exchange_key_path != NULL ? 0 : CLI_USAGE;
+}
+
+int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    struct hsm_ceremony ceremony = {0};
+    int r;
+
+    if ((r = read_out_path(argc, argv, &ceremony)) != 0 ||
+        (r = fill_ceremony(settings, &ceremony)) < 0)
         return r;
-    return hsm_ceremony_init(&ceremony, out);
+    return show_report(hsm_ceremony_init(&ceremony, out), out);
+}
+
+int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    struct hsm_ceremony ceremony = {0};
+    int r;
+
+    (void)out;
+    if ((r = read_out_path(argc, argv, &ceremony)) != 0 ||
+        (r = fill_ceremony(settings, &ceremony)) < 0)
+        return r;
+    return hsm_ceremony_export(&ceremony);
 }
 
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -46,5 +74,5 @@ int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, str
         return CLI_USAGE;
     if ((r = fill_ceremony(settings, &ceremony)) < 0)
         return r;
-    return hsm_ceremony_list(&ceremony, out);
+    return show_report(hsm_ceremony_list(&ceremony, out), out);
 }

@@ -129,6 +129,7 @@ static int adopt(const struct cli_settings *settings, const uint8_t sealed[stati
         .program = settings->hsm_keyd,
         .uri = settings->hsm_uri,
         .lock_file = settings->hsm_lock_file,
+        .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEK) | KEYD_MAY(KEYD_VERB_SELF_TEST),
         .n_processes = 1,
         .n_channels = 1,
     };

@@ -127,12 +127,39 @@ static int make_all(struct p11_token *token, struct found *ret)
     return 0;
 }
 
+/* Of a storage KEK any version will do. */
+static bool holds(const struct found *found, const struct ceremony_object *row)
+{
+    for (size_t i = 0; i < found->n; i++) {
+        if (found->objects[i].row == row)
+            return true;
+    }
+    return false;
+}
+
+static const struct ceremony_object *first_missing(const struct found *found)
+{
+    for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
+        if (!holds(found, &ceremony_objects[i]))
+            return &ceremony_objects[i];
+    }
+    return NULL;
+}
+
 static int make_on_empty(struct p11_token *token, struct found *ret)
 {
+    const struct ceremony_object *missing;
     int r = look(token, ret);
 
     if (r < 0)
         return r;
+    missing = first_missing(ret);
+    if (ret->n > 0 && missing != NULL)
+        return error_set(ERROR_CONFIG,
+            "the token is incomplete: it holds %s but no %s, and nothing was made. If a ceremony "
+            "was broken off and no key is sealed under it yet, clear the token and begin again; "
+            "else restore it from its backup",
+            ret->objects[0].label, missing->label);
     if (ret->n > 0)
         return error_set(ERROR_CONFIG,
             "the token already holds %s: nothing was made, nothing is ever overwritten",
@@ -140,29 +167,54 @@ static int make_on_empty(struct p11_token *token, struct found *ret)
     return make_all(token, ret);
 }
 
-static void close_file(FILE **f)
+/* --- the public exchange key ------------------------------------------------------------------ */
+
+/** A file that takes its name when it is whole. */
+struct pem_file {
+    const char *path;
+    char fresh[PATH_MAX];
+    FILE *f;
+};
+
+static void pem_drop(struct pem_file *pem)
 {
-    if (*f != NULL)
-        (void)fclose(*f);
+    if (pem->f == NULL)
+        return;
+    (void)fclose(pem->f);
+    (void)unlink(pem->fresh);
+    pem->f = NULL;
 }
 
-static int write_pem(EVP_PKEY *pkey, const char *path)
+/* Before anything is made: a wrong path must not cost a ceremony. */
+static int pem_begin(struct pem_file *pem, const char *path)
 {
-    char fresh[PATH_MAX];
-    CLEANUP(close_file) FILE *f = NULL;
+    struct stat st;
 
-    if (snprintf(fresh, sizeof(fresh), "%s.new", path) >= (int)sizeof(fresh))
+    pem->path = path;
+    if (snprintf(pem->fresh, sizeof(pem->fresh), "%s.new", path) >= (int)sizeof(pem->fresh))
         return error_set(ERROR_CONFIG, "the path of the exchange key is too long");
-    f = fopen(fresh, "we");
-    if (f == NULL)
-        return error_set_errno("cannot write %s", fresh);
-    if (PEM_write_PUBKEY(f, pkey) != 1 || fflush(f) != 0 || fchmod(fileno(f), 0644) != 0 ||
-        fsync(fileno(f)) != 0 || rename(fresh, path) != 0)
-        return error_set_errno("cannot write %s", path);
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+        return error_set(ERROR_CONFIG, "%s is there and is no file", path);
+    pem->f = fopen(pem->fresh, "we");
+    if (pem->f == NULL) {
+        (void)error_set_errno("cannot write %s", pem->fresh);
+        return ERROR_CONFIG;
+    }
     return 0;
 }
 
-static int write_exchange(struct p11_token *token, const struct found *found, const char *path)
+static int pem_finish(struct pem_file *pem, EVP_PKEY *pkey)
+{
+    if (PEM_write_PUBKEY(pem->f, pkey) != 1 || fflush(pem->f) != 0 ||
+        fchmod(fileno(pem->f), 0644) != 0 || fsync(fileno(pem->f)) != 0 ||
+        rename(pem->fresh, pem->path) != 0)
+        return error_set_errno("cannot write %s", pem->path);
+    (void)fclose(pem->f);
+    pem->f = NULL;
+    return 0;
+}
+
+static int write_exchange(struct p11_token *token, const struct found *found, struct pem_file *pem)
 {
     CLEANUP(p11_pkey_free) EVP_PKEY *pkey = NULL;
 
@@ -170,11 +222,13 @@ static int write_exchange(struct p11_token *token, const struct found *found, co
         if (strcmp(found->objects[i].label, P11_LABEL_EXCHANGE) == 0) {
             int r = p11_exchange_read(token, found->objects[i].handle, &pkey);
 
-            return r < 0 ? r : write_pem(pkey, path);
+            return r < 0 ? r : pem_finish(pem, pkey);
         }
     }
-    return error_set(ERROR_HSM, "the token holds no %s", P11_LABEL_EXCHANGE);
+    return error_set(ERROR_CONFIG, "the token holds no %s", P11_LABEL_EXCHANGE);
 }
+
+/* --- the acts --------------------------------------------------------------------------------- */
 
 /* What a fresh opening of the token shows must be what was made. */
 static int compare(const struct found *made, const struct found *again)
@@ -198,30 +252,73 @@ int hsm_ceremony_init(const struct hsm_ceremony *ceremony, struct text *report)
 {
     CLEANUP(p11_token_close) struct p11_token token = {0};
     CLEANUP(cleanup_close) int lock = -1;
+    CLEANUP(pem_drop) struct pem_file pem = {.f = NULL};
     struct found made, again;
-    int r = p11_lock(ceremony->lock_file, &lock);
+    int r = pem_begin(&pem, ceremony->exchange_key_path);
 
     if (r == 0)
-        r = p11_token_open(&token, ceremony->uri, true);
+        r = p11_lock(ceremony->lock_file, &lock);
+    if (r == 0)
+        r = p11_token_open(&token, ceremony->uri, true, lock);
     if (r == 0)
         r = make_on_empty(&token, &made);
     if (r < 0)
         return r;
     p11_token_close(&token);
     sync(); /* SoftHSM writes its files without fsync: a power cut now would cost every key */
-    r = p11_token_open(&token, ceremony->uri, false);
+    r = p11_token_open(&token, ceremony->uri, false, lock);
     if (r == 0)
         r = look(&token, &again);
     if (r == 0)
         r = check(&again);
     if (r == 0)
         r = compare(&made, &again);
-    if (r == 0)
-        r = write_exchange(&token, &again, ceremony->exchange_key_path);
     if (r < 0)
         return r;
+    /* First of all: the check values must be seen even where the file cannot be written. */
     report_found(&again, report);
+    if (write_exchange(&token, &again, &pem) < 0) {
+        char text[ERROR_TEXT_MAX];
+
+        (void)snprintf(text, sizeof(text), "%s", error_text());
+        return error_set(ERROR_SYSTEM,
+            "every key was made and is good, but %.300s; write the public exchange key with "
+            "`cradle hsm export`",
+            text);
+    }
     return 0;
+}
+
+int hsm_ceremony_export(const struct hsm_ceremony *ceremony)
+{
+    CLEANUP(p11_token_close) struct p11_token token = {0};
+    CLEANUP(cleanup_close) int lock = -1;
+    CLEANUP(pem_drop) struct pem_file pem = {.f = NULL};
+    struct found found;
+    int r = pem_begin(&pem, ceremony->exchange_key_path);
+
+    if (r == 0)
+        r = p11_lock(ceremony->lock_file, &lock);
+    if (r == 0)
+        r = p11_token_open(&token, ceremony->uri, false, lock);
+    if (r == 0)
+        r = look(&token, &found);
+    return r < 0 ? r : write_exchange(&token, &found, &pem);
+}
+
+/* All that is missing, a line each. */
+static int report_missing(const struct found *found, struct text *report)
+{
+    const struct ceremony_object *missing = first_missing(found);
+
+    for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
+        if (!holds(found, &ceremony_objects[i]))
+            text_addf(report, "%-16s %-45s MISSING\n", ceremony_objects[i].label,
+                ceremony_objects[i].kind);
+    }
+    if (missing == NULL)
+        return 0;
+    return error_set(ERROR_CONFIG, "the token is incomplete: it holds no %s", missing->label);
 }
 
 int hsm_ceremony_list(const struct hsm_ceremony *ceremony, struct text *report)
@@ -232,12 +329,13 @@ int hsm_ceremony_list(const struct hsm_ceremony *ceremony, struct text *report)
     int r = p11_lock(ceremony->lock_file, &lock);
 
     if (r == 0)
-        r = p11_token_open(&token, ceremony->uri, false);
+        r = p11_token_open(&token, ceremony->uri, false, lock);
     if (r == 0)
         r = look(&token, &found);
     if (r == 0)
         r = check(&found);
-    if (r == 0)
-        report_found(&found, report);
-    return r;
+    if (r < 0)
+        return r;
+    report_found(&found, report);
+    return report_missing(&found, report);
 }

@@ -38,6 +38,7 @@ static void add_hidden(struct attributes *a, const char *label)
     add_flag(a, CKA_PRIVATE, true);
     add_flag(a, CKA_SENSITIVE, true);
     add_flag(a, CKA_EXTRACTABLE, false);
+    add_flag(a, CKA_MODIFIABLE, false);
     add(a, CKA_LABEL, label, strlen(label));
     add(a, CKA_ID, label, strlen(label));
 }
@@ -149,6 +150,7 @@ static int generate_pair(struct p11_token *token, CK_MECHANISM_TYPE type, struct
 
     add_flag(public, CKA_TOKEN, true);
     add_flag(public, CKA_PRIVATE, false);
+    add_flag(public, CKA_MODIFIABLE, false);
     add(public, CKA_LABEL, label, strlen(label));
     add(public, CKA_ID, label, strlen(label));
     rv = token->f->C_GenerateKeyPair(token->anchor, &mechanism, public->list, public->n,
@@ -178,12 +180,16 @@ static int make_exchange(struct p11_token *token, const struct ceremony_object *
     static const uint8_t exponent[] = {0x01, 0x00, 0x01};
     const CK_ULONG bits = EXCHANGE_BITS;
     struct attributes public = {.n = 0}, private = {.n = 0};
+    struct p11_restriction restriction;
 
+    p11_restriction_fill(&restriction, P11_USE_ADOPT_KEK);
     add(&public, CKA_MODULUS_BITS, &bits, sizeof(bits));
     add(&public, CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent));
     add_public_uses(&public, true, false);
     add_hidden(&private, object->label);
     add_private_uses(&private, true, false);
+    add(&private, CKA_UNWRAP_TEMPLATE, restriction.attributes,
+        restriction.n * sizeof(CK_ATTRIBUTE));
     return generate_pair(token, CKM_RSA_PKCS_KEY_PAIR_GEN, &public, &private, object->label);
 }
 

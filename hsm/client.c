@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define DEATHS_MAX 2 /* of key processes over one message */
+
 const char *keyd_status_text(enum keyd_status status)
 {
     static const char *const texts[] = {
@@ -95,12 +97,14 @@ static enum pool_call_end exchange(struct keyd_channel *channel, enum keyd_verb 
     return POOL_CALL_OK;
 }
 
-/* Asks until some key process has answered or the deadline passes; the answer is channel->reply. */
+/* Asks until a key process has answered, the deadline passes or the message has cost too many of
+ * them; the answer is channel->reply. */
 static int ask(struct keyd_channel *channel, enum keyd_verb verb,
     const struct sealed_kek *const *keks, size_t n_keks, const void *items, size_t n_items,
     int64_t deadline_ms)
 {
     size_t len = 0;
+    unsigned deaths = 0;
     int r = keyd_request_encode(
         verb, ++channel->sequence, keks, n_keks, items, n_items, channel->request_frame, &len);
 
@@ -116,6 +120,8 @@ static int ask(struct keyd_channel *channel, enum keyd_verb verb,
             return 0;
         if (end == POOL_CALL_LATE)
             r = error_set(ERROR_DEADLINE, "the key process did not answer in time");
+        else if (end == POOL_CALL_BROKEN && ++deaths == DEATHS_MAX)
+            r = error_set(ERROR_HSM, "two key processes ended over the same message");
         else if (end == POOL_CALL_WRONG)
             r = error_set(ERROR_HSM, "the key process gave an answer that cannot be");
     }

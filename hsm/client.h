@@ -3,9 +3,9 @@
  * A service opens one pool. The pool execs `n_processes` cradle-keyd, each behind socketpairs,
  * starts them again when they die, and replaces each before it reaches its operation or memory
  * limit: the new one is ready before the old one gets no more work. A channel belongs to one
- * thread; the pool itself may be asked from any. A call on a channel whose keyd dies is sent again
- * to its successor until the deadline passes: no verb changes anything, so nothing can happen
- * twice. */
+ * thread; the pool itself may be asked from any. A call on a channel whose keyd dies is sent once
+ * more, to its successor: no verb changes anything, so nothing can happen twice. What two processes
+ * died of is not shown to a third (ERROR_HSM). */
 #pragma once
 
 #include "base/sealed.h"
@@ -25,10 +25,23 @@
 struct keyd_pool;
 struct keyd_channel;
 
+/** What a key process can be asked. */
+enum keyd_verb {
+    KEYD_VERB_JOIN = 1,
+    KEYD_VERB_ADOPT_KEY,
+    KEYD_VERB_ADOPT_KEK,
+    KEYD_VERB_HASH_CODE,
+    KEYD_VERB_HASH_TOKEN,
+    KEYD_VERB_SELF_TEST,
+};
+#define KEYD_N_VERBS 6
+#define KEYD_MAY(verb) (1u << (verb))
+
 struct keyd_pool_config {
     const char *program;     /* path of cradle-keyd */
     const char *uri;         /* RFC 7512: module-path and token, and pin-source (file:...) */
     const char *lock_file;   /* held over C_Initialize..C_Login by every keyd on this token */
+    unsigned verbs;          /* KEYD_MAY(...) of each that this service needs; another ends keyd */
     unsigned n_processes;    /* 0: one per core */
     unsigned n_channels;     /* threads that will call; channel i is served by process i % n */
     unsigned max_operations; /* a keyd is replaced after so many items; 0: the default */
@@ -41,6 +54,9 @@ int keyd_pool_open(const struct keyd_pool_config *config, struct keyd_pool **ret
 /** Closes the channels, which ends every keyd, and waits for them. NULL is fine. */
 void keyd_pool_close(struct keyd_pool *pool);
 struct keyd_channel *keyd_pool_channel(struct keyd_pool *pool, unsigned index);
+/** True once the token has refused the PIN: no key process will be started again. The service ends
+ * with ERROR_PIN. */
+bool keyd_pool_stopped(struct keyd_pool *pool);
 /** True while every process is up and none has stopped for good. */
 bool keyd_pool_healthy(struct keyd_pool *pool);
 /** Prometheus lines: starts, deaths, recycles, operations. */

@@ -7,6 +7,55 @@
 #define MAGIC_REPLY 0x434B5231u   /* "CKR1" */
 #define MAGIC_HELLO 0x434B4831u   /* "CKH1" */
 
+static const char *const verb_names[KEYD_N_VERBS + 1] = {
+    [KEYD_VERB_JOIN] = "join",
+    [KEYD_VERB_ADOPT_KEY] = "adopt-key",
+    [KEYD_VERB_ADOPT_KEK] = "adopt-kek",
+    [KEYD_VERB_HASH_CODE] = "hash-code",
+    [KEYD_VERB_HASH_TOKEN] = "hash-token",
+    [KEYD_VERB_SELF_TEST] = "self-test",
+};
+
+int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])
+{
+    struct bytes_writer w = bytes_writer_over(out, KEYD_VERBS_TEXT_MAX);
+
+    for (unsigned verb = 1; verb <= KEYD_N_VERBS; verb++) {
+        if ((verbs & KEYD_MAY(verb)) == 0)
+            continue;
+        if (w.len > 0)
+            bytes_write_u8(&w, ',');
+        bytes_write(&w, verb_names[verb], strlen(verb_names[verb]));
+        verbs &= ~KEYD_MAY(verb);
+    }
+    if (w.len == 0 || verbs != 0)
+        return error_set(ERROR_INTERNAL, "a pool must say which verbs its key processes serve");
+    bytes_write_u8(&w, 0);
+    return w.failed ? error_set(ERROR_INTERNAL, "the names of the verbs do not fit") : 0;
+}
+
+int keyd_verbs_parse(const char *text, unsigned *ret_verbs)
+{
+    unsigned verbs = 0;
+
+    while (true) {
+        const size_t len = strcspn(text, ",");
+        unsigned verb = 1;
+
+        while (verb <= KEYD_N_VERBS &&
+               (strlen(verb_names[verb]) != len || memcmp(verb_names[verb], text, len) != 0))
+            verb++;
+        if (verb > KEYD_N_VERBS)
+            return error_set(ERROR_INPUT, "no such verb of keyd");
+        verbs |= KEYD_MAY(verb);
+        if (text[len] == '\0')
+            break;
+        text += len + 1;
+    }
+    *ret_verbs = verbs;
+    return 0;
+}
+
 int keyd_request_encode(enum keyd_verb verb, uint32_t sequence,
     const struct sealed_kek *const *keks, size_t n_keks, const void *items, size_t n_items,
     uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len)

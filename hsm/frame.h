@@ -18,16 +18,6 @@
 #define KEYD_HELLO_TEXT_MAX 256
 #define KEYD_HELLO_LEN (8 + KEYD_HELLO_TEXT_MAX)
 
-enum keyd_verb {
-    KEYD_VERB_JOIN = 1,
-    KEYD_VERB_ADOPT_KEY,
-    KEYD_VERB_ADOPT_KEK,
-    KEYD_VERB_HASH_CODE,
-    KEYD_VERB_HASH_TOKEN,
-    KEYD_VERB_SELF_TEST,
-};
-#define KEYD_N_VERBS 6
-
 /* How cradle-keyd ends; the pool decides by it whether another is started. */
 enum keyd_exit {
     KEYD_EXIT_OK = 0,          /* every channel was closed */
@@ -103,6 +93,11 @@ struct keyd_hello {
     enum keyd_exit state; /* KEYD_EXIT_OK: ready */
     char text[KEYD_HELLO_TEXT_MAX];
 };
+
+/** Verbs as keyd's command line has them: "join,self-test". Neither takes an empty set. */
+#define KEYD_VERBS_TEXT_MAX 96
+int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX]) MUST_CHECK;
+int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 
 /** Whether a sealed key or KEK can be put into a frame. One that cannot (a label with a control
  * character, a length that no key has) was not made by keyd: its tag cannot be right. */

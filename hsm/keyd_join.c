@@ -165,6 +165,15 @@ static int find_kek(struct keyd *keyd, const struct sealed_kek *keks, size_t n_k
     return keyd_open_kek(keyd, &keks[index], wanted, ret);
 }
 
+/* The network keys go to the network that the keys of 1.0 and the accept name, and to no other
+ * whose KEK happens to be at hand. */
+static bool is_kek_of(const struct sealed_kek *kek, const struct net_id *net_id)
+{
+    char text[NET_ID_TEXT_LEN + 1];
+
+    return strcmp(kek->peer_id, net_id_format(net_id, text)) == 0;
+}
+
 int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_join_request *request, struct keyd_join_reply *reply)
 {
@@ -191,6 +200,8 @@ int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
         return r;
     reply->opt_neg = opt_neg;
     r = find_kek(keyd, keks, n_keks, request->ns_kek, KEK_CLASS_NS, &ns_kek);
+    if (r == 0 && !is_kek_of(&keks[request->ns_kek], &request->accept.net_id))
+        r = KEYD_BAD_INPUT;
     if (r == 0)
         r = find_kek(keyd, keks, n_keks, request->as_kek, KEK_CLASS_AS, &as_kek);
     if (r == 0 && opt_neg)

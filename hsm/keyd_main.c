@@ -29,7 +29,8 @@ struct app {
     const char *lock_file;
     unsigned n_channels;
     unsigned memory_mib;
-    bool locked; /* memory */
+    unsigned verbs; /* KEYD_MAY(...) */
+    bool locked;    /* memory */
     int statm;
     struct keyd keyd;
     struct keyd_request request;
@@ -43,6 +44,7 @@ static const struct option options[] = {
     {"lock", required_argument, NULL, 'l'},
     {"channels", required_argument, NULL, 'c'},
     {"memory-mib", required_argument, NULL, 'm'},
+    {"verbs", required_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
 
@@ -80,6 +82,9 @@ static int parse_options(struct app *app, int argc, char **argv)
         case 'm':
             good = parse_number(optarg, MEMORY_MIB_MAX, &app->memory_mib);
             break;
+        case 'v':
+            good = keyd_verbs_parse(optarg, &app->verbs) == 0;
+            break;
         default:
             good = false;
         }
@@ -87,7 +92,7 @@ static int parse_options(struct app *app, int argc, char **argv)
             return error_set(ERROR_CONFIG, "cradle-keyd: a wrong option; only a service starts it");
     }
     if (app->uri == NULL || app->lock_file == NULL || app->n_channels == 0 ||
-        app->memory_mib == 0 || optind != argc)
+        app->memory_mib == 0 || app->verbs == 0 || optind != argc)
         return error_set(ERROR_CONFIG, "cradle-keyd is started by a service, not by hand");
     return 0;
 }
@@ -98,7 +103,7 @@ static int start(struct app *app)
     int r = p11_lock(app->lock_file, &lock);
 
     if (r == 0)
-        r = p11_token_open(&app->keyd.token, app->uri, false);
+        r = p11_token_open(&app->keyd.token, app->uri, false, lock);
     /* Objects are looked for under the lock too: a token file may be half written elsewhere. */
     return r < 0 ? r : keyd_init(&app->keyd);
 }
@@ -167,8 +172,12 @@ static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
 {
     size_t reply_len = 0;
     bool secret;
+    int r = keyd_request_decode(app->frame, len, &app->request);
 
-    if (keyd_request_decode(app->frame, len, &app->request) < 0) {
+    /* What a service has no business with, nobody honest asks on its channel. */
+    if (r == 0 && (app->verbs & KEYD_MAY(app->request.verb)) == 0)
+        r = error_set(ERROR_INPUT, "a verb that this service may not use");
+    if (r < 0) {
         log_error("%s; this key process ends", error_text());
         secret_wipe(app->frame, len);
         secret_wipe(&app->request, sizeof(app->request));
@@ -243,16 +252,17 @@ static enum keyd_exit serve(struct app *app)
     }
 }
 
-static void harden(struct app *app)
+static int harden(struct app *app)
 {
     const size_t limit = (size_t)(app->memory_mib + LOCK_SLACK_MIB) << 20;
 
-    if (secret_process_harden(limit, &app->locked) < 0)
-        log_warn("%s", error_text());
+    int r = secret_process_harden(limit, &app->locked);
+
     /* Ctrl-C on a terminal goes to the whole group: the service decides when we end. */
     (void)signal(SIGINT, SIG_IGN);
     /* The thread that started us lives as long as its pool; closed sockets end us in any case. */
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return r;
 }
 
 int main(int argc, char **argv)
@@ -267,9 +277,11 @@ int main(int argc, char **argv)
         log_error("%s", error_text());
         return KEYD_EXIT_CONFIG;
     }
-    harden(&app);
+    /* Whoever could read a dump of it would read keys: without this there is no key process. */
+    r = harden(&app);
     app.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    r = start(&app);
+    if (r == 0)
+        r = start(&app);
     state = r < 0 ? exit_of(r) : KEYD_EXIT_OK;
     if (r < 0)
         log_error("%s", error_text());

@@ -60,6 +60,18 @@ static struct keyd_open_kek *make_place(struct keyd *keyd)
     return oldest;
 }
 
+/* A KEK serves the one purpose that its peer can have for it. */
+static bool kind_agrees(const struct sealed_kek *kek)
+{
+    static const enum peer_kind kinds[] = {
+        [KEK_CLASS_NS] = PEER_NETWORK_SERVER,
+        [KEK_CLASS_AS] = PEER_APPLICATION_SERVER,
+        [KEK_CLASS_TRANSPORT] = PEER_ORGANIZATION,
+    };
+
+    return kek->peer_kind == kinds[kek->kek_class]; /* the decoder has checked both */
+}
+
 static int unseal_kek(struct keyd *keyd, const struct sealed_kek *kek, CK_OBJECT_HANDLE *ret)
 {
     uint8_t input[HSM_TAG_INPUT_MAX], tag[SEALED_TAG_LEN];
@@ -70,6 +82,8 @@ static int unseal_kek(struct keyd *keyd, const struct sealed_kek *kek, CK_OBJECT
         return r;
     if (!secret_equal(tag, kek->key.tag, sizeof(tag)))
         return KEYD_KEK_TAG_REFUSED;
+    if (!kind_agrees(kek))
+        return KEYD_BAD_INPUT;
     store = p11_store_find(&keyd->keys.kek, kek->key.kek_label);
     if (store == NULL)
         return KEYD_KEK_UNKNOWN;
@@ -202,7 +216,7 @@ int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *requ
     struct sealed_kek kek = request->kek;
     uint8_t input[HSM_TAG_INPUT_MAX];
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-    int r = open_exchange(keyd, request->oaep, &key);
+    int r = kind_agrees(&kek) ? open_exchange(keyd, request->oaep, &key) : KEYD_BAD_INPUT;
 
     if (r == 0)
         r = seal_of_length(keyd, key, request->key_len, &kek.key, reply->kcv);

@@ -101,33 +101,13 @@ int p11_objects_walk(struct p11_token *token, CK_OBJECT_CLASS class,
     return 0;
 }
 
-/* Copies stay CKA_PRIVATE: a copy to a public object is refused (0xD1). */
-static int adopt(struct p11_token *token, CK_OBJECT_HANDLE handle, CK_OBJECT_HANDLE *ret)
-{
-    CK_BBOOL no = CK_FALSE;
-    CK_ATTRIBUTE session_object = {CKA_TOKEN, &no, sizeof(no)};
-    CK_RV rv;
-
-    if (!token->quirks->copy_token_keys) {
-        *ret = handle;
-        return 0;
-    }
-    rv = token->f->C_CopyObject(token->anchor, handle, &session_object, 1, ret);
-    return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_CopyObject");
-}
-
-struct search {
-    struct p11_token *token;
-    struct p11_keys *keys;
-};
-
 static int twice(const char *label)
 {
     return error_set(ERROR_CONFIG, "the token holds two objects labelled %s", label);
 }
 
-static int add_version(struct search *search, struct p11_store *store, CK_OBJECT_HANDLE handle,
-    const char *label, unsigned version)
+static int add_version(
+    struct p11_store *store, CK_OBJECT_HANDLE handle, const char *label, unsigned version)
 {
     struct p11_store_kek *kek = &store->keks[store->n];
 
@@ -139,13 +119,13 @@ static int add_version(struct search *search, struct p11_store *store, CK_OBJECT
     memcpy(kek->label, label, strlen(label) + 1);
     kek->version = version;
     store->n++;
-    return adopt(search->token, handle, &kek->handle);
+    kek->handle = handle;
+    return 0;
 }
 
 static int found_secret(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
-    struct search *search = context;
-    struct p11_keys *keys = search->keys;
+    struct p11_keys *keys = context;
     const struct {
         const char *label;
         CK_OBJECT_HANDLE *handle;
@@ -157,42 +137,42 @@ static int found_secret(void *context, CK_OBJECT_HANDLE handle, const char *labe
     unsigned version = p11_store_version(label, P11_LABEL_DEVICE);
 
     if (version > 0)
-        return add_version(search, &keys->device, handle, label, version);
+        return add_version(&keys->device, handle, label, version);
     version = p11_store_version(label, P11_LABEL_KEK);
     if (version > 0)
-        return add_version(search, &keys->kek, handle, label, version);
+        return add_version(&keys->kek, handle, label, version);
     for (size_t i = 0; i < sizeof(singles) / sizeof(singles[0]); i++) {
         if (strcmp(label, singles[i].label) != 0)
             continue;
         if (*singles[i].handle != CK_INVALID_HANDLE)
             return twice(label);
-        return adopt(search->token, handle, singles[i].handle);
+        *singles[i].handle = handle;
+        return 0;
     }
     return 0;
 }
 
 static int found_private(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
-    struct search *search = context;
+    struct p11_keys *keys = context;
 
     if (strcmp(label, P11_LABEL_EXCHANGE) != 0)
         return 0;
-    if (search->keys->exchange != CK_INVALID_HANDLE)
+    if (keys->exchange != CK_INVALID_HANDLE)
         return twice(label);
-    search->keys->exchange = handle; /* used seldom: not worth a copy */
+    keys->exchange = handle;
     return 0;
 }
 
 int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
 {
-    struct search search = {token, ret};
     const char *missing = NULL;
     int r;
 
     *ret = (struct p11_keys){0};
-    r = p11_objects_walk(token, CKO_SECRET_KEY, found_secret, &search);
+    r = p11_objects_walk(token, CKO_SECRET_KEY, found_secret, ret);
     if (r == 0)
-        r = p11_objects_walk(token, CKO_PRIVATE_KEY, found_private, &search);
+        r = p11_objects_walk(token, CKO_PRIVATE_KEY, found_private, ret);
     if (r < 0)
         return r;
     if (ret->device.n == 0)

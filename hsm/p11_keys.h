@@ -35,8 +35,9 @@ struct p11_keys {
     CK_OBJECT_HANDLE exchange;
 };
 
-/** Finds them all and, where the token's profile says so, copies them into private session objects.
- * ERROR_CONFIG names what is missing or there twice. */
+/** Finds them all. ERROR_CONFIG names what is missing or there twice. They are used where they are:
+ * a session copy is faster on SoftHSM, but only a key that can be modified can be copied into a
+ * session there, and a copy can be given DECRYPT, which opens every blob by hand. */
 int p11_keys_find(struct p11_token *token, struct p11_keys *ret) MUST_CHECK;
 /** NULL when the token has no such version. */
 const struct p11_store_kek *p11_store_find(const struct p11_store *store, const char *label);

@@ -13,7 +13,7 @@ static const struct use_row uses[P11_N_USES] = {
     [P11_USE_SESSION] = {.sensitive = true, .extractable = true},
     [P11_USE_JS_INT] = {.sensitive = true, .sign = true},
     [P11_USE_ADOPT_KEY] = {.sensitive = true, .extractable = true, .sign = true},
-    [P11_USE_ADOPT_KEK] = {.sensitive = true, .extractable = true, .sign = true, .wrap = true},
+    [P11_USE_ADOPT_KEK] = {.sensitive = true, .extractable = true, .sign = true},
     [P11_USE_KNOWN] = {.extractable = true,
         .sign = true,
         .derive = true,
@@ -64,6 +64,13 @@ static void template_fill(struct p11_template *t, enum p11_use use)
     add_flag(t, CKA_VERIFY, row->verify);
 }
 
+/* Once false, an attribute that is set after it is refused: it comes last. Without it, whoever has
+ * a session could give an opened key another use. */
+static void template_seal(struct p11_template *t)
+{
+    add_flag(t, CKA_MODIFIABLE, false);
+}
+
 static void add_value_len(struct p11_template *t, size_t len)
 {
     t->value_len = len;
@@ -76,11 +83,12 @@ void p11_restriction_fill(struct p11_restriction *restriction, enum p11_use use)
 
     restriction->n = 0;
     template_fill(&t, use);
+    template_seal(&t);
     for (CK_ULONG i = 0; i < t.n; i++) {
         CK_ATTRIBUTE *a = &t.attributes[i];
 
         if (a->type == CKA_CLASS || a->type == CKA_KEY_TYPE || a->type == CKA_TOKEN ||
-            a->type == CKA_PRIVATE || (a->type == CKA_UNWRAP && use != P11_USE_DEVICE))
+            a->type == CKA_PRIVATE || (a->type == CKA_UNWRAP && use == P11_USE_PEER))
             continue;
         restriction->values[restriction->n] = *(CK_BBOOL *)a->pValue;
         restriction->attributes[restriction->n] =
@@ -97,6 +105,7 @@ int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, si
 
     template_fill(&t, use);
     add(&t, CKA_VALUE, key, len);
+    template_seal(&t);
     rv = token->f->C_CreateObject(token->work, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_CreateObject");
 }
@@ -111,6 +120,7 @@ int p11_unwrap(struct p11_token *token, CK_SESSION_HANDLE session, CK_OBJECT_HAN
     template_fill(&t, use);
     if (token->quirks->value_len_in_unwrap)
         add_value_len(&t, len - 8);
+    template_seal(&t);
     rv = token->f->C_UnwrapKey(session, &mechanism, kek, p11_in(blob), len, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_UnwrapKey");
 }
@@ -124,6 +134,7 @@ int p11_unwrap_oaep(struct p11_token *token, CK_OBJECT_HANDLE private_key, enum 
     CK_RV rv;
 
     template_fill(&t, use);
+    template_seal(&t);
     rv = token->f->C_UnwrapKey(
         token->work, &mechanism, private_key, p11_in(text), len, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_UnwrapKey (OAEP)");
@@ -198,6 +209,7 @@ int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
 
     template_fill(&t, use);
     add_value_len(&t, 16);
+    template_seal(&t);
     rv = token->f->C_DeriveKey(token->work, &mechanism, base, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_DeriveKey");
 }

@@ -1,6 +1,7 @@
 /* The few operations keyd needs of a token, and the templates of the keys it makes. Inside hsm/
  * only. All return 0 or ERROR_HSM. Every object made here is a session object and not CKA_PRIVATE:
- * on SoftHSM that is a third of a join's time, and nobody else shares the process. */
+ * on SoftHSM that is a third of a join's time, and nobody else shares the process. None can be
+ * modified: what a key may do is settled when it is made. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -16,7 +17,7 @@ enum p11_use {
     P11_USE_SESSION,   /* a session key: nothing but to be wrapped */
     P11_USE_JS_INT,    /* JSIntKey: SIGN */
     P11_USE_ADOPT_KEY, /* a root key on its way in: SIGN for its check value, to be wrapped */
-    P11_USE_ADOPT_KEK, /* a peer's KEK on its way in: the same, and WRAP */
+    P11_USE_ADOPT_KEK, /* a peer's KEK on its way in: the same */
     P11_USE_KNOWN,     /* a published test key: everything */
 };
 #define P11_N_USES (P11_USE_KNOWN + 1)
@@ -46,8 +47,8 @@ int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
 /** Destroys and forgets; CK_INVALID_HANDLE is fine. */
 int p11_destroy(struct p11_token *token, CK_OBJECT_HANDLE *handle);
 
-/** The attributes that a storage KEK demands of whatever it opens: the rows of P11_USE_DEVICE and
- * of the peers' KEKs as a CKA_UNWRAP_TEMPLATE (UNWRAP is left open for the latter). */
+/** The attributes that a key demands of whatever it opens, as its CKA_UNWRAP_TEMPLATE: the row of
+ * P11_USE_DEVICE, P11_USE_PEER (UNWRAP is left open, for transport KEKs) or P11_USE_ADOPT_KEK. */
 #define P11_RESTRICTION_MAX 16
 struct p11_restriction {
     CK_ATTRIBUTE attributes[P11_RESTRICTION_MAX];

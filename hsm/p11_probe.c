@@ -186,11 +186,67 @@ int p11_exchange_test(
     return r < 0 ? r : p11_destroy(token, &opened);
 }
 
+/* What opens for any use could be read by whoever has a session. */
+static int try_exchange(
+    struct p11_token *token, const struct p11_keys *keys, const struct p11_known *known)
+{
+    CK_OBJECT_HANDLE opened = CK_INVALID_HANDLE;
+    int r = p11_exchange_test(token, keys, known);
+
+    if (r < 0)
+        return r;
+    if (p11_unwrap_oaep(
+            token, keys->exchange, P11_USE_KNOWN, known->oaep, sizeof(known->oaep), &opened) < 0)
+        return 0;
+    (void)p11_destroy(token, &opened);
+    return error_set(ERROR_CONFIG,
+        "%s opens keys for uses it must refuse: its unwrap template is missing or not enforced",
+        P11_LABEL_EXCHANGE);
+}
+
+static int refuse_modifiable(struct p11_token *token, CK_OBJECT_HANDLE handle, const char *label)
+{
+    CK_BBOOL modifiable = CK_TRUE;
+    CK_ATTRIBUTE wanted = {CKA_MODIFIABLE, &modifiable, sizeof(modifiable)};
+    CK_RV rv = token->f->C_GetAttributeValue(token->anchor, handle, &wanted, 1);
+
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_GetAttributeValue (CKA_MODIFIABLE)");
+    return modifiable == CK_FALSE
+               ? 0
+               : error_set(ERROR_CONFIG,
+                     "%s can be modified: whoever has a session could give it another use", label);
+}
+
+static int refuse_all_modifiable(struct p11_token *token, const struct p11_keys *keys)
+{
+    const struct {
+        CK_OBJECT_HANDLE handle;
+        const char *label;
+    } singles[] = {
+        {keys->tag, P11_LABEL_TAG},
+        {keys->code, P11_LABEL_CODE},
+        {keys->token, P11_LABEL_TOKEN},
+        {keys->exchange, P11_LABEL_EXCHANGE},
+    };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < keys->device.n; i++)
+        r = refuse_modifiable(token, keys->device.keks[i].handle, keys->device.keks[i].label);
+    for (size_t i = 0; r == 0 && i < keys->kek.n; i++)
+        r = refuse_modifiable(token, keys->kek.keks[i].handle, keys->kek.keks[i].label);
+    for (size_t i = 0; r == 0 && i < sizeof(singles) / sizeof(singles[0]); i++)
+        r = refuse_modifiable(token, singles[i].handle, singles[i].label);
+    return r;
+}
+
 int p11_probe_keys(struct p11_token *token, const struct p11_keys *keys, struct p11_known *ret)
 {
     CK_OBJECT_HANDLE known = CK_INVALID_HANDLE;
-    int r = p11_create(token, P11_USE_KNOWN, nist_key, sizeof(nist_key), &known);
+    int r = refuse_all_modifiable(token, keys);
 
+    if (r == 0)
+        r = p11_create(token, P11_USE_KNOWN, nist_key, sizeof(nist_key), &known);
     for (size_t i = 0; r == 0 && i < keys->device.n; i++)
         r = try_store(token, &keys->device.keks[i], P11_USE_DEVICE, P11_USE_PEER, known, NULL);
     for (size_t i = 0; r == 0 && i < keys->kek.n; i++)
@@ -205,7 +261,7 @@ int p11_probe_keys(struct p11_token *token, const struct p11_keys *keys, struct 
     if (r == 0)
         r = encrypt_known(token, keys->exchange, ret);
     if (r == 0)
-        r = p11_exchange_test(token, keys, ret);
+        r = try_exchange(token, keys, ret);
     return r < 0 ? r : p11_self_test(token, keys, ret);
 }
 

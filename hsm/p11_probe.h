@@ -18,7 +18,8 @@ struct p11_known {
  * on session keys: CMAC (RFC 4493), key wrap (RFC 3394), ECB decryption and ECB_ENCRYPT_DATA
  * derivation (SP 800-38A). ERROR_HSM: the token computes something else, or fails. */
 int p11_probe_mechanisms(struct p11_token *token) MUST_CHECK;
-/** Tries the live keys: each storage KEK opens what it should and refuses the other kind. */
+/** Tries the live keys: none can be modified; each storage KEK opens what it should and refuses the
+ * other kind; the exchange key opens nothing that could be read. ERROR_CONFIG names the key. */
 int p11_probe_keys(
     struct p11_token *token, const struct p11_keys *keys, struct p11_known *ret) MUST_CHECK;
 /** Wraps, opens, signs, derives and tags once more on the live keys and compares. */

@@ -3,12 +3,10 @@
 #include <string.h>
 
 static const struct p11_quirks table[] = {
-    /* Re-checks the object's file on each use of a token key (105 us a join instead of 60). */
     {.name = "softhsm",
         .manufacturer = "SoftHSM project",
         .model = "SoftHSM",
         .key_wrap = CKM_AES_KEY_WRAP,
-        .copy_token_keys = true,
         .exercised = true},
     /* Documented by its vendor and never run here: firmware before 7.9.3 wants the length in the
      * template. Its key wrap may have a number of the vendor's own; until somebody has confirmed it

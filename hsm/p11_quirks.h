@@ -10,7 +10,6 @@ struct p11_quirks {
     const char *model;        /* how its model begins */
     CK_MECHANISM_TYPE key_wrap;
     bool value_len_in_unwrap; /* C_UnwrapKey wants CKA_VALUE_LEN (others refuse it) */
-    bool copy_token_keys;     /* a session copy of a token key is faster than the token key */
     bool exercised;           /* our tests run on such a token */
 };
 

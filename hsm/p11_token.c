@@ -2,14 +2,20 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/hex.h"
+#include "base/log.h"
 #include "base/secret.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <p11-kit/p11-kit.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #define PIN_MAX 256
+#define REFUSED_LINE_MAX 256
+#define REFUSED_FILE_MAX 4096 /* bytes: some thirty refused PINs */
 #define SLOTS_MAX 1024
 #define SLOTS_SPARE 8 /* a slot may appear between asking how many and asking which */
 
@@ -136,12 +142,64 @@ static int open_session(struct p11_token *token, CK_SESSION_HANDLE *ret)
     return 0;
 }
 
-static int login(struct p11_token *token)
+/* --- refused PINs ----------------------------------------------------------------------------- */
+
+/* One attempt in all, over processes, services and restarts: a token locks itself after a few. A
+ * line of the lock file names the token and the PIN file as it was; a changed file is another line.
+ */
+static int name_attempt(
+    const struct p11_token *token, const char *path, char out[static REFUSED_LINE_MAX])
+{
+    char serial[2 * sizeof(token->info.serialNumber) + 1];
+    struct stat st;
+
+    if (stat(path, &st) != 0) {
+        (void)error_set_errno("cannot read %s", path);
+        return ERROR_CONFIG;
+    }
+    (void)snprintf(out, REFUSED_LINE_MAX, "refused %s %jx %jx %jx %jd.%09ld %jd.%09ld\n",
+        hex_encode(token->info.serialNumber, sizeof(token->info.serialNumber), serial),
+        (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, (uintmax_t)st.st_size,
+        (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (intmax_t)st.st_ctim.tv_sec,
+        st.st_ctim.tv_nsec);
+    return 0;
+}
+
+static int was_refused(int lock, const char *attempt, bool *ret)
+{
+    char known[REFUSED_FILE_MAX + 1];
+    ssize_t n = pread(lock, known, REFUSED_FILE_MAX, 0);
+
+    if (n < 0)
+        return error_set_errno("the HSM lock file cannot be read");
+    known[n] = '\0';
+    *ret = strstr(known, attempt) != NULL;
+    return 0;
+}
+
+static void remember_refusal(int lock, const char *attempt)
+{
+    const size_t len = strlen(attempt);
+    off_t end = lseek(lock, 0, SEEK_END);
+
+    /* Full, or of somebody else: begin again. */
+    if (end < 0 || (size_t)end + len > REFUSED_FILE_MAX) {
+        if (ftruncate(lock, 0) != 0)
+            log_warn("the HSM lock file cannot be emptied: %s", strerror(errno));
+        end = 0;
+    }
+    if (pwrite(lock, attempt, len, end) != (ssize_t)len || fdatasync(lock) != 0)
+        log_warn("the refused PIN cannot be remembered: %s", strerror(errno));
+}
+
+static int login(struct p11_token *token, int lock)
 {
     static const CK_RV refusals[] = {CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE,
         CKR_PIN_EXPIRED, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED};
     CLEANUP(wipe_pin) char pin[PIN_MAX] = "";
     const char *path = p11_kit_uri_get_pin_source(token->uri);
+    char attempt[REFUSED_LINE_MAX], after[REFUSED_LINE_MAX];
+    bool refused = false;
     CK_RV rv;
     int r;
 
@@ -149,22 +207,36 @@ static int login(struct p11_token *token)
         path += 5;
     if (strncmp(path, "//", 2) == 0)
         path += 2;
-    r = config_read_secret_file(path, pin, sizeof(pin));
+    r = name_attempt(token, path, attempt);
+    if (r == 0)
+        r = was_refused(lock, attempt, &refused);
+    if (r == 0 && refused)
+        return error_set(ERROR_PIN,
+            "the HSM has refused the PIN of %s before; not tried again until that file changes",
+            path);
+    if (r == 0)
+        r = config_read_secret_file(path, pin, sizeof(pin));
+    if (r == 0)
+        r = name_attempt(token, path, after);
     if (r < 0)
         return r;
+    if (strcmp(attempt, after) != 0)
+        return error_set(ERROR_HSM, "%s changed while it was read", path);
     rv = token->f->C_Login(token->anchor, CKU_USER, (CK_UTF8CHAR_PTR)pin, strlen(pin));
     if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
         return 0;
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-        if (rv == refusals[i])
-            return error_set(ERROR_PIN,
-                "the HSM refused the PIN of %s: %s (0x%lx); not tried again", path,
-                p11_kit_strerror(rv), rv);
+        if (rv != refusals[i])
+            continue;
+        remember_refusal(lock, attempt);
+        return error_set(ERROR_PIN,
+            "the HSM refused the PIN of %s: %s (0x%lx); not tried again until that file changes",
+            path, p11_kit_strerror(rv), rv);
     }
     return p11_failed(token, rv, "C_Login");
 }
 
-int p11_token_open(struct p11_token *token, const char *uri, bool read_write)
+int p11_token_open(struct p11_token *token, const char *uri, bool read_write, int lock)
 {
     CK_RV rv;
     int r;
@@ -190,7 +262,7 @@ int p11_token_open(struct p11_token *token, const char *uri, bool read_write)
     r = open_session(token, &token->anchor);
     if (r < 0)
         return r;
-    r = login(token);
+    r = login(token, lock);
     if (r < 0)
         return r;
     return open_session(token, &token->work);

@@ -1,6 +1,6 @@
 /* One PKCS#11 token: the module, the login, two sessions. Inside hsm/ only.
  *
- * The `anchor` session holds the login and whatever lives long (copies of token keys, peers' KEKs);
+ * The `anchor` session holds the login and whatever lives long (peers' KEKs);
  * the `work` session holds what one item makes. After a failure the work session is closed and
  * opened again, which ends any half-done operation and destroys what the item left behind. One
  * thread only: C_Initialize gets no locking arguments, because a locking SoftHSM is a tenth slower.
@@ -30,10 +30,12 @@ struct p11_token {
  * Parallel C_Initialize..C_Login on one SoftHSM token fails in half of all cases. */
 int p11_lock(const char *lock_file, int *ret_fd) MUST_CHECK;
 
-/** Loads the module, finds the one token that the URI names, opens the sessions, logs in. The
- * caller holds the lock. ERROR_CONFIG: the URI or what it names is wrong; ERROR_PIN: the token
- * refused the PIN (one attempt was made); ERROR_HSM. */
-int p11_token_open(struct p11_token *token, const char *uri, bool read_write) MUST_CHECK;
+/** Loads the module, finds the one token that the URI names, opens the sessions, logs in. `lock` is
+ * the descriptor that p11_lock() gave. A PIN that the token refuses is remembered in its file, by
+ * token and by the PIN file's identity and times: whoever comes next with the same does not try.
+ * ERROR_CONFIG: the URI or what it names is wrong; ERROR_PIN: the token refused the PIN, now or
+ * before (one attempt was made in all, until the PIN file changes); ERROR_HSM. */
+int p11_token_open(struct p11_token *token, const char *uri, bool read_write, int lock) MUST_CHECK;
 /** C_Finalize and unload; a half-open token is fine. */
 void p11_token_close(struct p11_token *token);
 

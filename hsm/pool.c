@@ -57,6 +57,9 @@ static void free_pool(struct keyd_pool *pool)
 
 static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *config)
 {
+    char names[KEYD_VERBS_TEXT_MAX];
+    int r;
+
     pool->n_channels = config->n_channels;
     pool->n_slots = config->n_processes;
     if (pool->n_slots == 0) {
@@ -68,6 +71,14 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
     if (pool->n_slots == 0 || pool->n_channels / pool->n_slots >= CHANNELS_PER_PROCESS_MAX)
         return error_set(ERROR_CONFIG, "%u threads cannot share %u key processes",
             config->n_channels, config->n_processes);
+    /* Before it is in anybody's argument list, which every user of the machine may read. */
+    if (strcasestr(config->uri, "pin-value") != NULL)
+        return error_set(ERROR_CONFIG,
+            "the HSM's URI holds the PIN itself; put it into a file and name that with pin-source");
+    r = keyd_verbs_format(config->verbs, names);
+    if (r < 0)
+        return r;
+    pool->verbs = config->verbs;
     pool->max_operations =
         config->max_operations != 0 ? config->max_operations : POOL_MAX_OPERATIONS;
     pool->max_memory_mib =
@@ -184,6 +195,16 @@ void keyd_pool_close(struct keyd_pool *pool)
 struct keyd_channel *keyd_pool_channel(struct keyd_pool *pool, unsigned index)
 {
     return index < pool->n_channels ? pool->channels[index] : NULL;
+}
+
+bool keyd_pool_stopped(struct keyd_pool *pool)
+{
+    bool stopped;
+
+    (void)pthread_mutex_lock(&pool->lock);
+    stopped = pool->stop_code != 0;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return stopped;
 }
 
 bool keyd_pool_healthy(struct keyd_pool *pool)

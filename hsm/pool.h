@@ -56,8 +56,10 @@ struct keyd_pool {
     int last_error;
     char last_text[ERROR_TEXT_MAX];
     char describe[KEYD_HELLO_TEXT_MAX];
+    int last_end; /* how the last process ended that was not asked to: as from waitpid */
     uint64_t generation;
     char *program, *uri, *lock_file;
+    unsigned verbs;
     unsigned max_operations;
     unsigned max_memory_mib;
     unsigned n_slots;

@@ -102,7 +102,9 @@ void pool_channel_give(
             metric_add(&pool->metrics[POOL_METRIC_RESENDS], 1);
         else if (end == POOL_CALL_LATE)
             metric_add(&pool->metrics[POOL_METRIC_LATE], 1);
-        if (end != POOL_CALL_BROKEN && process != NULL)
+        /* Also a broken one that still lives: this channel can be served by none but its
+         * successor, which comes when it ends. */
+        if (process != NULL)
             pool_process_kill(process);
     }
     (void)pthread_mutex_unlock(&pool->lock);

@@ -59,24 +59,44 @@ static int make_pair(unsigned n_in_child, int *ret_ours, int *ret_theirs)
     return 0;
 }
 
-static char **make_environment(void)
+/* All that a token's module, the C library and our tests need; nothing that may hold a secret, as a
+ * database password in PGPASSWORD. A name that ends in '_' stands for all that begin so. */
+static const char *const kept_names[] = {"SOFTHSM2_CONF", "GLIBC_TUNABLES", "PATH", "LANG", "LC_",
+    "TZ", "HOME", "CRADLE_", "P11_", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
+    "TSAN_OPTIONS"};
+
+static bool is_kept(const char *entry)
 {
-    size_t n = 0;
+    for (size_t i = 0; i < sizeof(kept_names) / sizeof(kept_names[0]); i++) {
+        const size_t len = strlen(kept_names[i]);
+
+        if (strncmp(entry, kept_names[i], len) == 0 &&
+            (kept_names[i][len - 1] == '_' || entry[len] == '='))
+            return true;
+    }
+    return false;
+}
+
+char **pool_process_environment(char *const *from)
+{
+    size_t n = 0, n_kept = 0;
     char **copy;
     bool tuned = false;
 
-    while (environ[n] != NULL)
+    while (from[n] != NULL)
         n++;
     copy = calloc(n + 2, sizeof(*copy));
     if (copy == NULL)
         return NULL;
     for (size_t i = 0; i < n; i++) {
-        copy[i] = environ[i];
-        if (strncmp(environ[i], "GLIBC_TUNABLES=", strlen("GLIBC_TUNABLES=")) == 0)
+        if (!is_kept(from[i]))
+            continue;
+        copy[n_kept++] = from[i];
+        if (strncmp(from[i], "GLIBC_TUNABLES=", strlen("GLIBC_TUNABLES=")) == 0)
             tuned = true;
     }
     if (!tuned)
-        copy[n] = (char *)(uintptr_t)MALLOC_TUNING;
+        copy[n_kept] = (char *)(uintptr_t)MALLOC_TUNING;
     return copy;
 }
 
@@ -85,7 +105,7 @@ static char **make_environment(void)
 static int spawn(
     const struct pool_process_options *options, const int *theirs, unsigned n_theirs, pid_t *ret)
 {
-    char channels[16], memory[16];
+    char channels[16], memory[16], verbs[KEYD_VERBS_TEXT_MAX];
     char *argv[] = {
         (char *)(uintptr_t) "cradle-keyd",
         (char *)(uintptr_t) "--uri",
@@ -96,9 +116,11 @@ static int spawn(
         channels,
         (char *)(uintptr_t) "--memory-mib",
         memory,
+        (char *)(uintptr_t) "--verbs",
+        verbs,
         NULL,
     };
-    CLEANUP(cleanup_free) char **environment = make_environment();
+    CLEANUP(cleanup_free) char **environment = pool_process_environment(environ);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
@@ -106,6 +128,9 @@ static int spawn(
 
     if (environment == NULL)
         return error_set(ERROR_SYSTEM, "no memory");
+    r = keyd_verbs_format(options->verbs, verbs);
+    if (r < 0)
+        return r;
     (void)snprintf(channels, sizeof(channels), "%u", options->n_channels);
     (void)snprintf(memory, sizeof(memory), "%u", options->memory_mib);
     (void)sigemptyset(&none);

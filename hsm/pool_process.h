@@ -34,8 +34,12 @@ struct pool_process_options {
     const char *lock_file;
     unsigned n_channels;
     unsigned memory_mib;
+    unsigned verbs;
 };
 
+/** What a key process gets of an environment: an array to free, of strings that are not copied.
+ * NULL when there is no memory. */
+char **pool_process_environment(char *const *from);
 /** ERROR_CONFIG when the program is not there; ERROR_SYSTEM. */
 int pool_process_start(const struct pool_process_options *options, struct pool_process **ret);
 /** Reads the hello, if it is there. */

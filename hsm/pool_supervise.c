@@ -55,6 +55,7 @@ static void start_one(struct keyd_pool *pool, unsigned index)
         .lock_file = pool->lock_file,
         .n_channels = slot->n_channels,
         .memory_mib = pool->max_memory_mib,
+        .verbs = pool->verbs,
     };
     struct pool_process *process = NULL;
     int r = pool_process_start(&options, &process);
@@ -142,6 +143,7 @@ static void note_end(struct keyd_pool *pool, struct pool_process *process, int s
     }
     if (expected && status == 0)
         return;
+    pool->last_end = status;
     metric_add(&pool->metrics[POOL_METRIC_DEATHS], 1);
     if (WIFSIGNALED(status))
         log_warn("cradle-keyd %d was ended by signal %d", (int)process->pid, WTERMSIG(status));

@@ -9,7 +9,7 @@
 
 #define DRAIN_MS 5000
 #define DRAIN_PAUSE_MS 5
-#define STOP_LOOK_MS 60000 /* any; the signal ends the wait at once */
+#define STOP_LOOK_MS 1000 /* between two looks at the key processes; a signal ends the wait */
 #define WORKERS_MAX 64
 
 struct settings {
@@ -96,6 +96,7 @@ static int start(struct app *app)
     if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
                                 .uri = s->hsm_uri,
                                 .lock_file = s->hsm_lock,
+                                .verbs = KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_SELF_TEST),
                                 .n_processes = s->processes,
                                 .n_channels = app->n_workers,
                                 .max_operations = s->recycle_operations},
@@ -163,12 +164,14 @@ int main(int argc, char **argv)
     if (r > 0)
         return EXIT_SUCCESS;
     if (r == 0 && (r = start(&app)) == 0) {
-        while (!program_stop_wanted(STOP_LOOK_MS))
+        while (!program_stop_wanted(STOP_LOOK_MS) && !keyd_pool_stopped(app.keyd))
             continue;
         log_info("stopping");
+        if (keyd_pool_stopped(app.keyd))
+            r = error_set(ERROR_PIN, "the HSM refused the PIN");
     }
     if (r < 0)
-        log_error("cannot start: %s", error_text());
+        log_error("cannot start or go on: %s", error_text());
     stop(&app);
     return program_exit_status(r);
 }

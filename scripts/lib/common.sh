@@ -24,11 +24,11 @@ die() {
 
 # step LOG SENTENCE COMMAND...: runs the command with its output in LOG; when it fails, shows the
 # end of LOG and dies with SENTENCE. It runs in a session of its own and is waited for, so that a
-# signal is acted upon at once and reaches what the command started.
+# signal is acted upon at once and reaches what the command started; it does not outlive the script.
 step() {
     local log=$1 sentence=$2 status=0
     shift 2
-    setsid "$@" >"$log" 2>&1 </dev/null 9>&- &
+    setsid setpriv --pdeathsig TERM "$@" >"$log" 2>&1 </dev/null 9>&- &
     step_pid=$!
     wait "$step_pid" || status=$?
     step_pid=

@@ -9,7 +9,6 @@
 readonly outside_clusters=/var/lib/cradle
 readonly database=cradle
 readonly start_seconds=60
-readonly socket_path_max=90 # of the 107 that a Unix socket's name may have
 
 pg_as=()
 pg_owner=
@@ -36,15 +35,34 @@ cluster_open() {
     fi
     [[ ! -e $pgdata/PG_VERSION ]] || version=$(<"$pgdata/PG_VERSION")
     postgresql_find "$version"
+    sockets_open
+}
+
+# Sets sockets, the folder of the database's socket: short, since a socket's name is, and therefore
+# in /tmp, where somebody else may have taken its usual name.
+sockets_open() {
+    local before=
     sockets=/tmp/cradle-$EUID-$(short_hash "$state")
-    ((${#sockets} <= socket_path_max)) || die "$sockets is too long a path for a socket."
+    [[ ! -r $state/sockets ]] || before=$(<"$state/sockets")
+    if [[ $before =~ ^/tmp/cradle-[A-Za-z0-9-]+$ ]]; then
+        sockets=$before
+    fi
+    if ! sockets_take; then
+        if ! sockets=$(mktemp -d /tmp/cradle-XXXXXXXXXX) || ! sockets_take; then
+            die "A folder for the database's socket cannot be made in /tmp: make room there."
+        fi
+        printf '%s\n' "$sockets" >"$state/sockets.new"
+        mv -f "$state/sockets.new" "$state/sockets"
+    fi
+}
+
+# Makes the folder, or takes it as it is; false when it is another's.
+sockets_take() {
     mkdir -m 700 "$sockets" 2>/dev/null || true
-    if ((pg_owner != EUID)) && [[ ! -L $sockets && -O $sockets ]]; then
+    if ((pg_owner != EUID)) && [[ ! -L $sockets && -d $sockets && -O $sockets ]]; then
         chown "$pg_owner" "$sockets"
     fi
-    if [[ -L $sockets || ! -d $sockets || $(stat -c '%u %a' "$sockets") != "$pg_owner 700" ]]; then
-        die "$sockets is not Cradle's own folder: remove it, then try again."
-    fi
+    [[ ! -L $sockets && -d $sockets && $(stat -c '%u %a' "$sockets") == "$pg_owner 700" ]]
 }
 
 namespace_works() {

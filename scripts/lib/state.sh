@@ -1,16 +1,21 @@
 # shellcheck shell=bash
 # The state folder: everything of one Cradle that outlives a run. Sets `state` (absolute).
 #
-#   cradle-state       marker: "setup" until the folder was whole for the first time, then "complete"
+#   cradle-state       marker: "setup" until the folder was whole for the first time, then "complete";
+#                      with anything else in it, nothing in the folder is touched
 #   lock               held by the run that uses the folder
 #   cluster            path of the PostgreSQL data folder (pg/ here, or below /var/lib/cradle)
 #   softhsm/ softhsm2.conf pin exchange.pem lock.hsm     the token and what belongs to it
+#   sockets            folder of the database's socket, where it has not its usual name
 #   pgpass-ROLE        one a database role
 #   joinserver.ini activation.ini cradle.ini             written anew by each run
 #   demo.json demo/    the demo
 #   log/ run/          logs; process ids of what runs
 
 readonly marker_name=cradle-state
+
+# What the marker says, as state_open found it: nothing is ever removed because of a later look.
+state_word=
 
 # state_lock: makes the folder when there is none, and takes its lock (descriptor 9).
 state_lock() {
@@ -36,35 +41,63 @@ state_lock() {
         die "Another run of Cradle uses $state: stop it, or choose another state folder with CRADLE_STATE."
 }
 
-# state_open FRESH: checks the folder, or empties it.
+# state_open FRESH: checks the folder, or empties it. Only a marker that says that the first run did
+# not come to its end shows that nothing in the folder was used yet; a damaged one shows nothing.
 state_open() {
     local fresh=$1
-    chmod 700 "$state"
     if [[ ! -e $state/$marker_name ]]; then
-        printf 'setup\n' >"$state/$marker_name"
-    elif [[ $fresh == yes ]] || ! state_complete; then
-        # When the first run did not come to its end, nothing in the folder was used yet.
+        marker_write setup
+    elif marker_says setup; then
+        state_empty
+    elif ! marker_says complete; then
+        die "The state folder $state is left as it is, since its file $marker_name $(marker_fault): put it back from a backup, or choose another folder with CRADLE_STATE."
+    elif [[ $fresh == yes ]]; then
         state_empty
     else
         state_check
+        state_word=complete
     fi
+    chmod 700 "$state"
     mkdir -p "$state/log" "$state/run"
     rm -f -- "$state"/run/*
 }
 
 state_not_empty() {
     local entries
-    entries=$(find "$state" -mindepth 1 -maxdepth 1 ! -name lock -print -quit)
+    entries=$(find "$state" -mindepth 1 -maxdepth 1 ! -name lock ! -name "$marker_name.new" -print -quit)
     [[ -n $entries ]]
 }
 
+# marker_says WORD: exactly that, and it could be read.
+marker_says() {
+    printf '%s\n' "$1" | cmp -s - "$state/$marker_name" 2>/dev/null
+}
+
+marker_fault() {
+    if ! cat "$state/$marker_name" >/dev/null 2>&1; then
+        printf 'cannot be read'
+    elif [[ ! -s $state/$marker_name ]]; then
+        printf 'is empty'
+    else
+        printf 'says something unknown'
+    fi
+}
+
+# marker_write WORD: on disk, and whatever it speaks of before it.
+marker_write() {
+    printf '%s\n' "$1" >"$state/$marker_name.new"
+    sync -f "$state/$marker_name.new"
+    mv -f "$state/$marker_name.new" "$state/$marker_name"
+    sync "$state"
+    state_word=$1
+}
+
 state_complete() {
-    [[ $(cat "$state/$marker_name") == complete ]]
+    [[ $state_word == complete ]]
 }
 
 state_set_complete() {
-    printf 'complete\n' >"$state/$marker_name.new"
-    mv -f "$state/$marker_name.new" "$state/$marker_name"
+    marker_write complete
 }
 
 # Empties the folder but for its lock, and removes the cluster kept elsewhere for it.
@@ -74,9 +107,11 @@ state_empty() {
     if [[ -d $cluster && $cluster != "$state/pg" ]]; then
         [[ $cluster =~ ^$outside_clusters/[0-9a-f]{16}/data$ ]] ||
             die "$state/cluster names a folder that is not Cradle's: remove $state by hand."
-        rm -rf -- "${cluster%/data}"
+    else
+        cluster=
     fi
-    printf 'setup\n' >"$state/$marker_name"
+    marker_write setup
+    [[ -z $cluster ]] || rm -rf -- "${cluster%/data}"
     find "$state" -mindepth 1 -maxdepth 1 ! -name lock ! -name "$marker_name" -exec rm -rf -- {} + ||
         die "$state cannot be emptied: remove it by hand."
 }
@@ -88,6 +123,7 @@ state_check() {
         pgpass-postgres pgpass-cradle_owner pgpass-cradle_join pgpass-cradle_activation; do
         [[ -e $state/$name ]] || state_broken "$name is missing"
         [[ -r $state/$name ]] || state_broken "$name cannot be read"
+        [[ -s $state/$name ]] || state_broken "$name is empty"
     done
     [[ -n $(find "$state/softhsm" -name token.object 2>/dev/null) ]] ||
         state_broken "its HSM token is missing"

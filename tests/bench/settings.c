@@ -137,6 +137,8 @@ struct keyd_pool_config bench_keyd_config(
     return (struct keyd_pool_config){.program = settings->keyd,
         .uri = settings->hsm_uri,
         .lock_file = settings->hsm_lock,
+        .verbs = KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_ADOPT_KEY) |
+                 KEYD_MAY(KEYD_VERB_SELF_TEST),
         .n_processes = n_processes,
         .n_channels = n_channels};
 }

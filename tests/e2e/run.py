@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Runs the end-to-end tests: run.py --built BUILD-FOLDER [--work FOLDER] [--counts FILE] [-k NAME]
+"""Runs the end-to-end tests: run.py --built BUILD-FOLDER [--work FOLDER] [--counts FILE] [-k NAME]...
 
 Writes `passed failed skipped` to the counts file; exits 0 when none failed.
 """
@@ -17,11 +17,15 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 def run(options):
     loader = unittest.TestLoader()
     if options.k:
-        loader.testNamePatterns = [f"*{options.k}*"]
+        loader.testNamePatterns = [f"*{name}*" for name in options.k]
     suite = loader.discover(HERE, pattern="test_*.py", top_level_dir=HERE)
     result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     support.stop_shared()
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    reports = support.sanitizer_reports()
+    if reports:
+        print("reports of sanitizers:", *reports, sep="\n")
+        failed += 1
     skipped = len(result.skipped)
     if result.testsRun == 0 and failed == 0:
         print("no test was run")
@@ -38,7 +42,8 @@ def main():
     parser.add_argument("--built", required=True)
     parser.add_argument("--work")
     parser.add_argument("--counts")
-    parser.add_argument("-k", help="only tests whose names have this in them")
+    parser.add_argument("-k", action="append",
+                        help="only tests whose names (file.class.test) have this in them; repeatable")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cradle-e2e-", dir=options.work or "/tmp") as work:
         support.configure(os.path.abspath(options.built), work)

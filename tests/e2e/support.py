@@ -14,6 +14,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -34,6 +35,9 @@ HOME, OTHER = "000013", "000024"
 DEMO_JOIN_EUI = "02cdcd0000000001"
 SAMPLE_JOIN_EUI = "20635f0000000100"
 FIRST_DEV_NONCE = {"1.0.2": 1, "1.0.3": 1, "1.0.4": 0, "1.1": 0}
+
+# What a process built with sanitizers says, or what is said of its end (ASAN_OPTIONS exitcode).
+SANITIZER = re.compile(r"ERROR: AddressSanitizer|runtime error:|ended.*status 99\b")
 
 _settings = {}
 _shared = None
@@ -59,6 +63,19 @@ def stop_shared():
     if _shared is not None:
         _shared.stop()
         _shared = None
+
+
+def sanitizer_reports():
+    """Lines in which sanitizers complain, of all state folders' logs."""
+    found = []
+    for folder, _, names in os.walk(_settings["work"]):
+        for name in names:
+            if not name.endswith((".log", ".log.1", ".out")):
+                continue
+            path = os.path.join(folder, name)
+            with open(path, encoding="utf-8", errors="replace") as file:
+                found += [f"{path}: {line.rstrip()}" for line in file if SANITIZER.search(line)]
+    return found
 
 
 def wait_until(condition, seconds, what):
@@ -186,13 +203,26 @@ class Stack:
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
-    def start(self):
-        command = [os.path.join(ROOT, "scripts/run"), "--built", _settings["built"]]
-        if not self.with_demo:
-            command.append("--no-demo")
+    @staticmethod
+    def command(*options):
+        return [os.path.join(ROOT, "scripts/run"), "--built", _settings["built"], *options]
+
+    def run(self, *options, command=None):
+        """Runs scripts/run (or another command, in its environment) to its end;
+        subprocess.CompletedProcess with text output."""
+        return subprocess.run(command or self.command(*options), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, timeout=START_SECONDS,
+                              env=self.environment())
+
+    def launch(self):
+        """Starts scripts/run and waits for nothing."""
         with open(self.output, "ab") as output:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
-                                            stderr=output, env=self.environment())
+            self.process = subprocess.Popen(
+                self.command(*([] if self.with_demo else ["--no-demo"])), stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output, env=self.environment())
+
+    def start(self):
+        self.launch()
         try:
             wait_until(lambda: self.process.poll() is not None or os.path.exists(self.path("run", "ready")),
                        START_SECONDS, "scripts/run is ready")
@@ -207,8 +237,8 @@ class Stack:
         with open(self.output, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def stop(self, how=signal.SIGINT):
-        """Stops scripts/run as Ctrl-C does; returns its exit status. Nothing may be left."""
+    def stop(self, how=signal.SIGTERM):
+        """Stops scripts/run; returns its exit status. Nothing may be left."""
         for other in self._others:
             other.stop()
         self._others.clear()

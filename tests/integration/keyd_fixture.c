@@ -51,6 +51,7 @@ struct keyd_pool *keyd_test_pool(unsigned n_processes, unsigned n_channels, unsi
         .program = KEYD_PROGRAM,
         .uri = keyd_test_hsm.uri,
         .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
         .n_processes = n_processes,
         .n_channels = n_channels,
         .max_operations = max_operations,

@@ -9,6 +9,11 @@
 #include <check.h>
 
 #define KEYD_TEST_PATIENCE_MS 20000
+/* Every verb: no service has so many. */
+#define KEYD_TEST_VERBS                                                                            \
+    (KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |    \
+        KEYD_MAY(KEYD_VERB_HASH_CODE) | KEYD_MAY(KEYD_VERB_HASH_TOKEN) |                           \
+        KEYD_MAY(KEYD_VERB_SELF_TEST))
 
 struct keyd_test_device {
     struct eui64 dev_eui, join_eui;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include <p11-kit/pkcs11.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,6 +34,7 @@ static void setup(void)
     struct keyd_pool_config config = {.program = KEYD_PROGRAM,
         .uri = uri,
         .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
         .n_processes = 1,
         .n_channels = 1};
 
@@ -194,6 +196,7 @@ START_TEST(a_token_without_a_mechanism_is_refused_with_its_name)
     const struct keyd_pool_config config = {.program = KEYD_PROGRAM,
         .uri = uri,
         .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
         .n_processes = 1,
         .n_channels = 1};
     struct keyd_pool *other = NULL;
@@ -212,6 +215,7 @@ START_TEST(a_refused_pin_costs_one_attempt_and_stops_the_pool)
     const struct keyd_pool_config config = {.program = KEYD_PROGRAM,
         .uri = uri_wrong,
         .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
         .n_processes = 4,
         .n_channels = 4};
     struct keyd_pool *other = NULL;
@@ -222,6 +226,68 @@ START_TEST(a_refused_pin_costs_one_attempt_and_stops_the_pool)
     ck_assert_int_eq(keyd_pool_open(&config, &other), ERROR_PIN);
     ck_assert_ptr_null(other);
     ck_assert_uint_eq(atomic_load(&control->calls[P11_FAULT_C_Login]), 1);
+    /* Nor by another pool, nor by the next start of the service. */
+    ck_assert_int_eq(keyd_pool_open(&config, &other), ERROR_PIN);
+    ck_assert_msg(strstr(error_text(), "before") != NULL, "%s", error_text());
+    ck_assert_uint_eq(atomic_load(&control->calls[P11_FAULT_C_Login]), 1);
+    join_must_succeed("with the right PIN");
+}
+END_TEST
+
+static void write_pin(const char *pin)
+{
+    char path[256];
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%s/pin", keyd_test_hsm.dir);
+    f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fprintf(f, "%s\n", pin), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static void wait_until_stopped(struct keyd_pool *some)
+{
+    const int64_t deadline = keyd_test_deadline();
+
+    while (!keyd_pool_stopped(some)) {
+        ck_assert_msg(clock_monotonic_ms() < deadline, "the pool was not stopped");
+        (void)poll(NULL, 0, 1);
+    }
+}
+
+START_TEST(a_pin_changed_under_running_keyds_costs_one_attempt_in_all)
+{
+    char uri[512];
+    const struct keyd_pool_config config = {.program = KEYD_PROGRAM,
+        .uri = uri,
+        .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
+        .n_processes = 4,
+        .n_channels = 4};
+    struct keyd_pool *pools[2] = {NULL, NULL}, *late = NULL;
+    int pids[4];
+
+    softhsm_uri(&keyd_test_hsm, P11_FAULT_PATH, uri, sizeof(uri));
+    for (unsigned i = 0; i < 2; i++)
+        ck_assert_msg(keyd_pool_open(&config, &pools[i]) == 0, "%s", error_text());
+    write_pin("0000-changed");
+    atomic_store(&control->calls[P11_FAULT_C_Login], 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert(!keyd_pool_stopped(pools[i]));
+        ck_assert_uint_eq(keyd_pool_pids(pools[i], pids, 4), 4);
+        for (unsigned k = 0; k < 4; k++)
+            ck_assert_int_eq(kill(pids[k], SIGKILL), 0);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        wait_until_stopped(pools[i]);
+        keyd_pool_close(pools[i]); /* reaps: whoever was still starting has ended */
+    }
+    ck_assert_int_eq(keyd_pool_open(&config, &late), ERROR_PIN);
+    ck_assert_uint_eq(atomic_load(&control->calls[P11_FAULT_C_Login]), 1);
+    write_pin(SOFTHSM_PIN);
+    ck_assert_msg(keyd_pool_open(&config, &late) == 0, "%s", error_text());
+    keyd_pool_close(late);
 }
 END_TEST
 
@@ -240,8 +306,10 @@ START_TEST(a_pin_refused_at_a_restart_stops_the_pool_for_good)
             keyd_answer_joins(channel, peers.list, 2, &request, 1, &reply, keyd_test_deadline()),
             ERROR_PIN);
     ck_assert(!keyd_pool_healthy(pool));
+    ck_assert(keyd_pool_stopped(pool));
     ck_assert_uint_eq(atomic_load(&control->calls[P11_FAULT_C_Login]), 1);
     keyd_fault_disarm(control);
+    write_pin(SOFTHSM_PIN); /* for the tests after this one */
 }
 END_TEST
 
@@ -253,6 +321,7 @@ int main(void)
         a_batch_loses_only_the_item_that_failed,
         a_token_without_a_mechanism_is_refused_with_its_name,
         a_refused_pin_costs_one_attempt_and_stops_the_pool,
+        a_pin_changed_under_running_keyds_costs_one_attempt_in_all,
         a_pin_refused_at_a_restart_stops_the_pool_for_good,
     };
 

@@ -210,6 +210,55 @@ START_TEST(a_kek_moved_or_changed_is_refused)
 }
 END_TEST
 
+/* Adopted by keyd itself, so the tag is true: what is refused is the use. */
+static enum keyd_status adopt(struct sealed_kek *kek)
+{
+    uint8_t clear[16] = {3}, oaep[KEYD_OAEP_LEN], kcv[KEYD_KCV_LEN];
+    enum keyd_status status = KEYD_HSM_FAILED;
+
+    keyd_test_oaep(clear, sizeof(clear), oaep);
+    ck_assert_int_eq(
+        keyd_adopt_kek(channel, oaep, sizeof(clear), kek, kcv, &status, keyd_test_deadline()), 0);
+    return status;
+}
+
+START_TEST(a_kek_of_another_network_gets_no_network_keys)
+{
+    struct sealed_kek other = {.peer_kind = PEER_NETWORK_SERVER,
+        .peer_id = "000014",
+        .kek_class = KEK_CLASS_NS,
+        .label = "ns-000014"};
+    struct keyd_test_device device;
+    struct keyd_join_request request;
+
+    ck_assert_int_eq(adopt(&other), KEYD_OK);
+    keyd_test_adopt(channel, 0x20635F00C4000650, true, &device);
+    for (unsigned opt_neg = 0; opt_neg < 2; opt_neg++) {
+        keyd_test_request(&device, 1, opt_neg == 1, false, &request);
+        ck_assert_int_eq(join_under(&request, &other, &peers.sealed[1]), KEYD_BAD_INPUT);
+        request.accept.net_id.bytes[2] = 0x14;
+        ck_assert_int_eq(join_under(&request, &other, &peers.sealed[1]), KEYD_OK);
+        ck_assert_int_eq(join_under(&request, &peers.sealed[0], &peers.sealed[1]), KEYD_BAD_INPUT);
+    }
+}
+END_TEST
+
+START_TEST(a_kek_whose_class_is_not_its_peers_is_not_taken)
+{
+    for (int kind = PEER_NETWORK_SERVER; kind <= PEER_ORGANIZATION; kind++) {
+        for (int class = KEK_CLASS_NS; class <= KEK_CLASS_TRANSPORT; class ++) {
+            struct sealed_kek kek = {.peer_kind = (enum peer_kind)kind,
+                .peer_id = "000013",
+                .kek_class = (enum kek_class) class,
+                .label = "some"};
+
+            /* The two lists go NS, AS, organization's transport. */
+            ck_assert_int_eq(adopt(&kek), kind == class ? KEYD_OK : KEYD_BAD_INPUT);
+        }
+    }
+}
+END_TEST
+
 START_TEST(a_device_key_is_no_kek_and_a_kek_no_device_key)
 {
     struct keyd_test_device device;
@@ -256,14 +305,16 @@ START_TEST(more_keks_than_the_cache_holds_are_opened_again)
     keyd_test_oaep(clear, sizeof(clear), oaep);
     for (unsigned i = 0; i < 300; i++) {
         many[i] = peers.sealed[0];
-        many[i].peer_id[0] = (char)('a' + i % 26);
-        many[i].peer_id[1] = (char)('a' + i / 26);
+        request.accept.net_id = (struct net_id){{0, (uint8_t)(i >> 8), (uint8_t)i}};
+        (void)net_id_format(&request.accept.net_id, many[i].peer_id);
         ck_assert_int_eq(
             keyd_adopt_kek(channel, oaep, 16, &many[i], kcv, &status, keyd_test_deadline()), 0);
         ck_assert_int_eq(status, KEYD_OK);
         ck_assert_int_eq(join_under(&request, &many[i], &peers.sealed[1]), KEYD_OK);
     }
+    request.accept.net_id = (struct net_id){{0, 0, 0}};
     ck_assert_int_eq(join_under(&request, &many[0], &peers.sealed[1]), KEYD_OK);
+    request.accept.net_id = (struct net_id){{0, 0, 0x13}};
     ck_assert_int_eq(answer(&request, &reply), KEYD_OK);
     keyd_test_check(&device, &peers, &request, &reply);
 }
@@ -340,6 +391,8 @@ int main(void)
         a_sealed_key_with_one_bit_changed_is_refused,
         a_sealed_key_moved_to_another_row_is_refused,
         a_kek_moved_or_changed_is_refused,
+        a_kek_of_another_network_gets_no_network_keys,
+        a_kek_whose_class_is_not_its_peers_is_not_taken,
         a_device_key_is_no_kek_and_a_kek_no_device_key,
         a_session_key_never_leaves_without_a_kek,
         more_keks_than_the_cache_holds_are_opened_again,

@@ -15,6 +15,7 @@
 
 #define NO_LIMIT 0
 #define RECYCLES_WANTED 10
+#define KILLS_WANTED 50
 
 static struct keyd_test_peers peers;
 static struct keyd_test_device device;
@@ -67,16 +68,18 @@ struct caller {
     struct keyd_channel *channel;
     unsigned n;              /* at least so many joins */
     const atomic_bool *stop; /* and on until it is set, if given */
-    atomic_bool done;
+    atomic_uint answered;
 };
 
 static void *call_many(void *context)
 {
     struct caller *caller = context;
 
-    for (unsigned i = 0; i < caller->n || (caller->stop != NULL && !atomic_load(caller->stop)); i++)
+    for (unsigned i = 0; i < caller->n || (caller->stop != NULL && !atomic_load(caller->stop));
+         i++) {
         join_must_succeed(caller->channel, (uint16_t)i);
-    atomic_store(&caller->done, true);
+        atomic_fetch_add(&caller->answered, 1);
+    }
     return NULL;
 }
 
@@ -93,19 +96,24 @@ START_TEST(keyds_killed_under_load_cost_no_call)
 {
     struct keyd_pool *pool = open_with_device(2, 4, NO_LIMIT);
     struct caller callers[4];
-    bool running = true;
+    atomic_bool stop = false;
 
-    start_callers(callers, 4, pool, 150, NULL);
-    while (running) {
+    start_callers(callers, 4, pool, 0, &stop);
+    for (unsigned kills = 0; kills < KILLS_WANTED;) {
+        unsigned before[4];
         int pids[2];
 
-        if (keyd_pool_pids(pool, pids, 2) == 2)
-            (void)kill(pids[0], SIGKILL);
-        (void)poll(NULL, 0, 20); /* how often, not how long: the callers say when it is over */
-        running = false;
         for (unsigned i = 0; i < 4; i++)
-            running = running || !atomic_load(&callers[i].done);
+            before[i] = atomic_load(&callers[i].answered);
+        if (keyd_pool_pids(pool, pids, 2) == 2)
+            (void)kill(pids[kills++ % 2], SIGKILL); /* it may have just ended */
+        /* No message may meet two of these: each caller gets on before the next. */
+        for (unsigned i = 0; i < 4; i++) {
+            while (atomic_load(&callers[i].answered) < before[i] + 2)
+                (void)poll(NULL, 0, 1);
+        }
     }
+    atomic_store(&stop, true);
     for (unsigned i = 0; i < 4; i++)
         ck_assert_int_eq(pthread_join(callers[i].thread, NULL), 0);
     keyd_pool_close(pool);
@@ -159,6 +167,7 @@ START_TEST(a_keyd_that_grew_too_large_is_replaced)
     struct keyd_pool_config config = {.program = KEYD_PROGRAM,
         .uri = keyd_test_hsm.uri,
         .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
         .n_processes = 1,
         .n_channels = 1,
         .max_memory_mib = 1}; /* less than any keyd has */
@@ -194,6 +203,27 @@ static void wait_until_replaced(struct keyd_pool *pool, unsigned slot, int old)
     }
 }
 
+/* An answer to nonsense and not a crash. */
+static void must_have_ended_with(struct keyd_pool *pool, enum keyd_exit state)
+{
+    int end;
+
+    (void)pthread_mutex_lock(&pool->lock);
+    end = pool->last_end;
+    (void)pthread_mutex_unlock(&pool->lock);
+    ck_assert_msg(WIFEXITED(end) && WEXITSTATUS(end) == (int)state, "it ended with 0x%x", end);
+}
+
+static void wait_for_death(struct keyd_pool *pool, long n)
+{
+    const int64_t deadline = keyd_test_deadline();
+
+    while (metric_of(pool, "cradle_keyd_deaths_total") < n) {
+        ck_assert_msg(clock_monotonic_ms() < deadline, "no keyd ended");
+        (void)poll(NULL, 0, 1);
+    }
+}
+
 START_TEST(a_malformed_frame_ends_that_keyd_and_nothing_else)
 {
     struct keyd_pool *pool = open_with_device(2, 2, NO_LIMIT);
@@ -220,10 +250,134 @@ START_TEST(a_malformed_frame_ends_that_keyd_and_nothing_else)
         }
         join_must_succeed(keyd_pool_channel(pool, 1), 2);
         wait_until_replaced(pool, 0, before[0]);
+        must_have_ended_with(pool, KEYD_EXIT_FRAME);
         ck_assert_uint_eq(keyd_pool_pids(pool, after, 2), 2);
         ck_assert_int_eq(before[1], after[1]);
         join_must_succeed(keyd_pool_channel(pool, 0), 3);
     }
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
+{
+    static uint8_t frame[KEYD_FRAME_MAX];
+    static struct keyd_join_request join;
+    static const struct keyd_adopt_request adopt = {.slot = KEY_SLOT_APP};
+    static const struct keyd_adopt_kek_request adopt_kek = {.key_len = 16,
+        .kek = {.peer_kind = PEER_NETWORK_SERVER,
+            .peer_id = "000013",
+            .kek_class = KEK_CLASS_NS,
+            .label = "ns"}};
+    static const struct keyd_code_request code;
+    static const struct keyd_token_request body;
+    const void *const items[KEYD_N_VERBS + 1] = {
+        [KEYD_VERB_JOIN] = &join,
+        [KEYD_VERB_ADOPT_KEY] = &adopt,
+        [KEYD_VERB_ADOPT_KEK] = &adopt_kek,
+        [KEYD_VERB_HASH_CODE] = &code,
+        [KEYD_VERB_HASH_TOKEN] = &body,
+    };
+
+    keyd_pool_close(open_with_device(1, 1, NO_LIMIT));
+    keyd_test_request(&device, 1, false, false, &join);
+    join.plan = false;
+    for (unsigned own = 1; own <= KEYD_N_VERBS; own++) {
+        struct keyd_pool_config config = {.program = KEYD_PROGRAM,
+            .uri = keyd_test_hsm.uri,
+            .lock_file = keyd_test_hsm.lock_file,
+            .verbs = KEYD_MAY(own),
+            .n_processes = 1,
+            .n_channels = 1};
+        struct keyd_pool *pool = NULL;
+        long deaths = 0;
+
+        ck_assert_msg(keyd_pool_open(&config, &pool) == 0, "%s", error_text());
+        for (unsigned verb = 1; verb <= KEYD_N_VERBS; verb++) {
+            struct keyd_channel *channel = keyd_pool_channel(pool, 0);
+            const int64_t deadline = keyd_test_deadline();
+            size_t len = 0;
+            struct pollfd p = {.events = POLLIN};
+
+            ck_assert_int_eq(
+                keyd_request_encode((enum keyd_verb)verb, 1, NULL, 0, items[verb], 1, frame, &len),
+                0);
+            ck_assert_int_eq(pool_channel_take(channel, deadline), 0);
+            p.fd = channel->fd;
+            send_raw(channel, frame, len);
+            ck_assert_int_eq(poll(&p, 1, KEYD_TEST_PATIENCE_MS), 1);
+            /* An answer to its own verb; an end of file to every other. */
+            ck_assert_int_eq(recv(channel->fd, frame, sizeof(frame), 0) > 0, verb == own);
+            if (verb == own) {
+                channel->reply = (struct keyd_reply){.n_items = 1};
+                pool_channel_give(channel, POOL_CALL_OK, &channel->reply);
+                continue;
+            }
+            wait_for_death(pool, ++deaths);
+            must_have_ended_with(pool, KEYD_EXIT_FRAME);
+            pool_channel_give(channel, POOL_CALL_BROKEN, NULL);
+        }
+        keyd_pool_close(pool);
+    }
+    no_child_may_be_left();
+}
+END_TEST
+
+START_TEST(a_pool_that_names_no_verbs_is_not_opened)
+{
+    struct keyd_pool_config config = {.program = KEYD_PROGRAM,
+        .uri = keyd_test_hsm.uri,
+        .lock_file = keyd_test_hsm.lock_file,
+        .n_processes = 1,
+        .n_channels = 1};
+    struct keyd_pool *pool = NULL;
+
+    ck_assert_int_lt(keyd_pool_open(&config, &pool), 0);
+    ck_assert_ptr_null(pool);
+}
+END_TEST
+
+/* The keyd lives, but this channel's socket does not: only a new process can serve it. */
+START_TEST(a_broken_socket_of_a_living_keyd_brings_a_new_one)
+{
+    struct keyd_pool *pool = open_with_device(1, 2, NO_LIMIT);
+
+    for (unsigned i = 0; i < 3; i++) {
+        int before = 0, after = 0;
+
+        join_must_succeed(keyd_pool_channel(pool, 1), 1);
+        ck_assert_uint_eq(keyd_pool_pids(pool, &before, 1), 1);
+        ck_assert_int_eq(shutdown(keyd_pool_channel(pool, 0)->fd, SHUT_RDWR), 0);
+        join_must_succeed(keyd_pool_channel(pool, 0), 2);
+        ck_assert_uint_eq(keyd_pool_pids(pool, &after, 1), 1);
+        ck_assert_int_ne(before, after);
+        join_must_succeed(keyd_pool_channel(pool, 1), 3);
+    }
+    keyd_pool_close(pool);
+    no_child_may_be_left();
+}
+END_TEST
+
+/* A join server's keyd asked to adopt: to it the message is poison. */
+START_TEST(a_message_that_two_keyds_died_of_is_not_sent_to_a_third)
+{
+    struct keyd_pool_config config = {.program = KEYD_PROGRAM,
+        .uri = keyd_test_hsm.uri,
+        .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_SELF_TEST),
+        .n_processes = 1,
+        .n_channels = 1};
+    struct keyd_adopt_request adopt = {.slot = KEY_SLOT_APP};
+    struct keyd_adopt_reply reply;
+    struct keyd_pool *pool = NULL;
+
+    ck_assert_msg(keyd_pool_open(&config, &pool) == 0, "%s", error_text());
+    ck_assert_int_eq(
+        keyd_adopt_device_keys(keyd_pool_channel(pool, 0), &adopt, 1, &reply, keyd_test_deadline()),
+        ERROR_HSM);
+    ck_assert_int_eq(keyd_self_test(keyd_pool_channel(pool, 0), keyd_test_deadline()), 0);
+    ck_assert_int_eq(metric_of(pool, "cradle_keyd_deaths_total"), 2);
     keyd_pool_close(pool);
     no_child_may_be_left();
 }
@@ -318,6 +472,7 @@ START_TEST(a_missing_program_or_a_readable_pin_is_a_wrong_setting)
     struct keyd_pool_config config = {.program = "/nowhere/cradle-keyd",
         .uri = keyd_test_hsm.uri,
         .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
         .n_processes = 2,
         .n_channels = 2};
     struct keyd_pool *pool = NULL;
@@ -325,6 +480,11 @@ START_TEST(a_missing_program_or_a_readable_pin_is_a_wrong_setting)
 
     ck_assert_int_eq(keyd_pool_open(&config, &pool), ERROR_CONFIG);
     ck_assert_ptr_nonnull(strstr(error_text(), "/nowhere/cradle-keyd"));
+    /* The program is not there: it was refused before it could be run with the PIN. */
+    config.uri = "pkcs11:token=cradle-test?module-path=/m&pin-value=7391";
+    ck_assert_int_eq(keyd_pool_open(&config, &pool), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "PIN itself") != NULL, "%s", error_text());
+    config.uri = keyd_test_hsm.uri;
     config.program = KEYD_PROGRAM;
     (void)snprintf(path, sizeof(path), "%s/pin", keyd_test_hsm.dir);
     ck_assert_int_eq(chmod(path, 0640), 0);
@@ -345,6 +505,10 @@ int main(void)
         recycling_loses_no_join_and_keeps_the_number_of_processes,
         a_keyd_that_grew_too_large_is_replaced,
         a_malformed_frame_ends_that_keyd_and_nothing_else,
+        a_verb_the_service_may_not_use_ends_the_keyd,
+        a_pool_that_names_no_verbs_is_not_opened,
+        a_broken_socket_of_a_living_keyd_brings_a_new_one,
+        a_message_that_two_keyds_died_of_is_not_sent_to_a_third,
         a_keyd_that_does_not_answer_is_replaced,
         eight_keyds_starting_at_once_on_one_token_all_succeed,
         keyds_end_when_their_service_dies,

@@ -6,20 +6,40 @@
 #include "hsm/p11_keys.h"
 #include "hsm/p11_ops.h"
 #include "tests/integration/keyd_fixture.h"
+#include <stdio.h>
 #include <string.h>
 
 static struct p11_token token;
 static struct p11_keys keys;
 
+static int open_token(const char *uri, bool read_write)
+{
+    CLEANUP(cleanup_close) int lock = -1;
+
+    ck_assert_int_eq(p11_lock(keyd_test_hsm.lock_file, &lock), 0);
+    return p11_token_open(&token, uri, read_write, lock);
+}
+
 static void setup(void)
 {
-    ck_assert_msg(p11_token_open(&token, keyd_test_hsm.uri, false) == 0, "%s", error_text());
+    ck_assert_msg(open_token(keyd_test_hsm.uri, false) == 0, "%s", error_text());
     ck_assert_msg(p11_keys_find(&token, &keys) == 0, "%s", error_text());
 }
 
 static void teardown(void)
 {
     p11_token_close(&token);
+}
+
+static void read_text(const char *path, char *ret, size_t size)
+{
+    FILE *f = fopen(path, "re");
+    size_t n;
+
+    ck_assert_ptr_nonnull(f);
+    n = fread(ret, 1, size - 1, f);
+    ck_assert_int_eq(fclose(f), 0);
+    ret[n] = '\0';
 }
 
 static CK_OBJECT_HANDLE known_key(void)
@@ -88,6 +108,29 @@ START_TEST(a_blob_of_one_storage_kek_does_not_open_under_the_other)
 }
 END_TEST
 
+/* Neither where it is nor in a copy. */
+static void must_keep_its_uses(const char *label, CK_OBJECT_HANDLE handle)
+{
+    static const CK_ATTRIBUTE_TYPE types[] = {
+        CKA_DECRYPT, CKA_ENCRYPT, CKA_WRAP, CKA_UNWRAP, CKA_SIGN, CKA_DERIVE, CKA_MODIFIABLE};
+    CK_BBOOL no = CK_FALSE;
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        CK_BBOOL yes = CK_TRUE;
+        CK_ATTRIBUTE change[] = {{types[i], &yes, sizeof(yes)}, {CKA_TOKEN, &no, sizeof(no)}};
+        CK_OBJECT_HANDLE copy = CK_INVALID_HANDLE;
+        CK_RV rv = token.f->C_SetAttributeValue(token.work, handle, change, 1);
+
+        ck_assert_msg(rv == CKR_ATTRIBUTE_READ_ONLY || rv == CKR_ACTION_PROHIBITED,
+            "%s: attribute 0x%lx set: 0x%lx", label, types[i], rv);
+        rv = token.f->C_CopyObject(token.work, handle, change, 2, &copy);
+        ck_assert_msg(rv == CKR_ATTRIBUTE_READ_ONLY || rv == CKR_ATTRIBUTE_TYPE_INVALID,
+            "%s: a copy with attribute 0x%lx: 0x%lx", label, types[i], rv);
+        rv = token.f->C_CopyObject(token.work, handle, change, 1, &copy);
+        ck_assert_msg(rv != CKR_OK, "%s: a copy with attribute 0x%lx", label, types[i]);
+    }
+}
+
 START_TEST(an_opened_device_key_neither_leaves_nor_encrypts)
 {
     const CK_OBJECT_HANDLE known = known_key();
@@ -105,15 +148,87 @@ START_TEST(an_opened_device_key_neither_leaves_nor_encrypts)
     ck_assert_int_lt(p11_wrap(&token, known, opened, blob, &len), 0);
     ck_assert_int_lt(p11_wrap(&token, opened, known, blob, &len), 0);
     ck_assert_uint_ne(token.f->C_EncryptInit(token.work, &ecb, opened), CKR_OK);
+    must_keep_its_uses("an opened device key", opened);
+    ck_assert_uint_ne(token.f->C_EncryptInit(token.work, &ecb, opened), CKR_OK);
+}
+END_TEST
+
+static int check_uses(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    (void)context;
+    must_keep_its_uses(label, handle);
+    return 0;
+}
+
+/* In a session that may write, as the strongest thief would open it. */
+START_TEST(no_key_of_the_token_can_be_given_another_use)
+{
+    p11_token_close(&token);
+    ck_assert_int_eq(open_token(keyd_test_hsm.uri, true), 0);
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, check_uses, NULL), 0);
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_PRIVATE_KEY, check_uses, NULL), 0);
+}
+END_TEST
+
+START_TEST(an_opened_kek_can_be_given_no_other_use)
+{
+    const CK_OBJECT_HANDLE kek = p11_store_newest(&keys.kek)->handle;
+    CK_OBJECT_HANDLE opened = CK_INVALID_HANDLE, adopted = CK_INVALID_HANDLE;
+    uint8_t clear[16] = {5}, oaep[KEYD_OAEP_LEN], blob[P11_WRAPPED_MAX];
+    size_t len = 0;
+
+    ck_assert_int_eq(p11_wrap(&token, kek, known_key(), blob, &len), 0);
+    ck_assert_int_eq(p11_unwrap(&token, token.work, kek, P11_USE_PEER, blob, len, &opened), 0);
+    must_keep_its_uses("an opened KEK", opened);
+    keyd_test_oaep(clear, sizeof(clear), oaep);
+    ck_assert_int_eq(
+        p11_unwrap_oaep(&token, keys.exchange, P11_USE_ADOPT_KEK, oaep, sizeof(oaep), &adopted), 0);
+    must_keep_its_uses("an adopted KEK", adopted);
+}
+END_TEST
+
+START_TEST(the_exchange_key_opens_nothing_that_can_be_read_or_used_as_a_kek)
+{
+    static const enum p11_use uses[] = {P11_USE_KNOWN, P11_USE_DEVICE, P11_USE_PEER,
+        P11_USE_TRANSPORT, P11_USE_SESSION, P11_USE_JS_INT};
+    static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    static const CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    static const CK_KEY_TYPE type = CKK_AES;
+    CK_ATTRIBUTE readable[] = {
+        {CKA_CLASS, p11_in(&class), sizeof(class)},
+        {CKA_KEY_TYPE, p11_in(&type), sizeof(type)},
+        {CKA_TOKEN, p11_in(&no), sizeof(no)},
+        {CKA_SENSITIVE, p11_in(&no), sizeof(no)},
+        {CKA_EXTRACTABLE, p11_in(&yes), sizeof(yes)},
+    };
+    CK_RSA_PKCS_OAEP_PARAMS params = {CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, NULL, 0};
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_OAEP, &params, sizeof(params)};
+    uint8_t clear[16] = {9}, oaep[KEYD_OAEP_LEN], value[64];
+    CK_ATTRIBUTE read = {CKA_VALUE, value, sizeof(value)};
+    CK_OBJECT_HANDLE opened = CK_INVALID_HANDLE;
+
+    keyd_test_oaep(clear, sizeof(clear), oaep);
+    ck_assert_uint_eq(token.f->C_UnwrapKey(token.work, &mechanism, keys.exchange, oaep,
+                          sizeof(oaep), readable, 5, &opened),
+        CKR_TEMPLATE_INCONSISTENT);
+    for (size_t i = 0; i < sizeof(uses) / sizeof(uses[0]); i++) {
+        ck_assert_int_lt(
+            p11_unwrap_oaep(&token, keys.exchange, uses[i], oaep, sizeof(oaep), &opened), 0);
+        ck_assert_uint_eq(token.last_rv, CKR_TEMPLATE_INCONSISTENT);
+    }
+    ck_assert_int_eq(
+        p11_unwrap_oaep(&token, keys.exchange, P11_USE_ADOPT_KEK, oaep, sizeof(oaep), &opened), 0);
+    ck_assert_uint_eq(
+        token.f->C_GetAttributeValue(token.work, opened, &read, 1), CKR_ATTRIBUTE_SENSITIVE);
 }
 END_TEST
 
 static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
     unsigned *n = context;
-    static const CK_ATTRIBUTE_TYPE types[] = {
-        CKA_PRIVATE, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE, CKA_EXTRACTABLE};
-    static const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, CK_TRUE, CK_TRUE, CK_FALSE};
+    static const CK_ATTRIBUTE_TYPE types[] = {CKA_PRIVATE, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE,
+        CKA_NEVER_EXTRACTABLE, CKA_EXTRACTABLE, CKA_MODIFIABLE};
+    static const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, CK_TRUE, CK_TRUE, CK_FALSE, CK_FALSE};
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         CK_BBOOL value = 2;
@@ -126,7 +241,7 @@ static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *labe
     return 0;
 }
 
-START_TEST(every_key_of_the_ceremony_is_private_sensitive_and_never_extractable)
+START_TEST(every_key_of_the_ceremony_is_hidden_and_cannot_be_modified)
 {
     unsigned n = 0;
 
@@ -152,6 +267,70 @@ START_TEST(a_second_ceremony_is_refused_and_changes_nothing)
     ck_assert_ptr_nonnull(strstr(before.data, "store-kek.1"));
     ck_assert_ptr_nonnull(strstr(before.data, "exchange.1"));
     ck_assert_ptr_nonnull(strstr(before.data, "audit.1"));
+}
+END_TEST
+
+static int destroy_named(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    if (strcmp(label, context) == 0)
+        ck_assert_uint_eq(token.f->C_DestroyObject(token.anchor, handle), CKR_OK);
+    return 0;
+}
+
+START_TEST(the_exchange_key_can_be_exported_again)
+{
+    char path[300], before[8192], after[8192];
+    const struct hsm_ceremony what = {keyd_test_hsm.uri, keyd_test_hsm.lock_file, path};
+
+    p11_token_close(&token);
+    (void)snprintf(path, sizeof(path), "%s/again.pem", keyd_test_hsm.dir);
+    ck_assert_msg(hsm_ceremony_export(&what) == 0, "%s", error_text());
+    read_text(keyd_test_hsm.exchange_pem, before, sizeof(before));
+    read_text(path, after, sizeof(after));
+    ck_assert_str_eq(before, after);
+    ck_assert_ptr_nonnull(strstr(after, "BEGIN PUBLIC KEY"));
+    (void)snprintf(path, sizeof(path), "%s", keyd_test_hsm.dir); /* a folder */
+    ck_assert_int_eq(hsm_ceremony_export(&what), ERROR_CONFIG);
+}
+END_TEST
+
+/* On a token of its own; SOFTHSM2_CONF of the other tests is not touched, for Check forks. */
+START_TEST(a_wrong_path_costs_no_key_and_a_part_made_token_is_named_as_such)
+{
+    struct softhsm hsm;
+    char path[300];
+    char label[] = P11_LABEL_CODE;
+    CLEANUP(cleanup_close) int lock = -1;
+    CLEANUP(text_done) struct text report = {0}, list = {0}, none = {0};
+    struct hsm_ceremony what;
+
+    p11_token_close(&token);
+    ck_assert_msg(softhsm_make(&hsm, false) == 0, "%s", error_text());
+    (void)snprintf(path, sizeof(path), "%s/nowhere/exchange.pem", hsm.dir);
+    what = (struct hsm_ceremony){hsm.uri, hsm.lock_file, path};
+    ck_assert_int_eq(hsm_ceremony_init(&what, &report), ERROR_CONFIG);
+    ck_assert_int_eq(hsm_ceremony_list(&what, &none), ERROR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(none.data, "MISSING"));
+    ck_assert_ptr_null(strstr(none.data, "check value"));
+    what.exchange_key_path = hsm.exchange_pem;
+    ck_assert_msg(hsm_ceremony_init(&what, &report) == 0, "%s", error_text());
+    ck_assert_ptr_nonnull(strstr(report.data, "check value"));
+
+    ck_assert_int_eq(p11_lock(hsm.lock_file, &lock), 0);
+    ck_assert_int_eq(p11_token_open(&token, hsm.uri, true, lock), 0);
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, destroy_named, label), 0);
+    p11_token_close(&token);
+    cleanup_close(&lock);
+    lock = -1;
+    ck_assert_int_eq(hsm_ceremony_list(&what, &list), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), P11_LABEL_CODE) != NULL, "%s", error_text());
+    ck_assert_ptr_nonnull(strstr(list.data, P11_LABEL_TAG));
+    ck_assert_ptr_nonnull(strstr(list.data, "MISSING"));
+    report.len = 0;
+    ck_assert_int_eq(hsm_ceremony_init(&what, &report), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "incomplete") != NULL, "%s", error_text());
+    ck_assert_msg(strstr(error_text(), "begin again") != NULL, "%s", error_text());
+    softhsm_remove(&hsm);
 }
 END_TEST
 
@@ -190,7 +369,7 @@ START_TEST(a_new_version_seals_from_then_on_and_a_missing_one_is_named)
     keyd_pool_close(pool);
     ck_assert_str_eq(old_device.app.kek_label, P11_LABEL_DEVICE "1");
 
-    ck_assert_int_eq(p11_token_open(&token, keyd_test_hsm.uri, true), 0);
+    ck_assert_int_eq(open_token(keyd_test_hsm.uri, true), 0);
     second.label = P11_LABEL_DEVICE "2";
     ck_assert_msg(second.make(&token, &second) == 0, "%s", error_text());
     pool = keyd_test_pool(1, 1, 0);
@@ -206,10 +385,11 @@ START_TEST(a_new_version_seals_from_then_on_and_a_missing_one_is_named)
 }
 END_TEST
 
-START_TEST(a_storage_kek_without_its_template_is_refused_at_start)
+static void must_refuse_loose_key(bool modifiable, bool template, const char *word)
 {
-    CK_BBOOL yes = CK_TRUE;
+    CK_BBOOL yes = CK_TRUE, may_change = modifiable ? CK_TRUE : CK_FALSE;
     CK_ULONG len = 32;
+    struct p11_restriction restriction;
     char label[] = P11_LABEL_DEVICE "2";
     CK_ATTRIBUTE loose[] = {
         {CKA_TOKEN, &yes, sizeof(yes)},
@@ -219,24 +399,40 @@ START_TEST(a_storage_kek_without_its_template_is_refused_at_start)
         {CKA_UNWRAP, &yes, sizeof(yes)},
         {CKA_VALUE_LEN, &len, sizeof(len)},
         {CKA_LABEL, label, strlen(label)},
+        {CKA_MODIFIABLE, &may_change, sizeof(may_change)},
+        {CKA_UNWRAP_TEMPLATE, restriction.attributes, 0},
     };
+    CK_ULONG n = sizeof(loose) / sizeof(loose[0]) - (template ? 0 : 1);
     CK_MECHANISM generate = {CKM_AES_KEY_GEN, NULL, 0};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     const struct keyd_pool_config config = {.program = KEYD_PROGRAM,
         .uri = keyd_test_hsm.uri,
         .lock_file = keyd_test_hsm.lock_file,
+        .verbs = KEYD_TEST_VERBS,
         .n_processes = 1,
         .n_channels = 1};
     struct keyd_pool *pool = NULL;
 
     p11_token_close(&token);
-    ck_assert_int_eq(p11_token_open(&token, keyd_test_hsm.uri, true), 0);
-    ck_assert_uint_eq(token.f->C_GenerateKey(token.anchor, &generate, loose,
-                          sizeof(loose) / sizeof(loose[0]), &handle),
-        CKR_OK);
+    ck_assert_int_eq(open_token(keyd_test_hsm.uri, true), 0);
+    p11_restriction_fill(&restriction, P11_USE_DEVICE);
+    loose[8].ulValueLen = restriction.n * sizeof(CK_ATTRIBUTE);
+    ck_assert_uint_eq(token.f->C_GenerateKey(token.anchor, &generate, loose, n, &handle), CKR_OK);
     ck_assert_int_eq(keyd_pool_open(&config, &pool), ERROR_CONFIG);
     ck_assert_msg(strstr(error_text(), "store-device.2") != NULL, "%s", error_text());
+    ck_assert_msg(strstr(error_text(), word) != NULL, "%s", error_text());
     ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, destroy_second, NULL), 0);
+}
+
+START_TEST(a_storage_kek_without_its_template_is_refused_at_start)
+{
+    must_refuse_loose_key(false, false, "template");
+}
+END_TEST
+
+START_TEST(a_storage_kek_that_can_be_modified_is_refused_at_start)
+{
+    must_refuse_loose_key(true, true, "can be modified");
 }
 END_TEST
 
@@ -260,7 +456,7 @@ START_TEST(a_wrong_uri_is_named_as_such)
 
     p11_token_close(&token);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        ck_assert_int_eq(p11_token_open(&token, cases[i].uri, false), ERROR_CONFIG);
+        ck_assert_int_eq(open_token(cases[i].uri, false), ERROR_CONFIG);
         ck_assert_msg(strstr(error_text(), cases[i].word) != NULL, "%s", error_text());
         p11_token_close(&token);
     }
@@ -273,10 +469,16 @@ int main(void)
         a_storage_kek_opens_only_its_own_kind,
         a_blob_of_one_storage_kek_does_not_open_under_the_other,
         an_opened_device_key_neither_leaves_nor_encrypts,
-        every_key_of_the_ceremony_is_private_sensitive_and_never_extractable,
+        no_key_of_the_token_can_be_given_another_use,
+        an_opened_kek_can_be_given_no_other_use,
+        the_exchange_key_opens_nothing_that_can_be_read_or_used_as_a_kek,
+        every_key_of_the_ceremony_is_hidden_and_cannot_be_modified,
         a_second_ceremony_is_refused_and_changes_nothing,
+        the_exchange_key_can_be_exported_again,
+        a_wrong_path_costs_no_key_and_a_part_made_token_is_named_as_such,
         a_new_version_seals_from_then_on_and_a_missing_one_is_named,
         a_storage_kek_without_its_template_is_refused_at_start,
+        a_storage_kek_that_can_be_modified_is_refused_at_start,
         a_wrong_uri_is_named_as_such,
     };
 

@@ -21,7 +21,8 @@
 #define POSTGRES_ROOT "/usr/lib/postgresql"
 #define POSTGRES_VERSION_MIN 15
 #define TEMPLATE "cradle_template"
-#define FOLDER_MAX 64
+#define FOLDER_NAME "/cradle-XXXXXX"
+#define FOLDER_MAX 72 /* with the socket's own name still below 90 bytes */
 #define PATH_SIZE 256
 #define ARGS_MAX 48
 #define STARTS_IN_MS 60000
@@ -108,6 +109,24 @@ static int choose_identity(struct pg_cluster *c)
     if (waitpid(pid, &status, 0) < 0)
         return complain("waitpid");
     c->identity = WIFEXITED(status) && WEXITSTATUS(status) == 0 ? AS_NAMESPACE : AS_POSTGRES;
+    return 0;
+}
+
+/** In TMPDIR, unless it is too long for a socket's path (107 bytes) or PostgreSQL's user, who is
+ * not us, may be kept out of it. */
+static int make_folder(struct pg_cluster *c)
+{
+    const char *parent = getenv("TMPDIR");
+
+    if (!parent || *parent != '/' || c->identity == AS_POSTGRES ||
+        strlen(parent) + sizeof(FOLDER_NAME) > sizeof(c->folder))
+        parent = "/tmp";
+    snprintf(c->folder, sizeof(c->folder), "%s%s", parent, FOLDER_NAME);
+    if (!mkdtemp(c->folder)) {
+        complain(c->folder);
+        c->folder[0] = '\0';
+        return -1;
+    }
     if (c->identity == AS_POSTGRES && chown(c->folder, c->uid, c->gid) < 0)
         return complain(c->folder);
     return 0;
@@ -283,8 +302,8 @@ static int set_up(struct pg_cluster *c)
         "CREATE DATABASE " TEMPLATE " OWNER cradle_owner",
     };
 
-    if (choose_identity(c) < 0 || find_binaries(c) < 0 || init_cluster(c) < 0 ||
-        pg_cluster_resume(c) < 0)
+    if (choose_identity(c) < 0 || find_binaries(c) < 0 || make_folder(c) < 0 ||
+        init_cluster(c) < 0 || pg_cluster_resume(c) < 0)
         return -1;
     for (size_t i = 0; i < sizeof(statements) / sizeof(*statements); i++)
         if (pg_sql(c, "postgres", statements[i]) < 0)
@@ -298,12 +317,6 @@ int pg_cluster_start(struct pg_cluster **ret)
 
     if (!c)
         return complain("memory");
-    /* Short: a socket's path has at most 107 bytes. */
-    snprintf(c->folder, sizeof(c->folder), "/tmp/cradle-XXXXXX");
-    if (!mkdtemp(c->folder)) {
-        free(c);
-        return complain("/tmp");
-    }
     if (set_up(c) < 0) {
         pg_cluster_stop(c);
         return -1;
@@ -335,7 +348,8 @@ void pg_cluster_stop(struct pg_cluster *c)
         if (waited >= STOPS_IN_MS)
             pg_cluster_kill(c);
     }
-    (void)nftw(c->folder, remove_entry, REMOVE_FDS, FTW_DEPTH | FTW_PHYS);
+    if (c->folder[0] != '\0')
+        (void)nftw(c->folder, remove_entry, REMOVE_FDS, FTW_DEPTH | FTW_PHYS);
     free(c);
 }
 

@@ -13,6 +13,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+/* So that the folder's path, and those of sockets in it, stay short. */
+#define PARENT_MAX 64
+
 static int write_file(const char *dir, const char *name, const char *text)
 {
     char path[256];
@@ -65,11 +68,13 @@ void softhsm_uri(const struct softhsm *hsm, const char *module, char *out, size_
 
 int softhsm_make(struct softhsm *hsm, bool ceremony)
 {
-    const char *tmp = getenv("TMPDIR");
+    const char *parent = getenv("TMPDIR");
     char path[256], conf[512];
 
     *hsm = (struct softhsm){0};
-    (void)snprintf(hsm->dir, sizeof(hsm->dir), "%s/cradle-hsm-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    if (parent == NULL || *parent != '/' || strlen(parent) > PARENT_MAX)
+        parent = "/tmp";
+    (void)snprintf(hsm->dir, sizeof(hsm->dir), "%s/cradle-hsm-XXXXXX", parent);
     if (mkdtemp(hsm->dir) == NULL)
         return error_set_errno("cannot make %s", hsm->dir);
     (void)snprintf(path, sizeof(path), "%s/tokens", hsm->dir);

@@ -233,7 +233,28 @@ START_TEST(a_hello_is_printable_and_bounded)
 }
 END_TEST
 
+START_TEST(every_set_of_verbs_comes_back_as_it_was)
+{
+    static const char *const wrong[] = {
+        "", ",", "join,", ",join", "joi", "joins", "join,,self-test", "join self-test", "JOIN"};
+    char text[KEYD_VERBS_TEXT_MAX];
+    unsigned got = 0;
+
+    for (unsigned verbs = 2; verbs < KEYD_MAY(KEYD_N_VERBS + 1); verbs += 2) {
+        ck_assert_int_eq(keyd_verbs_format(verbs, text), 0);
+        ck_assert_int_eq(keyd_verbs_parse(text, &got), 0);
+        ck_assert_uint_eq(got, verbs);
+    }
+    ck_assert_int_lt(keyd_verbs_format(0, text), 0);
+    ck_assert_int_lt(keyd_verbs_format(1, text), 0);
+    ck_assert_int_lt(keyd_verbs_format(KEYD_MAY(KEYD_N_VERBS + 1) | 2, text), 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        ck_assert_msg(keyd_verbs_parse(wrong[i], &got) < 0, "%s", wrong[i]);
+}
+END_TEST
+
 SUITE_MAIN("hsm-frame", 10, a_join_request_comes_back_as_it_was,
     without_a_plan_nothing_of_it_is_sent, the_greatest_request_fits, every_other_length_is_refused,
     a_field_out_of_range_is_refused, what_could_not_be_decoded_is_not_encoded,
-    every_verbs_reply_comes_back_as_it_was, a_hello_is_printable_and_bounded)
+    every_verbs_reply_comes_back_as_it_was, a_hello_is_printable_and_bounded,
+    every_set_of_verbs_comes_back_as_it_was)

@@ -18,7 +18,7 @@ static const struct p11_quirks *profile_of(const char *manufacturer, const char 
 START_TEST(a_token_gets_the_profile_of_its_maker_and_model)
 {
     ck_assert_str_eq(profile_of("SoftHSM project", "SoftHSM v2")->name, "softhsm");
-    ck_assert(profile_of("SoftHSM project", "SoftHSM v2")->copy_token_keys);
+    ck_assert(!profile_of("SoftHSM project", "SoftHSM v2")->value_len_in_unwrap);
     ck_assert_str_eq(profile_of("SafeNet", "Luna K7")->name, "luna");
     ck_assert(profile_of("SafeNet", "Luna K7")->value_len_in_unwrap);
     ck_assert(!profile_of("SafeNet", "Luna K7")->exercised);
