@@ -161,12 +161,12 @@ static void decide(struct join_worker *w)
             set_result(item, JOIN_DEADLINE, "the deadline passed before the key was opened");
             continue;
         }
-        item->decision = join_decide(
+        item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
         if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
             find_keks(w, item);
         set_result(item, item->decision.result, item->decision.reason);
-        if (item->decision.act != JOIN_ACT_HIDE)
+        if (item->decision.act != JOIN_ACT_HIDE && item->decision.act != JOIN_ACT_TELL)
             add_keyd_request(w, item);
     }
 }
@@ -367,8 +367,9 @@ static void record_refusal(struct join_worker *w, const struct item *item)
         .peer_id = item->work->peer_id,
         .ownership_epoch = item->row.record.ownership_epoch};
 
-    if (!item->row.found)
-        return; /* nobody is entitled to know about a device that is not here */
+    /* Nobody is entitled to know about a device that is not here. */
+    if (!item->row.found || !item->work->message->activates)
+        return;
     (void)snprintf(
         refusal.outcome, sizeof(refusal.outcome), "%s", join_result_row(item->result)->outcome);
     (void)snprintf(
@@ -381,7 +382,7 @@ static void record_refusal(struct join_worker *w, const struct item *item)
 static void count_answer(
     struct join_shared *shared, const struct join_work *work, enum join_result result)
 {
-    metric_add(&shared->metrics->outcomes[result], 1);
+    join_metrics_count(shared->metrics, work->message, result);
     metric_observe_us(
         &shared->metrics->latency, clock_monotonic_us() - api_request_started_us(work->http));
 }
@@ -407,9 +408,15 @@ static void answer_refusal(
 
 static void answer_success(struct join_worker *w, struct item *item)
 {
+    struct join_answer from = {.row = &item->row, .join_nonce = item->decision.join_nonce};
+
+    if (item->keyd_at >= 0) {
+        from.reply = &w->replies[item->keyd_at];
+        from.ns_kek_label = item->ns_kek->label;
+        from.as_kek_label = item->as_kek->label;
+    }
     text_clear(&w->answer);
-    ts002_write_join_ans(&w->answer, &item->work->request, &w->replies[item->keyd_at],
-        item->decision.join_nonce, item->ns_kek->label, item->as_kek->label);
+    item->work->message->write(&w->answer, &item->work->request, &from);
     send_text(item->work, &w->answer);
     count_answer(w->shared, item->work, JOIN_SUCCESS);
     if (item->decision.act == JOIN_ACT_RETRY)
