@@ -30,6 +30,8 @@ void join_metrics_init(struct join_metrics *m)
         .help = "Commits whose result had to be read back."};
     m->sealed_refused = (struct metric){.name = "cradle_join_sealed_refused_total",
         .help = "Sealed keys or KEKs that keyd refused as altered or moved."};
+    m->mic_unchecked = (struct metric){.name = "cradle_join_mic_unchecked_total",
+        .help = "Requests answered as with a wrong MIC, unchecked, after too many wrong ones."};
     m->latency = (struct metric_histogram){
         .name = "cradle_join_seconds", .help = "From the first byte of a request to its answer."};
 }
@@ -45,6 +47,7 @@ void join_metrics_write(struct join_metrics *m, struct text *out)
     metrics_write(out, &m->refusals_dropped, 1);
     metrics_write(out, &m->commits_unknown, 1);
     metrics_write(out, &m->sealed_refused, 1);
+    metrics_write(out, &m->mic_unchecked, 1);
     metrics_write_histogram(out, &m->latency);
 }
 

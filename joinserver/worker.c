@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "device/nonce.h"
+#include "joinserver/mic_limit.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,7 @@ struct join_worker {
     struct db_join_commit commits[JOIN_BATCH_MAX];
     bool won[JOIN_BATCH_MAX];
     size_t n_commits;
+    struct mic_limit mic_limit;
     struct text answer;
 };
 
@@ -147,6 +149,20 @@ static void add_keyd_request(struct join_worker *w, struct item *item)
     item->keyd_at = (int)w->n_requests++;
 }
 
+/* Without randomness the MIC is checked: a limit must not become a stop. */
+static bool is_spared(struct join_worker *w, const struct item *item, int64_t now_ms)
+{
+    uint8_t dice;
+
+    return mic_limit_is_reached(&w->mic_limit, &item->work->request.dev_eui, now_ms) &&
+           random_bytes(&dice, sizeof(dice)) == 0 && dice % MIC_CHECK_ONE_IN != 0;
+}
+
+static bool needs_key(const struct join_decision *decision)
+{
+    return decision->act != JOIN_ACT_HIDE && decision->act != JOIN_ACT_TELL;
+}
+
 static void decide(struct join_worker *w)
 {
     int64_t now_ms = clock_monotonic_ms();
@@ -163,10 +179,16 @@ static void decide(struct join_worker *w)
         }
         item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
+        if (needs_key(&item->decision) && is_spared(w, item, now_ms)) {
+            metric_add(&w->shared->metrics->mic_unchecked, 1);
+            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE,
+                .result = JOIN_MIC_FAILED,
+                .reason = "not checked: too many wrong MICs within a minute"};
+        }
         if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
             find_keks(w, item);
         set_result(item, item->decision.result, item->decision.reason);
-        if (item->decision.act != JOIN_ACT_HIDE && item->decision.act != JOIN_ACT_TELL)
+        if (needs_key(&item->decision))
             add_keyd_request(w, item);
     }
 }
@@ -183,6 +205,7 @@ static void take_keyd_status(struct join_worker *w, struct item *item)
         return;
     case KEYD_MIC_FAILED:
         set_result(item, JOIN_MIC_FAILED, "the MIC is wrong");
+        mic_limit_failed(&w->mic_limit, &item->work->request.dev_eui, clock_monotonic_ms());
         return;
     case KEYD_TAG_REFUSED:
     case KEYD_KEK_TAG_REFUSED:

@@ -23,6 +23,7 @@ struct join_metrics {
     struct metric outcomes[N_JOIN_RESULTS]; /* cradle_join_requests_total{outcome=...} */
     struct metric home_ns[N_JOIN_RESULTS];  /* cradle_home_ns_requests_total{outcome=...} */
     struct metric notifications;
+    struct metric mic_unchecked;
     struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused;
     struct metric_histogram latency;
 };

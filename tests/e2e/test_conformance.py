@@ -1,4 +1,4 @@
-"""Conversations with the join server: a table of what is sent, by whom, about which device, and what must come back.
+"""Conversations with the join server: what is sent, by whom, about which device, and what must come back.
 
 A row is one conversation, held in each protocol version it names. Everything that is true of all
 answers (IDs swapped, transaction copied, codes of the version, keys only on success, a Join-Accept
@@ -25,6 +25,8 @@ CF_LIST = "184f84e85684b85e84886684586e8400"
 NS_ID = "70b3d57ed0000001"
 DEVICES_AT_ONCE = 40
 BODY_LIMIT = 32 * 1024
+MIC_FAILURES_MAX = 60  # a minute, before only one in four is checked
+TRIES = 150  # of which one in four is checked: none of them, once in 10^18 runs
 JOIN_NONCE_MAX = (1 << 24) - 1
 
 MALFORMED = {V10: "MalformedRequest", V11: "MalformedMessage"}
@@ -332,7 +334,8 @@ TOLERANCES = [
 ]
 
 HOME_NS = [
-    row("the home network asks", "Success", kind="HomeNSReq", HNetID=support.HOME, absent=JOIN_ANS | KEYS_1_0),
+    row("the home network asks", "Success", kind="HomeNSReq", HNetID=support.HOME,
+        absent=JOIN_ANS | KEYS_1_0),
     row("the home network asks about 1.1", "Success", kind="HomeNSReq", mac="1.1", HNetID=support.HOME),
     row("about a device that has joined", "Success", kind="HomeNSReq", state="joined", HNetID=support.HOME),
     row("about a suspended device", "Success", kind="HomeNSReq", state="suspended", HNetID=support.HOME),
@@ -342,7 +345,8 @@ HOME_NS = [
     row("with members that nobody knows", "Success", kind="HomeNSReq", change={"Foo": 1},
         HNetID=support.HOME),
     row("with a token", "Success", kind="HomeNSReq", change={"SenderToken": "0a"}, ReceiverToken="0a"),
-    row("with an NSID", "Success", (V11,), kind="HomeNSReq", change={"SenderNSID": NS_ID}, ReceiverNSID=NS_ID),
+    row("with an NSID", "Success", (V11,), kind="HomeNSReq", change={"SenderNSID": NS_ID},
+        ReceiverNSID=NS_ID),
     row("another network asks", "NoRoamingAgreement", kind="HomeNSReq", who="another network",
         absent=["HNetID"]),
     row("another network asks about a device that is not here", "NoRoamingAgreement", kind="HomeNSReq",
@@ -367,7 +371,8 @@ OTHER_MESSAGES = [
         change={"Result": {"ResultCode": "MICFailed"}}),
     row("an error is notified with anything in it", None, (V11,), kind="ErrorNotif",
         change={"PHYPayload": 7, "SenderNSID": "x", "DevEUI": []}),
-    row("an error is notified by a SenderID of nobody", None, (V11,), kind="ErrorNotif", who="home as nobody"),
+    row("an error is notified by a SenderID of nobody", None, (V11,), kind="ErrorNotif",
+        who="home as nobody"),
     row("an error is notified by a stranger", None, (V11,), kind="ErrorNotif", who="a stranger", status=401),
     row("1.0 has no ErrorNotif", MALFORMED, (V10,), kind="ErrorNotif", MessageType="JoinAns"),
     row("RejoinReq", MALFORMED, kind="RejoinReq"),
@@ -384,24 +389,24 @@ OTHER_MESSAGES = [
 ]
 
 TRANSPORT = [
-    row("no credentials", None, who="nobody", status=401),
-    row("a token of nobody", None, who="a stranger", status=401),
-    row("an application server's token", None, who="an application server", status=401),
-    row("an empty body", None, http={"body": b""}, status=400),
-    row("half a message", None, http={"body": b'{"ProtocolVersion":"1.0"'}, status=400),
-    row("a list", None, http={"body": b"[]"}, status=400),
-    row("a text", None, http={"body": b'"JoinReq"'}, status=400),
-    row("no JSON at all", None, http={"body": b"<xml/>"}, status=400),
-    row("more behind the message", None, http={"after": b"{}"}, status=400),
-    row("a member twice", None, http={"body": b'{"ProtocolVersion":"1.0","ProtocolVersion":"1.0"}'},
+    row("no credentials", None, (V10,), who="nobody", status=401),
+    row("a token of nobody", None, (V10,), who="a stranger", status=401),
+    row("an application server's token", None, (V10,), who="an application server", status=401),
+    row("an empty body", None, (V10,), http={"body": b""}, status=400),
+    row("half a message", None, (V10,), http={"body": b'{"ProtocolVersion":"1.0"'}, status=400),
+    row("a list", None, (V10,), http={"body": b"[]"}, status=400),
+    row("a text", None, (V10,), http={"body": b'"JoinReq"'}, status=400),
+    row("no JSON at all", None, (V10,), http={"body": b"<xml/>"}, status=400),
+    row("more behind the message", None, (V10,), http={"after": b"{}"}, status=400),
+    row("a member twice", None, (V10,), http={"body": b'{"ProtocolVersion":"1.0","ProtocolVersion":"1.0"}'},
         status=400),
-    row("a member twice, deep inside", None, http={"body": b'{"VSExtension":{"a":1,"a":2}}'}, status=400),
-    row("text that is not UTF-8", None, http={"body": b'{"ProtocolVersion":"\xff"}'}, status=400),
-    row("a body beyond the limit", None, http={"before": b" " * BODY_LIMIT}, status=413),
+    row("a member twice, deep inside", None, (V10,), http={"body": b'{"VSExtension":{"a":1,"a":2}}'}, status=400),
+    row("text that is not UTF-8", None, (V10,), http={"body": b'{"ProtocolVersion":"\xff"}'}, status=400),
+    row("a body beyond the limit", None, (V10,), http={"before": b" " * BODY_LIMIT}, status=413),
     row("a body just below the limit", "Success", http={"before": b" " * (BODY_LIMIT - 1024)}),
-    row("PUT", None, http={"method": "PUT"}, status=405),
-    row("DELETE", None, http={"method": "DELETE", "body": b""}, status=405),
-    row("GET of no page", None, http={"method": "GET", "path": "joins", "body": b""}, status=404),
+    row("PUT", None, (V10,), http={"method": "PUT"}, status=405),
+    row("DELETE", None, (V10,), http={"method": "DELETE", "body": b""}, status=405),
+    row("GET of no page", None, (V10,), http={"method": "GET", "path": "joins", "body": b""}, status=404),
 ]
 
 FORMATTED = ("SenderID", "ReceiverID", "DevEUI", "PHYPayload", "DevAddr", "DLSettings", "CFList")
@@ -581,6 +586,27 @@ class Conversations(unittest.TestCase):
     def test_home_ns(self):
         self.hold_all(HOME_NS)
 
+    def metric(self, name):
+        _, _, page = support.http("GET", self.stack.join_url + "metrics")
+        line = next(x for x in page.decode().splitlines() if x.startswith(name))
+        return int(line.split()[-1])
+
+    def test_many_wrong_mics_slow_a_device_down_and_never_stop_it(self):
+        name, wrong = "cradle_join_mic_unchecked_total", row("wrong", "MICFailed", frame={"mic": "00000000"})
+        right, unchecked = row("right", "Success"), self.metric(name)
+        device = self.prepare(wrong, V10)
+        other = self.prepare(right, V10)
+        message = self.message(wrong, device, V10)
+        for _ in range(MIC_FAILURES_MAX):
+            self.assertEqual(self.send(wrong, message)[1]["Result"]["ResultCode"], "MICFailed")
+        self.assertEqual(self.metric(name), unchecked, "one of the first was not checked")
+        for _ in range(MIC_FAILURES_MAX):
+            self.assertEqual(self.send(wrong, message)[1]["Result"]["ResultCode"], "MICFailed")
+        self.assertGreater(self.metric(name), unchecked)
+        code = lambda d: self.send(right, self.message(right, d, V10))[1]["Result"]["ResultCode"]
+        self.assertEqual(code(other), "Success", "another device")
+        self.assertIn("Success", (code(device) for _ in range(TRIES)), "the device itself")
+
     def test_only_a_join_is_recorded_as_one(self):
         r = row("another network asks", "NoRoamingAgreement", kind="HomeNSReq", who="another network")
         device = self.prepare(r, V10)
@@ -594,15 +620,10 @@ class Conversations(unittest.TestCase):
         self.assertEqual(events, [["mic_failed"]])
 
     def test_a_notification_is_counted(self):
-        def counted():
-            _, _, page = support.http("GET", self.stack.join_url + "metrics")
-            line = next(x for x in page.decode().splitlines()
-                        if x.startswith("cradle_error_notifications_total"))
-            return int(line.split()[-1])
-
-        before, r = counted(), row("an error is notified", None, kind="ErrorNotif")
+        name = "cradle_error_notifications_total"
+        before, r = self.metric(name), row("an error is notified", None, kind="ErrorNotif")
         self.assertEqual(self.send(r, self.message(r, self.prepare(r, V11), V11)), (200, None))
-        self.assertEqual(counted(), before + 1)
+        self.assertEqual(self.metric(name), before + 1)
 
     def test_other_messages(self):
         self.hold_all(OTHER_MESSAGES)

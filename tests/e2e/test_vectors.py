@@ -1,4 +1,4 @@
-"""Published conversations of other implementations, held with the running join server (tests/data/vectors.json)."""
+"""Published conversations of other implementations, held with the running join server."""
 
 import json
 import os
@@ -66,8 +66,9 @@ class Vectors(unittest.TestCase):
         keys = {"app_key": device["app_key"], "nwk_key": device["nwk_key"]}
         if version != "1.1":  # the one root key of 1.0; the source keeps it as its NwkKey
             keys = {"app_key": device["nwk_key"], "nwk_key": ""}
-        row = {"dev_eui": device["dev_eui"], "join_eui": self.vectors["V060"]["inputs"]["request"]["ReceiverID"],
-               **keys, "mac_version": version, "home_net_id": device["home_net_id"], "as_id": AS_ID}
+        join_eui = self.vectors["V060"]["inputs"]["request"]["ReceiverID"]
+        row = {"dev_eui": device["dev_eui"], "join_eui": join_eui, **keys,
+               "mac_version": version, "home_net_id": device["home_net_id"], "as_id": AS_ID}
         status, rows = self.stack.import_file(",".join(row) + "\n" + ",".join(row.values()) + "\n")
         self.assertEqual((status, rows[0]["outcome"]), (200, "created"), rows)
         self.addCleanup(self.remove_device, device["dev_eui"])
