@@ -60,6 +60,16 @@ struct join_decision join_decide(const struct db_join_row *row, const struct ts0
     return (struct join_decision){.act = JOIN_ACT_PLAN, .result = JOIN_SUCCESS, .join_nonce = next};
 }
 
+struct join_decision join_decide_home_ns(
+    const struct db_join_row *row, const struct ts002_request *request)
+{
+    /* The request names no JoinEUI of the device: ReceiverID is our address. */
+    if (!row->found || device_gate_is_hidden(device_gate_judge(
+                           &row->record, &request->sender, &row->record.join_eui)))
+        return refuse(JOIN_ACT_TELL, JOIN_NO_ROAMING_AGREEMENT, NULL);
+    return (struct join_decision){.act = JOIN_ACT_TELL, .result = JOIN_SUCCESS};
+}
+
 void join_fingerprint(
     int64_t peer_id, const struct ts002_request *request, uint8_t out[static JOIN_FINGERPRINT_LEN])
 {

@@ -1,4 +1,4 @@
-/* The decision about one Join-Request, over what was loaded for it. Pure and total: step 2 of a
+/* The decision about one request, over what was loaded for it. Pure and total: step 2 of a
  * join (docs/architecture.md). Whatever is decided, a wrong MIC found afterwards wins over it. */
 #pragma once
 
@@ -13,6 +13,7 @@ enum join_act {
     JOIN_ACT_RETRY,  /* the same request again: verify, compute again, answer; nothing to commit */
     JOIN_ACT_VERIFY, /* refuse with `result`, unless the MIC is wrong */
     JOIN_ACT_HIDE,   /* refuse as unknown without touching the key */
+    JOIN_ACT_TELL,   /* answer from what was loaded: no key is touched, nothing to commit */
 };
 
 struct join_decision {
@@ -24,6 +25,12 @@ struct join_decision {
 
 struct join_decision join_decide(const struct db_join_row *row, const struct ts002_request *request,
     const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN], unsigned retry_window_ms);
+
+/** Who is home to a device. Told to its home network alone, whatever the device may do at present;
+ * anyone else learns nothing, not even whether there is such a device, and at the same cost: the
+ * loading. */
+struct join_decision join_decide_home_ns(
+    const struct db_join_row *row, const struct ts002_request *request);
 
 /** What makes two requests the same one: sender, message type, PHYPayload, SenderID, DevAddr,
  * DLSettings, RxDelay and CFList. TransactionID and tokens may differ. */

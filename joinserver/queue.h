@@ -3,15 +3,16 @@
 #pragma once
 
 #include "api/server.h"
-#include "joinserver/decide.h"
+#include "joinserver/message.h"
 
-/** One Join-Request on its way. Owned by the pool, then by a queue, then by its worker. */
+/** One request on its way. Owned by the pool, then by a queue, then by its worker. */
 struct join_work {
     struct join_work *next;
     struct api_request *http;
     int64_t deadline_ms; /* monotonic: no commit is sent after it */
     int64_t peer_id;
     unsigned n_tries; /* races lost so far */
+    const struct join_message *message;
     struct ts002_request request;
     uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
 };

@@ -1,28 +1,43 @@
 #include "joinserver/result.h"
 
+/* The same code in both versions. */
+#define BOTH(code)                                                                                 \
+    {                                                                                              \
+        [TS002_1_0] = code, [TS002_1_1] = code                                                     \
+    }
+#define EACH(code_1_0, code_1_1)                                                                   \
+    {                                                                                              \
+        [TS002_1_0] = code_1_0, [TS002_1_1] = code_1_1                                             \
+    }
+
 /* A 1.0 answer may hold 1.0 codes only: ChirpStack's list is closed and fails on any other. */
 static const struct join_result_row rows[N_JOIN_RESULTS] = {
-    [JOIN_SUCCESS] = {"Success", "success", NULL},
-    [JOIN_MIC_FAILED] = {"MICFailed", "mic_failed", "the MIC of the Join-Request is wrong"},
-    [JOIN_UNKNOWN_DEV_EUI] = {"UnknownDevEUI", "unknown_dev_eui",
+    [JOIN_SUCCESS] = {BOTH("Success"), "success", NULL},
+    [JOIN_MIC_FAILED] = {BOTH("MICFailed"), "mic_failed", "the MIC of the Join-Request is wrong"},
+    [JOIN_UNKNOWN_DEV_EUI] = {BOTH("UnknownDevEUI"), "unknown_dev_eui",
         "no such device for this network"},
-    [JOIN_NONCE_REPLAYED] = {"JoinReqFailed", "dev_nonce_replayed", "the DevNonce was used before"},
-    [JOIN_NONCE_EXHAUSTED] = {"JoinReqFailed", "join_nonce_exhausted",
+    [JOIN_NONCE_REPLAYED] = {EACH("JoinReqFailed", "FrameReplayed"), "dev_nonce_replayed",
+        "the DevNonce was used before"},
+    [JOIN_NONCE_EXHAUSTED] = {BOTH("JoinReqFailed"), "join_nonce_exhausted",
         "the device's JoinNonces are used up"},
-    [JOIN_ACTIVATION_DISALLOWED] = {"ActivationDisallowed", "activation_disallowed",
+    [JOIN_ACTIVATION_DISALLOWED] = {BOTH("ActivationDisallowed"), "activation_disallowed",
         "the device may not be activated now"},
-    [JOIN_UNKNOWN_SENDER] = {"UnknownSender", "unknown_sender",
+    [JOIN_UNKNOWN_SENDER] = {BOTH("UnknownSender"), "unknown_sender",
         "SenderID is not a NetID that the authenticated peer may speak for"},
     /* The specification's spelling, TS002-1.0, table of result codes; every peer parses it. */
-    [JOIN_UNKNOWN_RECEIVER] = {"UnkownReceiver", "unknown_receiver",
+    [JOIN_UNKNOWN_RECEIVER] = {BOTH("UnkownReceiver"), "unknown_receiver",
         "ReceiverID is not a JoinEUI of this join server"},
-    [JOIN_INVALID_VERSION] = {"InvalidProtocolVersion", "invalid_version",
-        "ProtocolVersion must be 1.0"},
-    [JOIN_MALFORMED] = {"MalformedRequest", "malformed", "the request is malformed"},
-    [JOIN_FRAME_SIZE] = {"FrameSizeError", "frame_size",
+    [JOIN_INVALID_VERSION] = {BOTH("InvalidProtocolVersion"), "invalid_version",
+        "ProtocolVersion must be 1.0 or 1.1"},
+    [JOIN_MALFORMED] = {EACH("MalformedRequest", "MalformedMessage"), "malformed",
+        "the request is malformed"},
+    [JOIN_FRAME_SIZE] = {BOTH("FrameSizeError"), "frame_size",
         "PHYPayload of a Join-Request is 23 bytes"},
-    [JOIN_DEADLINE] = {"Other", "deadline", "the answer was not ready in time; try again"},
-    [JOIN_UNAVAILABLE] = {"Other", "unavailable", "the join server cannot answer now; try again"},
+    [JOIN_NO_ROAMING_AGREEMENT] = {BOTH("NoRoamingAgreement"), "no_roaming_agreement",
+        "there is no roaming agreement with this network for such a device"},
+    [JOIN_DEADLINE] = {BOTH("Other"), "deadline", "the answer was not ready in time; try again"},
+    [JOIN_UNAVAILABLE] = {BOTH("Other"), "unavailable",
+        "the join server cannot answer now; try again"},
 };
 
 const struct join_result_row *join_result_row(enum join_result result)

@@ -1,8 +1,11 @@
-/* What a join request comes to, and what it is called: one table for the ResultCode on the wire
- * (TS002-1.0, table of result codes), the outcome recorded in join_event and the metric. */
+/* What a request comes to, and what it is called: one table for the ResultCode on the wire (TS002,
+ * table of result codes, of 1.0 and of 1.1), the outcome recorded in join_event and the metric. */
 #pragma once
 
 #include <stddef.h>
+
+/** ProtocolVersion of a message. What has none that is known is answered in 1.0. */
+enum ts002_version { TS002_1_0, TS002_1_1, N_TS002_VERSIONS };
 
 enum join_result {
     JOIN_SUCCESS,
@@ -16,14 +19,15 @@ enum join_result {
     JOIN_INVALID_VERSION,
     JOIN_MALFORMED,
     JOIN_FRAME_SIZE,
-    JOIN_DEADLINE,    /* one second passed; no nonce was spent */
-    JOIN_UNAVAILABLE, /* HSM or database down, a KEK missing, a sealed key refused */
+    JOIN_NO_ROAMING_AGREEMENT, /* HomeNSReq of anyone but the home network */
+    JOIN_DEADLINE,             /* one second passed; no nonce was spent */
+    JOIN_UNAVAILABLE,          /* HSM or database down, a KEK missing, a sealed key refused */
     N_JOIN_RESULTS
 };
 
 struct join_result_row {
-    const char *result_code; /* on the wire, in TS002 1.0 */
-    const char *outcome;     /* in join_event and as the metric's label */
+    const char *result_code[N_TS002_VERSIONS]; /* on the wire */
+    const char *outcome;                       /* in join_event and as the metric's label */
     const char *description; /* Result.Description; tells a stranger nothing more than the code */
 };
 

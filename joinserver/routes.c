@@ -2,6 +2,7 @@
 
 #include "api/problem.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include <string.h>
 
 #define BASIC_MAX 160
@@ -93,8 +94,18 @@ static void refuse(struct api_request *request, struct join_routes *routes,
     struct text out = {0};
 
     ts002_write_refusal(&out, message, result, description);
-    metric_add(&routes->shared->metrics->outcomes[result], 1);
+    join_metrics_count(routes->shared->metrics, join_message_find(message), result);
     api_answer_text(request, 200, "application/json", &out);
+}
+
+/* A notification has no answer, whatever it holds; what it holds is not repeated in the log. */
+static void take_notification(struct api_request *request, struct join_routes *routes,
+    const struct db_peer *peer, const struct ts002_request *message)
+{
+    metric_add(&routes->shared->metrics->notifications, 1);
+    log_info("a network server reports an error peer=%lld type=%s request=%s", (long long)peer->id,
+        message->message_type, api_request_id(request));
+    api_answer(request, 200, NULL, NULL, 0);
 }
 
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
@@ -104,32 +115,38 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     char description[TS002_DESCRIPTION_MAX] = "";
     struct ts002_request *message = &work->request;
     enum join_result result = JOIN_SUCCESS;
+    enum ts002_outcome outcome;
     size_t len;
     const char *body = api_request_body(request, &len);
 
-    switch (ts002_read(body, len, message, &result, description)) {
-    case TS002_NOT_JSON:
+    outcome = ts002_read(body, len, message, &result, description);
+    if (outcome == TS002_NOT_JSON) {
         api_problem(request, PROBLEM_BAD_REQUEST, description);
         return false;
-    case TS002_REFUSED:
+    }
+    work->message = join_message_find(message);
+    if (work->message != NULL && work->message->notifies) {
+        take_notification(request, routes, peer, message);
+        return false;
+    }
+    if (outcome == TS002_REFUSED) {
         refuse(request, routes, message, result, description);
         return false;
-    case TS002_OK:
-        break;
     }
     if (!join_directory_may_speak(peer, &message->sender))
         result = JOIN_UNKNOWN_SENDER;
     else if (!join_directory_is_local(directory, &message->receiver))
         result = JOIN_UNKNOWN_RECEIVER;
     else
-        result = ts002_check_join(message, description);
+        result = join_message_check(work->message, message, description);
     if (result != JOIN_SUCCESS) {
         refuse(request, routes, message, result, description[0] != '\0' ? description : NULL);
         return false;
     }
     work->http = request;
     work->deadline_ms = api_request_started_us(request) / 1000 + JOIN_DEADLINE_MS;
-    join_fingerprint(peer->id, message, work->fingerprint);
+    if (work->message->activates)
+        join_fingerprint(peer->id, message, work->fingerprint);
     if (!join_queue_put(routes->shared->queues, work)) {
         api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
         return false;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define RX_DELAY_MAX 15
+#define SENDER_NS_ID "SenderNSID"
 
 #define TEXT(wire, member)                                                                         \
     {                                                                                              \
@@ -60,7 +61,17 @@ static const struct json_field fields[] = {
         .max = RX_DELAY_MAX,
         .present_offset = offsetof(struct ts002_request, has_rx_delay)},
     HEX("CFList", cf_list, true),
+    /* The last, so that a fault about it says that all others are good: 1.0 overlooks it. */
+    {.name = SENDER_NS_ID,
+        .kind = JSON_BYTES,
+        .offset = offsetof(struct ts002_request, sender_ns_id),
+        .size = sizeof(((struct ts002_request *)0)->sender_ns_id),
+        .len_offset = offsetof(struct ts002_request, sender_ns_id_len),
+        .empty_is_absent = true,
+        .present_offset = offsetof(struct ts002_request, has_sender_ns_id)},
 };
+
+static const char *const versions[N_TS002_VERSIONS] = {[TS002_1_0] = "1.0", [TS002_1_1] = "1.1"};
 
 static void describe(char description[static TS002_DESCRIPTION_MAX], const char *text)
 {
@@ -70,6 +81,40 @@ static void describe(char description[static TS002_DESCRIPTION_MAX], const char 
 static bool is_hex(const char *text)
 {
     return text[strspn(text, "0123456789abcdefABCDEF")] == '\0';
+}
+
+/* False when it is none that is known. */
+static bool read_version(struct ts002_request *request)
+{
+    for (int i = 0; i < N_TS002_VERSIONS; i++)
+        if (strcmp(request->protocol_version, versions[i]) == 0) {
+            request->version = (enum ts002_version)i;
+            return true;
+        }
+    return false;
+}
+
+/* What is malformed, and matters in the request's version. `fault` is the JSON reader's, or empty.
+ */
+static void judge_members(struct ts002_request *request, const char *fault)
+{
+    bool about_ns_id = strncmp(fault, SENDER_NS_ID " ", sizeof(SENDER_NS_ID)) == 0;
+
+    /* The Things Stack has sent its NetID as SenderNSID under 1.0, which has no such member. */
+    if (request->version == TS002_1_0) {
+        request->has_sender_ns_id = false;
+        if (about_ns_id)
+            fault = "";
+    }
+    if (fault[0] != '\0')
+        describe(request->fault, fault);
+    else if (request->has_sender_ns_id &&
+             request->sender_ns_id_len != sizeof(request->sender_ns_id))
+        describe(request->fault, SENDER_NS_ID " is not a text of 16 hexadecimal digits");
+    else if (!is_hex(request->sender_token))
+        describe(request->fault, "SenderToken is not hexadecimal");
+    if (request->sender_ns_id_len != sizeof(request->sender_ns_id))
+        request->has_sender_ns_id = false;
 }
 
 enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request *request,
@@ -85,11 +130,12 @@ enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request
         return TS002_NOT_JSON;
     }
     *ret_result = JOIN_MALFORMED;
-    if (strcmp(request->protocol_version, "1.0") != 0) {
+    if (!read_version(request)) {
         *ret_result = JOIN_INVALID_VERSION;
         describe(description, join_result_row(JOIN_INVALID_VERSION)->description);
         return TS002_REFUSED;
     }
+    judge_members(request, outcome == JSON_BAD_FIELD ? fault : "");
     /* Six and sixteen digits exactly: a shortened NetID is another NetID. */
     if (!hex_decode(request->sender_id, strlen(request->sender_id), request->sender.bytes,
             sizeof(request->sender.bytes))) {
@@ -103,10 +149,6 @@ enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request
         describe(description, "ReceiverID must be a JoinEUI of sixteen hexadecimal digits");
         return TS002_REFUSED;
     }
-    if (outcome == JSON_BAD_FIELD)
-        (void)snprintf(request->fault, sizeof(request->fault), "%s", fault);
-    else if (!is_hex(request->sender_token))
-        describe(request->fault, "SenderToken is not hexadecimal");
     return TS002_OK;
 }
 
@@ -116,10 +158,6 @@ enum join_result ts002_check_join(
     struct lw_join_request parsed;
     const char *missing = NULL;
 
-    if (strcmp(request->message_type, "JoinReq") != 0) {
-        describe(description, "MessageType is not one that this join server answers");
-        return JOIN_MALFORMED;
-    }
     if (request->fault[0] != '\0') {
         describe(description, request->fault);
         return JOIN_MALFORMED;
@@ -153,6 +191,18 @@ enum join_result ts002_check_join(
     return JOIN_SUCCESS;
 }
 
+enum join_result ts002_check_home_ns(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+{
+    if (request->fault[0] != '\0')
+        describe(description, request->fault);
+    else if (!request->has_dev_eui)
+        describe(description, "DevEUI is missing");
+    else
+        return JOIN_SUCCESS;
+    return JOIN_MALFORMED;
+}
+
 void ts002_session_key_id(
     const struct eui64 *dev_eui, uint32_t join_nonce, uint8_t out[static SESSION_KEY_ID_LEN])
 {
@@ -178,7 +228,7 @@ static void write_message_type(struct text *out, const char *message_type)
 static void write_header(struct text *out, const struct ts002_request *request,
     const char *result_code, const char *description)
 {
-    text_add(out, "{\"ProtocolVersion\":\"1.0\",\"SenderID\":");
+    text_addf(out, "{\"ProtocolVersion\":\"%s\",\"SenderID\":", versions[request->version]);
     text_add_json(out, request->receiver_id);
     text_add(out, ",\"ReceiverID\":");
     text_add_json(out, request->sender_id);
@@ -188,6 +238,11 @@ static void write_header(struct text *out, const struct ts002_request *request,
     /* Hex was checked when it was read: no peer has to undo an escape here. */
     if (request->sender_token[0] != '\0' && is_hex(request->sender_token))
         text_addf(out, ",\"ReceiverToken\":\"%s\"", request->sender_token);
+    if (request->has_sender_ns_id) {
+        text_add(out, ",\"ReceiverNSID\":\"");
+        text_add_hex(out, request->sender_ns_id, sizeof(request->sender_ns_id));
+        text_add(out, "\"");
+    }
     text_addf(out, ",\"Result\":{\"ResultCode\":\"%s\"", result_code);
     if (description != NULL) {
         text_add(out, ",\"Description\":");
@@ -201,9 +256,14 @@ void ts002_write_refusal(struct text *out, const struct ts002_request *request,
 {
     const struct join_result_row *row = join_result_row(result);
 
-    write_header(
-        out, request, row->result_code, description != NULL ? description : row->description);
+    write_header(out, request, row->result_code[request->version],
+        description != NULL ? description : row->description);
     text_add(out, "}");
+}
+
+static void write_success(struct text *out, const struct ts002_request *request)
+{
+    write_header(out, request, join_result_row(JOIN_SUCCESS)->result_code[request->version], NULL);
 }
 
 static void write_envelope(
@@ -220,7 +280,7 @@ void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
 {
     uint8_t session_key_id[SESSION_KEY_ID_LEN];
 
-    write_header(out, request, join_result_row(JOIN_SUCCESS)->result_code, NULL);
+    write_success(out, request);
     text_add(out, ",\"PHYPayload\":\"");
     text_add_hex(out, reply->phy_payload, reply->phy_payload_len);
     text_add(out, "\"");
@@ -236,4 +296,13 @@ void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
     text_add(out, ",\"SessionKeyID\":\"");
     text_add_hex(out, session_key_id, sizeof(session_key_id));
     text_add(out, "\",\"Lifetime\":0}");
+}
+
+void ts002_write_home_ns_ans(
+    struct text *out, const struct ts002_request *request, const struct net_id *home_net_id)
+{
+    write_success(out, request);
+    text_add(out, ",\"HNetID\":\"");
+    text_add_hex(out, home_net_id->bytes, sizeof(home_net_id->bytes));
+    text_add(out, "\"}");
 }

@@ -1,4 +1,5 @@
-/* TS002-1.0 messages of the join server: reading a request and writing its answer. Pure. */
+/* TS002 messages of the join server, of 1.0 and 1.1: reading a request and writing its answer.
+ * Pure. */
 #pragma once
 
 #include "base/text.h"
@@ -22,6 +23,11 @@ struct ts002_request {
     char receiver_id[PEER_ID_MAX + 1];
     uint32_t transaction_id;
     char sender_token[130]; /* opaque hex, echoed as ReceiverToken */
+    /* 1.1: which network server of the NetID; echoed as ReceiverNSID. Taken on nobody's word: no
+     * right follows from it. Under 1.0 it is nothing, whatever it holds. */
+    uint8_t sender_ns_id[sizeof(struct eui64)];
+    size_t sender_ns_id_len;
+    bool has_sender_ns_id;
     /* JoinReq (TS002-1.0) */
     uint8_t frame[LW_JOIN_REQUEST_LEN];
     size_t frame_len; /* as sent; only a right one is in `frame` whole */
@@ -35,6 +41,7 @@ struct ts002_request {
     char fault[TS002_DESCRIPTION_MAX]; /* the first member that is malformed, judged after the
                                           sender */
     /* Derived from the above. */
+    enum ts002_version version; /* of the answer: TS002_1_0 when the request's is not known */
     struct net_id sender;
     struct eui64 receiver;
     struct eui64 frame_join_eui;
@@ -48,9 +55,12 @@ struct ts002_request {
 enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request *request,
     enum join_result *ret_result, char description[static TS002_DESCRIPTION_MAX]);
 
-/** Checks MessageType and the members of a JoinReq, after the sender is known. Returns JOIN_SUCCESS
- * or the refusal. */
+/** Checks the members of a JoinReq, after the sender is known. Returns JOIN_SUCCESS or the refusal.
+ */
 enum join_result ts002_check_join(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
+/** The same for a HomeNSReq, which has a DevEUI and nothing else. */
+enum join_result ts002_check_home_ns(
     struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
 
 /** SessionKeyID: DevEUI and JoinNonce, 12 bytes. Unique, since no JoinNonce is used twice, and
@@ -67,3 +77,7 @@ void ts002_write_refusal(struct text *out, const struct ts002_request *request,
 void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
     const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
     const char *as_kek_label);
+
+/** Writes HomeNSAns. It has no HNSID: a device is bound to a NetID, not to one of its servers. */
+void ts002_write_home_ns_ans(
+    struct text *out, const struct ts002_request *request, const struct net_id *home_net_id);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "device/nonce.h"
+#include "joinserver/mic_limit.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +48,7 @@ struct join_worker {
     struct db_join_commit commits[JOIN_BATCH_MAX];
     bool won[JOIN_BATCH_MAX];
     size_t n_commits;
+    struct mic_limit mic_limit;
     struct text answer;
 };
 
@@ -147,6 +149,20 @@ static void add_keyd_request(struct join_worker *w, struct item *item)
     item->keyd_at = (int)w->n_requests++;
 }
 
+/* Without randomness the MIC is checked: a limit must not become a stop. */
+static bool is_spared(struct join_worker *w, const struct item *item, int64_t now_ms)
+{
+    uint8_t dice;
+
+    return mic_limit_is_reached(&w->mic_limit, &item->work->request.dev_eui, now_ms) &&
+           random_bytes(&dice, sizeof(dice)) == 0 && dice % MIC_CHECK_ONE_IN != 0;
+}
+
+static bool needs_key(const struct join_decision *decision)
+{
+    return decision->act != JOIN_ACT_HIDE && decision->act != JOIN_ACT_TELL;
+}
+
 static void decide(struct join_worker *w)
 {
     int64_t now_ms = clock_monotonic_ms();
@@ -161,12 +177,18 @@ static void decide(struct join_worker *w)
             set_result(item, JOIN_DEADLINE, "the deadline passed before the key was opened");
             continue;
         }
-        item->decision = join_decide(
+        item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
+        if (needs_key(&item->decision) && is_spared(w, item, now_ms)) {
+            metric_add(&w->shared->metrics->mic_unchecked, 1);
+            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE,
+                .result = JOIN_MIC_FAILED,
+                .reason = "not checked: too many wrong MICs within a minute"};
+        }
         if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
             find_keks(w, item);
         set_result(item, item->decision.result, item->decision.reason);
-        if (item->decision.act != JOIN_ACT_HIDE)
+        if (needs_key(&item->decision))
             add_keyd_request(w, item);
     }
 }
@@ -183,6 +205,7 @@ static void take_keyd_status(struct join_worker *w, struct item *item)
         return;
     case KEYD_MIC_FAILED:
         set_result(item, JOIN_MIC_FAILED, "the MIC is wrong");
+        mic_limit_failed(&w->mic_limit, &item->work->request.dev_eui, clock_monotonic_ms());
         return;
     case KEYD_TAG_REFUSED:
     case KEYD_KEK_TAG_REFUSED:
@@ -367,8 +390,9 @@ static void record_refusal(struct join_worker *w, const struct item *item)
         .peer_id = item->work->peer_id,
         .ownership_epoch = item->row.record.ownership_epoch};
 
-    if (!item->row.found)
-        return; /* nobody is entitled to know about a device that is not here */
+    /* Nobody is entitled to know about a device that is not here. */
+    if (!item->row.found || !item->work->message->activates)
+        return;
     (void)snprintf(
         refusal.outcome, sizeof(refusal.outcome), "%s", join_result_row(item->result)->outcome);
     (void)snprintf(
@@ -381,7 +405,7 @@ static void record_refusal(struct join_worker *w, const struct item *item)
 static void count_answer(
     struct join_shared *shared, const struct join_work *work, enum join_result result)
 {
-    metric_add(&shared->metrics->outcomes[result], 1);
+    join_metrics_count(shared->metrics, work->message, result);
     metric_observe_us(
         &shared->metrics->latency, clock_monotonic_us() - api_request_started_us(work->http));
 }
@@ -407,9 +431,15 @@ static void answer_refusal(
 
 static void answer_success(struct join_worker *w, struct item *item)
 {
+    struct join_answer from = {.row = &item->row, .join_nonce = item->decision.join_nonce};
+
+    if (item->keyd_at >= 0) {
+        from.reply = &w->replies[item->keyd_at];
+        from.ns_kek_label = item->ns_kek->label;
+        from.as_kek_label = item->as_kek->label;
+    }
     text_clear(&w->answer);
-    ts002_write_join_ans(&w->answer, &item->work->request, &w->replies[item->keyd_at],
-        item->decision.join_nonce, item->ns_kek->label, item->as_kek->label);
+    item->work->message->write(&w->answer, &item->work->request, &from);
     send_text(item->work, &w->answer);
     count_answer(w->shared, item->work, JOIN_SUCCESS);
     if (item->decision.act == JOIN_ACT_RETRY)

@@ -21,12 +21,18 @@ _Static_assert(JOIN_BATCH_MAX <= KEYD_BATCH_MAX && JOIN_BATCH_MAX <= DB_JOIN_BAT
 
 struct join_metrics {
     struct metric outcomes[N_JOIN_RESULTS]; /* cradle_join_requests_total{outcome=...} */
+    struct metric home_ns[N_JOIN_RESULTS];  /* cradle_home_ns_requests_total{outcome=...} */
+    struct metric notifications;
+    struct metric mic_unchecked;
     struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused;
     struct metric_histogram latency;
 };
 
 void join_metrics_init(struct join_metrics *metrics);
 void join_metrics_write(struct join_metrics *metrics, struct text *out);
+/** Counts an answer. `message` NULL: refused before it was known to be anything but a JoinReq. */
+void join_metrics_count(
+    struct join_metrics *metrics, const struct join_message *message, enum join_result result);
 
 /** What all workers share. Nothing here is owned by a worker. */
 struct join_shared {

@@ -44,6 +44,16 @@ def ecb_encrypt(key, data):
     return out.raw[: len(data)]
 
 
+def unwrap(kek, wrapped):
+    """The key under AES key wrap (RFC 3394, default IV), or None when it does not open."""
+    schedule = ctypes.create_string_buffer(512)  # more than an AES_KEY
+    out = ctypes.create_string_buffer(len(wrapped))
+    if _crypto.AES_set_decrypt_key(kek, 8 * len(kek), schedule) != 0:
+        raise RuntimeError("libcrypto refused an AES key")
+    n = _crypto.AES_unwrap_key(schedule, None, out, wrapped, ctypes.c_uint(len(wrapped)))
+    return out.raw[:n] if n > 0 else None
+
+
 def le(hex_text):
     """Bytes in on-air (little-endian) order."""
     return bytes.fromhex(hex_text)[::-1]

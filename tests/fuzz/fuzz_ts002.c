@@ -1,5 +1,5 @@
 /* Any bytes as a TS002 body: read, checked and answered; the answer is always JSON of one line. */
-#include "joinserver/ts002.h"
+#include "joinserver/message.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdlib.h>
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case TS002_NOT_JSON:
         return 0;
     case TS002_OK:
-        result = ts002_check_join(&request, description);
+        result = join_message_check(join_message_find(&request), &request, description);
         break;
     case TS002_REFUSED:
         break;

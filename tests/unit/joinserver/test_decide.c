@@ -232,6 +232,31 @@ START_TEST(the_fingerprint_is_of_everything_that_shapes_the_answer)
 }
 END_TEST
 
+START_TEST(the_home_network_alone_is_told_who_is_home)
+{
+    struct scene home = scene_of(LW_MAC_1_0_3), scenes[5];
+
+    /* Also of a device that may not join at present. */
+    home.row.record.service = SERVICE_SUSPENDED;
+    ck_assert_int_eq(join_decide_home_ns(&home.row, &home.request).act, JOIN_ACT_TELL);
+    ck_assert_int_eq(join_decide_home_ns(&home.row, &home.request).result, JOIN_SUCCESS);
+    for (int i = 0; i < 5; i++)
+        scenes[i] = scene_of(LW_MAC_1_0_3);
+    scenes[0].row.found = false;
+    scenes[1].request.sender.bytes[2] = 0x24;
+    scenes[2].row.record.ownership = OWNERSHIP_UNOWNED;
+    scenes[3].row.record.credential = CREDENTIAL_DELIVERED;
+    scenes[4].row.record.has_home_net_id = false;
+    for (int i = 0; i < 5; i++) {
+        struct join_decision d = join_decide_home_ns(&scenes[i].row, &scenes[i].request);
+
+        ck_assert_int_eq(d.act, JOIN_ACT_TELL);
+        ck_assert_int_eq(d.result, JOIN_NO_ROAMING_AGREEMENT);
+        ck_assert_ptr_null(d.reason);
+    }
+}
+END_TEST
+
 SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_nonce,
     unknown_not_yours_unclaimed_and_not_activable_are_one_act_and_one_result,
     a_blocked_device_is_told_so_only_behind_its_mic, a_used_devnonce_is_refused_behind_its_mic,
@@ -241,4 +266,5 @@ SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_no
     a_window_of_zero_switches_retries_off, optneg_needs_a_record_of_1_1,
     macversion_of_the_request_never_decides, exhausted_join_nonces_refuse_behind_the_mic,
     a_record_without_its_keys_is_our_fault_and_never_an_answer,
-    the_fingerprint_is_of_everything_that_shapes_the_answer)
+    the_fingerprint_is_of_everything_that_shapes_the_answer,
+    the_home_network_alone_is_told_who_is_home)

@@ -9,7 +9,8 @@ START_TEST(every_result_has_a_code_an_outcome_and_a_word_for_the_peer)
     for (int i = 0; i < N_JOIN_RESULTS; i++) {
         const struct join_result_row *row = join_result_row((enum join_result)i);
 
-        ck_assert_ptr_nonnull(row->result_code);
+        for (int v = 0; v < N_TS002_VERSIONS; v++)
+            ck_assert_ptr_nonnull(row->result_code[v]);
         ck_assert_ptr_nonnull(row->outcome);
         ck_assert_int_eq(row->description == NULL, i == JOIN_SUCCESS);
         for (int j = 0; j < i; j++)
@@ -18,21 +19,34 @@ START_TEST(every_result_has_a_code_an_outcome_and_a_word_for_the_peer)
 }
 END_TEST
 
-START_TEST(answers_of_1_0_use_codes_of_1_0_only)
+static bool is_one_of(const char *code, const char *const *codes, size_t n_codes)
 {
-    static const char *const codes[] = {"Success", "MICFailed", "JoinReqFailed",
+    for (size_t i = 0; i < n_codes; i++)
+        if (strcmp(codes[i], code) == 0)
+            return true;
+    return false;
+}
+
+START_TEST(answers_use_codes_of_their_own_version_only)
+{
+    static const char *const both[] = {"Success", "MICFailed", "JoinReqFailed",
         "NoRoamingAgreement", "ActivationDisallowed", "UnknownDevEUI", "UnknownSender",
-        "UnkownReceiver", "InvalidProtocolVersion", "MalformedRequest", "FrameSizeError", "Other"};
+        "UnkownReceiver", "InvalidProtocolVersion", "FrameSizeError", "Other"};
+    static const char *const only[N_TS002_VERSIONS][2] = {
+        [TS002_1_0] = {"MalformedRequest", "MalformedRequest"},
+        [TS002_1_1] = {"MalformedMessage", "FrameReplayed"},
+    };
 
-    for (int i = 0; i < N_JOIN_RESULTS; i++) {
-        bool known = false;
+    for (int i = 0; i < N_JOIN_RESULTS; i++)
+        for (int v = 0; v < N_TS002_VERSIONS; v++) {
+            const char *code = join_result_row((enum join_result)i)->result_code[v];
 
-        for (size_t j = 0; j < sizeof(codes) / sizeof(codes[0]); j++)
-            known |= strcmp(join_result_row((enum join_result)i)->result_code, codes[j]) == 0;
-        ck_assert_msg(known, "%s", join_result_row((enum join_result)i)->result_code);
-    }
+            ck_assert_msg(is_one_of(code, both, sizeof(both) / sizeof(both[0])) ||
+                              is_one_of(code, only[v], 2),
+                "%s", code);
+        }
 }
 END_TEST
 
 SUITE_MAIN("joinserver result", 4, every_result_has_a_code_an_outcome_and_a_word_for_the_peer,
-    answers_of_1_0_use_codes_of_1_0_only)
+    answers_use_codes_of_their_own_version_only)

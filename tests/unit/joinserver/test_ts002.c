@@ -83,7 +83,10 @@ START_TEST(a_join_request_is_read_in_any_common_spelling)
         {"MACVersion", NULL},
         {"TransactionID", "0"},
         {"TransactionID", "4294967295"},
+        {"ProtocolVersion", "\"1.1\""},
         {"SenderNSID", "\"010203\""},
+        {"SenderNSID", "\"somewhere\""},
+        {"SenderNSID", "7"},
         {"VSExtension", "{\"VendorID\":\"000000\",\"Object\":{}}"},
     };
 
@@ -106,7 +109,8 @@ START_TEST(each_fault_has_its_result)
         const char *name, *value;
         enum join_result result;
     } cases[] = {
-        {"ProtocolVersion", "\"1.1\"", JOIN_INVALID_VERSION},
+        {"ProtocolVersion", "\"1.2\"", JOIN_INVALID_VERSION},
+        {"ProtocolVersion", "\"1.10\"", JOIN_INVALID_VERSION},
         {"ProtocolVersion", "\"\"", JOIN_INVALID_VERSION},
         {"ProtocolVersion", NULL, JOIN_INVALID_VERSION},
         {"ProtocolVersion", "1", JOIN_INVALID_VERSION},
@@ -118,8 +122,6 @@ START_TEST(each_fault_has_its_result)
         {"TransactionID", "1.5", JOIN_MALFORMED},
         {"TransactionID", "4294967296", JOIN_MALFORMED},
         {"TransactionID", "\"1\"", JOIN_MALFORMED},
-        {"MessageType", "\"HomeNSReq\"", JOIN_MALFORMED},
-        {"MessageType", NULL, JOIN_MALFORMED},
         {"PHYPayload", NULL, JOIN_MALFORMED},
         {"PHYPayload", "\"zz\"", JOIN_MALFORMED},
         {"PHYPayload", "\"000\"", JOIN_MALFORMED},
@@ -194,11 +196,101 @@ START_TEST(an_unknown_message_type_is_answered_by_its_own_name_when_it_is_a_name
         char wanted[64];
         struct ts002_request r;
 
-        ck_assert_int_eq(read_with("MessageType", types[i][0], &r), JOIN_MALFORMED);
+        ck_assert_int_eq(read_with("MessageType", types[i][0], &r), JOIN_SUCCESS);
         ts002_write_refusal(&out, &r, JOIN_MALFORMED, NULL);
         (void)snprintf(wanted, sizeof(wanted), "\"MessageType\":%s,", types[i][1]);
         ck_assert_msg(strstr(out.data, wanted) != NULL, "%s", out.data);
     }
+}
+END_TEST
+
+/* A good JoinReq of 1.1 with one member more. */
+static enum join_result read_1_1(const char *member, struct ts002_request *request)
+{
+    CLEANUP(text_done) struct text body = {0};
+    char description[TS002_DESCRIPTION_MAX] = "";
+    enum join_result result;
+
+    body_with(&body, "ProtocolVersion", "\"1.1\"");
+    body.data[--body.len] = '\0';
+    text_addf(&body, ",%s}", member);
+    ck_assert_int_eq(ts002_read(body.data, body.len, request, &result, description), TS002_OK);
+    return ts002_check_join(request, description);
+}
+
+START_TEST(an_ns_id_is_echoed_by_1_1_alone_and_an_eui_64_there)
+{
+    static const struct {
+        const char *member;
+        enum join_result result;
+        const char *echo;
+    } cases[] = {
+        {"\"SenderNSID\":\"70B3D57ED0000001\"", JOIN_SUCCESS,
+            "\"ReceiverNSID\":\"70b3d57ed0000001\""},
+        {"\"SenderNSID\":\"0x70b3d57ed0000001\"", JOIN_SUCCESS,
+            "\"ReceiverNSID\":\"70b3d57ed0000001\""},
+        {"\"SenderNSID\":\"\"", JOIN_SUCCESS, NULL},
+        {"\"SenderNSID\":null", JOIN_SUCCESS, NULL},
+        {"\"X\":1", JOIN_SUCCESS, NULL},
+        {"\"SenderNSID\":\"010203\"", JOIN_MALFORMED, NULL},
+        {"\"SenderNSID\":\"70b3d57ed000000100\"", JOIN_MALFORMED, NULL},
+        {"\"SenderNSID\":\"somewhere\"", JOIN_MALFORMED, NULL},
+        {"\"SenderNSID\":7", JOIN_MALFORMED, NULL},
+    };
+    struct ts002_request r;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        CLEANUP(text_done) struct text out = {0};
+
+        ck_assert_msg(read_1_1(cases[i].member, &r) == cases[i].result, "%s", cases[i].member);
+        ts002_write_refusal(&out, &r, JOIN_MIC_FAILED, NULL);
+        ck_assert_ptr_nonnull(strstr(out.data, "{\"ProtocolVersion\":\"1.1\","));
+        if (cases[i].echo != NULL)
+            ck_assert_ptr_nonnull(strstr(out.data, cases[i].echo));
+        else
+            ck_assert_ptr_null(strstr(out.data, "NSID"));
+    }
+    {
+        CLEANUP(text_done) struct text out = {0};
+
+        ck_assert_int_eq(read_with("SenderNSID", "\"70b3d57ed0000001\"", &r), JOIN_SUCCESS);
+        ts002_write_refusal(&out, &r, JOIN_MIC_FAILED, NULL);
+        ck_assert_ptr_null(strstr(out.data, "NSID"));
+    }
+}
+END_TEST
+
+START_TEST(the_code_of_a_refusal_is_one_of_the_requests_version)
+{
+    CLEANUP(text_done) struct text out = {0};
+    struct ts002_request r;
+
+    ck_assert_int_eq(read_1_1("\"X\":1", &r), JOIN_SUCCESS);
+    ts002_write_refusal(&out, &r, JOIN_NONCE_REPLAYED, NULL);
+    ck_assert_ptr_nonnull(strstr(out.data, "\"FrameReplayed\""));
+    text_clear(&out);
+    ck_assert_int_eq(read_with(NULL, NULL, &r), JOIN_SUCCESS);
+    ts002_write_refusal(&out, &r, JOIN_NONCE_REPLAYED, NULL);
+    ck_assert_ptr_nonnull(strstr(out.data, "\"JoinReqFailed\""));
+    text_clear(&out);
+    ck_assert_int_eq(read_with("ProtocolVersion", "\"2.0\"", &r), JOIN_INVALID_VERSION);
+    ts002_write_refusal(&out, &r, JOIN_INVALID_VERSION, NULL);
+    ck_assert_ptr_nonnull(strstr(out.data, "{\"ProtocolVersion\":\"1.0\","));
+}
+END_TEST
+
+START_TEST(a_home_ns_answer_names_the_net_id)
+{
+    static const struct net_id home = {{0x00, 0x0a, 0x13}};
+    CLEANUP(text_done) struct text out = {0};
+    struct ts002_request r;
+
+    ck_assert_int_eq(read_with("MessageType", "\"HomeNSReq\"", &r), JOIN_SUCCESS);
+    ts002_write_home_ns_ans(&out, &r, &home);
+    ck_assert_str_eq(out.data,
+        "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"0807060504030201\",\"ReceiverID\":\"010203\","
+        "\"TransactionID\":1234,\"MessageType\":\"HomeNSAns\","
+        "\"Result\":{\"ResultCode\":\"Success\"},\"HNetID\":\"000a13\"}");
 }
 END_TEST
 
@@ -229,4 +321,6 @@ SUITE_MAIN("joinserver ts002", 4, a_join_request_is_read_in_any_common_spelling,
     each_fault_has_its_result, what_is_not_json_has_no_header_to_answer,
     a_refusal_swaps_the_ids_and_copies_transaction_and_token,
     an_unknown_message_type_is_answered_by_its_own_name_when_it_is_a_name,
+    an_ns_id_is_echoed_by_1_1_alone_and_an_eui_64_there,
+    the_code_of_a_refusal_is_one_of_the_requests_version, a_home_ns_answer_names_the_net_id,
     an_answer_holds_the_keys_of_its_scheme_and_no_others)

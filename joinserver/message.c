@@ -1,0 +1,64 @@
+#include "joinserver/message.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct join_decision decide_home_ns(const struct db_join_row *row,
+    const struct ts002_request *request, const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN],
+    unsigned retry_window_ms)
+{
+    (void)fingerprint;
+    (void)retry_window_ms;
+    return join_decide_home_ns(row, request);
+}
+
+static void write_join(
+    struct text *out, const struct ts002_request *request, const struct join_answer *answer)
+{
+    ts002_write_join_ans(out, request, answer->reply, answer->join_nonce, answer->ns_kek_label,
+        answer->as_kek_label);
+}
+
+static void write_home_ns(
+    struct text *out, const struct ts002_request *request, const struct join_answer *answer)
+{
+    ts002_write_home_ns_ans(out, request, &answer->row->record.home_net_id);
+}
+
+static const struct join_message messages[] = {
+    {.name = "JoinReq",
+        .activates = true,
+        .check = ts002_check_join,
+        .decide = join_decide,
+        .write = write_join},
+    {.name = "HomeNSReq",
+        .check = ts002_check_home_ns,
+        .decide = decide_home_ns,
+        .write = write_home_ns},
+    {.name = "RejoinReq"},
+    {.name = "AppSKeyReq"},
+    {.name = "ErrorNotif", .since = TS002_1_1, .notifies = true},
+};
+
+const struct join_message *join_message_find(const struct ts002_request *request)
+{
+    for (size_t i = 0; i < sizeof(messages) / sizeof(messages[0]); i++)
+        if (messages[i].since <= request->version &&
+            strcmp(messages[i].name, request->message_type) == 0)
+            return &messages[i];
+    return NULL;
+}
+
+enum join_result join_message_check(const struct join_message *message,
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+{
+    if (message != NULL && message->check != NULL)
+        return message->check(request, description);
+    if (message == NULL)
+        (void)snprintf(description, TS002_DESCRIPTION_MAX,
+            "MessageType is not one that this join server answers");
+    else
+        (void)snprintf(description, TS002_DESCRIPTION_MAX,
+            "%s is not answered by this release of the join server", message->name);
+    return JOIN_MALFORMED;
+}

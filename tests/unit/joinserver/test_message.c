@@ -1,0 +1,86 @@
+#include "joinserver/message.h"
+#include "tests/support/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct ts002_request request_of(const char *type, enum ts002_version version)
+{
+    struct ts002_request r = {.version = version};
+
+    (void)snprintf(r.message_type, sizeof(r.message_type), "%s", type);
+    return r;
+}
+
+START_TEST(each_message_is_known_in_its_versions_and_nothing_else_is)
+{
+    static const struct {
+        const char *type;
+        bool known[N_TS002_VERSIONS];
+        bool notifies, answered;
+    } cases[] = {
+        {"JoinReq", {true, true}, false, true},
+        {"HomeNSReq", {true, true}, false, true},
+        {"RejoinReq", {true, true}, false, false},
+        {"AppSKeyReq", {true, true}, false, false},
+        {"ErrorNotif", {false, true}, true, false},
+        {"JoinAns", {false, false}, false, false},
+        {"PRStartReq", {false, false}, false, false},
+        {"joinreq", {false, false}, false, false},
+        {"JoinReq ", {false, false}, false, false},
+        {"", {false, false}, false, false},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (int v = 0; v < N_TS002_VERSIONS; v++) {
+            struct ts002_request r = request_of(cases[i].type, (enum ts002_version)v);
+            const struct join_message *m = join_message_find(&r);
+
+            ck_assert_msg((m != NULL) == cases[i].known[v], "%s", cases[i].type);
+            if (m == NULL)
+                continue;
+            ck_assert_int_eq(m->notifies, cases[i].notifies);
+            ck_assert_int_eq(m->check != NULL, cases[i].answered);
+            /* What is checked is decided and answered too. */
+            ck_assert_int_eq(m->decide != NULL, m->check != NULL);
+            ck_assert_int_eq(m->write != NULL, m->check != NULL);
+        }
+}
+END_TEST
+
+START_TEST(what_is_not_answered_is_malformed_and_told_so)
+{
+    static const struct {
+        const char *type, *told;
+    } cases[] = {
+        {"RejoinReq", "RejoinReq is not answered by this release of the join server"},
+        {"AppSKeyReq", "AppSKeyReq is not answered by this release of the join server"},
+        {"PRStartReq", "MessageType is not one that this join server answers"},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ts002_request r = request_of(cases[i].type, TS002_1_0);
+        char description[TS002_DESCRIPTION_MAX] = "";
+
+        ck_assert_int_eq(
+            join_message_check(join_message_find(&r), &r, description), JOIN_MALFORMED);
+        ck_assert_str_eq(description, cases[i].told);
+    }
+}
+END_TEST
+
+START_TEST(a_home_ns_request_needs_its_dev_eui_and_no_frame)
+{
+    struct ts002_request r = request_of("HomeNSReq", TS002_1_0);
+    char description[TS002_DESCRIPTION_MAX] = "";
+
+    ck_assert_int_eq(join_message_check(join_message_find(&r), &r, description), JOIN_MALFORMED);
+    r.has_dev_eui = true;
+    ck_assert_int_eq(join_message_check(join_message_find(&r), &r, description), JOIN_SUCCESS);
+    (void)snprintf(r.fault, sizeof(r.fault), "DevEUI is bad");
+    ck_assert_int_eq(join_message_check(join_message_find(&r), &r, description), JOIN_MALFORMED);
+}
+END_TEST
+
+SUITE_MAIN("joinserver message", 4, each_message_is_known_in_its_versions_and_nothing_else_is,
+    what_is_not_answered_is_malformed_and_told_so, a_home_ns_request_needs_its_dev_eui_and_no_frame)
