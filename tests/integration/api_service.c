@@ -137,7 +137,7 @@ static void *work(void *arg)
             return NULL;
         for (size_t i = 0; i < n; i++)
             answer_with_body(batch[i]);
-        api_give_back(service.server, batch, n);
+        api_give_back(batch, n);
     }
 }
 
@@ -159,7 +159,7 @@ void service_release_held(void)
     app.held = NULL;
     (void)pthread_mutex_unlock(&app.lock);
     api_answer(request, 200, "text/plain", "released", 8);
-    api_give_back(service.server, &request, 1);
+    api_give_back(&request, 1);
 }
 
 void service_wait_done(size_t n)
@@ -226,7 +226,7 @@ long service_metric(const char *line)
     const char *at;
     long value = -1;
 
-    api_server_metrics(service.server, &text);
+    api_server_metrics(&service.server, 1, &text);
     at = strstr(text.data, line);
     if (at != NULL)
         value = strtol(at + strlen(line), NULL, 10);
