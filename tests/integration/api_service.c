@@ -106,6 +106,11 @@ static void handle(struct api_request *request, void *context)
         api_answer(request, 204, NULL, NULL, 0);
     } else if (strcmp(path, "/credentials") == 0) {
         answer_credentials(request);
+    } else if (strcmp(path, "/who") == 0) {
+        const char *san = api_request_peer_san(request);
+
+        san = san != NULL ? san : "nobody";
+        api_answer(request, 200, "text/plain", san, strlen(san));
     } else if (strcmp(path, "/forgetful") == 0) {
         return;
     } else if (strcmp(path, "/query") == 0) {
@@ -170,9 +175,10 @@ void service_wait_done(size_t n)
     (void)pthread_mutex_unlock(&app.lock);
 }
 
-static void service_start(unsigned max_connections, unsigned request_deadline_ms)
+static void service_start(
+    const struct api_listener *listener, unsigned max_connections, unsigned request_deadline_ms)
 {
-    const struct api_server_config config = {.listener = {.address = "127.0.0.1"},
+    const struct api_server_config config = {.listener = *listener,
         .max_connections = max_connections,
         .idle_timeout_s = SERVICE_IDLE_S,
         .request_deadline_ms = request_deadline_ms,
@@ -191,19 +197,26 @@ static void service_start(unsigned max_connections, unsigned request_deadline_ms
         ck_assert_int_eq(pthread_create(&app.workers[i], NULL, work, NULL), 0);
 }
 
+static const struct api_listener plain = {.address = "127.0.0.1"};
+
+void service_start_on(const struct api_listener *listener)
+{
+    service_start(listener, 600, SERVICE_IMPATIENT_MS);
+}
+
 void service_start_usual(void)
 {
-    service_start(600, 0);
+    service_start(&plain, 600, 0);
 }
 
 void service_start_impatient(void)
 {
-    service_start(600, SERVICE_IMPATIENT_MS);
+    service_start(&plain, 600, SERVICE_IMPATIENT_MS);
 }
 
 void service_start_narrow(void)
 {
-    service_start(SERVICE_NARROW, 0);
+    service_start(&plain, SERVICE_NARROW, 0);
 }
 
 void service_stop(void)
