@@ -61,6 +61,15 @@ const struct db_statement db_peer_add_statement = {
     .n_params = 7,
     .params = {DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA_ARRAY, DB_TEXT, DB_TEXT, DB_TEXT},
 };
+const struct db_statement db_peer_set_trust_statement = {
+    .name = "peer_set_trust",
+    .sql = "UPDATE peer SET san = $3, trust_anchor = $4, crl = $5"
+           " WHERE kind = $1 AND name = $2 AND revoked_at IS NULL RETURNING id",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 5,
+    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
+};
 const struct db_statement db_kek_add_statement = {
     .name = "kek_add",
     .sql = "INSERT INTO kek (peer_kind, peer_id, class, label, is_current, kek_label, blob, tag)"
@@ -298,6 +307,23 @@ int db_peer_add(struct db *db, const struct db_peer *peer)
     put_text_or_null(p, peer->trust_anchor);
     put_text_or_null(p, peer->crl);
     r = db_run(db, DB_PEER_ADD, &rows);
+    if (r < 0)
+        return r;
+    return rows.n == 0;
+}
+
+int db_peer_set_trust(struct db *db, const struct db_peer *peer)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_text(p, name_of(peer_kinds, N_PEER_KINDS, (int)peer->kind));
+    db_param_text(p, peer->name);
+    put_text_or_null(p, peer->san[0] != '\0' ? peer->san : NULL);
+    put_text_or_null(p, peer->trust_anchor);
+    put_text_or_null(p, peer->crl);
+    r = db_run(db, DB_PEER_SET_TRUST, &rows);
     if (r < 0)
         return r;
     return rows.n == 0;

@@ -8,7 +8,7 @@
 #define TOKEN_HASH_LEN 32     /* SHA-256 of a 256-bit random token */
 #define PEER_SAN_MAX 255      /* bytes of a name in a certificate */
 #define PEER_ANCHOR_MAX 65536 /* bytes of PEM */
-#define PEER_CRL_MAX 1048576  /* bytes of PEM */
+#define PEER_CRL_MAX 524288   /* bytes of PEM */
 #define PEER_NET_IDS_MAX 64   /* NetIDs one network server may speak for: many of a hub */
 
 struct db_peer {
@@ -51,5 +51,8 @@ int db_directory_wait(struct db *db, int timeout_ms);
 /* Changes, by the `cradle` command (role cradle_activation). Each refuses a duplicate with the
  * positive outcome 1. */
 int db_peer_add(struct db *db, const struct db_peer *peer);
+/** Sets san, trust_anchor and crl of the peer with this kind and name. Outcome 1: no such peer. A
+ * SAN that is another's fails. */
+int db_peer_set_trust(struct db *db, const struct db_peer *peer);
 int db_kek_add(struct db *db, const struct sealed_kek *kek); /* becomes the current one */
 int db_join_route_add(struct db *db, const struct db_join_route *route);

@@ -3,7 +3,7 @@
 ALTER TABLE peer
     ADD COLUMN san text UNIQUE CHECK (octet_length(san) BETWEEN 1 AND 255),
     ADD COLUMN trust_anchor text CHECK (octet_length(trust_anchor) BETWEEN 1 AND 65536),
-    ADD COLUMN crl text CHECK (octet_length(crl) BETWEEN 1 AND 1048576),
+    ADD COLUMN crl text CHECK (octet_length(crl) BETWEEN 1 AND 524288),
     ADD CHECK ((san IS NULL) = (trust_anchor IS NULL)),
     ADD CHECK (crl IS NULL OR san IS NOT NULL);
 COMMENT ON COLUMN peer.san IS 'The DNS name, or URI when there is a colon in it, that its client certificate must hold to the byte; null: it has none.';
