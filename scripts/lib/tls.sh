@@ -29,7 +29,7 @@ tls_leaf() {
 
 tls_make() {
     local net_id
-    mkdir -p -m 700 "$state/tls"
+    mkdir -p "$state/tls" # umask: ours alone
     tls_certificate ca -addext "basicConstraints=critical,CA:TRUE" \
         -addext "keyUsage=critical,keyCertSign,cRLSign"
     tls_leaf server serverAuth "IP:127.0.0.1,DNS:localhost"
