@@ -31,7 +31,7 @@ unsigned act_get_metrics(struct act_service *service, struct api_request *reques
     CLEANUP(text_done) struct text body = {0};
 
     act_metrics_write(&service->metrics, &body);
-    api_server_metrics(service->server, &body);
+    api_server_metrics(&service->server, 1, &body);
     keyd_pool_metrics(service->pool, &body);
     return reply_text(request, 200, TYPE_METRICS, &body);
 }

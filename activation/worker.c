@@ -137,7 +137,7 @@ static void *thread_main(void *context)
                               : run_job(&thread->worker, &job);
 
         act_metrics_request(&service->metrics, job.route, status);
-        api_give_back(service->server, &job.request, 1);
+        api_give_back(&job.request, 1);
         finish_job(workers, job.route);
     }
     return NULL;

@@ -135,6 +135,10 @@ void answer_now(struct api_request *request, enum problem problem, const char *d
     text_add_len(&out, body.data != NULL ? body.data : "", body.len);
     count(request->server, status);
     /* A client that cannot take a few hundred bytes now just sees the connection close. */
-    if (!out.failed && !body.failed)
+    if (out.failed || body.failed)
+        return;
+    if (request->connection->tls.gnutls != NULL)
+        tls_session_say(request->connection, out.data, out.len);
+    else
         (void)send(request->connection->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

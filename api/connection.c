@@ -99,6 +99,7 @@ void connection_close(struct api_connection *c)
     if (c->next != NULL)
         c->next->prev = c->prev;
     release_slot(c);
+    tls_session_close(c);
     metric_add(&server->metrics[METRIC_CONNECTIONS], -1);
     request_reset(&c->request);
     free(c);
@@ -119,6 +120,8 @@ static void give_up(struct api_connection *c, int64_t now_ms)
 {
     answer_now(
         &c->request, PROBLEM_UNAVAILABLE, "the service is stopping, and the body has not arrived");
+    if (c->tls.gnutls != NULL)
+        tls_session_say_end(c);
     (void)shutdown(c->fd, SHUT_WR);
     c->linger = true;
     c->request.state = REQUEST_GIVEN_UP;
@@ -133,6 +136,13 @@ static bool silent(int fd)
 
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+void connection_refuse(struct api_connection *c)
+{
+    c->cut = true;
+    release_slot(c);
+    (void)shutdown(c->fd, SHUT_RDWR);
 }
 
 /* A socket that is shut down makes the library close the connection in its next run. */
@@ -154,9 +164,7 @@ static void cut(struct api_connection *c, int64_t now_ms)
         return;
     if (state != REQUEST_GIVEN_UP)
         metric_add(&c->server->metrics[metric], 1);
-    c->cut = true;
-    release_slot(c);
-    (void)shutdown(c->fd, SHUT_RDWR);
+    connection_refuse(c);
 }
 
 /* The library knows no time for a whole request: one byte now and then keeps a connection for ever.

@@ -33,6 +33,15 @@ static void make_id(struct api_server *server, char out[static API_ID_LEN + 1])
     (void)hex_encode(bytes, sizeof(bytes), out);
 }
 
+static void begin_tls(struct api_connection *c, struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+    if (info == NULL || tls_session_open(c, info->tls_session) < 0)
+        connection_refuse(c);
+}
+
 void handle_connection(
     void *cls, struct MHD_Connection *mhd, void **context, enum MHD_ConnectionNotificationCode what)
 {
@@ -44,7 +53,10 @@ void handle_connection(
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
 
         /* Without one its requests are refused by handle_request. */
-        *context = info != NULL ? connection_open(server, info->connect_fd) : NULL;
+        c = info != NULL ? connection_open(server, info->connect_fd) : NULL;
+        *context = c;
+        if (c != NULL && server->tls != NULL)
+            begin_tls(c, mhd);
         return;
     }
     *context = NULL;
@@ -130,6 +142,11 @@ static void decide(struct api_request *request, const char *version, struct guar
         request->close = true;
         metric_add(&server->metrics[METRIC_OVER_LIMIT], 1);
         api_problem(request, PROBLEM_UNAVAILABLE, "too many connections are open");
+        return;
+    }
+    if (!tls_session_trusted(request->connection)) {
+        request->close = true;
+        api_problem(request, PROBLEM_UNAUTHENTICATED, "the certificate is not good any more");
         return;
     }
     /* Counted before the flag is read, which api_server_drain sets before api_server_idle reads the

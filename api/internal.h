@@ -13,6 +13,7 @@
 #include "api/linger.h"
 #include "api/problem.h"
 #include "api/server.h"
+#include "api/tls.h"
 #include "base/metrics.h"
 #include <microhttpd.h>
 #include <pthread.h>
@@ -71,6 +72,7 @@ struct api_connection {
     bool slot;       /* one of max_connections is its own; without one its requests are refused */
     bool cut;        /* shut down by us: nothing of it is taken any more */
     bool linger;     /* closed while the client may still be sending: see linger.h */
+    struct tls_session tls;
     struct api_request request;
 };
 
@@ -84,6 +86,7 @@ enum api_metric {
     METRIC_TOO_SLOW,
     METRIC_OVER_LIMIT,
     METRIC_IDLE_CLOSED,
+    METRIC_CERTIFICATES_REFUSED,
     N_API_METRICS
 };
 
@@ -104,6 +107,7 @@ struct api_server {
     bool quiesced;       /* the thread has seen `draining` */
     int64_t stop_ms;     /* monotonic: when the thread saw `stopping`; 0 before */
     struct linger_list linger;
+    struct tls_server *tls; /* NULL: plain */
     _Atomic bool draining, stopping;
     _Atomic size_t n_admitted; /* requests between their header and their answer */
     _Atomic size_t n_deferred; /* those of them that are with a worker */
@@ -126,6 +130,8 @@ void handle_connection(void *server, struct MHD_Connection *mhd, void **connecti
 /** NULL without memory. `fd` stays the library's. */
 struct api_connection *connection_open(struct api_server *server, int fd);
 void connection_close(struct api_connection *connection);
+/** Shuts it down: the library closes it in its next run. */
+void connection_refuse(struct api_connection *connection);
 /** False while all of max_connections are taken. */
 bool connection_take_slot(struct api_connection *connection);
 void connection_arm(struct api_connection *connection, int64_t deadline_ms);

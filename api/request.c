@@ -89,6 +89,13 @@ const char *api_request_unknown_query(
     return stranger.name;
 }
 
+const char *api_request_peer_san(const struct api_request *request)
+{
+    const struct tls_session *tls = &request->connection->tls;
+
+    return tls->verified ? tls->san : NULL;
+}
+
 const char *api_request_header(const struct api_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);

@@ -45,9 +45,20 @@ static const struct metric metric_rows[N_API_METRICS] = {
     [METRIC_IDLE_CLOSED] = {"cradle_http_idle_closed_total", NULL,
         "HTTP connections closed early because they were idle and many were open.", METRIC_COUNTER,
         0},
+    [METRIC_CERTIFICATES_REFUSED] = {"cradle_http_certificates_refused_total", NULL,
+        "Client certificates refused.", METRIC_COUNTER, 0},
     [METRIC_TOO_SLOW] = {"cradle_http_too_slow_total", NULL,
         "HTTP connections cut because a request or its answer took too long.", METRIC_COUNTER, 0},
 };
+
+static void init_metric(struct metric *metric, size_t i)
+{
+    metric->name = metric_rows[i].name;
+    metric->labels = metric_rows[i].labels;
+    metric->help = metric_rows[i].help;
+    metric->kind = metric_rows[i].kind;
+    atomic_init(&metric->value, 0);
+}
 
 static void wake(struct api_server *server)
 {
@@ -189,24 +200,36 @@ static void *run(void *arg)
     }
 }
 
-void api_give_back(struct api_server *server, struct api_request *const *requests, size_t n)
+/* With something on the list already, its wake-up is still to be taken: the thread reads the
+ * eventfd before it empties the list. Under the lock, so that the server, idle once the list has
+ * been emptied, cannot be stopped and freed before this. */
+static void unlock_given_back(struct api_server *server, bool was_empty)
 {
-    bool was_empty;
-
-    if (n == 0)
+    if (server == NULL)
         return;
-    (void)pthread_mutex_lock(&server->lock);
-    was_empty = server->given_back == NULL;
-    for (size_t i = 0; i < n; i++) {
-        requests[i]->next_given_back = server->given_back;
-        server->given_back = requests[i];
-    }
-    /* With something on the list already, its wake-up is still to be taken: the thread reads the
-     * eventfd before it empties the list. Under the lock, so that the server, idle once the list
-     * has been emptied, cannot be stopped and freed before this. */
     if (was_empty)
         wake(server);
     (void)pthread_mutex_unlock(&server->lock);
+}
+
+void api_give_back(struct api_request *const *requests, size_t n)
+{
+    struct api_server *locked = NULL;
+    bool was_empty = false;
+
+    for (size_t i = 0; i < n; i++) {
+        struct api_server *server = requests[i]->server; /* ours until it is on the list */
+
+        if (server != locked) {
+            unlock_given_back(locked, was_empty);
+            locked = server;
+            (void)pthread_mutex_lock(&locked->lock);
+            was_empty = locked->given_back == NULL;
+        }
+        requests[i]->next_given_back = locked->given_back;
+        locked->given_back = requests[i];
+    }
+    unlock_given_back(locked, was_empty);
 }
 
 /* The library's messages may quote a request, so the bare format is all that is logged. */
@@ -235,14 +258,14 @@ static int parse_address(
     if (listener->port > UINT16_MAX)
         return error_set(ERROR_CONFIG, "%u is not a port", listener->port);
     if (inet_pton(AF_INET, listener->address, &v4.sin_addr) == 1) {
-        if (ntohl(v4.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
+        if (listener->tls == API_TLS_NONE && ntohl(v4.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
             goto not_loopback;
         memcpy(ret, &v4, sizeof(v4));
         *ret_len = sizeof(v4);
         return 0;
     }
     if (inet_pton(AF_INET6, listener->address, &v6.sin6_addr) == 1) {
-        if (!IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr))
+        if (listener->tls == API_TLS_NONE && !IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr))
             goto not_loopback;
         memcpy(ret, &v6, sizeof(v6));
         *ret_len = sizeof(v6);
@@ -302,10 +325,11 @@ static int open_listener(struct api_server *server)
 }
 
 /* Without descriptors for all its connections the library spins on accept. */
-static int allow_descriptors(unsigned max_connections)
+static int allow_descriptors(const struct api_server_config *config)
 {
+    const unsigned connections = config->max_connections + config->other_connections;
     const rlim_t need =
-        (rlim_t)max_connections + API_OVER_LIMIT_RESERVE + LINGER_MAX + FILES_BESIDE_CONNECTIONS;
+        (rlim_t)connections + API_OVER_LIMIT_RESERVE + LINGER_MAX + FILES_BESIDE_CONNECTIONS;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
@@ -314,7 +338,7 @@ static int allow_descriptors(unsigned max_connections)
         return 0;
     if (limit.rlim_max < need)
         return error_set(ERROR_CONFIG, "%u connections need %llu open files, and the limit is %llu",
-            max_connections, (unsigned long long)need, (unsigned long long)limit.rlim_max);
+            connections, (unsigned long long)need, (unsigned long long)limit.rlim_max);
     limit.rlim_cur = need;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         return error_set_errno("cannot raise the limit of open files");
@@ -328,7 +352,14 @@ static int start_library(struct api_server *server)
      */
     const unsigned flags = MHD_USE_EPOLL |
                            ((unsigned)MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC) |
-                           MHD_USE_ERROR_LOG;
+                           MHD_USE_ERROR_LOG | (server->tls != NULL ? (unsigned)MHD_USE_TLS : 0);
+    /* Every session gets our own credentials (tls.c); the library only wants to see some. */
+    const struct MHD_OptionItem tls_options[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)(intptr_t)tls_no_certificate},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    const struct MHD_OptionItem no_options[] = {{MHD_OPTION_END, 0, NULL}};
     const union MHD_DaemonInfo *info;
 
     MHD_set_panic_func(panic, NULL);
@@ -339,7 +370,8 @@ static int start_library(struct api_server *server)
         server->config.max_connections + API_OVER_LIMIT_RESERVE, MHD_OPTION_CONNECTION_TIMEOUT,
         server->config.idle_timeout_s, MHD_OPTION_URI_LOG_CALLBACK, handle_target, server,
         MHD_OPTION_NOTIFY_COMPLETED, handle_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
-        handle_connection, server, MHD_OPTION_END);
+        handle_connection, server, MHD_OPTION_ARRAY, server->tls != NULL ? tls_options : no_options,
+        MHD_OPTION_END);
     server->listen_fd = -1; /* the library closes it, also when it does not start */
     if (server->daemon == NULL)
         return error_set(ERROR_SYSTEM, "the HTTP library does not start");
@@ -384,12 +416,8 @@ int api_server_start(const struct api_server_config *config, struct api_server *
     server->listen_fd = server->epoll_fd = server->wake_fd = -1;
     server->earliest_ms = API_DEADLINE_NONE;
     (void)pthread_mutex_init(&server->lock, NULL);
-    for (size_t i = 0; i < N_API_METRICS; i++) {
-        server->metrics[i].name = metric_rows[i].name;
-        server->metrics[i].labels = metric_rows[i].labels;
-        server->metrics[i].help = metric_rows[i].help;
-        server->metrics[i].kind = metric_rows[i].kind;
-    }
+    for (size_t i = 0; i < N_API_METRICS; i++)
+        init_metric(&server->metrics[i], i);
     if (server->config.max_connections == 0)
         server->config.max_connections = MAX_CONNECTIONS_DEFAULT;
     if (server->config.idle_timeout_s == 0)
@@ -401,7 +429,9 @@ int api_server_start(const struct api_server_config *config, struct api_server *
         return error_set_errno("cannot make an eventfd");
     r = random_bytes(&server->id_seed, sizeof(server->id_seed));
     if (r == 0)
-        r = allow_descriptors(server->config.max_connections);
+        r = allow_descriptors(&server->config);
+    if (r == 0)
+        r = tls_server_new(&server->config.listener, server->config.context, &server->tls);
     if (r == 0)
         r = open_listener(server);
     if (r == 0)
@@ -452,11 +482,20 @@ void api_server_stop(struct api_server *server)
         (void)close(server->listen_fd);
     if (server->wake_fd >= 0)
         (void)close(server->wake_fd);
+    tls_server_free(server->tls);
     (void)pthread_mutex_destroy(&server->lock);
     free(server);
 }
 
-void api_server_metrics(struct api_server *server, struct text *out)
+void api_server_metrics(struct api_server *const *servers, size_t n, struct text *out)
 {
-    metrics_write(out, server->metrics, N_API_METRICS);
+    struct metric sums[N_API_METRICS];
+
+    for (size_t i = 0; i < N_API_METRICS; i++) {
+        init_metric(&sums[i], i);
+        for (size_t k = 0; k < n; k++)
+            metric_add(&sums[i],
+                atomic_load_explicit(&servers[k]->metrics[i].value, memory_order_relaxed));
+    }
+    metrics_write(out, sums, N_API_METRICS);
 }

@@ -22,10 +22,39 @@ struct api_request;
 
 enum api_method { API_GET, API_POST, API_PUT, API_PATCH, API_DELETE, API_OTHER };
 
-/** One listener of a service. Plain HTTP is accepted on loopback addresses only. */
+enum api_tls {
+    API_TLS_NONE,   /* plain HTTP, on loopback addresses only */
+    API_TLS_SERVER, /* the server has a certificate; a client's is not asked for */
+    API_TLS_MUTUAL, /* and without a good certificate of a known peer there is no handshake */
+};
+
+#define API_SAN_MAX 255 /* bytes of a name in a certificate */
+
+/** What a peer's certificate is checked against: PEM texts on the heap, freed by the server. */
+struct api_trust {
+    char *anchors; /* one CA or more */
+    char *crls;    /* their revocation lists; NULL: none */
+};
+
+/** Finds the peer with exactly this SAN (a DNS name, or a URI when there is a colon in it); false
+ * when there is none. Called on the server's thread. */
+typedef bool (*api_trust_find)(const char *san, void *context, struct api_trust *ret);
+/** A number that changes whenever api_trust_find may say something else than before: open
+ * connections and resumed sessions are then verified again. Called for each request. */
+typedef uint64_t (*api_trust_version)(void *context);
+
+/** One listener of a service. The texts must outlive the server. */
 struct api_listener {
-    const char *address; /* "127.0.0.1" or "::1" */
+    const char *address; /* "127.0.0.1" or "::1"; with TLS any */
     unsigned port;       /* 0: any free one, see api_server_port */
+    enum api_tls tls;
+    /* PEM files: the chain, our own first, and its key. Looked at when a connection is opened, at
+     * most once a second; changed ones serve from then on, bad ones are logged and not taken. */
+    const char *certificate;
+    const char *key;
+    /* Of API_TLS_MUTUAL. Their context is that of the server's configuration. */
+    api_trust_find find_trust;
+    api_trust_version trust_version;
 };
 
 /** Decides before the body is read: returns the largest body to accept (0: none), or a negative
@@ -42,6 +71,8 @@ struct api_server_config {
      * another has gone meanwhile; without a request it is closed after a few seconds. Beyond those,
      * clients wait to be accepted. Keep it above any proxy's. */
     unsigned max_connections;
+    unsigned other_connections;   /* of the process's other servers: their descriptors are needed
+                                   * too */
     unsigned idle_timeout_s;      /* of a keep-alive connection, while most are not taken; 0: 60 */
     unsigned request_deadline_ms; /* for a whole request to arrive, and for its answer to be taken;
                                    * larger admitted bodies get more; 0: 10 s */
@@ -99,9 +130,13 @@ void api_answer_header(struct api_request *request, const char *name, const char
 /** The handler will not answer now: a worker will. Called by the handler, before or after it has
  * handed the request on: a worker that is faster than the handler does no harm. */
 void api_defer(struct api_request *request);
-/** Resumes deferred requests that have their answers: one wake-up for the whole batch. From any
- * thread; the caller must not touch these requests afterwards. */
-void api_give_back(struct api_server *server, struct api_request *const *requests, size_t n);
+/** Resumes deferred requests that have their answers: one wake-up for the whole batch. They may be
+ * of several servers. From any thread; the caller must not touch these requests afterwards. */
+void api_give_back(struct api_request *const *requests, size_t n);
+
+/** The name in the client's certificate that was verified for this request; NULL unless the
+ * listener is one of API_TLS_MUTUAL. No header has a say in it. */
+const char *api_request_peer_san(const struct api_request *request);
 
 /** The token of `Authorization: Bearer TOKEN`; NULL when absent or of another kind. */
 const char *api_request_bearer(const struct api_request *request);
@@ -111,5 +146,6 @@ bool api_request_basic(const struct api_request *request, char *user, size_t use
     char *password, size_t password_size);
 
 /** Prometheus lines: connections now, requests by status class, refused by the guard, connections
- * turned away over the limit, closed early for being idle, or cut for being slow. */
-void api_server_metrics(struct api_server *server, struct text *out);
+ * turned away over the limit, closed early for being idle, or cut for being slow, and client
+ * certificates refused. Of several servers the sums. */
+void api_server_metrics(struct api_server *const *servers, size_t n, struct text *out);

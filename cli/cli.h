@@ -29,7 +29,9 @@ int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, s
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_client_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_ns_trust(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_as_trust(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 

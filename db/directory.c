@@ -31,9 +31,10 @@ static const struct named kek_classes[] = {
 /* A row for each NetID; a peer without one has one row with a null. */
 const struct db_statement db_directory_peers_statement = {
     .name = "directory_peers",
-    .sql = "SELECT p.id, p.kind, p.name, p.token_hash, n.net_id FROM peer p"
-           " LEFT JOIN peer_net_id n ON n.peer_id = p.id"
-           " WHERE p.revoked_at IS NULL AND p.token_hash IS NOT NULL ORDER BY p.id, n.net_id",
+    .sql = "SELECT p.id, p.kind, p.name, p.token_hash, n.net_id, p.san, p.trust_anchor,"
+           " p.crl FROM peer p LEFT JOIN peer_net_id n ON n.peer_id = p.id"
+           " WHERE p.revoked_at IS NULL AND (p.token_hash IS NOT NULL OR p.san IS NOT NULL)"
+           " ORDER BY p.id, n.net_id",
     .shape = DB_SHAPE_MANY,
 };
 const struct db_statement db_directory_keks_statement = {
@@ -50,15 +51,24 @@ const struct db_statement db_directory_routes_statement = {
 };
 const struct db_statement db_peer_add_statement = {
     .name = "peer_add",
-    .sql = "WITH made AS (INSERT INTO peer (kind, name, token_hash) VALUES ($1, $2, $3)"
-           "  ON CONFLICT DO NOTHING RETURNING id),"
+    .sql = "WITH made AS (INSERT INTO peer (kind, name, token_hash, san, trust_anchor, crl)"
+           "  VALUES ($1, $2, $3, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id),"
            " nets AS (INSERT INTO peer_net_id (peer_id, net_id)"
            "  SELECT DISTINCT made.id, n FROM made, unnest($4::bytea[]) AS n)"
            " SELECT id FROM made",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 4,
-    .params = {DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA_ARRAY},
+    .n_params = 7,
+    .params = {DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA_ARRAY, DB_TEXT, DB_TEXT, DB_TEXT},
+};
+const struct db_statement db_peer_set_trust_statement = {
+    .name = "peer_set_trust",
+    .sql = "UPDATE peer SET san = $3, trust_anchor = $4, crl = $5"
+           " WHERE kind = $1 AND name = $2 AND revoked_at IS NULL RETURNING id",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 5,
+    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
 };
 const struct db_statement db_kek_add_statement = {
     .name = "kek_add",
@@ -139,7 +149,11 @@ static int load_peers(struct db *db, struct db_directory *d)
             peer->id = id;
             peer->kind = (enum peer_kind)read_named(&rows, i, 1, peer_kinds, N_PEER_KINDS);
             db_row_text(&rows, i, 2, peer->name, sizeof(peer->name));
-            db_row_bytes(&rows, i, 3, peer->token_hash, sizeof(peer->token_hash));
+            if (!db_row_is_null(&rows, i, 3))
+                db_row_bytes(&rows, i, 3, peer->token_hash, sizeof(peer->token_hash));
+            db_row_text(&rows, i, 5, peer->san, sizeof(peer->san));
+            peer->trust_anchor = db_row_text_new(&rows, i, 6);
+            peer->crl = db_row_text_new(&rows, i, 7);
         }
         if (db_row_is_null(&rows, i, 4))
             continue;
@@ -221,6 +235,10 @@ int db_directory_load(struct db *db, struct db_directory *ret)
 
 void db_directory_done(struct db_directory *directory)
 {
+    for (size_t i = 0; i < directory->n_peers; i++) {
+        free(directory->peers[i].trust_anchor);
+        free(directory->peers[i].crl);
+    }
     free(directory->peers);
     free(directory->keks);
     free(directory->routes);
@@ -265,6 +283,14 @@ int db_directory_wait(struct db *db, int timeout_ms)
     }
 }
 
+static void put_text_or_null(struct db_params *p, const char *text)
+{
+    if (text != NULL)
+        db_param_text(p, text);
+    else
+        db_param_null(p, DB_TEXT);
+}
+
 int db_peer_add(struct db *db, const struct db_peer *peer)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
@@ -277,7 +303,27 @@ int db_peer_add(struct db *db, const struct db_peer *peer)
     db_param_array(p, DB_BYTEA_ARRAY, peer->n_net_ids);
     for (size_t i = 0; i < peer->n_net_ids; i++)
         db_element_bytes(p, peer->net_ids[i].bytes, sizeof(peer->net_ids[i].bytes));
+    put_text_or_null(p, peer->san[0] != '\0' ? peer->san : NULL);
+    put_text_or_null(p, peer->trust_anchor);
+    put_text_or_null(p, peer->crl);
     r = db_run(db, DB_PEER_ADD, &rows);
+    if (r < 0)
+        return r;
+    return rows.n == 0;
+}
+
+int db_peer_set_trust(struct db *db, const struct db_peer *peer)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_text(p, name_of(peer_kinds, N_PEER_KINDS, (int)peer->kind));
+    db_param_text(p, peer->name);
+    put_text_or_null(p, peer->san[0] != '\0' ? peer->san : NULL);
+    put_text_or_null(p, peer->trust_anchor);
+    put_text_or_null(p, peer->crl);
+    r = db_run(db, DB_PEER_SET_TRUST, &rows);
     if (r < 0)
         return r;
     return rows.n == 0;

@@ -5,8 +5,11 @@
 #include "base/sealed.h"
 #include "db/db.h"
 
-#define TOKEN_HASH_LEN 32   /* SHA-256 of a 256-bit random token */
-#define PEER_NET_IDS_MAX 64 /* NetIDs one network server may speak for: many of a hub */
+#define TOKEN_HASH_LEN 32     /* SHA-256 of a 256-bit random token */
+#define PEER_SAN_MAX 255      /* bytes of a name in a certificate */
+#define PEER_ANCHOR_MAX 65536 /* bytes of PEM */
+#define PEER_CRL_MAX 524288   /* bytes of PEM */
+#define PEER_NET_IDS_MAX 64   /* NetIDs one network server may speak for: many of a hub */
 
 struct db_peer {
     int64_t id;
@@ -14,7 +17,14 @@ struct db_peer {
     char name[PEER_ID_MAX + 1]; /* AS-ID of an application server; a name for people of an NS */
     struct net_id net_ids[PEER_NET_IDS_MAX];
     size_t n_net_ids;
-    uint8_t token_hash[TOKEN_HASH_LEN]; /* of the bearer token */
+    uint8_t token_hash[TOKEN_HASH_LEN]; /* of the bearer token; zeros, the hash of nothing known,
+                                         * without one */
+    /* The exact name in its client certificate, "" without one: a URI when there is a colon in it,
+     * else a DNS name. Then PEM of its CA or CAs and of their revocation lists (or NULL), on the
+     * heap of the directory. */
+    char san[PEER_SAN_MAX + 1];
+    char *trust_anchor;
+    char *crl;
 };
 
 struct db_join_route {
@@ -41,5 +51,8 @@ int db_directory_wait(struct db *db, int timeout_ms);
 /* Changes, by the `cradle` command (role cradle_activation). Each refuses a duplicate with the
  * positive outcome 1. */
 int db_peer_add(struct db *db, const struct db_peer *peer);
+/** Sets san, trust_anchor and crl of the peer with this kind and name. Outcome 1: no such peer. A
+ * SAN that is another's fails. */
+int db_peer_set_trust(struct db *db, const struct db_peer *peer);
 int db_kek_add(struct db *db, const struct sealed_kek *kek); /* becomes the current one */
 int db_join_route_add(struct db *db, const struct db_join_route *route);

@@ -96,3 +96,17 @@ void db_row_text(struct db_rows *rows, size_t row, int column, char *out, size_t
         len = db_row_bytes_upto(rows, row, column, out, size - 1);
     out[len] = '\0';
 }
+
+char *db_row_text_new(struct db_rows *rows, size_t row, int column)
+{
+    size_t len = 0;
+    const char *value;
+    char *text;
+
+    if (db_row_is_null(rows, row, column) || (value = value_at(rows, row, column, &len)) == NULL)
+        return NULL;
+    text = strndup(value, len);
+    if (!text)
+        rows->failed = true;
+    return text;
+}

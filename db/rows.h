@@ -28,3 +28,5 @@ void db_row_bytes(struct db_rows *rows, size_t row, int column, void *out, size_
 size_t db_row_bytes_upto(struct db_rows *rows, size_t row, int column, void *out, size_t max);
 /** At most `size` - 1 bytes, and a NUL. Null reads as "". */
 void db_row_text(struct db_rows *rows, size_t row, int column, char *out, size_t size);
+/** On the heap, the caller's; NULL for null and when there is no memory (which also fails). */
+char *db_row_text_new(struct db_rows *rows, size_t row, int column);

@@ -14,6 +14,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_DIRECTORY_KEKS] = &db_directory_keks_statement,
     [DB_DIRECTORY_ROUTES] = &db_directory_routes_statement,
     [DB_PEER_ADD] = &db_peer_add_statement,
+    [DB_PEER_SET_TRUST] = &db_peer_set_trust_statement,
     [DB_KEK_ADD] = &db_kek_add_statement,
     [DB_KEK_RETIRE] = &db_kek_retire_statement,
     [DB_KEK_MAKE_CURRENT] = &db_kek_make_current_statement,

@@ -18,6 +18,7 @@ enum db_statement_id {
     DB_DIRECTORY_KEKS,
     DB_DIRECTORY_ROUTES,
     DB_PEER_ADD,
+    DB_PEER_SET_TRUST,
     DB_KEK_ADD,
     DB_KEK_RETIRE,
     DB_KEK_MAKE_CURRENT,
@@ -58,6 +59,7 @@ extern const struct db_statement db_directory_peers_statement;
 extern const struct db_statement db_directory_keks_statement;
 extern const struct db_statement db_directory_routes_statement;
 extern const struct db_statement db_peer_add_statement;
+extern const struct db_statement db_peer_set_trust_statement;
 extern const struct db_statement db_kek_add_statement;
 extern const struct db_statement db_kek_retire_statement;
 extern const struct db_statement db_kek_make_current_statement;

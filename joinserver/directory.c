@@ -3,17 +3,21 @@
 #include "base/aes.h"
 #include "base/error.h"
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct join_directory {
     unsigned references; /* under the holder's lock */
     struct db_directory content;
+    const struct db_peer **by_san; /* those with one, sorted */
+    size_t n_by_san;
 };
 
 struct join_directory_holder {
     pthread_mutex_t lock;
     struct join_directory *current;
+    _Atomic uint64_t version;
 };
 
 /* Peers by token and KEKs by (class, id) are looked up for each request: sorted once, searched. */
@@ -21,6 +25,12 @@ static int compare_peers(const void *a, const void *b)
 {
     return memcmp(((const struct db_peer *)a)->token_hash, ((const struct db_peer *)b)->token_hash,
         TOKEN_HASH_LEN);
+}
+
+static int compare_sans(const void *a, const void *b)
+{
+    return strcmp(
+        (*(const struct db_peer *const *)a)->san, (*(const struct db_peer *const *)b)->san);
 }
 
 static int compare_keks(const void *a, const void *b)
@@ -48,6 +58,7 @@ static void directory_free(struct join_directory *directory)
 {
     if (directory != NULL) {
         db_directory_done(&directory->content);
+        free(directory->by_san);
         free(directory);
     }
 }
@@ -59,6 +70,19 @@ void join_directory_holder_free(struct join_directory_holder *holder)
     directory_free(holder->current);
     (void)pthread_mutex_destroy(&holder->lock);
     free(holder);
+}
+
+/* After the peers have been sorted: these are pointers to them. */
+static int sort_by_san(struct join_directory *d)
+{
+    d->by_san = calloc(d->content.n_peers + 1, sizeof(*d->by_san));
+    if (d->by_san == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for the directory");
+    for (size_t i = 0; i < d->content.n_peers; i++)
+        if (d->content.peers[i].san[0] != '\0')
+            d->by_san[d->n_by_san++] = &d->content.peers[i];
+    qsort(d->by_san, d->n_by_san, sizeof(*d->by_san), compare_sans);
+    return 0;
 }
 
 int join_directory_reload(struct join_directory_holder *holder, struct db *db)
@@ -78,12 +102,22 @@ int join_directory_reload(struct join_directory_holder *holder, struct db *db)
         qsort(fresh->content.peers, fresh->content.n_peers, sizeof(struct db_peer), compare_peers);
     if (fresh->content.n_keks > 0)
         qsort(fresh->content.keks, fresh->content.n_keks, sizeof(struct sealed_kek), compare_keks);
+    if ((r = sort_by_san(fresh)) < 0) {
+        directory_free(fresh);
+        return r;
+    }
     pthread_mutex_lock(&holder->lock);
     old = holder->current;
     holder->current = fresh;
+    atomic_fetch_add(&holder->version, 1);
     pthread_mutex_unlock(&holder->lock);
     join_directory_release(holder, old);
     return 0;
+}
+
+uint64_t join_directory_version(struct join_directory_holder *holder)
+{
+    return atomic_load(&holder->version);
 }
 
 const struct join_directory *join_directory_acquire(struct join_directory_holder *holder)
@@ -126,6 +160,25 @@ const struct db_peer *join_directory_peer(const struct join_directory *directory
     found = bsearch(&wanted, directory->content.peers, directory->content.n_peers,
         sizeof(struct db_peer), compare_peers);
     return found != NULL && found->kind == PEER_NETWORK_SERVER ? found : NULL;
+}
+
+const struct db_peer *join_directory_peer_of_san(
+    const struct join_directory *directory, const char *san)
+{
+    size_t low = 0, high = directory->n_by_san;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int c = strcmp(directory->by_san[middle]->san, san);
+
+        if (c == 0)
+            return directory->by_san[middle];
+        if (c < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
 }
 
 bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id)

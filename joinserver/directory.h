@@ -14,6 +14,9 @@ void join_directory_holder_free(struct join_directory_holder *holder);
 /** Loads a snapshot over `db` and puts it in the place of the present one. */
 int join_directory_reload(struct join_directory_holder *holder, struct db *db);
 
+/** A number that changes with every reload. Any thread. */
+uint64_t join_directory_version(struct join_directory_holder *holder);
+
 /** NULL before the first load. */
 const struct join_directory *join_directory_acquire(struct join_directory_holder *holder);
 void join_directory_release(
@@ -22,6 +25,9 @@ void join_directory_release(
 /** The network server that this bearer token belongs to, or NULL. */
 const struct db_peer *join_directory_peer(
     const struct join_directory *directory, const char *token);
+/** The peer, of whatever kind, with exactly this name in its certificate, or NULL. */
+const struct db_peer *join_directory_peer_of_san(
+    const struct join_directory *directory, const char *san);
 bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id);
 /** Whether a join route makes this JoinEUI ours. */
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui);

@@ -15,6 +15,14 @@
 struct settings {
     char *address;
     unsigned port;
+    char *tls_address;
+    unsigned tls_port;
+    char *tls_certificate;
+    char *tls_key;
+    char *token_address;
+    unsigned token_port;
+    char *token_certificate;
+    char *token_key;
     char *conninfo;
     char *hsm_uri;
     char *hsm_lock;
@@ -35,6 +43,20 @@ static const struct config_setting settings_table[] = {
         "loopback address of the plain listener (token)"},
     {"listener-plain.port", "CRADLE_JOIN_PORT", CONFIG_UNSIGNED, AT(port), "8081", 0, 65535,
         "its port"},
+    {"listener-tls.address", NULL, CONFIG_TEXT, AT(tls_address), "0.0.0.0", 0, 0,
+        "address of the listener with mutual TLS (certificate required, no token)"},
+    {"listener-tls.port", "CRADLE_JOIN_TLS_PORT", CONFIG_UNSIGNED, AT(tls_port), "8443", 0, 65535,
+        "its port"},
+    {"listener-tls.certificate", NULL, CONFIG_TEXT, AT(tls_certificate), "", 0, 0,
+        "PEM file of its certificate chain; empty: no such listener"},
+    {"listener-tls.key", NULL, CONFIG_TEXT, AT(tls_key), "", 0, 0, "PEM file of its key"},
+    {"listener-token-tls.address", NULL, CONFIG_TEXT, AT(token_address), "0.0.0.0", 0, 0,
+        "address of the listener with TLS and a token"},
+    {"listener-token-tls.port", "CRADLE_JOIN_TOKEN_TLS_PORT", CONFIG_UNSIGNED, AT(token_port),
+        "8445", 0, 65535, "its port"},
+    {"listener-token-tls.certificate", NULL, CONFIG_TEXT, AT(token_certificate), "", 0, 0,
+        "PEM file of its certificate chain; empty: no such listener"},
+    {"listener-token-tls.key", NULL, CONFIG_TEXT, AT(token_key), "", 0, 0, "PEM file of its key"},
     {"database.conninfo", NULL, CONFIG_TEXT, AT(conninfo), NULL, 0, 0,
         "how to reach PostgreSQL as cradle_join, in libpq's form"},
     {"hsm.uri", NULL, CONFIG_TEXT, AT(hsm_uri), NULL, 0, 0, "RFC 7512 URI of the token"},
@@ -52,7 +74,7 @@ static const struct config_setting settings_table[] = {
     {"join.queue", NULL, CONFIG_UNSIGNED, AT(queue), "4096", 1, 1000000,
         "requests that may wait; beyond them 503"},
     {"join.connections", NULL, CONFIG_UNSIGNED, AT(connections), "4096", 1, 100000,
-        "connections that may be open"},
+        "connections that each listener may have open"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -68,6 +90,58 @@ struct app {
     struct join_worker *workers[WORKERS_MAX];
     unsigned n_workers;
 };
+
+static int start_listeners(struct app *app)
+{
+    const struct settings *s = &app->settings;
+    const struct {
+        const char *scheme;
+        struct api_listener listener;
+    } listeners[JOIN_LISTENERS_MAX] = {
+        {"http", {.address = s->address, .port = s->port}},
+        {"https (certificate)", {.address = s->tls_address,
+                                    .port = s->tls_port,
+                                    .tls = API_TLS_MUTUAL,
+                                    .certificate = s->tls_certificate,
+                                    .key = s->tls_key,
+                                    .find_trust = join_routes_find_trust,
+                                    .trust_version = join_routes_trust_version}},
+        {"https (token)", {.address = s->token_address,
+                              .port = s->token_port,
+                              .tls = API_TLS_SERVER,
+                              .certificate = s->token_certificate,
+                              .key = s->token_key}},
+    };
+    size_t n = 0;
+    int r;
+
+    for (size_t i = 0; i < JOIN_LISTENERS_MAX; i++) {
+        const struct api_listener *listener = &listeners[i].listener;
+        const struct api_server_config config = {.listener = *listener,
+            .max_connections = s->connections,
+            .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE),
+            .admit = join_routes_admit,
+            .handle = join_routes_handle,
+            .context = &app->routes};
+
+        if (listener->tls != API_TLS_NONE && listener->certificate[0] == '\0')
+            continue;
+        if ((r = api_server_start(&config, &app->shared.servers[n])) < 0)
+            return r;
+        log_info("answering TS002 by %s on %s port %u", listeners[i].scheme, listener->address,
+            api_server_port(app->shared.servers[n]));
+        atomic_store(&app->shared.n_servers, ++n);
+    }
+    return 0;
+}
+
+static bool all_idle(struct app *app)
+{
+    for (size_t i = 0; i < app->shared.n_servers; i++)
+        if (!api_server_idle(app->shared.servers[i]))
+            return false;
+    return true;
+}
 
 static int start(struct app *app)
 {
@@ -105,13 +179,7 @@ static int start(struct app *app)
     log_info("%s", keyd_pool_describe(app->keyd));
     app->routes.keyd = app->keyd;
     atomic_store(&app->routes.ready, true);
-    if ((r = api_server_start(
-             &(struct api_server_config){.listener = {.address = s->address, .port = s->port},
-                 .max_connections = s->connections,
-                 .admit = join_routes_admit,
-                 .handle = join_routes_handle,
-                 .context = &app->routes},
-             &app->shared.server)) < 0)
+    if ((r = start_listeners(app)) < 0)
         return r;
     for (unsigned i = 0; i < app->n_workers; i++)
         if ((r = join_worker_start(&app->shared, i, s->conninfo, keyd_pool_channel(app->keyd, i),
@@ -119,27 +187,26 @@ static int start(struct app *app)
             return r;
     if ((r = join_keeper_start(&app->routes, app->keeper_db, &app->keeper)) < 0)
         return r;
-    log_info("answering TS002 on http://%s:%u/ with %u workers", s->address,
-        api_server_port(app->shared.server), app->n_workers);
+    log_info("%u workers answer", app->n_workers);
     return 0;
 }
 
 /* The mirror of start(); everything in it takes what was never made. */
 static void stop(struct app *app)
 {
-    if (app->shared.server != NULL) {
-        int64_t give_up_ms = clock_monotonic_ms() + DRAIN_MS;
+    const int64_t give_up_ms = clock_monotonic_ms() + DRAIN_MS;
 
-        api_server_drain(app->shared.server);
-        while (!api_server_idle(app->shared.server) && clock_monotonic_ms() < give_up_ms)
-            (void)program_stop_wanted(DRAIN_PAUSE_MS);
-    }
+    for (size_t i = 0; i < app->shared.n_servers; i++)
+        api_server_drain(app->shared.servers[i]);
+    while (!all_idle(app) && clock_monotonic_ms() < give_up_ms)
+        (void)program_stop_wanted(DRAIN_PAUSE_MS);
     if (app->shared.queues != NULL)
         join_queues_close(app->shared.queues);
     for (unsigned i = 0; i < app->n_workers; i++)
         join_worker_join(app->workers[i]);
     join_keeper_stop(app->keeper);
-    api_server_stop(app->shared.server);
+    for (size_t i = 0; i < app->shared.n_servers; i++)
+        api_server_stop(app->shared.servers[i]);
     keyd_pool_close(app->keyd);
     join_queues_free(app->shared.queues);
     join_refusals_free(app->shared.refusals);

@@ -34,7 +34,7 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
     text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
         join_queues_waiting(routes->shared->queues));
     keyd_pool_metrics(routes->keyd, &out);
-    api_server_metrics(routes->shared->server, &out);
+    api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
     api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
 }
 
@@ -55,15 +55,22 @@ static int own_page(const struct api_request *request)
     return -1;
 }
 
-/* The peer of the bearer token, or of a Basic password that is the token (the user name says
- * nothing: SenderID does). Valid while the directory is held. */
+/* The peer of the certificate; on listeners without one, of the bearer token, or of a Basic
+ * password that is the token (the user name says nothing: SenderID does). Valid while the directory
+ * is held.
+ */
 static const struct db_peer *identify(
     const struct api_request *request, const struct join_directory *directory)
 {
+    const char *san = api_request_peer_san(request);
     const char *bearer = api_request_bearer(request);
     char user[BASIC_MAX], password[BASIC_MAX];
     const struct db_peer *peer = NULL;
 
+    if (san != NULL) { /* a token is ignored then */
+        peer = join_directory_peer_of_san(directory, san);
+        return peer != NULL && peer->kind == PEER_NETWORK_SERVER ? peer : NULL;
+    }
     if (bearer != NULL)
         return join_directory_peer(directory, bearer);
     if (api_request_basic(request, user, sizeof(user), password, sizeof(password)))
@@ -86,6 +93,30 @@ long join_routes_admit(struct api_request *request, void *context)
     r = directory != NULL && identify(request, directory) != NULL ? API_BODY_MAX_DEFAULT : -401;
     join_directory_release(routes->shared->directory, directory);
     return r;
+}
+
+bool join_routes_find_trust(const char *san, void *context, struct api_trust *ret)
+{
+    struct join_routes *routes = context;
+    const struct join_directory *directory = join_directory_acquire(routes->shared->directory);
+    const struct db_peer *peer =
+        directory != NULL ? join_directory_peer_of_san(directory, san) : NULL;
+    bool found = peer != NULL;
+
+    /* Without memory for them the anchors are missing, and nothing is trusted. */
+    if (found && peer->crl != NULL)
+        ret->crls = strdup(peer->crl);
+    if (found && (peer->crl == NULL || ret->crls != NULL))
+        ret->anchors = strdup(peer->trust_anchor);
+    join_directory_release(routes->shared->directory, directory);
+    return found;
+}
+
+uint64_t join_routes_trust_version(void *context)
+{
+    struct join_routes *routes = context;
+
+    return join_directory_version(routes->shared->directory);
 }
 
 static void refuse(struct api_request *request, struct join_routes *routes,
@@ -162,7 +193,8 @@ static void handle_message(struct api_request *request, struct join_routes *rout
     struct join_work *work = NULL;
 
     if (peer == NULL) /* revoked between header and body */
-        api_problem(request, PROBLEM_UNAUTHENTICATED, "no network server has this token");
+        api_problem(
+            request, PROBLEM_UNAUTHENTICATED, "no network server has this token or certificate");
     else if ((work = join_work_take(routes->shared->queues, peer->id)) == NULL)
         api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
     else if (!take_message(request, routes, peer, directory, work))

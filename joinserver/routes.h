@@ -14,3 +14,5 @@ struct join_routes {
 /** See api/server.h. `context` is a struct join_routes. */
 long join_routes_admit(struct api_request *request, void *context);
 void join_routes_handle(struct api_request *request, void *context);
+bool join_routes_find_trust(const char *san, void *context, struct api_trust *ret);
+uint64_t join_routes_trust_version(void *context);

@@ -464,7 +464,7 @@ static void answer(struct join_worker *w)
             answer_refusal(w->shared, &w->answer, item->work, item->result);
         done[n_done++] = item->work->http;
     }
-    api_give_back(w->shared->server, done, n_done);
+    api_give_back(done, n_done);
     for (size_t i = 0; i < w->n_items; i++) {
         struct item *item = &w->items[i];
 
@@ -562,7 +562,7 @@ void join_answer_expired(struct join_shared *shared, struct join_work *list)
 
         list = work->next;
         answer_refusal(shared, &text, work, JOIN_DEADLINE);
-        api_give_back(shared->server, &work->http, 1);
+        api_give_back(&work->http, 1);
         join_work_give(shared->queues, work);
     }
     text_done(&text);

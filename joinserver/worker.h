@@ -8,6 +8,7 @@
 #include "joinserver/directory.h"
 #include "joinserver/queue.h"
 #include "joinserver/refusals.h"
+#include <stdatomic.h>
 
 #define JOIN_BATCH_MAX 64     /* measured best at 256 connections; bounded by keyd and db frames */
 #define JOIN_DEADLINE_MS 1000 /* from accept to the sending of the commit */
@@ -34,9 +35,12 @@ void join_metrics_write(struct join_metrics *metrics, struct text *out);
 void join_metrics_count(
     struct join_metrics *metrics, const struct join_message *message, enum join_result result);
 
+#define JOIN_LISTENERS_MAX 3 /* plain, mutual TLS, TLS with a token */
+
 /** What all workers share. Nothing here is owned by a worker. */
 struct join_shared {
-    struct api_server *server;
+    struct api_server *servers[JOIN_LISTENERS_MAX];
+    _Atomic size_t n_servers; /* of these; raised when one has started */
     struct join_queues *queues;
     struct join_directory_holder *directory;
     struct join_refusals *refusals;

@@ -114,6 +114,7 @@ class Stack:
         self.folder = tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
         self.state = os.path.join(self.folder.name, "state")
         self.ports = [free_port() for _ in range(n_servers)]
+        self.tls_port = free_port()
         self.run = None
         self.others = []
         self.psql = None
@@ -138,6 +139,7 @@ class Stack:
 
     def environment(self):
         return {**os.environ, "CRADLE_STATE": self.state, "CRADLE_JOIN_PORT": str(self.ports[0]),
+                "CRADLE_JOIN_TLS_PORT": str(self.tls_port),
                 "CRADLE_ACTIVATION_PORT": str(free_port()),
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
@@ -230,7 +232,8 @@ class Stack:
         with open(self.path("log", f"joinserver-{port}.log"), "wb") as log:
             self.others.append(subprocess.Popen(
                 [self.program("joinserver/cradle-joinserver"), "--config",
-                 self.path("joinserver.ini"), "--set", f"listener-plain.port={port}"],
+                 self.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
+                 "--set", "listener-tls.port=0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()))
 
     @staticmethod

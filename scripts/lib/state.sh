@@ -137,16 +137,29 @@ state_broken() {
 
 # config_write BIN: the configuration of the services and of the `cradle` command.
 config_write() {
-    local bin=$1 keyd hsm
+    local bin=$1 keyd hsm token_tls=
     keyd=$(program "$bin" cradle-keyd)
     hsm="[hsm]
 uri = pkcs11:token=$token_label?module-path=$(percent_encode "$token_module")&pin-source=file:$(percent_encode "$state/pin")
 lock_file = $state/lock.hsm
 keyd = $keyd"
+    [[ -z $join_token_tls_port ]] || token_tls="
+[listener-token-tls]
+address = 127.0.0.1
+port = $join_token_tls_port
+certificate = $state/tls/server.pem
+key = $state/tls/server.key
+"
     config_file joinserver.ini "[listener-plain]
 address = 127.0.0.1
 port = $join_port
 
+[listener-tls]
+address = 127.0.0.1
+port = $join_tls_port
+certificate = $state/tls/server.pem
+key = $state/tls/server.key
+$token_tls
 [database]
 conninfo = $(conninfo cradle_join)
 

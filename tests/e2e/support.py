@@ -149,7 +149,8 @@ class JoinServer:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [stack.program("joinserver/cradle-joinserver"), "--config",
-                 stack.path("joinserver.ini"), "--set", f"listener-plain.port={port}"],
+                 stack.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
+                 "--set", "listener-tls.port=0"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=stack.environment())
 
     def wait_ready(self, seconds=READY_SECONDS):
@@ -170,7 +171,7 @@ class Stack:
     def __init__(self, name="stack", demo=True):
         self.name, self.with_demo = name, demo
         self.state = tempfile.mkdtemp(prefix=f"{name}-", dir=_settings["work"])
-        self.join_port, self.activation_port = free_ports(2)
+        self.join_port, self.join_tls_port, self.activation_port = free_ports(3)
         self.join_url = f"http://127.0.0.1:{self.join_port}/"
         self.activation_url = f"http://127.0.0.1:{self.activation_port}"
         self.output = f"{self.state}.out"
@@ -200,6 +201,7 @@ class Stack:
         """As scripts/run gives it to the services."""
         return {**os.environ, "CRADLE_STATE": self.state, "no_proxy": "*",
                 "CRADLE_JOIN_PORT": str(self.join_port),
+                "CRADLE_JOIN_TLS_PORT": str(self.join_tls_port),
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 

@@ -317,7 +317,8 @@ class Start(unittest.TestCase):
     def refused(self, *options):
         run = subprocess.run(
             [self.stack.program("joinserver/cradle-joinserver"), "--config", self.stack.path("joinserver.ini"),
-             "--set", f"listener-plain.port={support.free_ports(1)[0]}", *options],
+             "--set", f"listener-plain.port={support.free_ports(1)[0]}",
+             "--set", "listener-tls.port=0", *options],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
             env=self.stack.environment())
         self.assertEqual(run.returncode, EXIT_DO_NOT_RESTART, run.stderr)

@@ -106,6 +106,11 @@ static void handle(struct api_request *request, void *context)
         api_answer(request, 204, NULL, NULL, 0);
     } else if (strcmp(path, "/credentials") == 0) {
         answer_credentials(request);
+    } else if (strcmp(path, "/who") == 0) {
+        const char *san = api_request_peer_san(request);
+
+        san = san != NULL ? san : "nobody";
+        api_answer(request, 200, "text/plain", san, strlen(san));
     } else if (strcmp(path, "/forgetful") == 0) {
         return;
     } else if (strcmp(path, "/query") == 0) {
@@ -137,7 +142,7 @@ static void *work(void *arg)
             return NULL;
         for (size_t i = 0; i < n; i++)
             answer_with_body(batch[i]);
-        api_give_back(service.server, batch, n);
+        api_give_back(batch, n);
     }
 }
 
@@ -159,7 +164,7 @@ void service_release_held(void)
     app.held = NULL;
     (void)pthread_mutex_unlock(&app.lock);
     api_answer(request, 200, "text/plain", "released", 8);
-    api_give_back(service.server, &request, 1);
+    api_give_back(&request, 1);
 }
 
 void service_wait_done(size_t n)
@@ -170,9 +175,10 @@ void service_wait_done(size_t n)
     (void)pthread_mutex_unlock(&app.lock);
 }
 
-static void service_start(unsigned max_connections, unsigned request_deadline_ms)
+static void service_start(
+    const struct api_listener *listener, unsigned max_connections, unsigned request_deadline_ms)
 {
-    const struct api_server_config config = {.listener = {.address = "127.0.0.1"},
+    const struct api_server_config config = {.listener = *listener,
         .max_connections = max_connections,
         .idle_timeout_s = SERVICE_IDLE_S,
         .request_deadline_ms = request_deadline_ms,
@@ -191,19 +197,26 @@ static void service_start(unsigned max_connections, unsigned request_deadline_ms
         ck_assert_int_eq(pthread_create(&app.workers[i], NULL, work, NULL), 0);
 }
 
+static const struct api_listener plain = {.address = "127.0.0.1"};
+
+void service_start_on(const struct api_listener *listener)
+{
+    service_start(listener, 600, SERVICE_IMPATIENT_MS);
+}
+
 void service_start_usual(void)
 {
-    service_start(600, 0);
+    service_start(&plain, 600, 0);
 }
 
 void service_start_impatient(void)
 {
-    service_start(600, SERVICE_IMPATIENT_MS);
+    service_start(&plain, 600, SERVICE_IMPATIENT_MS);
 }
 
 void service_start_narrow(void)
 {
-    service_start(SERVICE_NARROW, 0);
+    service_start(&plain, SERVICE_NARROW, 0);
 }
 
 void service_stop(void)
@@ -226,7 +239,7 @@ long service_metric(const char *line)
     const char *at;
     long value = -1;
 
-    api_server_metrics(service.server, &text);
+    api_server_metrics(&service.server, 1, &text);
     at = strstr(text.data, line);
     if (at != NULL)
         value = strtol(at + strlen(line), NULL, 10);

@@ -4,6 +4,7 @@
  *   /hold                  deferred until service_release_held
  *   /pause                 stops the server's own thread: posts `paused`, waits for `go_on`
  *   /none /large           take no body, or SERVICE_LARGE_BODY bytes
+ *   /who    answers the name in the client's certificate, or "nobody"
  *   /nowhere /closed /own-refusal   are refused before the body: 404, 401, and 409 with its own
  * text /credentials /query /silent /forgetful   see api_service.c */
 #pragma once
@@ -28,6 +29,8 @@ void service_start_usual(void);
 void service_start_impatient(void);
 /** With SERVICE_NARROW connections at most. */
 void service_start_narrow(void);
+/** On a listener of its own, whose texts must live until service_stop. */
+void service_start_on(const struct api_listener *listener);
 /** Also releases what a failed test left held. */
 void service_stop(void);
 

@@ -49,7 +49,13 @@ START_TEST(directory_gives_back_what_was_added)
 {
     CLEANUP(db_directory_done) struct db_directory d = {0};
     struct db_peer ns = ns_peer("ns-demo", 1);
-    struct db_peer as = {.kind = PEER_APPLICATION_SERVER, .name = "demo-as", .token_hash = {2}};
+    char anchor[] = "an anchor", crl[] = "a list";
+    struct db_peer as = {.kind = PEER_APPLICATION_SERVER,
+        .name = "demo-as",
+        .token_hash = {2},
+        .san = "as.example",
+        .trust_anchor = anchor,
+        .crl = crl};
     struct sealed_kek kek = ns_kek("ns-000013");
     struct db_join_route route = {.prefix = {{0x70, 0xb3, 0xd5, 0xff}}, .prefix_len = 36};
 
@@ -67,6 +73,12 @@ START_TEST(directory_gives_back_what_was_added)
     ck_assert_mem_eq(d.peers[0].token_hash, ns.token_hash, TOKEN_HASH_LEN);
     ck_assert_int_eq(d.peers[1].kind, PEER_APPLICATION_SERVER);
     ck_assert_uint_eq(d.peers[1].n_net_ids, 0);
+    ck_assert_str_eq(d.peers[0].san, "");
+    ck_assert_ptr_null(d.peers[0].trust_anchor);
+    ck_assert_ptr_null(d.peers[0].crl);
+    ck_assert_str_eq(d.peers[1].san, "as.example");
+    ck_assert_str_eq(d.peers[1].trust_anchor, "an anchor");
+    ck_assert_str_eq(d.peers[1].crl, "a list");
     ck_assert_uint_eq(d.n_keks, 1);
     ck_assert_mem_eq(&d.keks[0], &kek, sizeof(kek));
     ck_assert_uint_eq(d.n_routes, 1);
@@ -79,20 +91,51 @@ START_TEST(duplicate_is_the_outcome_1_and_changes_nothing)
 {
     struct db_peer ns = ns_peer("ns-demo", 1);
     struct db_peer same_token = ns_peer("ns-other", 1);
+    struct db_peer with_san = ns_peer("ns-third", 3), same_san = ns_peer("ns-fourth", 4);
+    char anchor[] = "an anchor";
     struct sealed_kek kek = ns_kek("ns-000013");
     struct db_join_route route = {.prefix = {{0x70}}, .prefix_len = 4};
     /* The same prefix: only its first four bits count. */
     struct db_join_route same_route = {.prefix = {{0x7f, 1}}, .prefix_len = 4};
 
+    (void)snprintf(with_san.san, sizeof(with_san.san), "urn:x");
+    (void)snprintf(same_san.san, sizeof(same_san.san), "urn:x");
+    with_san.trust_anchor = same_san.trust_anchor = anchor;
     ck_ok(db_peer_add(activation, &ns));
     ck_assert_int_eq(db_peer_add(activation, &ns), 1);
     ck_assert_int_eq(db_peer_add(activation, &same_token), 1);
+    ck_ok(db_peer_add(activation, &with_san));
+    ck_assert_int_eq(db_peer_add(activation, &same_san), 1);
     ck_ok(db_kek_add(activation, &kek));
     ck_assert_int_eq(db_kek_add(activation, &kek), 1);
     ck_ok(db_join_route_add(activation, &route));
     ck_assert_int_eq(db_join_route_add(activation, &same_route), 1);
-    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM peer"), 1);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM peer"), 2);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM kek WHERE is_current"), 1);
+}
+END_TEST
+
+START_TEST(trust_is_replaced_whole)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1), stranger = ns_peer("ns-nobody", 2);
+    char anchor[] = "an anchor", other[] = "another", crl[] = "a list";
+
+    ck_ok(db_peer_add(activation, &ns));
+    (void)snprintf(ns.san, sizeof(ns.san), "urn:x");
+    ns.trust_anchor = anchor;
+    ns.crl = crl;
+    ck_ok(db_peer_set_trust(activation, &ns));
+    (void)snprintf(ns.san, sizeof(ns.san), "urn:y");
+    ns.trust_anchor = other;
+    ns.crl = NULL;
+    ck_ok(db_peer_set_trust(activation, &ns));
+    ck_assert_int_eq(db_peer_set_trust(activation, &stranger), 1);
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_peers, 1);
+    ck_assert_str_eq(d.peers[0].san, "urn:y");
+    ck_assert_str_eq(d.peers[0].trust_anchor, "another");
+    ck_assert_ptr_null(d.peers[0].crl);
 }
 END_TEST
 
@@ -245,6 +288,7 @@ static void add(TCase *tcase)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, directory_gives_back_what_was_added);
     tcase_add_test(tcase, duplicate_is_the_outcome_1_and_changes_nothing);
+    tcase_add_test(tcase, trust_is_replaced_whole);
     tcase_add_test(tcase, newest_kek_is_current_and_the_older_stays);
     tcase_add_test(tcase, revoked_peer_is_not_in_the_directory);
     tcase_add_test(tcase, every_change_of_the_directory_is_announced);

@@ -34,6 +34,7 @@ START_TEST(migrate_fills_an_empty_database_and_reports_each)
     ck_ok(db_migrate(db, &report));
     ck_assert_ptr_nonnull(strstr(report.data, "applied 0001_organizations\n"));
     ck_assert_ptr_nonnull(strstr(report.data, "applied 0004_peers\n"));
+    ck_assert_ptr_nonnull(strstr(report.data, "applied 0005_peer_tls\n"));
     ck_ok(db_check(db));
 }
 END_TEST
