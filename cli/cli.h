@@ -32,8 +32,17 @@ int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struc
 int cli_ns_trust(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_trust(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_ns_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_as_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_ns_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_as_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_route_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_route_remove(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_kek_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_kek_use(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_kek_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 
 /** ERROR_CONFIG naming the setting when `value` is empty. */
 int cli_need(const char *value, const char *setting);

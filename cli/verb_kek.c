@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "cli/cli_text.h"
-#include "db/directory.h"
+#include "db/peer.h"
 #include "hsm/client.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -50,8 +50,7 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             return CLI_USAGE;
         }
     }
-    return optind == argc && (ret->ns == NULL) != (ret->as == NULL) && ret->label != NULL &&
-                   ret->sealed != NULL && ret->length != NULL
+    return optind == argc && (ret->ns == NULL) != (ret->as == NULL) && ret->label != NULL
                ? 0
                : CLI_USAGE;
 }
@@ -164,7 +163,8 @@ int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, stru
     unsigned length;
     int r;
 
-    if (read_arguments(argc, argv, &arguments) != 0)
+    if (read_arguments(argc, argv, &arguments) != 0 || arguments.sealed == NULL ||
+        arguments.length == NULL)
         return CLI_USAGE;
     if (!cli_key_length_parse(arguments.length, &length))
         return error_set(ERROR_INPUT, "--length is 16, 24 or 32");
@@ -179,5 +179,102 @@ int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, stru
     text_add(out, ",\"kcv\":\"");
     text_add_hex(out, kcv, sizeof(kcv));
     text_add(out, "\"}\n");
+    return 0;
+}
+
+/* For the verbs that name a KEK and need nothing else. */
+static int read_name(int argc, char **argv, struct sealed_kek *kek)
+{
+    struct arguments arguments = {0};
+
+    if (read_arguments(argc, argv, &arguments) != 0 || arguments.sealed != NULL ||
+        arguments.length != NULL)
+        return CLI_USAGE;
+    return name_kek(&arguments, kek);
+}
+
+static const char *class_name(enum kek_class kek_class)
+{
+    switch (kek_class) {
+    case KEK_CLASS_NS:
+        return "ns";
+    case KEK_CLASS_AS:
+        return "as";
+    case KEK_CLASS_TRANSPORT:
+        break;
+    }
+    return "transport";
+}
+
+static int no_such_kek(const struct sealed_kek *kek)
+{
+    return error_set(ERROR_INPUT, "%s %s has no KEK with the label %s",
+        kek->kek_class == KEK_CLASS_NS ? "NetID" : "AS-ID", kek->peer_id, kek->label);
+}
+
+static void add_kek(
+    struct text *out, const char *peer_id, enum kek_class kek_class, const char *label)
+{
+    text_add(out, "{\"peer\":");
+    text_add_json(out, peer_id);
+    text_addf(out, ",\"class\":\"%s\",\"label\":", class_name(kek_class));
+    text_add_json(out, label);
+}
+
+int cli_kek_list(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    CLEANUP(db_kek_list_done) struct db_kek_list list = {0};
+    int r;
+
+    (void)argv;
+    if (argc != 1)
+        return CLI_USAGE;
+    if ((r = cli_open_db(settings, &db)) < 0 || (r = db_kek_list_load(db, &list)) < 0)
+        return r;
+    for (size_t i = 0; i < list.n; i++) {
+        const struct db_kek_entry *entry = &list.entries[i];
+
+        add_kek(out, entry->peer_id, entry->kek_class, entry->label);
+        text_addf(out, ",\"current\":%s,\"created\":\"%s\"}\n",
+            entry->is_current ? "true" : "false", entry->created);
+    }
+    return 0;
+}
+
+int cli_kek_use(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    struct sealed_kek kek = {0};
+    int r;
+
+    if ((r = read_name(argc, argv, &kek)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
+        (r = db_kek_use(db, &kek)) < 0)
+        return r;
+    if (r > 0)
+        return no_such_kek(&kek);
+    add_kek(out, kek.peer_id, kek.kek_class, kek.label);
+    text_add(out, ",\"current\":true}\n");
+    return 0;
+}
+
+int cli_kek_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    struct sealed_kek kek = {0};
+    int r;
+
+    if ((r = read_name(argc, argv, &kek)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
+        (r = db_kek_revoke(db, &kek)) < 0)
+        return r;
+    if (r == DB_KEK_UNKNOWN)
+        return no_such_kek(&kek);
+    if (r == DB_KEK_IS_CURRENT)
+        return error_set(ERROR_INPUT,
+            "%s is the current KEK of %s: add another first (cradle kek add), or make another one "
+            "current (cradle kek use)",
+            kek.label, kek.peer_id);
+    add_kek(out, kek.peer_id, kek.kek_class, kek.label);
+    text_add(out, "}\n");
     return 0;
 }

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "cli/cli_text.h"
 #include "cli/peer_trust.h"
-#include "db/directory.h"
+#include "db/peer.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -209,25 +209,93 @@ int cli_as_trust(const struct cli_settings *settings, int argc, char **argv, str
     return set_trust(settings, PEER_APPLICATION_SERVER, "as-id", argc, argv, out);
 }
 
-int cli_route_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+/* "000013,000024" as a JSON array of both. */
+static void add_net_ids(struct text *out, const char *net_ids)
+{
+    text_add(out, ",\"net_ids\":[");
+    for (const char *id = net_ids; id != NULL; id = strchr(id, ',')) {
+        if (*id == ',')
+            id++;
+        text_addf(out, "%s\"%.*s\"", id == net_ids ? "" : ",", NET_ID_TEXT_LEN, id);
+    }
+    text_add(out, "]");
+}
+
+static int list_peers(
+    const struct cli_settings *settings, enum peer_kind kind, int argc, struct text *out)
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
-    struct db_join_route route = {0};
-    char prefix[EUI64_TEXT_LEN + 1];
+    CLEANUP(db_peer_list_done) struct db_peer_list list = {0};
     int r;
 
-    if (argc != 2)
+    if (argc != 1)
         return CLI_USAGE;
-    if (!cli_route_parse(argv[1], &route.prefix, &route.prefix_len))
-        return error_set(ERROR_INPUT,
-            "a route is PREFIX/BITS, like 20635f0000000000/24, with no bit set behind the first "
-            "BITS, not \"%.40s\"",
-            argv[1]);
-    if ((r = cli_open_db(settings, &db)) < 0 || (r = db_join_route_add(db, &route)) < 0)
+    if ((r = cli_open_db(settings, &db)) < 0 || (r = db_peer_list_load(db, kind, &list)) < 0)
         return r;
-    (void)eui64_format(&route.prefix, prefix);
-    if (r > 0)
-        return error_set(ERROR_INPUT, "the route %s/%u is there already", prefix, route.prefix_len);
-    text_addf(out, "{\"prefix\":\"%s\",\"bits\":%u}\n", prefix, route.prefix_len);
+    for (size_t i = 0; i < list.n; i++) {
+        const struct db_peer_entry *entry = &list.entries[i];
+
+        text_addf(out, "{\"%s\":", kind == PEER_NETWORK_SERVER ? "name" : "as_id");
+        text_add_json(out, entry->name);
+        if (kind == PEER_NETWORK_SERVER)
+            add_net_ids(out, entry->net_ids);
+        if (entry->san[0] != '\0') {
+            text_add(out, ",\"san\":");
+            text_add_json(out, entry->san);
+        }
+        text_addf(out, ",\"created\":\"%s\"", entry->created);
+        if (entry->revoked[0] != '\0')
+            text_addf(out, ",\"revoked\":\"%s\"", entry->revoked);
+        text_add(out, "}\n");
+    }
     return 0;
+}
+
+int cli_ns_list(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    (void)argv;
+    return list_peers(settings, PEER_NETWORK_SERVER, argc, out);
+}
+
+int cli_as_list(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    (void)argv;
+    return list_peers(settings, PEER_APPLICATION_SERVER, argc, out);
+}
+
+/* `name_option` is how the verb calls the peer's name. */
+static int revoke_peer(const struct cli_settings *settings, enum peer_kind kind,
+    const char *name_option, int argc, char **argv, struct text *out)
+{
+    const struct option table[] = {{name_option, required_argument, NULL, 'n'}, {0}};
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    const char *name = NULL;
+    int c, r;
+
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (c != 'n')
+            return CLI_USAGE;
+        name = optarg;
+    }
+    if (optind != argc || name == NULL)
+        return CLI_USAGE;
+    if ((r = cli_open_db(settings, &db)) < 0 || (r = db_peer_revoke(db, kind, name)) < 0)
+        return r;
+    if (r > 0)
+        return error_set(ERROR_INPUT, "there is no %s %.64s, or it is revoked already",
+            kind == PEER_NETWORK_SERVER ? "network server" : "application server", name);
+    text_addf(out, "{\"%s\":", kind == PEER_NETWORK_SERVER ? "name" : "as_id");
+    text_add_json(out, name);
+    text_add(out, "}\n");
+    return 0;
+}
+
+int cli_ns_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    return revoke_peer(settings, PEER_NETWORK_SERVER, "name", argc, argv, out);
+}
+
+int cli_as_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    return revoke_peer(settings, PEER_APPLICATION_SERVER, "as-id", argc, argv, out);
 }

@@ -3,30 +3,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "db/connection.h"
+#include "db/peer_names.h"
 #include <errno.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <string.h>
-
-#define NAME_MAX_LEN 24
-
-/* Names of enum values in the tables. */
-struct named {
-    int value;
-    const char *name;
-};
-static const struct named peer_kinds[] = {
-    {PEER_NETWORK_SERVER, "network_server"},
-    {PEER_APPLICATION_SERVER, "application_server"},
-    {PEER_ORGANIZATION, "organization"},
-};
-static const struct named kek_classes[] = {
-    {KEK_CLASS_NS, "ns"},
-    {KEK_CLASS_AS, "as"},
-    {KEK_CLASS_TRANSPORT, "transport"},
-};
-#define N_PEER_KINDS (sizeof(peer_kinds) / sizeof(*peer_kinds))
-#define N_KEK_CLASSES (sizeof(kek_classes) / sizeof(*kek_classes))
 
 /* A row for each NetID; a peer without one has one row with a null. */
 const struct db_statement db_directory_peers_statement = {
@@ -107,27 +88,6 @@ const struct db_statement db_route_add_statement = {
     .params = {DB_BYTEA, DB_INT2},
 };
 
-static const char *name_of(const struct named *names, size_t n_names, int value)
-{
-    for (size_t i = 0; i < n_names; i++)
-        if (names[i].value == value)
-            return names[i].name;
-    return "";
-}
-
-static int read_named(
-    struct db_rows *rows, size_t row, int column, const struct named *names, size_t n_names)
-{
-    char text[NAME_MAX_LEN];
-
-    db_row_text(rows, row, column, text, sizeof(text));
-    for (size_t i = 0; i < n_names; i++)
-        if (strcmp(names[i].name, text) == 0)
-            return names[i].value;
-    rows->failed = true;
-    return names[0].value;
-}
-
 static int load_peers(struct db *db, struct db_directory *d)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
@@ -147,7 +107,7 @@ static int load_peers(struct db *db, struct db_directory *d)
         if (!peer || peer->id != id) {
             peer = &d->peers[d->n_peers++];
             peer->id = id;
-            peer->kind = (enum peer_kind)read_named(&rows, i, 1, peer_kinds, N_PEER_KINDS);
+            peer->kind = db_row_peer_kind(&rows, i, 1);
             db_row_text(&rows, i, 2, peer->name, sizeof(peer->name));
             if (!db_row_is_null(&rows, i, 3))
                 db_row_bytes(&rows, i, 3, peer->token_hash, sizeof(peer->token_hash));
@@ -184,9 +144,9 @@ static int load_keks(struct db *db, struct db_directory *d)
     for (size_t i = 0; i < rows.n; i++) {
         struct sealed_kek *kek = &d->keks[i];
 
-        kek->peer_kind = (enum peer_kind)read_named(&rows, i, 0, peer_kinds, N_PEER_KINDS);
+        kek->peer_kind = db_row_peer_kind(&rows, i, 0);
         db_row_text(&rows, i, 1, kek->peer_id, sizeof(kek->peer_id));
-        kek->kek_class = (enum kek_class)read_named(&rows, i, 2, kek_classes, N_KEK_CLASSES);
+        kek->kek_class = db_row_kek_class(&rows, i, 2);
         db_row_text(&rows, i, 3, kek->label, sizeof(kek->label));
         db_row_text(&rows, i, 4, kek->key.kek_label, sizeof(kek->key.kek_label));
         kek->key.blob_len =
@@ -297,7 +257,7 @@ int db_peer_add(struct db *db, const struct db_peer *peer)
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_text(p, name_of(peer_kinds, N_PEER_KINDS, (int)peer->kind));
+    db_param_text(p, db_peer_kind_name(peer->kind));
     db_param_text(p, peer->name);
     db_param_bytes(p, peer->token_hash, sizeof(peer->token_hash));
     db_param_array(p, DB_BYTEA_ARRAY, peer->n_net_ids);
@@ -318,7 +278,7 @@ int db_peer_set_trust(struct db *db, const struct db_peer *peer)
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_text(p, name_of(peer_kinds, N_PEER_KINDS, (int)peer->kind));
+    db_param_text(p, db_peer_kind_name(peer->kind));
     db_param_text(p, peer->name);
     put_text_or_null(p, peer->san[0] != '\0' ? peer->san : NULL);
     put_text_or_null(p, peer->trust_anchor);
@@ -329,13 +289,6 @@ int db_peer_set_trust(struct db *db, const struct db_peer *peer)
     return rows.n == 0;
 }
 
-static void put_kek_peer(struct db_params *p, const struct sealed_kek *kek)
-{
-    db_param_text(p, name_of(peer_kinds, N_PEER_KINDS, (int)kek->peer_kind));
-    db_param_text(p, kek->peer_id);
-    db_param_text(p, name_of(kek_classes, N_KEK_CLASSES, (int)kek->kek_class));
-}
-
 /** Outcome 1: the label is there already. */
 static int kek_insert(struct db *db, const struct sealed_kek *kek, int64_t *ret_id)
 {
@@ -343,7 +296,7 @@ static int kek_insert(struct db *db, const struct sealed_kek *kek, int64_t *ret_
     struct db_params *p = db_params_of(db);
     int r;
 
-    put_kek_peer(p, kek);
+    db_param_kek_peer(p, kek);
     db_param_text(p, kek->label);
     db_param_text(p, kek->key.kek_label);
     db_param_bytes(p, kek->key.blob, kek->key.blob_len);
@@ -367,7 +320,7 @@ int db_kek_add(struct db *db, const struct sealed_kek *kek)
         return r;
     r = kek_insert(db, kek, &id);
     if (r == 0) {
-        put_kek_peer(db_params_of(db), kek);
+        db_param_kek_peer(db_params_of(db), kek);
         r = db_run_quiet(db, DB_KEK_RETIRE);
     }
     if (r == 0) {
@@ -383,15 +336,10 @@ int db_kek_add(struct db *db, const struct sealed_kek *kek)
 int db_join_route_add(struct db *db, const struct db_join_route *route)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
-    struct eui64 prefix = route->prefix;
     struct db_params *p = db_params_of(db);
     int r;
 
-    /* One way to write a prefix, so that the same one twice is seen as such. */
-    for (unsigned bit = route->prefix_len; bit < 8 * sizeof(prefix.bytes); bit++)
-        prefix.bytes[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
-    db_param_bytes(p, prefix.bytes, sizeof(prefix.bytes));
-    db_param_int(p, DB_INT2, route->prefix_len);
+    db_param_route(p, route);
     r = db_run(db, DB_ROUTE_ADD, &rows);
     if (r < 0)
         return r;

@@ -23,6 +23,13 @@ enum db_statement_id {
     DB_KEK_RETIRE,
     DB_KEK_MAKE_CURRENT,
     DB_ROUTE_ADD,
+    DB_PEER_LIST,
+    DB_PEER_REVOKE,
+    DB_KEK_LIST,
+    DB_KEK_FIND,
+    DB_KEK_REMOVE,
+    DB_ROUTE_LIST,
+    DB_ROUTE_REMOVE,
     DB_CLIENT_ADD,
     DB_CLIENT_FIND,
     DB_BATCH_BEGIN,
@@ -64,6 +71,13 @@ extern const struct db_statement db_kek_add_statement;
 extern const struct db_statement db_kek_retire_statement;
 extern const struct db_statement db_kek_make_current_statement;
 extern const struct db_statement db_route_add_statement;
+extern const struct db_statement db_peer_list_statement;
+extern const struct db_statement db_peer_revoke_statement;
+extern const struct db_statement db_kek_list_statement;
+extern const struct db_statement db_kek_find_statement;
+extern const struct db_statement db_kek_remove_statement;
+extern const struct db_statement db_route_list_statement;
+extern const struct db_statement db_route_remove_statement;
 extern const struct db_statement db_client_add_statement;
 extern const struct db_statement db_client_find_statement;
 extern const struct db_statement db_batch_begin_statement;

@@ -1,4 +1,5 @@
 #include "db/account.h"
+#include "db/peer.h"
 #include "tests/integration/db_fixture.h"
 
 #include <stdio.h>
@@ -165,6 +166,104 @@ START_TEST(revoked_peer_is_not_in_the_directory)
 }
 END_TEST
 
+START_TEST(revoked_is_for_good_and_the_name_is_free_for_a_successor)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    CLEANUP(db_peer_list_done) struct db_peer_list list = {0};
+    struct db_peer first = ns_peer("ns-demo", 1), second = ns_peer("ns-demo", 2);
+    char anchor[] = "an anchor", sqlstate[6];
+
+    (void)snprintf(first.san, sizeof(first.san), "urn:x");
+    (void)snprintf(second.san, sizeof(second.san), "urn:x");
+    first.trust_anchor = second.trust_anchor = anchor;
+    ck_ok(db_peer_add(activation, &first));
+    ck_assert_int_eq(db_peer_add(activation, &second), 1);
+    ck_assert_int_eq(db_peer_revoke(activation, PEER_APPLICATION_SERVER, "ns-demo"), 1);
+    ck_ok(db_peer_revoke(activation, PEER_NETWORK_SERVER, "ns-demo"));
+    ck_assert_int_eq(db_peer_revoke(activation, PEER_NETWORK_SERVER, "ns-demo"), 1);
+    pg_try(cluster, database, "cradle_activation", "UPDATE peer SET revoked_at = NULL", sqlstate);
+    ck_assert_str_eq(sqlstate, "23514");
+    /* Its token stays refused, whoever would bring it. */
+    memset(second.token_hash, 1, sizeof(second.token_hash));
+    ck_assert_int_eq(db_peer_add(activation, &second), 1);
+    memset(second.token_hash, 2, sizeof(second.token_hash));
+    ck_ok(db_peer_add(activation, &second));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_peers, 1);
+    ck_assert_uint_eq(d.peers[0].token_hash[0], 2);
+    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, &list));
+    ck_assert_uint_eq(list.n, 2);
+    ck_assert_str_eq(list.entries[0].name, "ns-demo");
+    ck_assert_str_eq(list.entries[0].net_ids, "000012,000013");
+    ck_assert_str_eq(list.entries[0].san, "urn:x");
+    ck_assert_uint_eq(strlen(list.entries[0].created), DB_TIME_TEXT_LEN);
+    ck_assert_uint_eq(strlen(list.entries[0].revoked), DB_TIME_TEXT_LEN);
+    ck_assert_str_eq(list.entries[1].revoked, "");
+}
+END_TEST
+
+START_TEST(another_kek_can_be_made_current)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    CLEANUP(db_kek_list_done) struct db_kek_list list = {0};
+    struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2"), none = ns_kek("ns-3");
+
+    ck_ok(db_kek_add(activation, &first));
+    ck_ok(db_kek_add(activation, &second));
+    ck_ok(db_kek_use(activation, &first));
+    ck_ok(db_kek_use(activation, &first));
+    ck_assert_int_eq(db_kek_use(activation, &none), 1);
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_keks, 1);
+    ck_assert_str_eq(d.keks[0].label, "ns-1");
+    ck_ok(db_kek_list_load(activation, &list));
+    ck_assert_uint_eq(list.n, 2);
+    ck_assert_str_eq(list.entries[0].peer_id, "000013");
+    ck_assert_int_eq(list.entries[0].kek_class, KEK_CLASS_NS);
+    ck_assert_str_eq(list.entries[0].label, "ns-1");
+    ck_assert(list.entries[0].is_current);
+    ck_assert(!list.entries[1].is_current);
+    ck_assert_uint_eq(strlen(list.entries[1].created), DB_TIME_TEXT_LEN);
+}
+END_TEST
+
+START_TEST(current_kek_is_not_removed)
+{
+    struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2"), other = ns_kek("ns-1");
+
+    (void)snprintf(other.peer_id, sizeof(other.peer_id), "000024");
+    ck_ok(db_kek_add(activation, &first));
+    ck_ok(db_kek_add(activation, &other));
+    ck_assert_int_eq(db_kek_revoke(activation, &first), DB_KEK_IS_CURRENT);
+    ck_ok(db_kek_add(activation, &second));
+    ck_assert_int_eq(db_kek_revoke(activation, &second), DB_KEK_IS_CURRENT);
+    ck_ok(db_kek_revoke(activation, &first));
+    ck_assert_int_eq(db_kek_revoke(activation, &first), DB_KEK_UNKNOWN);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM kek"), 2);
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT count(*) FROM kek WHERE peer_id = '000024'"), 1);
+}
+END_TEST
+
+START_TEST(route_is_removed_however_its_prefix_is_written)
+{
+    CLEANUP(db_route_list_done) struct db_route_list list = {0};
+    struct db_join_route route = {.prefix = {{0x70}}, .prefix_len = 4};
+    struct db_join_route longer = {.prefix = {{0x70}}, .prefix_len = 8};
+    struct db_join_route same_route = {.prefix = {{0x7f, 1}}, .prefix_len = 4};
+
+    ck_ok(db_join_route_add(activation, &route));
+    ck_ok(db_join_route_add(activation, &longer));
+    ck_ok(db_join_route_remove(activation, &same_route));
+    ck_assert_int_eq(db_join_route_remove(activation, &same_route), 1);
+    ck_ok(db_route_list_load(activation, &list));
+    ck_assert_uint_eq(list.n, 1);
+    ck_assert_uint_eq(list.entries[0].route.prefix.bytes[0], 0x70);
+    ck_assert_uint_eq(list.entries[0].route.prefix_len, 8);
+    ck_assert_uint_eq(strlen(list.entries[0].created), DB_TIME_TEXT_LEN);
+}
+END_TEST
+
 START_TEST(every_change_of_the_directory_is_announced)
 {
     struct db_peer ns = ns_peer("ns-demo", 1);
@@ -178,6 +277,16 @@ START_TEST(every_change_of_the_directory_is_announced)
     ck_ok(db_kek_add(activation, &kek));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     ck_ok(db_join_route_add(activation, &route));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    kek = ns_kek("ns-2");
+    ck_ok(db_kek_add(activation, &kek));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    kek = ns_kek("ns-1");
+    ck_ok(db_kek_use(activation, &kek));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ck_ok(db_join_route_remove(activation, &route));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ck_ok(db_peer_revoke(activation, PEER_NETWORK_SERVER, "ns-demo"));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     pg_sql(cluster, database, "DELETE FROM peer_net_id");
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
@@ -291,6 +400,10 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, trust_is_replaced_whole);
     tcase_add_test(tcase, newest_kek_is_current_and_the_older_stays);
     tcase_add_test(tcase, revoked_peer_is_not_in_the_directory);
+    tcase_add_test(tcase, revoked_is_for_good_and_the_name_is_free_for_a_successor);
+    tcase_add_test(tcase, another_kek_can_be_made_current);
+    tcase_add_test(tcase, current_kek_is_not_removed);
+    tcase_add_test(tcase, route_is_removed_however_its_prefix_is_written);
     tcase_add_test(tcase, every_change_of_the_directory_is_announced);
     tcase_add_test(tcase, listener_that_lost_its_connection_listens_again_and_looks);
     tcase_add_test(tcase, client_is_found_with_its_organization);

@@ -35,6 +35,7 @@ START_TEST(migrate_fills_an_empty_database_and_reports_each)
     ck_assert_ptr_nonnull(strstr(report.data, "applied 0001_organizations\n"));
     ck_assert_ptr_nonnull(strstr(report.data, "applied 0004_peers\n"));
     ck_assert_ptr_nonnull(strstr(report.data, "applied 0005_peer_tls\n"));
+    ck_assert_ptr_nonnull(strstr(report.data, "applied 0006_peer_changes\n"));
     ck_ok(db_check(db));
 }
 END_TEST

@@ -1,0 +1,60 @@
+/* Peers, their KEKs and our routes as the `cradle` command lists, revokes and changes them (role
+ * cradle_activation). Nothing here reads a token's hash or a sealed key. What is added is in
+ * db/directory.h. */
+#pragma once
+
+#include "db/directory.h"
+
+#define DB_TIME_TEXT_LEN 20 /* "2024-01-31T09:30:00Z" */
+
+struct db_peer_entry {
+    char name[PEER_ID_MAX + 1];
+    char *net_ids;              /* "000013,000024" on the heap; NULL without one */
+    char san[PEER_SAN_MAX + 1]; /* "" without one */
+    char created[DB_TIME_TEXT_LEN + 1];
+    char revoked[DB_TIME_TEXT_LEN + 1]; /* "" while it is good */
+};
+struct db_peer_list {
+    struct db_peer_entry *entries;
+    size_t n;
+};
+/** All of a kind, the revoked ones too, by name and age. Release with db_peer_list_done. */
+int db_peer_list_load(struct db *db, enum peer_kind kind, struct db_peer_list *ret);
+void db_peer_list_done(struct db_peer_list *list);
+/** For good. Outcome 1: no such peer, or it is revoked already. */
+int db_peer_revoke(struct db *db, enum peer_kind kind, const char *name);
+
+struct db_kek_entry {
+    char peer_id[PEER_ID_MAX + 1];
+    enum kek_class kek_class;
+    char label[KEK_LABEL_MAX + 1];
+    bool is_current;
+    char created[DB_TIME_TEXT_LEN + 1];
+};
+struct db_kek_list {
+    struct db_kek_entry *entries;
+    size_t n;
+};
+int db_kek_list_load(struct db *db, struct db_kek_list *ret);
+void db_kek_list_done(struct db_kek_list *list);
+
+/* Of `kek` both use what the peer is, its class and its label. */
+/** Makes another KEK of the peer the one that wraps. Outcome 1: no such KEK. */
+int db_kek_use(struct db *db, const struct sealed_kek *kek);
+enum { DB_KEK_UNKNOWN = 1, DB_KEK_IS_CURRENT = 2 };
+/** Removes a KEK. The current one stays (DB_KEK_IS_CURRENT): without it the peer gets no keys.
+ * Other outcome: DB_KEK_UNKNOWN. */
+int db_kek_revoke(struct db *db, const struct sealed_kek *kek);
+
+struct db_route_entry {
+    struct db_join_route route;
+    char created[DB_TIME_TEXT_LEN + 1];
+};
+struct db_route_list {
+    struct db_route_entry *entries;
+    size_t n;
+};
+int db_route_list_load(struct db *db, struct db_route_list *ret);
+void db_route_list_done(struct db_route_list *list);
+/** Outcome 1: no such route. */
+int db_join_route_remove(struct db *db, const struct db_join_route *route);
