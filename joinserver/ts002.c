@@ -211,28 +211,36 @@ enum join_result ts002_check_home_ns(
     return JOIN_MALFORMED;
 }
 
-enum join_result ts002_check_app_s_key(
-    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+/* The session's JoinNonce; 0 when the SessionKeyID was not made here for this device. */
+static uint32_t join_nonce_of(const struct ts002_request *request)
 {
     struct bytes_reader r =
         bytes_reader_over(request->session_key_id, sizeof(request->session_key_id));
     struct eui64 dev_eui;
     uint32_t join_nonce;
 
-    if (request->fault[0] != '\0')
-        describe(description, request->fault);
-    else if (!request->has_dev_eui)
-        describe(description, "DevEUI is missing");
-    else if (!request->has_session_key_id)
-        describe(description, "SessionKeyID is missing");
-    if (description[0] != '\0')
-        return JOIN_MALFORMED;
     bytes_read(&r, dev_eui.bytes, sizeof(dev_eui.bytes));
     join_nonce = bytes_read_u32_be(&r);
-    if (request->session_key_id_len == sizeof(request->session_key_id) &&
-        memcmp(&dev_eui, &request->dev_eui, sizeof(dev_eui)) == 0 &&
-        join_nonce <= LW_JOIN_NONCE_MAX)
-        request->session_join_nonce = join_nonce;
+    return request->session_key_id_len == sizeof(request->session_key_id) &&
+                   memcmp(&dev_eui, &request->dev_eui, sizeof(dev_eui)) == 0 &&
+                   join_nonce <= LW_JOIN_NONCE_MAX
+               ? join_nonce
+               : 0;
+}
+
+enum join_result ts002_check_app_s_key(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+{
+    if (request->fault[0] != '\0') {
+        describe(description, request->fault);
+        return JOIN_MALFORMED;
+    }
+    if (!request->has_dev_eui || !request->has_session_key_id) {
+        describe(
+            description, request->has_dev_eui ? "SessionKeyID is missing" : "DevEUI is missing");
+        return JOIN_MALFORMED;
+    }
+    request->session_join_nonce = join_nonce_of(request);
     return JOIN_SUCCESS;
 }
 
