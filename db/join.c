@@ -147,6 +147,24 @@ const struct db_statement db_join_resolve_statement = {
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY},
 };
 
+#define DECIMAL_(number) #number
+#define DECIMAL(number) DECIMAL_(number)
+
+/* JoinNonce says which of two was later, should the clock have gone back between them. */
+const struct db_statement db_join_session_statement = {
+    .name = "join_session",
+    .sql =
+        "SELECT s.join_eui, s.dev_nonce, s.net_id, s.opt_neg FROM ("
+        "  SELECT e.join_eui, e.dev_nonce, e.net_id, e.opt_neg, e.join_nonce FROM join_event e"
+        "  WHERE e.dev_eui = $1 AND e.outcome = 'success'"
+        "   AND e.ownership_epoch = (SELECT d.ownership_epoch FROM device d WHERE d.dev_eui = $1)"
+        "  ORDER BY e.at DESC, e.join_nonce DESC LIMIT " DECIMAL(
+            DB_JOIN_SESSIONS_MAX) ") s WHERE s.join_nonce = $2",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_INT4},
+};
+
 /* Any record will do; this one is of no table. The transaction has a record of its own, so its end
  * waits as every commit does. */
 const struct db_statement db_join_settle_statement = {
@@ -379,6 +397,27 @@ int db_join_resolve(struct db *db, const struct db_join_commit *c, size_t n, boo
         if (won[i])
             return db_join_settle(db);
     return 0;
+}
+
+int db_join_session_find(
+    struct db *db, const struct eui64 *dev_eui, uint32_t join_nonce, struct db_join_session *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    *ret = (struct db_join_session){0};
+    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
+    db_param_int(p, DB_INT4, join_nonce);
+    r = db_run(db, DB_JOIN_SESSION, &rows);
+    if (r < 0 || rows.n == 0)
+        return r;
+    ret->found = true;
+    db_row_bytes(&rows, 0, 0, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
+    ret->dev_nonce = (uint16_t)db_row_int(&rows, 0, 1, 0, UINT16_MAX);
+    db_row_bytes(&rows, 0, 2, ret->net_id.bytes, sizeof(ret->net_id.bytes));
+    ret->opt_neg = db_row_bool(&rows, 0, 3);
+    return db_rows_check(&rows);
 }
 
 int db_join_ready(struct db *db)

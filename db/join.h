@@ -12,6 +12,15 @@ struct db_join_key {
     uint16_t dev_nonce; /* looked up in the bitmap pages of the device's JoinEUI and nonce epoch */
 };
 
+/** A session as it was answered. */
+struct db_join_session {
+    bool found;
+    struct eui64 join_eui;
+    struct net_id net_id;
+    uint16_t dev_nonce; /* of a rejoin: its RJcount */
+    bool opt_neg;
+};
+
 struct db_join_row {
     bool found;
     struct device_record record;
@@ -19,11 +28,18 @@ struct db_join_row {
     bool has_app, has_nwk;
     struct sealed_key app, nwk;
     bool dev_nonce_used; /* its bit, in the pages of record.join_eui and record.nonce_epoch */
+    struct db_join_session session; /* not found, unless db_join_session_find filled it */
 };
 
 /** One SELECT for the whole batch; rows[i] belongs to keys[i]. */
 int db_join_load(
     struct db *db, const struct db_join_key *keys, size_t n_keys, struct db_join_row *rows);
+
+/** The session of that JoinNonce, if it is one of the device's last DB_JOIN_SESSIONS_MAX and was
+ * made under its present owner. Not being found is no error: session->found. */
+#define DB_JOIN_SESSIONS_MAX 10
+int db_join_session_find(struct db *db, const struct eui64 *dev_eui, uint32_t join_nonce,
+    struct db_join_session *session);
 
 /** Connects and prepares the commit, if that is still to do: so that db_join_commit has nothing to
  * wait for before it sends. */

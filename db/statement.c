@@ -8,6 +8,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_JOIN_END_OTHER] = &db_join_end_other_statement,
     [DB_JOIN_RESOLVE] = &db_join_resolve_statement,
     [DB_JOIN_SETTLE] = &db_join_settle_statement,
+    [DB_JOIN_SESSION] = &db_join_session_statement,
     [DB_JOIN_REFUSALS] = &db_join_refusals_statement,
     [DB_JOIN_PARTITIONS] = &db_join_partitions_statement,
     [DB_DIRECTORY_PEERS] = &db_directory_peers_statement,

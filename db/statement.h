@@ -12,6 +12,7 @@ enum db_statement_id {
     DB_JOIN_END_OTHER,
     DB_JOIN_RESOLVE,
     DB_JOIN_SETTLE,
+    DB_JOIN_SESSION,
     DB_JOIN_REFUSALS,
     DB_JOIN_PARTITIONS,
     DB_DIRECTORY_PEERS,
@@ -60,6 +61,7 @@ extern const struct db_statement db_join_commit_statement;
 extern const struct db_statement db_join_end_other_statement;
 extern const struct db_statement db_join_resolve_statement;
 extern const struct db_statement db_join_settle_statement;
+extern const struct db_statement db_join_session_statement;
 extern const struct db_statement db_join_refusals_statement;
 extern const struct db_statement db_join_partitions_statement;
 extern const struct db_statement db_directory_peers_statement;

@@ -229,6 +229,32 @@ int keyd_answer_joins(struct keyd_channel *channel, const struct sealed_kek *con
     return r;
 }
 
+/* --- an AppSKey again ------------------------------------------------------------------------- */
+
+int keyd_derive_app_s_key(struct keyd_channel *channel, const struct sealed_kek *as_kek,
+    const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply,
+    int64_t deadline_ms)
+{
+    struct keyd_app_s_key_request sent = *request;
+    int r;
+
+    *reply = (struct keyd_app_s_key_reply){0};
+    sent.as_kek = 0;
+    /* As with joins: what cannot be sent was not made by keyd. */
+    if (!keyd_sealed_key_valid(&sent.app) || (sent.has_nwk && !keyd_sealed_key_valid(&sent.nwk)))
+        reply->status = KEYD_TAG_REFUSED;
+    else if (!keyd_sealed_kek_valid(as_kek))
+        reply->status = KEYD_KEK_TAG_REFUSED;
+    else if (sent.join_nonce > LW_JOIN_NONCE_MAX)
+        reply->status = KEYD_BAD_INPUT;
+    if (reply->status != KEYD_OK)
+        return 0;
+    r = ask(channel, KEYD_VERB_APP_S_KEY, &as_kek, 1, &sent, 1, deadline_ms);
+    if (r == 0)
+        *reply = channel->reply.app_s_key;
+    return r;
+}
+
 /* --- adoption --------------------------------------------------------------------------------- */
 
 int keyd_adopt_device_keys(struct keyd_channel *channel, struct keyd_adopt_request *requests,

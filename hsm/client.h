@@ -33,8 +33,9 @@ enum keyd_verb {
     KEYD_VERB_HASH_CODE,
     KEYD_VERB_HASH_TOKEN,
     KEYD_VERB_SELF_TEST,
+    KEYD_VERB_APP_S_KEY,
 };
-#define KEYD_N_VERBS 6
+#define KEYD_N_VERBS 7
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -115,6 +116,34 @@ struct keyd_join_reply {
 int keyd_answer_joins(struct keyd_channel *channel, const struct sealed_kek *const *keks,
     size_t n_keks, const struct keyd_join_request *requests, size_t n_requests,
     struct keyd_join_reply *replies, int64_t deadline_ms);
+
+/* --- derive an AppSKey again ---------------------------------------------------------------- */
+
+/** The numbers of a session that was answered before, and the record it was answered from. OptNeg=0
+ * derives from NWK where has_nwk, else from APP; OptNeg=1 needs `has_nwk` and derives from APP. */
+struct keyd_app_s_key_request {
+    struct eui64 dev_eui;
+    struct eui64 join_eui; /* of the record: the tag binds it, and 1.1 derives with it */
+    struct sealed_key app;
+    bool has_nwk;
+    struct sealed_key nwk;
+    bool opt_neg;
+    uint32_t join_nonce; /* 24 bits */
+    uint16_t nonce;      /* DevNonce, or the RJcount of a rejoin */
+    struct net_id net_id;
+    uint8_t as_kek; /* index into the message's KEKs */
+};
+
+struct keyd_app_s_key_reply {
+    enum keyd_status status;
+    struct keyd_envelope app_s_key;
+};
+
+/** Derives one AppSKey and wraps it under `as_kek`, which is of an application server. `request`
+ * names everything but the KEK's index. */
+int keyd_derive_app_s_key(struct keyd_channel *channel, const struct sealed_kek *as_kek,
+    const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply,
+    int64_t deadline_ms);
 
 /* --- adopt keys ----------------------------------------------------------------------------- */
 

@@ -14,6 +14,7 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_HASH_CODE] = "hash-code",
     [KEYD_VERB_HASH_TOKEN] = "hash-token",
     [KEYD_VERB_SELF_TEST] = "self-test",
+    [KEYD_VERB_APP_S_KEY] = "app-s-key",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])

@@ -71,6 +71,7 @@ struct keyd_request {
         struct keyd_adopt_kek_request adopt_kek;
         struct keyd_code_request code;
         struct keyd_token_request token;
+        struct keyd_app_s_key_request app_s_key;
     };
 };
 
@@ -85,6 +86,7 @@ struct keyd_reply {
         struct keyd_adopt_reply adopts[KEYD_BATCH_MAX];
         struct keyd_adopt_kek_reply adopt_kek;
         struct keyd_hash_reply hash; /* both hash verbs; the self-test uses its status alone */
+        struct keyd_app_s_key_reply app_s_key;
     };
 };
 

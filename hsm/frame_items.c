@@ -343,6 +343,53 @@ static void read_token(struct bytes_reader *r, struct keyd_request *request, siz
 }
 #define TOKEN_LEN (1 + KEYD_TOKEN_MAX)
 
+static void write_app_s_key(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
+{
+    const struct keyd_app_s_key_request *q = (const struct keyd_app_s_key_request *)items + i;
+
+    if (q->join_nonce > LW_JOIN_NONCE_MAX || (q->as_kek != KEYD_NO_KEK && q->as_kek >= n_keks))
+        w->failed = true;
+    bytes_write(w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
+    bytes_write(w, q->join_eui.bytes, sizeof(q->join_eui.bytes));
+    write_sealed_key(w, &q->app);
+    bytes_write_u8(w, q->has_nwk);
+    if (q->has_nwk)
+        write_sealed_key(w, &q->nwk);
+    else
+        write_zeros(w, KEYD_SEALED_KEY_WIRE_LEN);
+    bytes_write_u8(w, q->opt_neg);
+    bytes_write_u32_be(w, q->join_nonce);
+    bytes_write_u8(w, (uint8_t)(q->nonce >> 8));
+    bytes_write_u8(w, (uint8_t)q->nonce);
+    bytes_write(w, q->net_id.bytes, sizeof(q->net_id.bytes));
+    bytes_write_u8(w, q->as_kek);
+}
+
+static void read_app_s_key(struct bytes_reader *r, struct keyd_request *request, size_t i)
+{
+    struct keyd_app_s_key_request *q = &request->app_s_key + i;
+
+    *q = (struct keyd_app_s_key_request){0};
+    bytes_read(r, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
+    bytes_read(r, q->join_eui.bytes, sizeof(q->join_eui.bytes));
+    read_sealed_key(r, &q->app);
+    q->has_nwk = read_ranged(r, 0, 1) != 0;
+    if (q->has_nwk)
+        read_sealed_key(r, &q->nwk);
+    else
+        read_zeros(r, KEYD_SEALED_KEY_WIRE_LEN);
+    q->opt_neg = read_ranged(r, 0, 1) != 0;
+    q->join_nonce = bytes_read_u32_be(r);
+    if (q->join_nonce > LW_JOIN_NONCE_MAX)
+        r->failed = true;
+    q->nonce = (uint16_t)(bytes_read_u8(r) << 8);
+    q->nonce = (uint16_t)(q->nonce | bytes_read_u8(r));
+    bytes_read(r, q->net_id.bytes, sizeof(q->net_id.bytes));
+    q->as_kek = read_kek_index(r, request->n_keks);
+}
+#define APP_S_KEY_LEN                                                                              \
+    (8 + 8 + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + 1 + 4 + 2 + 3 + 1)
+
 static void write_nothing(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
     (void)w;
@@ -469,6 +516,23 @@ static void read_hash_reply(struct bytes_reader *r, struct keyd_reply *reply, si
 }
 #define HASH_REPLY_LEN (1 + KEYD_HASH_LEN)
 
+static void write_app_s_key_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
+{
+    const struct keyd_app_s_key_reply *a = &reply->app_s_key + i;
+
+    write_status(w, a->status);
+    bytes_write(w, a->app_s_key.bytes, ENVELOPE_LEN);
+}
+
+static void read_app_s_key_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
+{
+    struct keyd_app_s_key_reply *a = &reply->app_s_key + i;
+
+    a->status = read_status(r);
+    bytes_read(r, a->app_s_key.bytes, ENVELOPE_LEN);
+}
+#define APP_S_KEY_REPLY_LEN (1 + ENVELOPE_LEN)
+
 /* --- the table of verbs ---------------------------------------------------------------------- */
 
 static const struct keyd_verb_shape shapes[KEYD_N_VERBS + 1] = {
@@ -484,6 +548,8 @@ static const struct keyd_verb_shape shapes[KEYD_N_VERBS + 1] = {
         write_hash_reply, read_hash_reply},
     [KEYD_VERB_SELF_TEST] = {0, 1, 0, HASH_REPLY_LEN, write_nothing, read_nothing, write_hash_reply,
         read_hash_reply},
+    [KEYD_VERB_APP_S_KEY] = {1, 1, APP_S_KEY_LEN, APP_S_KEY_REPLY_LEN, write_app_s_key,
+        read_app_s_key, write_app_s_key_reply, read_app_s_key_reply},
 };
 
 _Static_assert(

@@ -45,6 +45,9 @@ int keyd_open_kek(struct keyd *keyd, const struct sealed_kek *kek, enum kek_clas
 
 int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_join_request *request, struct keyd_join_reply *reply) MUST_CHECK;
+/** Derives the AppSKey of a session that was answered before, by the same numbers. */
+int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
+    const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply) MUST_CHECK;
 int keyd_adopt_key(struct keyd *keyd, const struct keyd_adopt_request *request,
     struct keyd_adopt_reply *reply) MUST_CHECK;
 int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *request,

@@ -11,7 +11,7 @@
 struct join_objects {
     struct p11_token *token;
     CK_OBJECT_HANDLE mic_root; /* NwkKey of 1.1, else the one root key */
-    CK_OBJECT_HANDLE app_root; /* AppKey, with OptNeg alone */
+    CK_OBJECT_HANDLE app_root; /* of AppSKey: AppKey, with OptNeg alone */
     CK_OBJECT_HANDLE js_int;
     CK_OBJECT_HANDLE session;
 };
@@ -174,6 +174,17 @@ static bool is_kek_of(const struct sealed_kek *kek, const struct net_id *net_id)
     return strcmp(kek->peer_id, net_id_format(net_id, text)) == 0;
 }
 
+/* `nwk` NULL: the record has none. */
+static int check_tags(struct keyd *keyd, const struct eui64 *dev_eui, const struct eui64 *join_eui,
+    const struct sealed_key *app, const struct sealed_key *nwk)
+{
+    int r = keyd_check_device_tag(keyd, dev_eui, join_eui, KEY_SLOT_APP, app);
+
+    if (r == 0 && nwk != NULL)
+        r = keyd_check_device_tag(keyd, dev_eui, join_eui, KEY_SLOT_NWK, nwk);
+    return r;
+}
+
 int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_join_request *request, struct keyd_join_reply *reply)
 {
@@ -187,11 +198,8 @@ int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
         memcmp(&parsed.dev_eui, &request->dev_eui, sizeof(parsed.dev_eui)) != 0 ||
         (opt_neg && !request->has_nwk))
         return KEYD_BAD_INPUT;
-    r = keyd_check_device_tag(
-        keyd, &request->dev_eui, &request->join_eui, KEY_SLOT_APP, &request->app);
-    if (r == 0 && request->has_nwk)
-        r = keyd_check_device_tag(
-            keyd, &request->dev_eui, &request->join_eui, KEY_SLOT_NWK, &request->nwk);
+    r = check_tags(keyd, &request->dev_eui, &request->join_eui, &request->app,
+        request->has_nwk ? &request->nwk : NULL);
     if (r == 0)
         r = open_root(keyd, request->has_nwk ? &request->nwk : &request->app, &o.mic_root);
     if (r == 0)
@@ -213,4 +221,32 @@ int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     if (opt_neg)
         return envelopes_1_1(keyd, &o, request, parsed.dev_nonce, ns_kek, as_kek, reply);
     return envelopes_1_0(keyd, &o, &request->accept, parsed.dev_nonce, ns_kek, as_kek, reply);
+}
+
+int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
+    const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply)
+{
+    CLEANUP(destroy_objects) struct join_objects o = {.token = &keyd->token};
+    const bool from_nwk = request->has_nwk && !request->opt_neg;
+    CK_OBJECT_HANDLE as_kek = CK_INVALID_HANDLE;
+    uint8_t block[LW_BLOCK_LEN];
+    int r;
+
+    if (request->opt_neg && !request->has_nwk)
+        return KEYD_BAD_INPUT;
+    r = check_tags(keyd, &request->dev_eui, &request->join_eui, &request->app,
+        request->has_nwk ? &request->nwk : NULL);
+    if (r == 0)
+        r = find_kek(keyd, keks, n_keks, request->as_kek, KEK_CLASS_AS, &as_kek);
+    if (r == 0)
+        r = open_root(keyd, from_nwk ? &request->nwk : &request->app, &o.app_root);
+    if (r != 0)
+        return r;
+    if (request->opt_neg)
+        lw_block_session_1_1(
+            LW_KEY_APP_S, request->join_nonce, &request->join_eui, request->nonce, block);
+    else
+        lw_block_session_1_0(
+            LW_KEY_APP_S, request->join_nonce, &request->net_id, request->nonce, block);
+    return envelope(keyd, &o, o.app_root, block, as_kek, &reply->app_s_key);
 }

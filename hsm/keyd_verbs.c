@@ -110,6 +110,12 @@ static void serve_item(
     case KEYD_VERB_SELF_TEST:
         SETTLE(keyd, p11_self_test(&keyd->token, &keyd->keys, &keyd->known), &reply->hash);
         break;
+    case KEYD_VERB_APP_S_KEY:
+        SETTLE(keyd,
+            keyd_app_s_key(
+                keyd, request->keks, request->n_keks, &request->app_s_key, &reply->app_s_key),
+            &reply->app_s_key);
+        break;
     }
 }
 

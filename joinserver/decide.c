@@ -70,6 +70,28 @@ struct join_decision join_decide_home_ns(
     return (struct join_decision){.act = JOIN_ACT_TELL, .result = JOIN_SUCCESS};
 }
 
+struct join_decision join_decide_app_s_key(
+    const struct db_join_row *row, const struct ts002_request *request)
+{
+    const struct device_record *d = &row->record;
+    enum device_gate gate;
+
+    if (!row->found || strcmp(d->as_id, request->sender_id) != 0 || !row->session.found)
+        return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, NULL);
+    /* Asked as its home network would: what an application server sees is the owner's word alone.
+     */
+    gate = device_gate_judge(d, &d->home_net_id, &row->session.join_eui);
+    if (device_gate_is_hidden(gate))
+        return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, device_gate_reason(gate));
+    if (gate != GATE_OPEN)
+        return refuse(JOIN_ACT_TELL, JOIN_ACTIVATION_DISALLOWED, device_gate_reason(gate));
+    if (!row->has_app || (d->mac_version == LW_MAC_1_1) != row->has_nwk ||
+        (row->session.opt_neg && !row->has_nwk))
+        return refuse(JOIN_ACT_TELL, JOIN_UNAVAILABLE, "the device's root keys are not complete");
+    return (struct join_decision){
+        .act = JOIN_ACT_DERIVE, .result = JOIN_SUCCESS, .join_nonce = request->session_join_nonce};
+}
+
 void join_fingerprint(
     int64_t peer_id, const struct ts002_request *request, uint8_t out[static JOIN_FINGERPRINT_LEN])
 {

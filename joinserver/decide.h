@@ -13,6 +13,7 @@ enum join_act {
     JOIN_ACT_RETRY,  /* the same request again: verify, compute again, answer; nothing to commit */
     JOIN_ACT_VERIFY, /* refuse with `result`, unless the MIC is wrong */
     JOIN_ACT_HIDE,   /* refuse as unknown without touching the key */
+    JOIN_ACT_DERIVE, /* derive the AppSKey of `session` again, answer; nothing to commit */
     JOIN_ACT_TELL,   /* answer from what was loaded: no key is touched, nothing to commit */
 };
 
@@ -30,6 +31,12 @@ struct join_decision join_decide(const struct db_join_row *row, const struct ts0
  * anyone else learns nothing, not even whether there is such a device, and at the same cost: the
  * loading. */
 struct join_decision join_decide_home_ns(
+    const struct db_join_row *row, const struct ts002_request *request);
+
+/** The AppSKey of a session, for the application server that the owner named. Anyone else learns
+ * nothing, not even whether there is such a device or session, and at the same cost: the loading of
+ * both. `row->session` was looked for. */
+struct join_decision join_decide_app_s_key(
     const struct db_join_row *row, const struct ts002_request *request);
 
 /** What makes two requests the same one: sender, message type, PHYPayload, SenderID, DevAddr,

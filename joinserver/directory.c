@@ -148,6 +148,11 @@ void join_directory_release(
         directory_free(d);
 }
 
+bool join_directory_may_ask(const struct db_peer *peer)
+{
+    return peer->kind == PEER_NETWORK_SERVER || peer->kind == PEER_APPLICATION_SERVER;
+}
+
 const struct db_peer *join_directory_peer(const struct join_directory *directory, const char *token)
 {
     struct db_peer wanted;
@@ -159,7 +164,7 @@ const struct db_peer *join_directory_peer(const struct join_directory *directory
     /* A search by the hash of 256 random bits: how long it takes tells nothing about the token. */
     found = bsearch(&wanted, directory->content.peers, directory->content.n_peers,
         sizeof(struct db_peer), compare_peers);
-    return found != NULL && found->kind == PEER_NETWORK_SERVER ? found : NULL;
+    return found != NULL && join_directory_may_ask(found) ? found : NULL;
 }
 
 const struct db_peer *join_directory_peer_of_san(
@@ -183,6 +188,8 @@ const struct db_peer *join_directory_peer_of_san(
 
 bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id)
 {
+    if (peer->kind != PEER_NETWORK_SERVER)
+        return false;
     for (size_t i = 0; i < peer->n_net_ids; i++)
         if (memcmp(&peer->net_ids[i], net_id, sizeof(*net_id)) == 0)
             return true;

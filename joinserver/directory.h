@@ -22,12 +22,15 @@ const struct join_directory *join_directory_acquire(struct join_directory_holder
 void join_directory_release(
     struct join_directory_holder *holder, const struct join_directory *directory);
 
-/** The network server that this bearer token belongs to, or NULL. */
+/** Whether a peer of this kind has anything to ask a join server. */
+bool join_directory_may_ask(const struct db_peer *peer);
+/** The network or application server that this bearer token belongs to, or NULL. */
 const struct db_peer *join_directory_peer(
     const struct join_directory *directory, const char *token);
 /** The peer, of whatever kind, with exactly this name in its certificate, or NULL. */
 const struct db_peer *join_directory_peer_of_san(
     const struct join_directory *directory, const char *san);
+/** Whether this is a network server that may speak for the network. */
 bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id);
 /** Whether a join route makes this JoinEUI ours. */
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui);

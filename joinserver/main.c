@@ -170,7 +170,8 @@ static int start(struct app *app)
     if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
                                 .uri = s->hsm_uri,
                                 .lock_file = s->hsm_lock,
-                                .verbs = KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_SELF_TEST),
+                                .verbs = KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_APP_S_KEY) |
+                                         KEYD_MAY(KEYD_VERB_SELF_TEST),
                                 .n_processes = s->processes,
                                 .n_channels = app->n_workers,
                                 .max_operations = s->recycle_operations},

@@ -12,6 +12,15 @@ static struct join_decision decide_home_ns(const struct db_join_row *row,
     return join_decide_home_ns(row, request);
 }
 
+static struct join_decision decide_app_s_key(const struct db_join_row *row,
+    const struct ts002_request *request, const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN],
+    unsigned retry_window_ms)
+{
+    (void)fingerprint;
+    (void)retry_window_ms;
+    return join_decide_app_s_key(row, request);
+}
+
 static void write_join(
     struct text *out, const struct ts002_request *request, const struct join_answer *answer)
 {
@@ -25,6 +34,12 @@ static void write_home_ns(
     ts002_write_home_ns_ans(out, request, &answer->row->record.home_net_id);
 }
 
+static void write_app_s_key(
+    struct text *out, const struct ts002_request *request, const struct join_answer *answer)
+{
+    ts002_write_app_s_key_ans(out, request, answer->app_s_key, answer->as_kek_label);
+}
+
 static const struct join_message messages[] = {
     {.name = "JoinReq",
         .activates = true,
@@ -32,11 +47,18 @@ static const struct join_message messages[] = {
         .decide = join_decide,
         .write = write_join},
     {.name = "HomeNSReq",
+        .series = JOIN_SERIES_HOME_NS,
         .check = ts002_check_home_ns,
         .decide = decide_home_ns,
         .write = write_home_ns},
     {.name = "RejoinReq"},
-    {.name = "AppSKeyReq"},
+    {.name = TS002_APP_S_KEY_REQ,
+        .series = JOIN_SERIES_APP_S_KEY,
+        .by_application_server = true,
+        .needs_session = true,
+        .check = ts002_check_app_s_key,
+        .decide = decide_app_s_key,
+        .write = write_app_s_key},
     {.name = "ErrorNotif", .since = TS002_1_1, .notifies = true},
 };
 

@@ -7,16 +7,24 @@
 /** What an answer is written from. */
 struct join_answer {
     const struct db_join_row *row;
-    const struct keyd_join_reply *reply;     /* of a join */
-    uint32_t join_nonce;                     /* of a join */
-    const char *ns_kek_label, *as_kek_label; /* of a join */
+    const struct keyd_join_reply *reply;   /* of a join */
+    uint32_t join_nonce;                   /* of a join */
+    const char *ns_kek_label;              /* of a join */
+    const char *as_kek_label;              /* of what holds an AppSKey */
+    const struct keyd_envelope *app_s_key; /* of a session, again */
 };
+
+/** Which metric counts the answers. */
+enum join_series { JOIN_SERIES_JOIN, JOIN_SERIES_HOME_NS, JOIN_SERIES_APP_S_KEY, N_JOIN_SERIES };
 
 struct join_message {
     const char *name; /* MessageType */
+    enum join_series series;
     enum ts002_version since;
     bool notifies;  /* has no answer and no work: HTTP 200 with an empty body */
     bool activates; /* an attempt to activate: has a retry memory, is recorded and counted as one */
+    bool by_application_server; /* asked by one, and by nobody else; its SenderID is its AS-ID */
+    bool needs_session;         /* the session of SessionKeyID is loaded with the device */
     /** Checks the members. NULL: a message that is known and not answered yet. */
     enum join_result (*check)(
         struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);

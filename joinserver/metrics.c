@@ -5,17 +5,23 @@
 /* Labels are texts that must outlive the metrics: built once, of the outcome names. */
 static char outcome_labels[N_JOIN_RESULTS][48];
 
+static const struct {
+    const char *name, *help;
+} series[N_JOIN_SERIES] = {
+    [JOIN_SERIES_JOIN] = {"cradle_join_requests_total", "Join requests answered, by outcome."},
+    [JOIN_SERIES_HOME_NS] = {"cradle_home_ns_requests_total", "HomeNSReq answered, by outcome."},
+    [JOIN_SERIES_APP_S_KEY] = {"cradle_app_s_key_requests_total",
+        "AppSKeyReq answered, by outcome."},
+};
+
 void join_metrics_init(struct join_metrics *m)
 {
     for (int i = 0; i < N_JOIN_RESULTS; i++) {
         (void)snprintf(outcome_labels[i], sizeof(outcome_labels[i]), "outcome=\"%s\"",
             join_result_row((enum join_result)i)->outcome);
-        m->outcomes[i] = (struct metric){.name = "cradle_join_requests_total",
-            .labels = outcome_labels[i],
-            .help = "Join requests answered, by outcome."};
-        m->home_ns[i] = (struct metric){.name = "cradle_home_ns_requests_total",
-            .labels = outcome_labels[i],
-            .help = "HomeNSReq answered, by outcome."};
+        for (int s = 0; s < N_JOIN_SERIES; s++)
+            m->answers[s][i] = (struct metric){
+                .name = series[s].name, .labels = outcome_labels[i], .help = series[s].help};
     }
     m->notifications =
         (struct metric){.name = "cradle_error_notifications_total", .help = "ErrorNotif received."};
@@ -38,8 +44,8 @@ void join_metrics_init(struct join_metrics *m)
 
 void join_metrics_write(struct join_metrics *m, struct text *out)
 {
-    metrics_write(out, m->outcomes, N_JOIN_RESULTS);
-    metrics_write(out, m->home_ns, N_JOIN_RESULTS);
+    for (int s = 0; s < N_JOIN_SERIES; s++)
+        metrics_write(out, m->answers[s], N_JOIN_RESULTS);
     metrics_write(out, &m->notifications, 1);
     metrics_write(out, &m->retries, 1);
     metrics_write(out, &m->races_lost, 1);
@@ -54,7 +60,5 @@ void join_metrics_write(struct join_metrics *m, struct text *out)
 void join_metrics_count(
     struct join_metrics *m, const struct join_message *message, enum join_result result)
 {
-    bool activates = message == NULL || message->activates || message->check == NULL;
-
-    metric_add(activates ? &m->outcomes[result] : &m->home_ns[result], 1);
+    metric_add(&m->answers[message != NULL ? message->series : JOIN_SERIES_JOIN][result], 1);
 }

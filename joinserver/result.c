@@ -15,7 +15,7 @@ static const struct join_result_row rows[N_JOIN_RESULTS] = {
     [JOIN_SUCCESS] = {BOTH("Success"), "success", NULL},
     [JOIN_MIC_FAILED] = {BOTH("MICFailed"), "mic_failed", "the MIC of the Join-Request is wrong"},
     [JOIN_UNKNOWN_DEV_EUI] = {BOTH("UnknownDevEUI"), "unknown_dev_eui",
-        "no such device for this network"},
+        "no such device or session for this peer"},
     [JOIN_NONCE_REPLAYED] = {EACH("JoinReqFailed", "FrameReplayed"), "dev_nonce_replayed",
         "the DevNonce was used before"},
     [JOIN_NONCE_EXHAUSTED] = {BOTH("JoinReqFailed"), "join_nonce_exhausted",
@@ -23,7 +23,7 @@ static const struct join_result_row rows[N_JOIN_RESULTS] = {
     [JOIN_ACTIVATION_DISALLOWED] = {BOTH("ActivationDisallowed"), "activation_disallowed",
         "the device may not be activated now"},
     [JOIN_UNKNOWN_SENDER] = {BOTH("UnknownSender"), "unknown_sender",
-        "SenderID is not a NetID that the authenticated peer may speak for"},
+        "SenderID is not a NetID or AS-ID that the authenticated peer may speak for in this message"},
     /* The specification's spelling, TS002-1.0, table of result codes; every peer parses it. */
     [JOIN_UNKNOWN_RECEIVER] = {BOTH("UnkownReceiver"), "unknown_receiver",
         "ReceiverID is not a JoinEUI of this join server"},

@@ -69,7 +69,7 @@ static const struct db_peer *identify(
 
     if (san != NULL) { /* a token is ignored then */
         peer = join_directory_peer_of_san(directory, san);
-        return peer != NULL && peer->kind == PEER_NETWORK_SERVER ? peer : NULL;
+        return peer != NULL && join_directory_may_ask(peer) ? peer : NULL;
     }
     if (bearer != NULL)
         return join_directory_peer(directory, bearer);
@@ -139,6 +139,15 @@ static void take_notification(struct api_request *request, struct join_routes *r
     api_answer(request, 200, NULL, NULL, 0);
 }
 
+/* Who asks what: an application server is known by its AS-ID, a network server by its NetIDs. */
+static bool may_ask(const struct db_peer *peer, const struct join_message *message,
+    const struct ts002_request *request)
+{
+    if (message != NULL && message->by_application_server)
+        return peer->kind == PEER_APPLICATION_SERVER && strcmp(peer->name, request->sender_id) == 0;
+    return join_directory_may_speak(peer, &request->sender);
+}
+
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
 static bool take_message(struct api_request *request, struct join_routes *routes,
     const struct db_peer *peer, const struct join_directory *directory, struct join_work *work)
@@ -156,7 +165,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         return false;
     }
     work->message = join_message_find(message);
-    if (work->message != NULL && work->message->notifies) {
+    if (work->message != NULL && work->message->notifies && peer->kind == PEER_NETWORK_SERVER) {
         take_notification(request, routes, peer, message);
         return false;
     }
@@ -164,7 +173,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         refuse(request, routes, message, result, description);
         return false;
     }
-    if (!join_directory_may_speak(peer, &message->sender))
+    if (!may_ask(peer, work->message, message))
         result = JOIN_UNKNOWN_SENDER;
     else if (!join_directory_is_local(directory, &message->receiver))
         result = JOIN_UNKNOWN_RECEIVER;
@@ -193,8 +202,7 @@ static void handle_message(struct api_request *request, struct join_routes *rout
     struct join_work *work = NULL;
 
     if (peer == NULL) /* revoked between header and body */
-        api_problem(
-            request, PROBLEM_UNAUTHENTICATED, "no network server has this token or certificate");
+        api_problem(request, PROBLEM_UNAUTHENTICATED, "no peer has this token or certificate");
     else if ((work = join_work_take(routes->shared->queues, peer->id)) == NULL)
         api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
     else if (!take_message(request, routes, peer, directory, work))

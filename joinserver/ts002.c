@@ -61,6 +61,13 @@ static const struct json_field fields[] = {
         .max = RX_DELAY_MAX,
         .present_offset = offsetof(struct ts002_request, has_rx_delay)},
     HEX("CFList", cf_list, true),
+    {.name = "SessionKeyID",
+        .kind = JSON_BYTES,
+        .offset = offsetof(struct ts002_request, session_key_id),
+        .size = SESSION_KEY_ID_LEN,
+        .len_offset = offsetof(struct ts002_request, session_key_id_len),
+        .empty_is_absent = true,
+        .present_offset = offsetof(struct ts002_request, has_session_key_id)},
     /* The last, so that a fault about it says that all others are good: 1.0 overlooks it. */
     {.name = SENDER_NS_ID,
         .kind = JSON_BYTES,
@@ -137,7 +144,8 @@ enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request
     }
     judge_members(request, outcome == JSON_BAD_FIELD ? fault : "");
     /* Six and sixteen digits exactly: a shortened NetID is another NetID. */
-    if (!hex_decode(request->sender_id, strlen(request->sender_id), request->sender.bytes,
+    if (strcmp(request->message_type, TS002_APP_S_KEY_REQ) != 0 &&
+        !hex_decode(request->sender_id, strlen(request->sender_id), request->sender.bytes,
             sizeof(request->sender.bytes))) {
         *ret_result = JOIN_UNKNOWN_SENDER;
         describe(description, "SenderID must be a NetID of six hexadecimal digits");
@@ -201,6 +209,39 @@ enum join_result ts002_check_home_ns(
     else
         return JOIN_SUCCESS;
     return JOIN_MALFORMED;
+}
+
+/* The session's JoinNonce; 0 when the SessionKeyID was not made here for this device. */
+static uint32_t join_nonce_of(const struct ts002_request *request)
+{
+    struct bytes_reader r =
+        bytes_reader_over(request->session_key_id, sizeof(request->session_key_id));
+    struct eui64 dev_eui;
+    uint32_t join_nonce;
+
+    bytes_read(&r, dev_eui.bytes, sizeof(dev_eui.bytes));
+    join_nonce = bytes_read_u32_be(&r);
+    return request->session_key_id_len == sizeof(request->session_key_id) &&
+                   memcmp(&dev_eui, &request->dev_eui, sizeof(dev_eui)) == 0 &&
+                   join_nonce <= LW_JOIN_NONCE_MAX
+               ? join_nonce
+               : 0;
+}
+
+enum join_result ts002_check_app_s_key(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+{
+    if (request->fault[0] != '\0') {
+        describe(description, request->fault);
+        return JOIN_MALFORMED;
+    }
+    if (!request->has_dev_eui || !request->has_session_key_id) {
+        describe(
+            description, request->has_dev_eui ? "SessionKeyID is missing" : "DevEUI is missing");
+        return JOIN_MALFORMED;
+    }
+    request->session_join_nonce = join_nonce_of(request);
+    return JOIN_SUCCESS;
 }
 
 void ts002_session_key_id(
@@ -304,5 +345,18 @@ void ts002_write_home_ns_ans(
     write_success(out, request);
     text_add(out, ",\"HNetID\":\"");
     text_add_hex(out, home_net_id->bytes, sizeof(home_net_id->bytes));
+    text_add(out, "\"}");
+}
+
+void ts002_write_app_s_key_ans(struct text *out, const struct ts002_request *request,
+    const struct keyd_envelope *app_s_key, const char *as_kek_label)
+{
+    write_success(out, request);
+    text_add(out, ",\"DevEUI\":\"");
+    text_add_hex(out, request->dev_eui.bytes, sizeof(request->dev_eui.bytes));
+    text_add(out, "\"");
+    write_envelope(out, "AppSKey", as_kek_label, app_s_key);
+    text_add(out, ",\"SessionKeyID\":\"");
+    text_add_hex(out, request->session_key_id, sizeof(request->session_key_id));
     text_add(out, "\"}");
 }

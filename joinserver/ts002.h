@@ -8,6 +8,10 @@
 #include "lorawan/types.h"
 
 #define TS002_DESCRIPTION_MAX 160
+#define SESSION_KEY_ID_LEN 12
+
+/** The one MessageType whose SenderID is an AS-ID. */
+#define TS002_APP_S_KEY_REQ "AppSKeyReq"
 
 enum ts002_outcome {
     TS002_OK = 0,
@@ -37,6 +41,10 @@ struct ts002_request {
     uint32_t rx_delay;
     uint8_t cf_list[LW_CF_LIST_LEN];
     bool has_frame, has_dev_eui, has_dev_addr, has_dl_settings, has_rx_delay, has_cf_list;
+    /* AppSKeyReq: one of another form was not made here, and is of no session. */
+    uint8_t session_key_id[SESSION_KEY_ID_LEN];
+    size_t session_key_id_len; /* as sent; only a right one is in `session_key_id` whole */
+    bool has_session_key_id;
     char mac_version[16];              /* logged; never a reason to refuse */
     char fault[TS002_DESCRIPTION_MAX]; /* the first member that is malformed, judged after the
                                           sender */
@@ -46,10 +54,12 @@ struct ts002_request {
     struct eui64 receiver;
     struct eui64 frame_join_eui;
     uint16_t dev_nonce;
+    uint32_t session_join_nonce; /* of SessionKeyID; 0, which no session has, when it is not ours */
 };
 
 /** Reads a request. TS002_REFUSED: *ret_result and `description` say what is wrong. Checks, in this
- * order: JSON, ProtocolVersion, that SenderID is a NetID, that ReceiverID is a JoinEUI. Whether the
+ * order: JSON, ProtocolVersion, that SenderID is a NetID (an AppSKeyReq's is an AS-ID: any text),
+ * that ReceiverID is a JoinEUI. Whether the
  * sender may say so and the JoinEUI is ours is the caller's question; everything else that is wrong
  * is left to ts002_check_join, so that a stranger is told that he is one and nothing else. */
 enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request *request,
@@ -63,9 +73,12 @@ enum join_result ts002_check_join(
 enum join_result ts002_check_home_ns(
     struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
 
+/** The same for an AppSKeyReq, which has a DevEUI and a SessionKeyID. */
+enum join_result ts002_check_app_s_key(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
+
 /** SessionKeyID: DevEUI and JoinNonce, 12 bytes. Unique, since no JoinNonce is used twice, and
  * derived again for a retry without being stored. Opaque to everyone else. */
-#define SESSION_KEY_ID_LEN 12
 void ts002_session_key_id(
     const struct eui64 *dev_eui, uint32_t join_nonce, uint8_t out[static SESSION_KEY_ID_LEN]);
 
@@ -81,3 +94,7 @@ void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
 /** Writes HomeNSAns. It has no HNSID: a device is bound to a NetID, not to one of its servers. */
 void ts002_write_home_ns_ans(
     struct text *out, const struct ts002_request *request, const struct net_id *home_net_id);
+
+/** Writes AppSKeyAns. */
+void ts002_write_app_s_key_ans(struct text *out, const struct ts002_request *request,
+    const struct keyd_envelope *app_s_key, const char *as_kek_label);

@@ -23,9 +23,10 @@ struct item {
     enum join_result result; /* what it will be answered with */
     const char *reason;
     const struct sealed_kek *ns_kek, *as_kek;
-    int keyd_at;   /* index of its keyd request, or -1 */
-    int commit_at; /* index of its commit, or -1 */
-    bool again;    /* lost its race: back to the queue */
+    struct keyd_app_s_key_reply derived; /* of JOIN_ACT_DERIVE */
+    int keyd_at;                         /* index of its keyd request, or -1 */
+    int commit_at;                       /* index of its commit, or -1 */
+    bool again;                          /* lost its race: back to the queue */
 };
 
 struct join_worker {
@@ -85,7 +86,12 @@ static int load(struct join_worker *w)
         return r;
     for (size_t i = 0; i < w->n_items; i++)
         w->items[i].row = w->rows[i];
-    return 0;
+    /* Whatever the device is: that it is unknown must not be told by the time it takes. */
+    for (size_t i = 0; r == 0 && i < w->n_items; i++)
+        if (w->items[i].work->message->needs_session)
+            r = db_join_session_find(w->db, &w->keys[i].dev_eui,
+                w->items[i].work->request.session_join_nonce, &w->items[i].row.session);
+    return r;
 }
 
 /* --- step 2: decide -------------------------------------------------------------------------- */
@@ -158,9 +164,21 @@ static bool is_spared(struct join_worker *w, const struct item *item, int64_t no
            random_bytes(&dice, sizeof(dice)) == 0 && dice % MIC_CHECK_ONE_IN != 0;
 }
 
-static bool needs_key(const struct join_decision *decision)
+/* Session keys for the application server alone. */
+static void find_as_kek(struct join_worker *w, struct item *item)
 {
-    return decision->act != JOIN_ACT_HIDE && decision->act != JOIN_ACT_TELL;
+    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
+    if (item->as_kek == NULL)
+        item->decision = (struct join_decision){.act = JOIN_ACT_TELL,
+            .result = JOIN_UNAVAILABLE,
+            .reason = "the device's application server has no KEK"};
+}
+
+/* Whether there is a frame to verify. */
+static bool needs_mic(const struct join_decision *decision)
+{
+    return decision->act == JOIN_ACT_PLAN || decision->act == JOIN_ACT_RETRY ||
+           decision->act == JOIN_ACT_VERIFY;
 }
 
 static void decide(struct join_worker *w)
@@ -179,7 +197,7 @@ static void decide(struct join_worker *w)
         }
         item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
-        if (needs_key(&item->decision) && is_spared(w, item, now_ms)) {
+        if (needs_mic(&item->decision) && is_spared(w, item, now_ms)) {
             metric_add(&w->shared->metrics->mic_unchecked, 1);
             item->decision = (struct join_decision){.act = JOIN_ACT_HIDE,
                 .result = JOIN_MIC_FAILED,
@@ -187,17 +205,18 @@ static void decide(struct join_worker *w)
         }
         if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
             find_keks(w, item);
+        if (item->decision.act == JOIN_ACT_DERIVE)
+            find_as_kek(w, item);
         set_result(item, item->decision.result, item->decision.reason);
-        if (needs_key(&item->decision))
+        if (needs_mic(&item->decision))
             add_keyd_request(w, item);
     }
 }
 
 /* --- step 3: keyd ---------------------------------------------------------------------------- */
 
-static void take_keyd_status(struct join_worker *w, struct item *item)
+static void take_keyd_status(struct join_worker *w, struct item *item, enum keyd_status status)
 {
-    enum keyd_status status = w->replies[item->keyd_at].status;
     char dev_eui[EUI64_TEXT_LEN + 1];
 
     switch (status) {
@@ -224,6 +243,35 @@ static void take_keyd_status(struct join_worker *w, struct item *item)
     set_result(item, JOIN_UNAVAILABLE, "keyd gave an unknown status");
 }
 
+/* They are few: each is a message of its own. */
+static void derive_app_s_keys(struct join_worker *w)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + JOIN_KEYD_MS;
+
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct item *item = &w->items[i];
+        const struct db_join_row *row = &item->row;
+        struct keyd_app_s_key_request q = {.dev_eui = row->record.dev_eui,
+            .join_eui = row->record.join_eui,
+            .app = row->app,
+            .has_nwk = row->has_nwk,
+            .nwk = row->nwk,
+            .opt_neg = row->session.opt_neg,
+            .join_nonce = item->decision.join_nonce,
+            .nonce = row->session.dev_nonce,
+            .net_id = row->session.net_id};
+
+        if (item->decision.act != JOIN_ACT_DERIVE)
+            continue;
+        if (keyd_derive_app_s_key(w->channel, item->as_kek, &q, &item->derived, deadline_ms) < 0) {
+            log_error("keyd did not answer: %s", error_text());
+            set_result(item, JOIN_UNAVAILABLE, "the key process did not answer");
+        } else {
+            take_keyd_status(w, item, item->derived.status);
+        }
+    }
+}
+
 static void ask_keyd(struct join_worker *w)
 {
     int r = 0;
@@ -242,7 +290,7 @@ static void ask_keyd(struct join_worker *w)
         if (r < 0)
             set_result(item, JOIN_UNAVAILABLE, "the key process did not answer");
         else
-            take_keyd_status(w, item);
+            take_keyd_status(w, item, w->replies[item->keyd_at].status);
     }
 }
 
@@ -437,6 +485,9 @@ static void answer_success(struct join_worker *w, struct item *item)
         from.reply = &w->replies[item->keyd_at];
         from.ns_kek_label = item->ns_kek->label;
         from.as_kek_label = item->as_kek->label;
+    } else if (item->decision.act == JOIN_ACT_DERIVE) {
+        from.app_s_key = &item->derived.app_s_key;
+        from.as_kek_label = item->as_kek->label;
     }
     text_clear(&w->answer);
     item->work->message->write(&w->answer, &item->work->request, &from);
@@ -472,6 +523,7 @@ static void answer(struct join_worker *w)
             continue;
         if (item->result != JOIN_SUCCESS)
             record_refusal(w, item);
+        secret_wipe(&item->derived, sizeof(item->derived));
         join_work_give(w->shared->queues, item->work);
     }
     secret_wipe(w->replies, w->n_requests * sizeof(w->replies[0]));
@@ -499,6 +551,7 @@ static void work_batch(struct join_worker *w, struct join_work *const *batch, si
     } else {
         decide(w);
         ask_keyd(w);
+        derive_app_s_keys(w);
         commit(w);
         settle_retries(w);
     }

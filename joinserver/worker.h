@@ -21,8 +21,7 @@ _Static_assert(JOIN_BATCH_MAX <= KEYD_BATCH_MAX && JOIN_BATCH_MAX <= DB_JOIN_BAT
     "a batch must fit one keyd message and one statement");
 
 struct join_metrics {
-    struct metric outcomes[N_JOIN_RESULTS]; /* cradle_join_requests_total{outcome=...} */
-    struct metric home_ns[N_JOIN_RESULTS];  /* cradle_home_ns_requests_total{outcome=...} */
+    struct metric answers[N_JOIN_SERIES][N_JOIN_RESULTS]; /* ..._requests_total{outcome=...} */
     struct metric notifications;
     struct metric mic_unchecked;
     struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused;

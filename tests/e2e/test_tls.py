@@ -142,7 +142,15 @@ class MutualTls(TlsTest):
         self.assertEqual(self.ask(other, self.request(), headers)[1], "UnknownSender")
 
     def test_an_application_server_is_no_network_server(self):
-        self.assertEqual(self.ask(self.stack.application_server(), self.request())[0], 401)
+        message, server = self.request(), self.stack.application_server()
+        self.assertEqual(self.ask(server, message), (200, "UnknownSender"))
+        question = {"ProtocolVersion": "1.0", "MessageType": "AppSKeyReq", "SenderID": server["as_id"],
+                    "ReceiverID": message["ReceiverID"], "TransactionID": 1, "DevEUI": message["DevEUI"],
+                    "SessionKeyID": message["DevEUI"] + "00000001"}
+        self.assertEqual(self.ask(server, question), (200, "UnknownDevEUI"))
+        self.assertEqual(self.ask(self.stack.home, message), (200, "Success"))
+        self.assertEqual(self.ask(server, question), (200, "Success"))
+        self.assertEqual(self.ask(self.stack.home, question), (200, "UnknownSender"))
 
     def test_metrics_are_sums_over_the_listeners(self):
         _, _, body = support.http("GET", self.stack.join_url + "metrics")

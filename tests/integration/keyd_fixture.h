@@ -13,7 +13,7 @@
 #define KEYD_TEST_VERBS                                                                            \
     (KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |    \
         KEYD_MAY(KEYD_VERB_HASH_CODE) | KEYD_MAY(KEYD_VERB_HASH_TOKEN) |                           \
-        KEYD_MAY(KEYD_VERB_SELF_TEST))
+        KEYD_MAY(KEYD_VERB_SELF_TEST) | KEYD_MAY(KEYD_VERB_APP_S_KEY))
 
 struct keyd_test_device {
     struct eui64 dev_eui, join_eui;

@@ -104,6 +104,64 @@ START_TEST(success_event_holds_the_session_numbers)
 }
 END_TEST
 
+START_TEST(a_session_is_found_among_the_last_ten_of_the_present_owner)
+{
+    const struct eui64 one = eui_of(1), two = eui_of(2);
+    struct db_join_session s;
+    char sqlstate[6];
+
+    make_devices(1, 2, LW_MAC_1_0_4);
+    for (uint16_t nonce = 1; nonce <= DB_JOIN_SESSIONS_MAX + 1; nonce++) {
+        struct db_join_row row = load_one(join, 1, (uint16_t)(nonce + 100));
+        struct db_join_commit c = commit_of(&row, (uint16_t)(nonce + 100), true);
+
+        c.opt_neg = nonce % 2 == 0;
+        ck_assert(commit_one(&c));
+    }
+    for (uint32_t nonce = 0; nonce <= DB_JOIN_SESSIONS_MAX + 2; nonce++) {
+        ck_ok(db_join_session_find(join, &one, nonce, &s));
+        ck_assert_int_eq(s.found, nonce >= 2 && nonce <= DB_JOIN_SESSIONS_MAX + 1);
+        if (!s.found)
+            continue;
+        ck_assert_uint_eq(s.dev_nonce, nonce + 100);
+        ck_assert_int_eq(s.opt_neg, nonce % 2 == 0);
+        ck_assert_uint_eq(s.net_id.bytes[2], 0x13);
+        ck_assert_uint_eq(s.join_eui.bytes[3], 0xff);
+    }
+    ck_ok(db_join_session_find(join, &two, 2, &s)); /* another device */
+    ck_assert(!s.found);
+    pg_try(cluster, database, "cradle_activation",
+        "UPDATE device SET ownership_epoch = ownership_epoch + 1", sqlstate);
+    ck_assert_str_eq(sqlstate, "00000");
+    ck_ok(db_join_session_find(join, &one, DB_JOIN_SESSIONS_MAX + 1, &s));
+    ck_assert(!s.found);
+}
+END_TEST
+
+START_TEST(a_refused_join_is_no_session)
+{
+    const struct eui64 one = eui_of(1);
+    struct db_join_session s;
+    struct db_join_refusal f[DB_JOIN_SESSIONS_MAX + 1] = {0};
+    struct db_join_row row;
+    struct db_join_commit c;
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    row = load_one(join, 1, 5);
+    c = commit_of(&row, 5, true);
+    ck_assert(commit_one(&c));
+    for (size_t i = 0; i < sizeof(f) / sizeof(f[0]); i++)
+        f[i] = (struct db_join_refusal){.dev_eui = one,
+            .outcome = "mic_failed",
+            .sender_id = "000013",
+            .peer_id = 1,
+            .ownership_epoch = 1};
+    ck_ok(db_join_refusals(join, f, sizeof(f) / sizeof(f[0])));
+    ck_ok(db_join_session_find(join, &one, 1, &s));
+    ck_assert_msg(s.found, "refusals count among the last joins");
+}
+END_TEST
+
 START_TEST(stale_join_nonce_loses_and_writes_nothing)
 {
     struct db_join_row row;
@@ -465,6 +523,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, load_gives_each_key_its_device);
     tcase_add_test(tcase, counted_join_moves_both_nonces_and_remembers_the_retry);
     tcase_add_test(tcase, success_event_holds_the_session_numbers);
+    tcase_add_test(tcase, a_session_is_found_among_the_last_ten_of_the_present_owner);
+    tcase_add_test(tcase, a_refused_join_is_no_session);
     tcase_add_test(tcase, stale_join_nonce_loses_and_writes_nothing);
     tcase_add_test(tcase, batch_tells_winners_from_losers);
     tcase_add_loop_test(tcase, gate_change_between_load_and_commit_makes_the_join_lose, 0,

@@ -291,6 +291,99 @@ START_TEST(a_session_key_never_leaves_without_a_kek)
 }
 END_TEST
 
+static struct keyd_app_s_key_request session_of(
+    const struct keyd_join_request *join, uint16_t dev_nonce)
+{
+    return (struct keyd_app_s_key_request){.dev_eui = join->dev_eui,
+        .join_eui = join->join_eui,
+        .app = join->app,
+        .has_nwk = join->has_nwk,
+        .nwk = join->nwk,
+        .opt_neg = (join->accept.dl_settings & LW_OPT_NEG) != 0,
+        .join_nonce = join->accept.join_nonce,
+        .nonce = dev_nonce,
+        .net_id = join->accept.net_id};
+}
+
+static enum keyd_status derive(const struct sealed_kek *as_kek,
+    const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *ret)
+{
+    ck_assert_msg(keyd_derive_app_s_key(channel, as_kek, request, ret, keyd_test_deadline()) == 0,
+        "%s", error_text());
+    return ret->status;
+}
+
+START_TEST(an_app_s_key_comes_again_as_the_join_gave_it)
+{
+    static const struct {
+        bool has_nwk, opt_neg;
+    } cases[] = {{false, false}, {true, false}, {true, true}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const uint16_t dev_nonce = (uint16_t)(0x0107 + i);
+        struct keyd_test_device device;
+        struct keyd_join_request join;
+        struct keyd_join_reply joined;
+        struct keyd_app_s_key_request request;
+        struct keyd_app_s_key_reply reply;
+
+        keyd_test_adopt(channel, 0x20635F00C4000A00 + i, cases[i].has_nwk, &device);
+        keyd_test_request(&device, dev_nonce, cases[i].opt_neg, false, &join);
+        ck_assert_int_eq(answer(&join, &joined), KEYD_OK);
+        request = session_of(&join, dev_nonce);
+        ck_assert_int_eq(derive(&peers.sealed[1], &request, &reply), KEYD_OK);
+        ck_assert_mem_eq(&reply.app_s_key, &joined.app_s_key, sizeof(reply.app_s_key));
+        request.nonce++;
+        ck_assert_int_eq(derive(&peers.sealed[1], &request, &reply), KEYD_OK);
+        ck_assert_mem_ne(&reply.app_s_key, &joined.app_s_key, sizeof(reply.app_s_key));
+        request = session_of(&join, dev_nonce);
+        request.join_nonce++;
+        ck_assert_int_eq(derive(&peers.sealed[1], &request, &reply), KEYD_OK);
+        ck_assert_mem_ne(&reply.app_s_key, &joined.app_s_key, sizeof(reply.app_s_key));
+    }
+}
+END_TEST
+
+START_TEST(an_app_s_key_is_refused_where_a_join_is)
+{
+    static const struct keyd_envelope nothing;
+    struct keyd_test_device device;
+    struct keyd_join_request join;
+    struct keyd_app_s_key_request good, bad;
+    struct keyd_app_s_key_reply reply;
+    struct sealed_kek kek = peers.sealed[1];
+
+    keyd_test_adopt(channel, 0x20635F00C4000A80, true, &device);
+    keyd_test_request(&device, 1, true, false, &join);
+    good = session_of(&join, 1);
+    ck_assert_int_eq(derive(&peers.sealed[0], &good, &reply), KEYD_BAD_INPUT); /* of an NS */
+    ck_assert_mem_eq(&reply.app_s_key, &nothing, sizeof(nothing));
+    kek.key.tag[0] ^= 1;
+    ck_assert_int_eq(derive(&kek, &good, &reply), KEYD_KEK_TAG_REFUSED);
+    kek.key.kek_label[0] = '\n'; /* cannot even be sent */
+    ck_assert_int_eq(derive(&kek, &good, &reply), KEYD_KEK_TAG_REFUSED);
+    bad = good;
+    bad.app.blob[0] ^= 1;
+    ck_assert_int_eq(derive(&peers.sealed[1], &bad, &reply), KEYD_TAG_REFUSED);
+    bad = good;
+    bad.nwk.tag[3] ^= 1; /* not used, and not left unchecked */
+    ck_assert_int_eq(derive(&peers.sealed[1], &bad, &reply), KEYD_TAG_REFUSED);
+    bad = good;
+    bad.join_eui.bytes[7] ^= 1;
+    ck_assert_int_eq(derive(&peers.sealed[1], &bad, &reply), KEYD_TAG_REFUSED);
+    bad = good;
+    bad.app.kek_label[0] = '\n';
+    ck_assert_int_eq(derive(&peers.sealed[1], &bad, &reply), KEYD_TAG_REFUSED);
+    bad = good;
+    bad.has_nwk = false; /* OptNeg for a record of 1.0 */
+    ck_assert_int_eq(derive(&peers.sealed[1], &bad, &reply), KEYD_BAD_INPUT);
+    bad = good;
+    bad.join_nonce = LW_JOIN_NONCE_MAX + 1;
+    ck_assert_int_eq(derive(&peers.sealed[1], &bad, &reply), KEYD_BAD_INPUT);
+    ck_assert_int_eq(derive(&peers.sealed[1], &good, &reply), KEYD_OK);
+}
+END_TEST
+
 START_TEST(more_keks_than_the_cache_holds_are_opened_again)
 {
     struct keyd_test_device device;
@@ -395,6 +488,8 @@ int main(void)
         a_kek_whose_class_is_not_its_peers_is_not_taken,
         a_device_key_is_no_kek_and_a_kek_no_device_key,
         a_session_key_never_leaves_without_a_kek,
+        an_app_s_key_comes_again_as_the_join_gave_it,
+        an_app_s_key_is_refused_where_a_join_is,
         more_keks_than_the_cache_holds_are_opened_again,
         a_kek_that_does_not_open_is_bad_input_and_not_a_failing_hsm,
         hashes_depend_on_every_input_and_on_their_purpose,

@@ -272,17 +272,20 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
             .label = "ns"}};
     static const struct keyd_code_request code;
     static const struct keyd_token_request body;
+    static struct keyd_app_s_key_request app_s_key;
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
         [KEYD_VERB_ADOPT_KEK] = &adopt_kek,
         [KEYD_VERB_HASH_CODE] = &code,
         [KEYD_VERB_HASH_TOKEN] = &body,
+        [KEYD_VERB_APP_S_KEY] = &app_s_key,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));
     keyd_test_request(&device, 1, false, false, &join);
     join.plan = false;
+    app_s_key = (struct keyd_app_s_key_request){.app = device.app, .as_kek = KEYD_NO_KEK};
     for (unsigned own = 1; own <= KEYD_N_VERBS; own++) {
         struct keyd_pool_config config = {.program = KEYD_PROGRAM,
             .uri = keyd_test_hsm.uri,

@@ -192,6 +192,61 @@ START_TEST(what_could_not_be_decoded_is_not_encoded)
 }
 END_TEST
 
+START_TEST(an_app_s_key_request_comes_back_as_it_was)
+{
+    static const struct {
+        const char *what;
+        size_t offset;
+        uint8_t value;
+    } wrong[] = {
+        {"two KEKs", 5, 2},
+        {"two items", 6, 2},
+        {"has_nwk", ITEM + 16 + 105, 2},
+        {"absent NwkKey that is not empty", ITEM + 16 + 105, 0},
+        {"OptNeg", ITEM + 16 + 105 + 1 + 105, 2},
+        {"JoinNonce of 25 bits", ITEM + 16 + 105 + 1 + 105 + 1, 1},
+        {"KEK index", ITEM + 16 + 105 + 1 + 105 + 1 + 4 + 2 + 3, 1},
+    };
+    struct keyd_app_s_key_request q = {.dev_eui = {{1, 2, 3, 4, 5, 6, 7, 8}},
+        .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},
+        .app = sample_key("store-device.1", 24),
+        .has_nwk = true,
+        .nwk = sample_key("store-device.2", 24),
+        .opt_neg = true,
+        .join_nonce = 0xFFFFFF,
+        .nonce = 0xABCD,
+        .net_id = {{0, 0, 0x13}}};
+    const struct sealed_kek kek = sample_kek();
+    const struct sealed_kek *keks[] = {&kek};
+    size_t len = 0;
+
+    ck_assert_int_eq(keyd_request_encode(KEYD_VERB_APP_S_KEY, 3, keks, 1, &q, 1, frame, &len), 0);
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+    ck_assert_uint_eq(request.n_keks, 1);
+    ck_assert_mem_eq(&request.app_s_key.dev_eui, &q.dev_eui, sizeof(q.dev_eui));
+    ck_assert_mem_eq(&request.app_s_key.join_eui, &q.join_eui, sizeof(q.join_eui));
+    ck_assert_str_eq(request.app_s_key.nwk.kek_label, "store-device.2");
+    ck_assert(request.app_s_key.opt_neg);
+    ck_assert_uint_eq(request.app_s_key.join_nonce, 0xFFFFFF);
+    ck_assert_uint_eq(request.app_s_key.nonce, 0xABCD);
+    ck_assert_uint_eq(request.app_s_key.net_id.bytes[2], 0x13);
+    ck_assert_uint_eq(request.app_s_key.as_kek, 0);
+    ck_assert_int_lt(keyd_request_decode(frame, len - 1, &request), 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        const uint8_t good = frame[wrong[i].offset];
+
+        frame[wrong[i].offset] = wrong[i].value;
+        ck_assert_msg(keyd_request_decode(frame, len, &request) < 0, "%s", wrong[i].what);
+        frame[wrong[i].offset] = good;
+    }
+    q.as_kek = 1;
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_APP_S_KEY, 3, keks, 1, &q, 1, frame, &len), 0);
+    q.as_kek = 0;
+    q.join_nonce = 0x1000000;
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_APP_S_KEY, 3, keks, 1, &q, 1, frame, &len), 0);
+}
+END_TEST
+
 START_TEST(every_verbs_reply_comes_back_as_it_was)
 {
     for (unsigned verb = 1; verb <= KEYD_N_VERBS; verb++) {
@@ -256,5 +311,5 @@ END_TEST
 SUITE_MAIN("hsm-frame", 10, a_join_request_comes_back_as_it_was,
     without_a_plan_nothing_of_it_is_sent, the_greatest_request_fits, every_other_length_is_refused,
     a_field_out_of_range_is_refused, what_could_not_be_decoded_is_not_encoded,
-    every_verbs_reply_comes_back_as_it_was, a_hello_is_printable_and_bounded,
-    every_set_of_verbs_comes_back_as_it_was)
+    an_app_s_key_request_comes_back_as_it_was, every_verbs_reply_comes_back_as_it_was,
+    a_hello_is_printable_and_bounded, every_set_of_verbs_comes_back_as_it_was)

@@ -257,6 +257,61 @@ START_TEST(the_home_network_alone_is_told_who_is_home)
 }
 END_TEST
 
+static struct scene session_scene_of(enum lw_mac_version version)
+{
+    struct scene s = scene_of(version);
+
+    (void)snprintf(s.row.record.as_id, sizeof(s.row.record.as_id), "demo-as");
+    (void)snprintf(s.request.sender_id, sizeof(s.request.sender_id), "demo-as");
+    s.row.session =
+        (struct db_join_session){.found = true, .join_eui = s.row.record.join_eui, .dev_nonce = 5};
+    s.request.session_join_nonce = 40;
+    return s;
+}
+
+START_TEST(the_named_application_server_alone_has_a_key_derived)
+{
+    struct scene good = session_scene_of(LW_MAC_1_1), scenes[8];
+    struct join_decision d = join_decide_app_s_key(&good.row, &good.request);
+
+    ck_assert_int_eq(d.act, JOIN_ACT_DERIVE);
+    ck_assert_int_eq(d.result, JOIN_SUCCESS);
+    ck_assert_uint_eq(d.join_nonce, 40);
+    for (int i = 0; i < 8; i++)
+        scenes[i] = session_scene_of(LW_MAC_1_0_3);
+    scenes[0].row.found = false;
+    scenes[1].request.sender_id[0] = 'D';
+    scenes[2].row.record.as_id[0] = '\0';
+    scenes[3].row.session.found = false;
+    scenes[4].row.session.join_eui.bytes[0] ^= 1;
+    scenes[5].row.record.ownership = OWNERSHIP_UNOWNED;
+    scenes[6].row.record.credential = CREDENTIAL_SCRAPPED;
+    scenes[7].row.record.has_home_net_id = false;
+    for (int i = 0; i < 8; i++) {
+        d = join_decide_app_s_key(&scenes[i].row, &scenes[i].request);
+        ck_assert_int_eq(d.act, JOIN_ACT_TELL);
+        ck_assert_int_eq(d.result, JOIN_UNKNOWN_DEV_EUI);
+    }
+}
+END_TEST
+
+START_TEST(no_key_is_derived_for_a_blocked_device_or_without_its_root)
+{
+    struct scene s = session_scene_of(LW_MAC_1_0_3);
+
+    s.row.record.trust = TRUST_QUARANTINED;
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).act, JOIN_ACT_TELL);
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).result, JOIN_ACTIVATION_DISALLOWED);
+    s = session_scene_of(LW_MAC_1_0_3);
+    s.row.session.opt_neg = true;
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).act, JOIN_ACT_TELL);
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).result, JOIN_UNAVAILABLE);
+    s = session_scene_of(LW_MAC_1_0_3);
+    s.row.has_app = false;
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).result, JOIN_UNAVAILABLE);
+}
+END_TEST
+
 SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_nonce,
     unknown_not_yours_unclaimed_and_not_activable_are_one_act_and_one_result,
     a_blocked_device_is_told_so_only_behind_its_mic, a_used_devnonce_is_refused_behind_its_mic,
@@ -267,4 +322,6 @@ SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_no
     macversion_of_the_request_never_decides, exhausted_join_nonces_refuse_behind_the_mic,
     a_record_without_its_keys_is_our_fault_and_never_an_answer,
     the_fingerprint_is_of_everything_that_shapes_the_answer,
-    the_home_network_alone_is_told_who_is_home)
+    the_home_network_alone_is_told_who_is_home,
+    the_named_application_server_alone_has_a_key_derived,
+    no_key_is_derived_for_a_blocked_device_or_without_its_root)

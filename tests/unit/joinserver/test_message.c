@@ -22,7 +22,7 @@ START_TEST(each_message_is_known_in_its_versions_and_nothing_else_is)
         {"JoinReq", {true, true}, false, true},
         {"HomeNSReq", {true, true}, false, true},
         {"RejoinReq", {true, true}, false, false},
-        {"AppSKeyReq", {true, true}, false, false},
+        {"AppSKeyReq", {true, true}, false, true},
         {"ErrorNotif", {false, true}, true, false},
         {"JoinAns", {false, false}, false, false},
         {"PRStartReq", {false, false}, false, false},
@@ -54,7 +54,6 @@ START_TEST(what_is_not_answered_is_malformed_and_told_so)
         const char *type, *told;
     } cases[] = {
         {"RejoinReq", "RejoinReq is not answered by this release of the join server"},
-        {"AppSKeyReq", "AppSKeyReq is not answered by this release of the join server"},
         {"PRStartReq", "MessageType is not one that this join server answers"},
     };
 
@@ -82,5 +81,47 @@ START_TEST(a_home_ns_request_needs_its_dev_eui_and_no_frame)
 }
 END_TEST
 
+START_TEST(an_app_s_key_request_needs_its_dev_eui_and_a_session)
+{
+    static const struct {
+        uint8_t first, nonce_high;
+        size_t len;
+        uint32_t join_nonce;
+    } cases[] = {
+        {1, 0, SESSION_KEY_ID_LEN, 0x020304},
+        {2, 0, SESSION_KEY_ID_LEN, 0}, /* of another device */
+        {1, 1, SESSION_KEY_ID_LEN, 0}, /* no JoinNonce is so great */
+        {1, 0, SESSION_KEY_ID_LEN - 1, 0},
+        {1, 0, SESSION_KEY_ID_LEN + 4, 0},
+    };
+    struct ts002_request r = request_of("AppSKeyReq", TS002_1_0);
+    char description[TS002_DESCRIPTION_MAX] = "";
+
+    r.has_session_key_id = true;
+    ck_assert_int_eq(join_message_check(join_message_find(&r), &r, description), JOIN_MALFORMED);
+    ck_assert_str_eq(description, "DevEUI is missing");
+    r.has_session_key_id = false;
+    r.has_dev_eui = true;
+    description[0] = '\0';
+    ck_assert_int_eq(join_message_check(join_message_find(&r), &r, description), JOIN_MALFORMED);
+    ck_assert_str_eq(description, "SessionKeyID is missing");
+    r.has_session_key_id = true;
+    r.dev_eui.bytes[0] = 1;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        description[0] = '\0';
+        r.session_join_nonce = 0;
+        memset(r.session_key_id, 0, sizeof(r.session_key_id));
+        r.session_key_id[0] = cases[i].first;
+        memcpy(r.session_key_id + 8, (uint8_t[]){cases[i].nonce_high, 2, 3, 4}, 4);
+        r.session_key_id_len = cases[i].len;
+        ck_assert_int_eq(join_message_check(join_message_find(&r), &r, description), JOIN_SUCCESS);
+        ck_assert_uint_eq(r.session_join_nonce, cases[i].join_nonce);
+    }
+    (void)snprintf(r.fault, sizeof(r.fault), "SessionKeyID is bad");
+    ck_assert_int_eq(join_message_check(join_message_find(&r), &r, description), JOIN_MALFORMED);
+}
+END_TEST
+
 SUITE_MAIN("joinserver message", 4, each_message_is_known_in_its_versions_and_nothing_else_is,
-    what_is_not_answered_is_malformed_and_told_so, a_home_ns_request_needs_its_dev_eui_and_no_frame)
+    what_is_not_answered_is_malformed_and_told_so, a_home_ns_request_needs_its_dev_eui_and_no_frame,
+    an_app_s_key_request_needs_its_dev_eui_and_a_session)

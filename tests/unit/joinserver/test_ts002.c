@@ -294,6 +294,32 @@ START_TEST(a_home_ns_answer_names_the_net_id)
 }
 END_TEST
 
+START_TEST(an_app_s_key_answer_holds_that_key_and_its_session)
+{
+    static const char body[] = "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"some as\","
+                               "\"ReceiverID\":\"0807060504030201\",\"TransactionID\":9,"
+                               "\"MessageType\":\"AppSKeyReq\",\"DevEUI\":\"0102030405060708\","
+                               "\"SessionKeyID\":\"0x01020304050607080000002A\"}";
+    static const struct keyd_envelope key = {.bytes = {0xab}};
+    CLEANUP(text_done) struct text out = {0};
+    char description[TS002_DESCRIPTION_MAX] = "";
+    enum join_result result = JOIN_SUCCESS;
+    struct ts002_request r;
+
+    ck_assert_int_eq(ts002_read(body, strlen(body), &r, &result, description), TS002_OK);
+    ck_assert_int_eq(ts002_check_app_s_key(&r, description), JOIN_SUCCESS);
+    ck_assert_uint_eq(r.session_join_nonce, 42);
+    ts002_write_app_s_key_ans(&out, &r, &key, "as-1");
+    ck_assert_str_eq(out.data,
+        "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"0807060504030201\",\"ReceiverID\":\"some as\","
+        "\"TransactionID\":9,\"MessageType\":\"AppSKeyAns\","
+        "\"Result\":{\"ResultCode\":\"Success\"},\"DevEUI\":\"0102030405060708\","
+        "\"AppSKey\":{\"KEKLabel\":\"as-1\","
+        "\"AESKey\":\"ab0000000000000000000000000000000000000000000000\"},"
+        "\"SessionKeyID\":\"01020304050607080000002a\"}");
+}
+END_TEST
+
 START_TEST(an_answer_holds_the_keys_of_its_scheme_and_no_others)
 {
     struct keyd_join_reply reply = {.phy_payload_len = 17, .phy_payload = {0x20}};
@@ -323,4 +349,5 @@ SUITE_MAIN("joinserver ts002", 4, a_join_request_is_read_in_any_common_spelling,
     an_unknown_message_type_is_answered_by_its_own_name_when_it_is_a_name,
     an_ns_id_is_echoed_by_1_1_alone_and_an_eui_64_there,
     the_code_of_a_refusal_is_one_of_the_requests_version, a_home_ns_answer_names_the_net_id,
-    an_answer_holds_the_keys_of_its_scheme_and_no_others)
+    an_answer_holds_the_keys_of_its_scheme_and_no_others,
+    an_app_s_key_answer_holds_that_key_and_its_session)
