@@ -26,6 +26,7 @@ struct item {
     struct keyd_app_s_key_reply derived; /* of JOIN_ACT_DERIVE */
     int keyd_at;                         /* index of its keyd request, or -1 */
     int commit_at;                       /* index of its commit, or -1 */
+    bool session_failed;                 /* its session could not be loaded */
     bool again;                          /* lost its race: back to the queue */
 };
 
@@ -72,6 +73,18 @@ static int64_t latest_deadline(const struct join_worker *w)
     return latest;
 }
 
+/* Whatever the device is: that it is unknown must not be told by the time it takes. A failure is
+ * this item's alone. */
+static void load_session(struct join_worker *w, struct item *item)
+{
+    const struct ts002_request *q = &item->work->request;
+
+    if (db_join_session_find(w->db, &q->dev_eui, q->session_join_nonce, &item->row.session) == 0)
+        return;
+    log_error("a session could not be loaded: %s", error_text());
+    item->session_failed = true;
+}
+
 static int load(struct join_worker *w)
 {
     int r;
@@ -86,12 +99,10 @@ static int load(struct join_worker *w)
         return r;
     for (size_t i = 0; i < w->n_items; i++)
         w->items[i].row = w->rows[i];
-    /* Whatever the device is: that it is unknown must not be told by the time it takes. */
-    for (size_t i = 0; r == 0 && i < w->n_items; i++)
+    for (size_t i = 0; i < w->n_items; i++)
         if (w->items[i].work->message->needs_session)
-            r = db_join_session_find(w->db, &w->keys[i].dev_eui,
-                w->items[i].work->request.session_join_nonce, &w->items[i].row.session);
-    return r;
+            load_session(w, &w->items[i]);
+    return 0;
 }
 
 /* --- step 2: decide -------------------------------------------------------------------------- */
@@ -193,6 +204,11 @@ static void decide(struct join_worker *w)
         if (now_ms >= item->work->deadline_ms) {
             item->decision = (struct join_decision){.act = JOIN_ACT_HIDE};
             set_result(item, JOIN_DEADLINE, "the deadline passed before the key was opened");
+            continue;
+        }
+        if (item->session_failed) {
+            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE};
+            set_result(item, JOIN_UNAVAILABLE, "the database did not answer");
             continue;
         }
         item->decision = item->work->message->decide(
@@ -538,6 +554,7 @@ static void work_batch(struct join_worker *w, struct join_work *const *batch, si
         w->items[i].row.found = false;
         w->items[i].keyd_at = -1;
         w->items[i].commit_at = -1;
+        w->items[i].session_failed = false;
         w->items[i].again = false;
     }
     metric_add(&w->shared->metrics->batches, 1);
