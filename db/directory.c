@@ -51,33 +51,6 @@ const struct db_statement db_peer_set_trust_statement = {
     .n_params = 5,
     .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
 };
-const struct db_statement db_kek_add_statement = {
-    .name = "kek_add",
-    .sql = "INSERT INTO kek (peer_kind, peer_id, class, label, is_current, kek_label, blob, tag)"
-           " VALUES ($1, $2, $3, $4, false, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id",
-    .shape = DB_SHAPE_ONE_OR_NONE,
-    .commits = true,
-    .n_params = 7,
-    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA},
-};
-/* Two statements: the partial unique index looks at each row as it is written. */
-const struct db_statement db_kek_retire_statement = {
-    .name = "kek_retire",
-    .sql = "UPDATE kek SET is_current = false"
-           " WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND is_current",
-    .shape = DB_SHAPE_MANY,
-    .commits = true,
-    .n_params = 3,
-    .params = {DB_TEXT, DB_TEXT, DB_TEXT},
-};
-const struct db_statement db_kek_make_current_statement = {
-    .name = "kek_make_current",
-    .sql = "UPDATE kek SET is_current = true WHERE id = $1 RETURNING id",
-    .shape = DB_SHAPE_ONE,
-    .commits = true,
-    .n_params = 1,
-    .params = {DB_INT8},
-};
 const struct db_statement db_route_add_statement = {
     .name = "route_add",
     .sql = "INSERT INTO join_route (prefix, prefix_len, kind) VALUES ($1, $2, 'local')"
@@ -287,50 +260,6 @@ int db_peer_set_trust(struct db *db, const struct db_peer *peer)
     if (r < 0)
         return r;
     return rows.n == 0;
-}
-
-/** Outcome 1: the label is there already. */
-static int kek_insert(struct db *db, const struct sealed_kek *kek, int64_t *ret_id)
-{
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
-    struct db_params *p = db_params_of(db);
-    int r;
-
-    db_param_kek_peer(p, kek);
-    db_param_text(p, kek->label);
-    db_param_text(p, kek->key.kek_label);
-    db_param_bytes(p, kek->key.blob, kek->key.blob_len);
-    db_param_bytes(p, kek->key.tag, sizeof(kek->key.tag));
-    r = db_run(db, DB_KEK_ADD, &rows);
-    if (r < 0)
-        return r;
-    if (rows.n == 0)
-        return 1;
-    *ret_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
-    return db_rows_check(&rows);
-}
-
-int db_kek_add(struct db *db, const struct sealed_kek *kek)
-{
-    int64_t id = 0;
-    int r;
-
-    r = db_begin(db);
-    if (r < 0)
-        return r;
-    r = kek_insert(db, kek, &id);
-    if (r == 0) {
-        db_param_kek_peer(db_params_of(db), kek);
-        r = db_run_quiet(db, DB_KEK_RETIRE);
-    }
-    if (r == 0) {
-        db_param_int(db_params_of(db), DB_INT8, id);
-        r = db_run_quiet(db, DB_KEK_MAKE_CURRENT);
-    }
-    if (r == 0)
-        return db_commit(db);
-    db_rollback(db);
-    return r;
 }
 
 int db_join_route_add(struct db *db, const struct db_join_route *route)

@@ -54,5 +54,4 @@ int db_peer_add(struct db *db, const struct db_peer *peer);
 /** Sets san, trust_anchor and crl of the peer with this kind and name. Outcome 1: no such peer. A
  * SAN that is another's fails. */
 int db_peer_set_trust(struct db *db, const struct db_peer *peer);
-int db_kek_add(struct db *db, const struct sealed_kek *kek); /* becomes the current one */
 int db_join_route_add(struct db *db, const struct db_join_route *route);

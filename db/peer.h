@@ -39,6 +39,9 @@ int db_kek_list_load(struct db *db, struct db_kek_list *ret);
 void db_kek_list_done(struct db_kek_list *list);
 
 /* Of `kek` both use what the peer is, its class and its label. */
+/** Adds a KEK, which becomes the current one of its peer and class. Outcome 1: the label is there
+ * already. */
+int db_kek_add(struct db *db, const struct sealed_kek *kek);
 /** Makes another KEK of the peer the one that wraps. Outcome 1: no such KEK. */
 int db_kek_use(struct db *db, const struct sealed_kek *kek);
 enum { DB_KEK_UNKNOWN = 1, DB_KEK_IS_CURRENT = 2 };
