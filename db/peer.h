@@ -1,6 +1,6 @@
 /* Peers, their KEKs and our routes as the `cradle` command lists, revokes and changes them (role
- * cradle_activation). Nothing here reads a token's hash or a sealed key. What is added is in
- * db/directory.h. */
+ * cradle_activation). Nothing here reads a token's hash or a sealed key back. Peers and routes are
+ * added in db/directory.h. */
 #pragma once
 
 #include "db/directory.h"
