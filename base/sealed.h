@@ -32,7 +32,7 @@ struct sealed_key {
 /** A peer's KEK with everything its tag binds. */
 struct sealed_kek {
     enum peer_kind peer_kind;
-    char peer_id[PEER_ID_MAX + 1]; /* NetID as 6 lower-case hex digits, or the AS-ID */
+    char peer_id[PEER_ID_MAX + 1]; /* NetID as 6 lower-case hex digits, NetID/NSID, or the AS-ID */
     enum kek_class kek_class;
     char label[KEK_LABEL_MAX + 1]; /* what the peer sees as KEKLabel */
     struct sealed_key key;
