@@ -53,19 +53,26 @@ static void answer_refusal(
 
 static void answer_success(struct join_worker *w, struct join_item *item)
 {
-    struct join_answer from = {.row = &item->row, .join_nonce = item->decision.join_nonce};
+    struct join_answer from = {.row = &item->row,
+        .join_nonce = item->decision.join_nonce,
+        .session_key_id_omit = item->work->terms.session_key_id_omit};
+    struct eui64 home_ns_id;
 
     if (item->keyd_at >= 0) {
         from.reply = &w->replies[item->keyd_at];
-        from.ns_kek_label = item->ns_kek->label;
-        from.as_kek_label = item->as_kek->label;
+        from.ns_kek_label = item->ns_plain ? NULL : item->ns_kek->label;
+        from.as_kek_label = item->as_plain ? NULL : item->as_kek->label;
     } else if (item->decision.act == JOIN_ACT_DERIVE) {
         from.app_s_key = &item->derived.app_s_key;
-        from.as_kek_label = item->as_kek->label;
+        from.as_kek_label = item->as_plain ? NULL : item->as_kek->label;
+    } else if (join_directory_only_ns_id(
+                   w->directory, &item->row.record.home_net_id, &home_ns_id)) {
+        from.home_ns_id = &home_ns_id;
     }
     text_clear(&w->answer);
     item->work->message->write(&w->answer, &item->work->request, &from);
     send_text(item->work, &w->answer);
+    secret_wipe(w->answer.data, w->answer.len); /* keys may be in clear */
     count_answer(w->shared, item->work, JOIN_SUCCESS);
     if (item->decision.act == JOIN_ACT_RETRY)
         metric_add(&w->shared->metrics->retries, 1);

@@ -110,3 +110,19 @@ def open_accept(device, phy_payload, dev_nonce):
         "dev_addr": body[7:11][::-1].hex(),
         "dl_settings": body[11],
     }
+
+
+def session_keys(device, accept, dev_nonce):
+    """The session keys of a join whose accept was opened, by their TS002 names, as hex (LoRaWAN 1.1
+    6.2.5 and 6.1.2.4)."""
+    join_nonce, nonce = accept["join_nonce"].to_bytes(3, "little"), dev_nonce.to_bytes(2, "little")
+    if accept["dl_settings"] & 0x80:
+        tail = join_nonce + le(device["join_eui"]) + nonce + bytes(2)
+        rows = {"FNwkSIntKey": (1, "nwk_key"), "AppSKey": (2, "app_key"), "SNwkSIntKey": (3, "nwk_key"),
+                "NwkSEncKey": (4, "nwk_key")}
+    else:
+        tail = join_nonce + le(accept["net_id"]) + nonce + bytes(7)
+        root = "nwk_key" if device["nwk_key"] else "app_key"
+        rows = {"NwkSKey": (1, root), "AppSKey": (2, root)}
+    return {name: ecb_encrypt(bytes.fromhex(device[root]), bytes([number]) + tail).hex()
+            for name, (number, root) in rows.items()}
