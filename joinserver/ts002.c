@@ -311,7 +311,7 @@ static void write_envelope(
     struct text *out, const char *name, const char *kek_label, const struct keyd_envelope *envelope)
 {
     text_addf(out, ",\"%s\":{\"KEKLabel\":\"%s\",\"AESKey\":\"", name, kek_label);
-    text_add_hex(out, envelope->bytes, sizeof(envelope->bytes));
+    text_add_hex(out, envelope->bytes, envelope->len);
     text_add(out, "\"}");
 }
 

@@ -50,7 +50,8 @@ static void add_keyd_request(struct join_worker *w, struct join_item *item)
         .ns_kek = KEYD_NO_KEK,
         .as_kek = KEYD_NO_KEK,
     };
-    memcpy(r->frame, q->frame, sizeof(r->frame));
+    memcpy(r->frame, q->frame, sizeof(q->frame));
+    r->frame_len = sizeof(q->frame);
     if (r->plan) {
         r->ns_kek = kek_index(w, item->ns_kek);
         r->as_kek = kek_index(w, item->as_kek);

@@ -300,7 +300,7 @@ START_TEST(an_app_s_key_answer_holds_that_key_and_its_session)
                                "\"ReceiverID\":\"0807060504030201\",\"TransactionID\":9,"
                                "\"MessageType\":\"AppSKeyReq\",\"DevEUI\":\"0102030405060708\","
                                "\"SessionKeyID\":\"0x01020304050607080000002A\"}";
-    static const struct keyd_envelope key = {.bytes = {0xab}};
+    static const struct keyd_envelope key = {.len = KEYD_WRAPPED_LEN, .bytes = {0xab}};
     CLEANUP(text_done) struct text out = {0};
     char description[TS002_DESCRIPTION_MAX] = "";
     enum join_result result = JOIN_SUCCESS;
@@ -322,7 +322,8 @@ END_TEST
 
 START_TEST(an_answer_holds_the_keys_of_its_scheme_and_no_others)
 {
-    struct keyd_join_reply reply = {.phy_payload_len = 17, .phy_payload = {0x20}};
+    struct keyd_join_reply reply = {
+        .phy_payload_len = 17, .phy_payload = {0x20}, .nwk_s_key = {.len = KEYD_WRAPPED_LEN}};
     CLEANUP(text_done) struct text out = {0};
     struct ts002_request r;
 
