@@ -217,6 +217,7 @@ static void stop(struct app *app)
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);
+    join_metrics_done(&app->metrics);
     config_done(settings_table, N_SETTINGS, &app->settings);
 }
 
