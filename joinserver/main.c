@@ -33,6 +33,8 @@ struct settings {
     unsigned retry_window_ms;
     unsigned queue;
     unsigned connections;
+    unsigned connections_per_address;
+    unsigned connections_per_peer;
     char *log_level;
 };
 
@@ -75,6 +77,10 @@ static const struct config_setting settings_table[] = {
         "requests that may wait; beyond them 503"},
     {"join.connections", NULL, CONFIG_UNSIGNED, AT(connections), "4096", 1, 100000,
         "connections that each listener may have open"},
+    {"join.connections_per_address", NULL, CONFIG_UNSIGNED, AT(connections_per_address), "1024", 0,
+        100000, "those of one client address (IPv4, or an IPv6 /64) on each listener; 0: no limit"},
+    {"join.connections_per_peer", NULL, CONFIG_UNSIGNED, AT(connections_per_peer), "1024", 0,
+        100000, "those of one network or application server on each listener; 0: no limit"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -119,6 +125,8 @@ static int start_listeners(struct app *app)
         const struct api_listener *listener = &listeners[i].listener;
         const struct api_server_config config = {.listener = *listener,
             .max_connections = s->connections,
+            .connections_per_address = s->connections_per_address,
+            .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE),
             .admit = join_routes_admit,
             .handle = join_routes_handle,
