@@ -40,8 +40,14 @@ static const struct metric metric_rows[N_API_METRICS] = {
         0},
     [METRIC_GUARD_REFUSED] = {"cradle_http_guard_refused_total", NULL,
         "HTTP requests refused for what no sane client sends.", METRIC_COUNTER, 0},
-    [METRIC_OVER_LIMIT] = {"cradle_http_over_limit_total", NULL,
-        "HTTP connections turned away because too many were open.", METRIC_COUNTER, 0},
+    [METRIC_OVER_LIMIT] = {"cradle_http_over_limit_total", "reason=\"connections\"",
+        "HTTP connections turned away because too many were open: in all, from their address, or "
+        "of their peer.",
+        METRIC_COUNTER, 0},
+    [METRIC_OVER_ADDRESS] = {"cradle_http_over_limit_total", "reason=\"address\"", NULL,
+        METRIC_COUNTER, 0},
+    [METRIC_OVER_PEER] = {"cradle_http_over_limit_total", "reason=\"peer\"", NULL, METRIC_COUNTER,
+        0},
     [METRIC_IDLE_CLOSED] = {"cradle_http_idle_closed_total", NULL,
         "HTTP connections closed early because they were idle and many were open.", METRIC_COUNTER,
         0},
@@ -363,7 +369,9 @@ static int start_library(struct api_server *server)
     const union MHD_DaemonInfo *info;
 
     MHD_set_panic_func(panic, NULL);
-    /* The logger stands first: the other options' faults go to it. */
+    /* Not MHD_OPTION_PER_IP_CONNECTION_LIMIT: it closes without a word, and takes each address of
+     * an IPv6 /64 for another client. The logger stands first: the other options' faults go to it.
+     */
     server->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle_request, server,
         MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
@@ -398,6 +406,20 @@ static int start_thread(struct api_server *server)
     return 0;
 }
 
+/* A connection has one address; one peer, and for a moment the next. */
+static int start_tallies(struct api_server *server)
+{
+    const uint32_t most = server->config.max_connections + 1;
+    uint64_t secret;
+    int r = random_bytes(&secret, sizeof(secret));
+
+    if (r == 0)
+        r = tally_init(&server->addresses, most, secret);
+    if (r == 0)
+        r = tally_init(&server->peers, most, secret);
+    return r;
+}
+
 static void stop_at_exit(struct api_server **server)
 {
     api_server_stop(*server);
@@ -428,6 +450,8 @@ int api_server_start(const struct api_server_config *config, struct api_server *
     if (server->wake_fd < 0)
         return error_set_errno("cannot make an eventfd");
     r = random_bytes(&server->id_seed, sizeof(server->id_seed));
+    if (r == 0)
+        r = start_tallies(server);
     if (r == 0)
         r = allow_descriptors(&server->config);
     if (r == 0)
@@ -476,13 +500,16 @@ void api_server_stop(struct api_server *server)
     }
     if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
-    assert(server->connections == NULL);
+    assert(server->connections == NULL && server->n_slots == 0 && server->n_reserved == 0);
+    assert(server->addresses.n_keys == 0 && server->peers.n_keys == 0);
     linger_done(&server->linger);
     if (server->listen_fd >= 0)
         (void)close(server->listen_fd);
     if (server->wake_fd >= 0)
         (void)close(server->wake_fd);
     tls_server_free(server->tls);
+    tally_done(&server->addresses);
+    tally_done(&server->peers);
     (void)pthread_mutex_destroy(&server->lock);
     free(server);
 }

@@ -34,6 +34,8 @@ struct settings {
     unsigned queue;
     unsigned connections;
     bool plain_keys;
+    unsigned connections_per_address;
+    unsigned connections_per_peer;
     char *log_level;
 };
 
@@ -78,6 +80,10 @@ static const struct config_setting settings_table[] = {
         "connections that each listener may have open"},
     {"join.plain_keys", NULL, CONFIG_BOOL, AT(plain_keys), "false", 0, 0,
         "whether peers whose record allows it may get session keys in clear over mutual TLS"},
+    {"join.connections_per_address", NULL, CONFIG_UNSIGNED, AT(connections_per_address), "1024", 0,
+        100000, "those of one client address (IPv4, or an IPv6 /64) on each listener; 0: no limit"},
+    {"join.connections_per_peer", NULL, CONFIG_UNSIGNED, AT(connections_per_peer), "1024", 0,
+        100000, "those of one network or application server on each listener; 0: no limit"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -122,6 +128,8 @@ static int start_listeners(struct app *app)
         const struct api_listener *listener = &listeners[i].listener;
         const struct api_server_config config = {.listener = *listener,
             .max_connections = s->connections,
+            .connections_per_address = s->connections_per_address,
+            .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE),
             .admit = join_routes_admit,
             .handle = join_routes_handle,
@@ -218,6 +226,7 @@ static void stop(struct app *app)
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);
+    join_metrics_done(&app->metrics);
     config_done(settings_table, N_SETTINGS, &app->settings);
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "api/server.h"
-#include "joinserver/message.h"
+#include "joinserver/metrics.h"
 
 /** How its peer is answered: as the directory said when it asked, which may be replaced since. */
 struct join_terms {
@@ -19,8 +19,10 @@ struct join_work {
     struct join_work *next;
     struct api_request *http;
     int64_t deadline_ms; /* monotonic: no commit is sent after it */
+    int64_t queued_us;   /* monotonic: when it began to wait for a worker */
     int64_t peer_id;
-    unsigned n_tries; /* races lost so far */
+    struct join_peer_counts *counts; /* of that peer */
+    unsigned n_tries;                /* races lost so far */
     const struct join_message *message;
     struct join_terms terms;
     struct ts002_request request;

@@ -82,8 +82,7 @@ static void find_keks(struct join_worker *w, struct join_item *item)
     if (missing == NULL)
         missing = find_as_kek(w, item);
     if (missing != NULL)
-        item->decision = (struct join_decision){
-            .act = JOIN_ACT_VERIFY, .result = JOIN_UNAVAILABLE, .reason = missing};
+        join_decision_refuse(&item->decision, JOIN_UNAVAILABLE, missing);
 }
 
 static void add_keyd_request(struct join_worker *w, struct join_item *item)
@@ -101,8 +100,18 @@ static void add_keyd_request(struct join_worker *w, struct join_item *item)
         .ns_kek = KEYD_NO_KEK,
         .as_kek = KEYD_NO_KEK,
     };
-    memcpy(r->frame, q->frame, sizeof(q->frame));
-    r->frame_len = sizeof(q->frame);
+    memcpy(r->frame, q->frame, sizeof(r->frame));
+    r->frame_len = (uint8_t)q->frame_len;
+    for (size_t i = 0; i < DEVICE_N_SESSIONS; i++) {
+        const struct join_verdict *verdict = &item->decision.sessions[i];
+        const struct device_session *session = &item->row.state.sessions[i];
+
+        if (verdict->present)
+            r->sessions[i] = (struct keyd_session){.present = true,
+                .plan = r->plan && verdict->result == JOIN_SUCCESS,
+                .join_nonce = session->join_nonce,
+                .nonce = session->nonce};
+    }
     if (r->plan) {
         r->ns_kek = item->ns_plain ? KEYD_PLAIN : kek_index(w, item->ns_kek);
         r->as_kek = item->as_plain ? KEYD_PLAIN : kek_index(w, item->as_kek);
@@ -237,6 +246,15 @@ static void derive_app_s_keys(struct join_worker *w)
     }
 }
 
+/* The MIC has told which session the rejoin is of. */
+static void take_proof(struct join_item *item, const struct keyd_join_reply *reply)
+{
+    const struct join_verdict *verdict = &item->decision.sessions[reply->session];
+
+    if (verdict->result != JOIN_SUCCESS)
+        join_item_set(item, verdict->result, verdict->reason);
+}
+
 static void answer_joins(struct join_worker *w)
 {
     int r = 0;
@@ -250,12 +268,17 @@ static void answer_joins(struct join_worker *w)
     for (size_t i = 0; i < w->n_items; i++) {
         struct join_item *item = &w->items[i];
 
+        const struct keyd_join_reply *reply;
+
         if (item->keyd_at < 0)
             continue;
+        reply = &w->replies[item->keyd_at];
         if (r < 0)
             join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
         else
-            take_keyd_status(w, item, w->replies[item->keyd_at].status);
+            take_keyd_status(w, item, reply->status);
+        if (r == 0 && reply->status == KEYD_OK && item->decision.by_session)
+            take_proof(item, reply);
     }
 }
 

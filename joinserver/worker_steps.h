@@ -8,6 +8,7 @@
 
 #define JOIN_KEKS_MAX (2 * JOIN_BATCH_MAX)
 
+_Static_assert(KEYD_SESSIONS_MAX == DEVICE_N_SESSIONS, "keyd is shown every session of a device");
 _Static_assert(JOIN_KEKS_MAX <= KEYD_KEKS_MAX, "every item may name two KEKs of its own");
 
 /* One request of the present batch. */

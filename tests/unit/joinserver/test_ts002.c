@@ -85,6 +85,7 @@ START_TEST(a_join_request_is_read_in_any_common_spelling)
         {"TransactionID", "4294967295"},
         {"ProtocolVersion", "\"1.1\""},
         {"SenderNSID", "\"010203\""},
+        {"SenderToken", "\"0x0a0B\""},
         {"SenderNSID", "\"somewhere\""},
         {"SenderNSID", "7"},
         {"VSExtension", "{\"VendorID\":\"000000\",\"Object\":{}}"},
@@ -182,7 +183,7 @@ START_TEST(a_refusal_swaps_the_ids_and_copies_transaction_and_token)
         "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"0807060504030201\",\"ReceiverID\":\"010203\","
         "\"TransactionID\":1234,\"MessageType\":\"JoinAns\",\"ReceiverToken\":\"0a0B\","
         "\"Result\":{\"ResultCode\":\"MICFailed\","
-        "\"Description\":\"the MIC of the Join-Request is wrong\"}}");
+        "\"Description\":\"the MIC is wrong\"}}");
 }
 END_TEST
 
