@@ -5,6 +5,8 @@
 #include "device/nonce.h"
 #include <stdio.h>
 
+#define ANSWER_MAX 4096 /* bytes; more than any answer with keys has */
+
 static void record_refusal(struct join_worker *w, const struct join_item *item)
 {
     struct db_join_refusal refusal = {.dev_eui = item->row.record.dev_eui,
@@ -87,6 +89,7 @@ static void answer_success(struct join_worker *w, struct join_item *item)
         from.home_ns_id = &home_ns_id;
     }
     text_clear(&w->answer);
+    text_reserve(&w->answer, ANSWER_MAX);
     item->work->message->write(&w->answer, &item->work->request, &from);
     send_text(item->work, &w->answer);
     secret_wipe(w->answer.data, w->answer.len); /* keys may be in clear */

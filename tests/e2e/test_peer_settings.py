@@ -148,6 +148,34 @@ class NetworkKeys(SettingsTest):
             self.wait_join({"NwkSEncKey": "ns-000072", "FNwkSIntKey": "ns-000072",
                             "SNwkSIntKey": "ns-000072", "AppSKey": "as-demo"}, server, place, device)
 
+    def rejoin_req(self, device, rj_count, net_id):
+        """A RejoinReq of type 1, which asks for no session (LoRaWAN 1.1 6.2.4)."""
+        body = b"\xc0\x01" + lorawan.le(device["join_eui"]) + lorawan.le(device["dev_eui"]) + \
+            rj_count.to_bytes(2, "little")
+        js_int_key = lorawan.ecb_encrypt(lorawan.root_key(device), b"\x06" + lorawan.le(device["dev_eui"]) + bytes(7))
+        frame = body + lorawan.cmac(js_int_key, body)[:4]
+        return lorawan.join_req(device, 1, net_id, MessageType="RejoinReq", PHYPayload=frame.hex())
+
+    def test_a_rejoin_is_answered_as_a_join_is(self):
+        server = self.network_server_of("000070")
+        device = self.stack.devices("1.1", 1, "000070")[0]
+        self.cradle("ns", "set", "--name", "ns-000070", "--allow-plain-keys", "yes", "--app-s-key", "plain",
+                    "--session-key-id", "omit")
+        self.wait_join({"NwkSEncKey": "clear", "AppSKey": "clear", "SessionKeyID": False}, server,
+                       ("on", "tls"), device)
+        for n, place in enumerate(self.places):
+            answer = self.post(server, place, self.rejoin_req(device, n, "000070"))
+            if place != ("on", "tls"):
+                self.assertEqual(answer["Result"]["ResultCode"], "Other", place)
+                self.assertNotIn("AESKey", json.dumps(answer))
+                continue
+            self.assertEqual(answer["Result"]["ResultCode"], "Success", answer)
+            keys = lorawan.session_keys(
+                device, {"join_nonce": int(self.spent(device)[0][0]), "dl_settings": 0x80}, n)
+            self.assertEqual({name: answer[name] for name in keys},
+                             {name: {"AESKey": key} for name, key in keys.items()})
+            self.assertNotIn("SessionKeyID", answer)
+
     def test_the_log_names_the_setting_that_is_missing(self):
         server = self.network_server_of("000073", "--allow-plain-keys", "yes")
         device = self.stack.devices("1.0.3", 1, "000073")[0]
