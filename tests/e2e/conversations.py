@@ -59,7 +59,8 @@ WHO = {
 }
 
 # --- states of the device. device, join: what is set in its rows; prior: the changes of a request
-# --- that went before and was accepted, and its DevNonce ---
+# --- that went before and was accepted, and its DevNonce; rejoins: type, RJcount and session (-1 the
+# --- newest) of those after it ---
 
 STATES = {
     "fresh": {},
@@ -79,6 +80,18 @@ STATES = {
     "suspended and joined": {"prior": {"DevAddr": OTHER_DEV_ADDR}, "device": "service = 'suspended'"},
     "suspended a moment ago": {"prior": {}, "device": "service = 'suspended'"},
     "database locked": {"locked": True},
+    "in a session": {"prior": {}},
+    "in a session of 1.0": {"prior": {"DLSettings": "00"}},
+    "in a session, suspended": {"prior": {}, "device": "service = 'suspended'"},
+    "in a session, quarantined": {"prior": {}, "device": "trust = 'quarantined'"},
+    "in a session, scrapped": {"prior": {}, "device": "credential = 'scrapped'"},
+    "in a session, no JoinNonce left": {"prior": {}, "join": f"join_nonce = {JOIN_NONCE_MAX}"},
+    "in a session, database locked": {"prior": {}, "locked": True},
+    "rejoined": {"prior": {}, "rejoins": [(0, 1, -1)]},
+    "rejoined by type 2": {"prior": {}, "rejoins": [(2, 1, -1)]},
+    "rejoined by type 1": {"prior": {}, "rejoins": [(1, 1, -1)]},
+    "rejoined twice": {"prior": {}, "rejoins": [(0, 1, -1), (0, 1, -1)]},
+    "rejoined, and again without the answer": {"prior": {}, "rejoins": [(0, 1, 0), (0, 2, 0)]},
 }
 
 
@@ -92,6 +105,12 @@ def row(name, code, versions=BOTH, kind="JoinReq", mac="1.0.3", who="home", stat
     return dict(name=name, code=code, versions=versions, over=WHO[who].transports(), kind=kind, mac=mac,
                 who=who, state=state, change=change or {}, frame=frame or {}, http=http or {},
                 status=status, must=set(must), absent=set(absent), equal=equal)
+
+
+def rejoin(name, code, rejoin_type=0, count=1, state="in a session", mac="1.1", frame=None, **more):
+    """A row of a RejoinReq. `frame` may name the `session` whose key and NetID the device uses."""
+    return row(name, code, kind="RejoinReq", mac=mac, state=state,
+               frame={"rejoin": rejoin_type, "count": count, **(frame or {})}, **more)
 
 
 JOINS = [
@@ -366,6 +385,115 @@ HOME_NS = [
     row("while the database does not answer", "Other", kind="HomeNSReq", state="database locked"),
 ]
 
+REJOIN_ANS = {"must": JOIN_ANS | KEYS_1_1, "absent": ["NwkSKey"]}
+WRONG_MIC = {"mic": "00000000"}
+
+REJOINS = [
+    *[rejoin(f"a rejoin of type {t}", "Success", t, **REJOIN_ANS) for t in (0, 1, 2)],
+    *[rejoin(f"a rejoin of type {t} with a CFList", "Success", t, change={"CFList": CF_LIST}, **REJOIN_ANS)
+      for t in (0, 1, 2)],
+    *[rejoin(f"a count of {n} in type {t}", "Success", t, n) for t in (0, 1, 2) for n in (0, 65535)],
+    rejoin("RX settings are in its accept", "Success", change={"DLSettings": "b5", "RxDelay": 15}),
+    # sessions
+    rejoin("a type 1 without a session", "Success", 1, state="fresh"),
+    rejoin("a type 1 in a session of 1.0", "Success", 1, state="in a session of 1.0"),
+    rejoin("a type 0 without a session", "MICFailed", state="fresh"),
+    rejoin("a type 2 without a session", "MICFailed", 2, state="fresh"),
+    rejoin("a type 0 in a session of 1.0", "MICFailed", state="in a session of 1.0"),
+    rejoin("in the session that was offered", "Success", state="rejoined"),
+    rejoin("in the session that was offered by type 1", "Success", state="rejoined by type 1"),
+    rejoin("in the session before the one that was offered", "Success", 0, 2, state="rejoined",
+           frame={"session": 0}),
+    rejoin("in the session before the one that was offered by type 1", "Success", 2,
+           state="rejoined by type 1", frame={"session": 0}),
+    rejoin("in a session that another one followed", "MICFailed", 0, 9, state="rejoined twice",
+           frame={"session": 0}),
+    rejoin("in a session whose offer was replaced", "MICFailed", 0, 9,
+           state="rejoined, and again without the answer", frame={"session": 1}),
+    # the MIC
+    *[rejoin(f"a wrong MIC in type {t}", "MICFailed", t, frame=WRONG_MIC) for t in (0, 1, 2)],
+    *[rejoin(f"a type {t} with a MIC by the NwkKey", "MICFailed", t, frame={"key": "{nwk_key}"})
+      for t in (0, 1, 2)],
+    rejoin("a wrong MIC of a suspended device's rejoin", "MICFailed", state="in a session, suspended",
+           frame=WRONG_MIC),
+    rejoin("a wrong MIC with a used RJcount0", "MICFailed", state="rejoined",
+           frame={"session": 0, **WRONG_MIC}),
+    rejoin("a wrong MIC with a NetID that is not the session's", "MICFailed",
+           frame={"net_id": support.OTHER, **WRONG_MIC}),
+    # counts
+    rejoin("an identical retry of type 0", "Success", state="rejoined", frame={"session": 0}),
+    rejoin("an identical retry of type 1", "Success", 1, state="rejoined by type 1"),
+    rejoin("an identical retry of type 2", "Success", 2, state="rejoined by type 2", frame={"session": 0}),
+    rejoin("a used RJcount0", REPLAYED, state="rejoined", frame={"session": 0},
+           change={"DevAddr": OTHER_DEV_ADDR}),
+    rejoin("an RJcount0 below the last", REPLAYED, 0, 0, state="rejoined", frame={"session": 0}),
+    rejoin("an RJcount0 that the other type used", REPLAYED, 2, state="rejoined", frame={"session": 0}),
+    rejoin("a used RJcount1", REPLAYED, 1, state="rejoined by type 1",
+           change={"DevAddr": OTHER_DEV_ADDR}),
+    rejoin("an RJcount1 below the last", REPLAYED, 1, 0, state="rejoined by type 1"),
+    rejoin("an RJcount1 is not of a session", "Success", 1, 1, state="rejoined"),
+    *[rejoin(f"a type {t} with no JoinNonce left", "JoinReqFailed", t,
+             state="in a session, no JoinNonce left") for t in (0, 1, 2)],
+    # whose device
+    *[rejoin(f"another network's device in type {t}", "UnknownDevEUI", t, who="another network")
+      for t in (0, 1, 2)],
+    rejoin("another network's device, wrong MIC in a rejoin", "UnknownDevEUI", who="another network",
+           frame=WRONG_MIC),
+    rejoin("a rejoin of a device that is not here", "UnknownDevEUI", state="not here"),
+    rejoin("a type 1 of a device that is not here", "UnknownDevEUI", 1, state="not here"),
+    rejoin("a rejoin of an unclaimed device", "UnknownDevEUI", 1, state="unclaimed"),
+    rejoin("a rejoin of a scrapped device", "UnknownDevEUI", state="in a session, scrapped"),
+    *[rejoin(f"a suspended device in type {t}", "ActivationDisallowed", t, state="in a session, suspended")
+      for t in (0, 1, 2)],
+    rejoin("a quarantined device rejoins", "ActivationDisallowed", state="in a session, quarantined"),
+    rejoin("a SenderID of another network in a rejoin", "UnknownSender", who="home as another network"),
+    rejoin("a SenderID of home by another in a rejoin", "UnknownSender", who="another network as home"),
+    rejoin("a rejoin by an application server", "UnknownSender", who="an application server"),
+    # addresses
+    rejoin("a ReceiverID that is not routed in a rejoin", "UnkownReceiver",
+           change={"ReceiverID": "02cdcdffffffffff"}),
+    *[rejoin(f"a type {t} to another JoinEUI of ours", "UnknownDevEUI", t,
+             change={"ReceiverID": support.SAMPLE_JOIN_EUI}) for t in (0, 2)],
+    rejoin("a type 1 with another JoinEUI in its frame, ours", "UnknownDevEUI", 1,
+           frame={"join_eui": support.SAMPLE_JOIN_EUI}),
+    rejoin("a type 1 with another JoinEUI in its frame, not ours", "UnknownDevEUI", 1,
+           frame={"join_eui": "02cdcdffffffffff"}),
+    *[rejoin(f"a NetID that is not the session's in type {t}", "JoinReqFailed", t,
+             frame={"net_id": support.OTHER}) for t in (0, 2)],
+    # members
+    *[rejoin(f"a type {t} without OptNeg", MALFORMED, t, change={"DLSettings": "00"}) for t in (0, 1, 2)],
+    *[rejoin(f"a type {t} of a device of {mac}", MALFORMED, t, state="joined", mac=mac)
+      for t in (0, 1, 2) for mac in ("1.0.3", "1.0.4")],
+    rejoin("a rejoin without PHYPayload", MALFORMED, change={"PHYPayload": None}),
+    rejoin("a rejoin without DevEUI", MALFORMED, change={"DevEUI": None}),
+    rejoin("a rejoin with a DevEUI that is not the frame's", MALFORMED, change={"DevEUI": "02cdcd03ffffffff"}),
+    rejoin("a rejoin without DevAddr", MALFORMED, change={"DevAddr": None}),
+    rejoin("a rejoin without DLSettings", MALFORMED, change={"DLSettings": None}),
+    rejoin("a rejoin with an RxDelay of 16", MALFORMED, change={"RxDelay": 16}),
+    rejoin("a rejoin with a CFList of 15 bytes", MALFORMED, change={"CFList": CF_LIST[2:]}),
+    # frames
+    *[rejoin(f"a type {t} of a byte more", "FrameSizeError", t, change={"PHYPayload": "{phy}00"})
+      for t in (0, 1, 2)],
+    rejoin("a type 0 of the length of type 1", "FrameSizeError", change={"PHYPayload": "{phy}0000000000"}),
+    rejoin("a type 1 of the length of type 0", "FrameSizeError", change={"PHYPayload": "c001" + "00" * 17}),
+    rejoin("a Join-Request in a RejoinReq", "FrameSizeError", change={"PHYPayload": "00" * 23}),
+    rejoin("a rejoin of a byte", "FrameSizeError", change={"PHYPayload": "c0"}),
+    rejoin("a rejoin of type 3", MALFORMED, 3),
+    rejoin("a rejoin of another major version", MALFORMED, frame={"mhdr": 0xC1}),
+    rejoin("a rejoin with reserved bits", MALFORMED, frame={"mhdr": 0xDC}),
+    rejoin("an uplink of the length of a rejoin", MALFORMED, frame={"mhdr": 0x40}),
+    # tolerances
+    rejoin("a rejoin with 0x and capitals", "Success",
+           change={"DevEUI": "0x{DEV_EUI}", "PHYPayload": "0X{PHY}", "SenderID": "0x{sender}"}),
+    *[rejoin(f"a rejoin with MACVersion {mac!r}", "Success", change={"MACVersion": mac})
+      for mac in ("1.0.2", "1.1.1", None)],
+    rejoin("a rejoin without RxDelay and CFList", "Success", change={"RxDelay": None, "CFList": None}),
+    rejoin("a rejoin with a token", "Success", change={"SenderToken": "0a"}, ReceiverToken="0a"),
+    rejoin("a rejoin with an NSID", "Success", versions=(V11,), change={"SenderNSID": NS_ID},
+           ReceiverNSID=NS_ID),
+    rejoin("a rejoin while the database does not answer", "Other", state="in a session, database locked"),
+]
+
 OTHER_MESSAGES = [
     row("an error is notified", None, (V11,), kind="ErrorNotif", who="home",
         change={"Result": {"ResultCode": "MICFailed"}}),
@@ -375,7 +503,7 @@ OTHER_MESSAGES = [
         who="home as nobody"),
     row("an error is notified by a stranger", None, (V11,), kind="ErrorNotif", who="a stranger", status=NOT_LET_IN),
     row("1.0 has no ErrorNotif", MALFORMED, (V10,), kind="ErrorNotif", MessageType="JoinAns"),
-    row("RejoinReq", MALFORMED, kind="RejoinReq"),
+    row("RejoinReq with nothing in it", MALFORMED, kind="RejoinReq"),
     row("AppSKeyReq by a network server", "UnknownSender", kind="AppSKeyReq"),
     row("HomeNSReq by an application server", "UnknownSender", kind="HomeNSReq", who="an application server"),
     row("RejoinReq by an application server", "UnknownSender", kind="RejoinReq", who="an application server"),
@@ -426,4 +554,4 @@ TRANSPORT = [
     row("GET of no page", None, (V10,), http={"method": "GET", "path": "joins", "body": b""}, status=404),
 ]
 
-ALL = (JOINS, REFUSALS, VERSIONS, TOLERANCES, HOME_NS, OTHER_MESSAGES, TRANSPORT)
+ALL = (JOINS, REFUSALS, VERSIONS, TOLERANCES, HOME_NS, REJOINS, OTHER_MESSAGES, TRANSPORT)

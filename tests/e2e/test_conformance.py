@@ -20,7 +20,7 @@ import support
 from certificates import Ca
 from conversations import (  # the table
     ALL, DEV_ADDR, EITHER, HOME_NS, JOINS, KEYS_1_0, KEYS_1_1, NONCE, OTHER_MESSAGES,
-    PLAIN, REFUSALS, STATES, TLS, TOLERANCES, TRANSPORT, V10, V11, VERSIONS, WHO, row)
+    PLAIN, REFUSALS, REJOINS, STATES, TLS, TOLERANCES, TRANSPORT, V10, V11, VERSIONS, WHO, row)
 from test_gate import Session
 
 DEVICES_AT_ONCE = 40
@@ -125,7 +125,7 @@ class Conversations(unittest.TestCase):
             free += self.stack.devices(mac, DEVICES_AT_ONCE, support.HOME if claimed else None)
         return free.pop()
 
-    def prior(self, device, version, over, message):
+    def prior(self, version, over, message):
         """An exchange that went before."""
         status, answer = self.send(row("before", "Success"), dict(message, ProtocolVersion=version), over)
         self.assertEqual((status, answer["Result"]["ResultCode"]), (200, "Success"), "what went before")
@@ -144,13 +144,13 @@ class Conversations(unittest.TestCase):
             change = r["change"] | state["prior"] if r["kind"] == "JoinReq" and state["prior"] else state["prior"]
             nonce = state.get("prior_nonce", NONCE)
             message = self.message(row("before", "Success", mac=r["mac"], change=change), device, version, nonce)
-            answer = self.prior(device, version, over, message)
+            answer = self.prior(version, over, message)
             accept = lorawan.open_accept(device, answer["PHYPayload"], nonce)
             if r["mac"] == "1.1" and accept["dl_settings"] & 0x80:
                 device["sessions"].append(lorawan.session_keys(device, accept["join_nonce"], nonce))
-        for rejoin_type, count in state.get("rejoins", ()):
-            phy = self.rejoin_phy(device, {"rejoin": rejoin_type, "count": count})
-            answer = self.prior(device, version, over, lorawan.rejoin_req(device, phy, support.HOME))
+        for rejoin_type, count, session in state.get("rejoins", ()):
+            phy = self.rejoin_phy(device, {"rejoin": rejoin_type, "count": count, "session": session})
+            answer = self.prior(version, over, lorawan.rejoin_req(device, phy, support.HOME, dev_addr=DEV_ADDR))
             accept = lorawan.open_accept(device, answer["PHYPayload"], count, rejoin_type)
             device["sessions"].append(lorawan.session_keys(device, accept["join_nonce"], count))
         for table, change in (("device", state.get("device")), ("device_join", state.get("join"))):
@@ -170,16 +170,18 @@ class Conversations(unittest.TestCase):
     @staticmethod
     def rejoin_phy(device, frame):
         """A Rejoin-Request of the device's newest session, or of another: `session` is its index."""
-        device = dict(device, join_eui=frame.get("join_eui", device["join_eui"]),
-                      dev_eui=frame.get("dev_eui", device["dev_eui"]))
-        key = None
-        if frame["rejoin"] != 1:
-            sessions = device.get("sessions") or [{"SNwkSIntKey": bytes(16)}]
-            key = sessions[frame.get("session", -1)]["SNwkSIntKey"]
+        sessions = device.get("sessions") or [{"SNwkSIntKey": bytes(16)}]
+        key = sessions[frame.get("session", -1)]["SNwkSIntKey"]
+        if frame["rejoin"] == 1:
+            key = lorawan.js_key(device, 6)
         if "key" in frame:
             key = bytes.fromhex(frame["key"].format(**device))
-        phy = lorawan.rejoin_request(device, frame["rejoin"], frame["count"],
+        signer = dict(device, join_eui=frame.get("join_eui", device["join_eui"]))
+        phy = lorawan.rejoin_request(signer, frame["rejoin"], frame["count"],
                                      frame.get("net_id", support.HOME), key)
+        if "mhdr" in frame:
+            body = bytes([frame["mhdr"]]) + bytes.fromhex(phy[2:-8])
+            phy = body.hex() + lorawan.cmac(key, body)[:4].hex()
         return phy[:-8] + frame.get("mic", phy[-8:])
 
     def message(self, r, device, version, nonce=NONCE):
@@ -356,6 +358,9 @@ class Conversations(unittest.TestCase):
         before, r = self.metric(name), row("an error is notified", None, kind="ErrorNotif")
         self.assertEqual(self.send(r, self.message(r, self.prepare(r, V11), V11)), (200, None))
         self.assertEqual(self.metric(name), before + 1)
+
+    def test_rejoins(self):
+        self.hold_all(REJOINS)
 
     def test_other_messages(self):
         self.hold_all(OTHER_MESSAGES)

@@ -110,6 +110,21 @@ class LoraPacket(unittest.TestCase):
             with self.subTest(case["dev_eui"], **fields):
                 self.agree(read, answer, **fields)
 
+    def test_join_accepts_of_rejoins(self):
+        cases, answers = [], []
+        for rejoin_type, cf_list in ((0, ""), (0, CF_LIST), (1, ""), (1, CF_LIST), (2, "")):
+            device = self.stack.device("1.1")
+            joined = self.ask(lorawan.join_req(device, NONCE, support.HOME))
+            key = bytes.fromhex(self.unwrapped(joined)["SNwkSIntKey"])
+            phy = lorawan.rejoin_request(device, rejoin_type, 7, support.HOME, None if rejoin_type == 1 else key)
+            answers.append(self.ask(lorawan.rejoin_req(device, phy, support.HOME, dev_addr=DEV_ADDR,
+                                                       DLSettings="95", RxDelay=3, CFList=cf_list)))
+            cases.append(self.case(device, answers[-1], 7, True, f"{rejoin_type:02x}"))
+        for case, read, answer in zip(cases, self.read(cases), answers, strict=True):
+            with self.subTest(case["join_req_type"]):
+                self.agree(read, answer, opt_neg=True, join_nonce=2, net_id=support.HOME,
+                           dev_addr=DEV_ADDR, dl_settings="95", rx_delay=3)
+
     def test_it_finds_what_is_wrong(self):
         """Else its word would mean nothing."""
         device, other = self.stack.devices("1.1", 2)
