@@ -56,22 +56,43 @@ static int add_header(struct curl_slist **list, const char *header)
     return 0;
 }
 
+static int add_token(struct curl_slist **list, const char *token)
+{
+    char header[SIMDEV_TOKEN_MAX + 32];
+
+    (void)snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
+    int r = add_header(list, header);
+    secret_wipe(header, sizeof(header));
+    return r;
+}
+
+/* Whom to believe, and who we are. libcurl verifies the server, its name too, unless told not to.
+ */
+static CURLcode set_tls(CURL *curl, const struct simdev_options *options)
+{
+    CURLcode code = CURLE_OK;
+
+    if (options->ca != NULL)
+        code = curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca);
+    if (code == CURLE_OK && options->cert != NULL)
+        code = curl_easy_setopt(curl, CURLOPT_SSLCERT, options->cert);
+    if (code == CURLE_OK && options->cert != NULL)
+        code = curl_easy_setopt(curl, CURLOPT_SSLKEY, options->key);
+    return code;
+}
+
 static int post(const struct simdev_options *options, const struct text *request,
     struct secret_buffer *body, long *ret_status)
 {
     CLEANUP(curl_cleanup) CURL *curl = curl_easy_init();
     CLEANUP(headers_cleanup) struct curl_slist *headers = NULL;
-    char authorization[SIMDEV_TOKEN_MAX + 32];
     char why[CURL_ERROR_SIZE] = "";
 
     if (curl == NULL)
         return error_set(ERROR_SYSTEM, "libcurl does not start");
-    (void)snprintf(
-        authorization, sizeof(authorization), "Authorization: Bearer %s", options->token);
-    int r = add_header(&headers, authorization);
-    secret_wipe(authorization, sizeof(authorization));
-    if (r == 0)
-        r = add_header(&headers, "Content-Type: application/json");
+    int r = add_header(&headers, "Content-Type: application/json");
+    if (r == 0 && options->token[0] != '\0')
+        r = add_token(&headers, options->token);
     if (r < 0)
         return r;
 
@@ -84,6 +105,7 @@ static int post(const struct simdev_options *options, const struct text *request
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, body) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)options->timeout_s) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) != CURLE_OK ||
+        set_tls(curl, options) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_USERAGENT, "cradle-device/" CRADLE_VERSION) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why) != CURLE_OK)
         return error_set(ERROR_SYSTEM, "libcurl is too old");

@@ -149,6 +149,27 @@ static int set_token(struct simdev_options *o, const char *name, const char *val
     return r;
 }
 
+static int set_cert(struct simdev_options *o, const char *name, const char *value)
+{
+    (void)name;
+    o->cert = value;
+    return 0;
+}
+
+static int set_cert_key(struct simdev_options *o, const char *name, const char *value)
+{
+    (void)name;
+    o->key = value;
+    return 0;
+}
+
+static int set_ca(struct simdev_options *o, const char *name, const char *value)
+{
+    (void)name;
+    o->ca = value;
+    return 0;
+}
+
 static int set_ns_kek(struct simdev_options *o, const char *name, const char *value)
 {
     return add_kek(name, value, &o->network.ns);
@@ -250,6 +271,9 @@ enum option_id {
     OPT_NET_ID,
     OPT_URL,
     OPT_TOKEN,
+    OPT_CERT,
+    OPT_KEY,
+    OPT_CA,
     OPT_NS_KEK,
     OPT_AS_KEK,
     OPT_DEV_NONCE,
@@ -283,8 +307,10 @@ static const struct option_spec {
     [OPT_MAC_VERSION] = {"mac-version", "V", ALWAYS, set_mac_version, "1.0.0 to 1.0.4, or 1.1"},
     [OPT_NET_ID] = {"net-id", "ID", ALWAYS, set_net_id, "the network server's NetID, 6 hex digits"},
     [OPT_URL] = {"url", "URL", TO_SEND, set_url, "the join server's address"},
-    [OPT_TOKEN] = {"token", "TOKEN", TO_SEND | SECRET, set_token,
-        "the network server's bearer token"},
+    [OPT_TOKEN] = {"token", "TOKEN", SECRET, set_token, "the network server's bearer token, or"},
+    [OPT_CERT] = {"cert", "FILE", 0, set_cert, "its client certificate, PEM, for mutual TLS, with"},
+    [OPT_KEY] = {"key", "FILE", 0, set_cert_key, "the private key of that"},
+    [OPT_CA] = {"ca", "FILE", 0, set_ca, "CA of the join server, PEM; default: the system's"},
     [OPT_NS_KEK] = {"ns-kek", "LABEL=KEY", SECRET, set_ns_kek,
         "KEK of the network server; AES-128, 192 or 256; may be repeated"},
     [OPT_AS_KEK] = {"as-kek", "LABEL=KEY", SECRET, set_as_kek,
@@ -323,7 +349,7 @@ void simdev_options_help(FILE *out)
         (void)fprintf(out, "%*s%s\n", n < HELP_COLUMN ? HELP_COLUMN - n : 1, "", specs[i].help);
     }
     (void)fputs(
-        "\n * required; --url and --token not with --print-request.\n"
+        "\n * required; --url, and --token or --cert, not with --print-request.\n"
         "A KEY is hex, or @FILE: a file with the hex in it that only its owner may read. So\n"
         "is TOKEN. What stands on a command line is seen by others, if only for a moment.\n\n"
         "exit status: 0 all agree, 1 wrong use or no usable answer, 2 refused by the join\n"
@@ -375,6 +401,7 @@ static int fill_defaults(struct simdev_options *o)
 static int check_together(const struct simdev_options *o)
 {
     bool is_1_1 = o->device.mac_version == LW_MAC_1_1;
+    bool is_tls = o->url != NULL && strncmp(o->url, "https://", 8) == 0;
 
     for (unsigned i = 0; i < N_OPTIONS; i++) {
         bool required = (specs[i].flags & ALWAYS) != 0 ||
@@ -383,6 +410,12 @@ static int check_together(const struct simdev_options *o)
         if (required && !given(o, (enum option_id)i))
             return error_set(ERROR_INPUT, "--%s is missing", specs[i].name);
     }
+    if (!o->print_request && !given(o, OPT_TOKEN) && !given(o, OPT_CERT))
+        return error_set(ERROR_INPUT, "--token or --cert is missing: who asks?");
+    if (given(o, OPT_CERT) != given(o, OPT_KEY))
+        return error_set(ERROR_INPUT, "--cert and --key go together");
+    if ((given(o, OPT_CERT) || given(o, OPT_CA)) && !is_tls && !o->print_request)
+        return error_set(ERROR_INPUT, "--cert, --key and --ca want an https:// address");
     if (is_1_1 && !given(o, OPT_NWK_KEY))
         return error_set(ERROR_INPUT, "--nwk-key is missing: a 1.1 device has two root keys");
     if (!is_1_1 && given(o, OPT_NWK_KEY))

@@ -370,12 +370,15 @@ class Stack:
         except ValueError:
             raise AssertionError(f"cradle-device: {run.stdout}{run.stderr}") from None
 
-    def join(self, device, server=None, dev_nonce=None, url=None, **options):
-        """One join with cradle-device; what it says as JSON. Further options are cradle-device's,
-        with _ for -: dev_addr="26000001"."""
+    def join(self, device, server=None, dev_nonce=None, url=None, tls=False, **options):
+        """One join with cradle-device; what it says as JSON. With `tls` over mutual TLS, else with
+        the token. Further options are cradle-device's, with _ for -: dev_addr="26000001"."""
         server, application = server or self.home, self.application_server()
+        join = self.demo["join"]
+        way = (["--url", join["tls_url"], "--ca", join["ca"], "--cert", server["cert"], "--key", server["key"]]
+               if tls else ["--url", url or self.join_url, "--token", server["token"]])
         return self._device([
-            "--json", "--url", url or self.join_url, "--token", server["token"],
+            "--json", *way,
             "--ns-kek", f"{server['kek_label']}={server['kek']}",
             "--as-kek", f"{application['kek_label']}={application['kek']}",
             *self._device_arguments(device, server, dev_nonce, options)])

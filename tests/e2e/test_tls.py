@@ -83,6 +83,22 @@ class MutualTls(TlsTest):
                 message = self.request(dev_nonce=nonce)
                 self.assertEqual(self.post(connection, message), (200, "Success"))
 
+    def test_the_simulated_device_joins_over_it(self):
+        for version in support.FIRST_DEV_NONCE:
+            joined = self.stack.join(self.stack.device(version), tls=True)
+            self.assertTrue(joined["agree"], joined)
+        refused = self.stack.join(self.stack.device("1.1"), self.stack.server(support.OTHER), tls=True)
+        self.assertEqual(refused["result_code"], "UnknownDevEUI")
+        stranger = Ca(self.stack.path("stranger"), "ca").client("home", "URI:urn:cradle:netid:000013")
+        away = self.stack.join(self.stack.device("1.1"), self.stack.home | stranger, tls=True)
+        self.assertEqual((away["http_status"], away["agree"]), (0, False))
+
+    def test_the_simulated_device_believes_its_own_ca_only(self):
+        other = Ca(self.stack.path("other"), "ca")
+        away = self.stack.join(self.stack.device("1.0.3"), tls=True, ca=other.pem)
+        self.assertEqual((away["http_status"], away["agree"]), (0, False))
+        self.assertIn("certificate", away["error"])
+
     def test_a_certificate_speaks_for_its_own_net_id_only(self):
         self.assertEqual(self.ask(self.stack.server(support.OTHER), self.request())[1], "UnknownSender")
 
