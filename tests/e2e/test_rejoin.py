@@ -238,7 +238,7 @@ class Rejoin(unittest.TestCase):
             ["255", "success", str(NONCE), "1", "t", support.HOME],
             ["0", "success", "11", "2", "t", support.HOME], ["1", "success", "12", "3", "t", support.HOME],
             ["2", "success", "13", "4", "t", support.HOME]])
-        self.assertEqual(events[4][:4], ["2", "join_req_failed", "13", ""])
+        self.assertEqual(events[4][:4], ["2", "nonce_replayed", "13", ""])
         self.assertEqual(len(events), 5)
 
     def test_a_second_join_server_goes_by_the_same_memory(self):
