@@ -12,10 +12,12 @@
 /* A row for each NetID; a peer without one has one row with a null. */
 const struct db_statement db_directory_peers_statement = {
     .name = "directory_peers",
-    .sql = "SELECT p.id, p.kind, p.name, p.token_hash, n.net_id, p.san, p.trust_anchor,"
-           " p.crl FROM peer p LEFT JOIN peer_net_id n ON n.peer_id = p.id"
-           " WHERE p.revoked_at IS NULL AND (p.token_hash IS NOT NULL OR p.san IS NOT NULL)"
-           " ORDER BY p.id, n.net_id",
+    .sql =
+        "SELECT p.id, p.kind, p.name, p.token_hash, n.net_id, p.san, p.trust_anchor,"
+        " p.crl, p.allow_plain_keys, p.app_s_key = 'plain', p.session_key_id = 'omit',"
+        " p.answer_url, p.answer_credential FROM peer p LEFT JOIN peer_net_id n ON n.peer_id = p.id"
+        " WHERE p.revoked_at IS NULL AND (p.token_hash IS NOT NULL OR p.san IS NOT NULL)"
+        " ORDER BY p.id, n.net_id",
     .shape = DB_SHAPE_MANY,
 };
 const struct db_statement db_directory_keks_statement = {
@@ -87,6 +89,11 @@ static int load_peers(struct db *db, struct db_directory *d)
             db_row_text(&rows, i, 5, peer->san, sizeof(peer->san));
             peer->trust_anchor = db_row_text_new(&rows, i, 6);
             peer->crl = db_row_text_new(&rows, i, 7);
+            peer->allow_plain_keys = db_row_bool(&rows, i, 8);
+            peer->app_s_key_plain = db_row_bool(&rows, i, 9);
+            peer->session_key_id_omit = db_row_bool(&rows, i, 10);
+            db_row_text(&rows, i, 11, peer->answer_url, sizeof(peer->answer_url));
+            db_row_text(&rows, i, 12, peer->answer_credential, sizeof(peer->answer_credential));
         }
         if (db_row_is_null(&rows, i, 4))
             continue;

@@ -10,6 +10,8 @@
 #define PEER_ANCHOR_MAX 65536 /* bytes of PEM */
 #define PEER_CRL_MAX 524288   /* bytes of PEM */
 #define PEER_NET_IDS_MAX 64   /* NetIDs one network server may speak for: many of a hub */
+#define PEER_URL_MAX 512
+#define PEER_CREDENTIAL_MAX 64
 
 struct db_peer {
     int64_t id;
@@ -25,6 +27,12 @@ struct db_peer {
     char san[PEER_SAN_MAX + 1];
     char *trust_anchor;
     char *crl;
+    /* How it is answered. */
+    bool allow_plain_keys; /* network session keys in clear when it has no KEK; mutual TLS only */
+    bool app_s_key_plain;  /* AppSKey in clear; mutual TLS only */
+    bool session_key_id_omit;                        /* no SessionKeyID in its JoinAns */
+    char answer_url[PEER_URL_MAX + 1];               /* "": in the HTTP response */
+    char answer_credential[PEER_CREDENTIAL_MAX + 1]; /* "": none is shown there */
 };
 
 struct db_join_route {

@@ -33,6 +33,7 @@ struct settings {
     unsigned retry_window_ms;
     unsigned queue;
     unsigned connections;
+    bool plain_keys;
     char *log_level;
 };
 
@@ -75,6 +76,8 @@ static const struct config_setting settings_table[] = {
         "requests that may wait; beyond them 503"},
     {"join.connections", NULL, CONFIG_UNSIGNED, AT(connections), "4096", 1, 100000,
         "connections that each listener may have open"},
+    {"join.plain_keys", NULL, CONFIG_BOOL, AT(plain_keys), "false", 0, 0,
+        "whether peers whose record allows it may get session keys in clear over mutual TLS"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -174,7 +177,8 @@ static int start(struct app *app)
                                          KEYD_MAY(KEYD_VERB_SELF_TEST),
                                 .n_processes = s->processes,
                                 .n_channels = app->n_workers,
-                                .max_operations = s->recycle_operations},
+                                .max_operations = s->recycle_operations,
+                                .plain_keys = s->plain_keys},
              &app->keyd)) < 0)
         return r;
     log_info("%s", keyd_pool_describe(app->keyd));
@@ -213,6 +217,7 @@ static void stop(struct app *app)
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);
+    join_metrics_done(&app->metrics);
     config_done(settings_table, N_SETTINGS, &app->settings);
 }
 

@@ -15,7 +15,13 @@ struct join_answer {
 };
 
 /** Which metric counts the answers. */
-enum join_series { JOIN_SERIES_JOIN, JOIN_SERIES_HOME_NS, JOIN_SERIES_APP_S_KEY, N_JOIN_SERIES };
+enum join_series {
+    JOIN_SERIES_JOIN,
+    JOIN_SERIES_REJOIN,
+    JOIN_SERIES_HOME_NS,
+    JOIN_SERIES_APP_S_KEY,
+    N_JOIN_SERIES
+};
 
 struct join_message {
     const char *name; /* MessageType */
@@ -25,7 +31,7 @@ struct join_message {
     bool activates; /* an attempt to activate: has a retry memory, is recorded and counted as one */
     bool by_application_server; /* asked by one, and by nobody else; its SenderID is its AS-ID */
     bool needs_session;         /* the session of SessionKeyID is loaded with the device */
-    /** Checks the members. NULL: a message that is known and not answered yet. */
+    /** Checks the members. NULL: of what notifies. */
     enum join_result (*check)(
         struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
     struct join_decision (*decide)(const struct db_join_row *row,

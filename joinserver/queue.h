@@ -3,15 +3,17 @@
 #pragma once
 
 #include "api/server.h"
-#include "joinserver/message.h"
+#include "joinserver/metrics.h"
 
 /** One request on its way. Owned by the pool, then by a queue, then by its worker. */
 struct join_work {
     struct join_work *next;
     struct api_request *http;
     int64_t deadline_ms; /* monotonic: no commit is sent after it */
+    int64_t queued_us;   /* monotonic: when it began to wait for a worker */
     int64_t peer_id;
-    unsigned n_tries; /* races lost so far */
+    struct join_peer_counts *counts; /* of that peer */
+    unsigned n_tries;                /* races lost so far */
     const struct join_message *message;
     struct ts002_request request;
     uint8_t fingerprint[JOIN_FINGERPRINT_LEN];

@@ -120,12 +120,12 @@ uint64_t join_routes_trust_version(void *context)
 }
 
 static void refuse(struct api_request *request, struct join_routes *routes,
-    const struct ts002_request *message, enum join_result result, const char *description)
+    const struct join_work *work, enum join_result result, const char *description)
 {
     struct text out = {0};
 
-    ts002_write_refusal(&out, message, result, description);
-    join_metrics_count(routes->shared->metrics, join_message_find(message), result);
+    ts002_write_refusal(&out, &work->request, result, description);
+    join_metrics_count(routes->shared->metrics, work->message, work->counts, result);
     api_answer_text(request, 200, "application/json", &out);
 }
 
@@ -165,12 +165,13 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         return false;
     }
     work->message = join_message_find(message);
+    work->counts = join_metrics_peer(routes->shared->metrics, peer);
     if (work->message != NULL && work->message->notifies && peer->kind == PEER_NETWORK_SERVER) {
         take_notification(request, routes, peer, message);
         return false;
     }
     if (outcome == TS002_REFUSED) {
-        refuse(request, routes, message, result, description);
+        refuse(request, routes, work, result, description);
         return false;
     }
     if (!may_ask(peer, work->message, message))
@@ -180,7 +181,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     else
         result = join_message_check(work->message, message, description);
     if (result != JOIN_SUCCESS) {
-        refuse(request, routes, message, result, description[0] != '\0' ? description : NULL);
+        refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }
     work->http = request;

@@ -95,7 +95,7 @@ class Gate(unittest.TestCase):
             lambda: len(e := self.events(device)) == 2 and e, SOON_S, "the refusal is recorded"
         )
         self.assertEqual(events[0], ["success", ""])
-        self.assertEqual(events[1], ["dev_nonce_replayed", "the DevNonce is not above the last one"])
+        self.assertEqual(events[1], ["nonce_replayed", "the DevNonce is not above the last one"])
 
     def test_a_suspension_between_load_and_commit_wins(self):
         device = self.stack.device("1.0.4")

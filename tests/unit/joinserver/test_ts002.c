@@ -85,6 +85,7 @@ START_TEST(a_join_request_is_read_in_any_common_spelling)
         {"TransactionID", "4294967295"},
         {"ProtocolVersion", "\"1.1\""},
         {"SenderNSID", "\"010203\""},
+        {"SenderToken", "\"0x0a0B\""},
         {"SenderNSID", "\"somewhere\""},
         {"SenderNSID", "7"},
         {"VSExtension", "{\"VendorID\":\"000000\",\"Object\":{}}"},
@@ -182,7 +183,7 @@ START_TEST(a_refusal_swaps_the_ids_and_copies_transaction_and_token)
         "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"0807060504030201\",\"ReceiverID\":\"010203\","
         "\"TransactionID\":1234,\"MessageType\":\"JoinAns\",\"ReceiverToken\":\"0a0B\","
         "\"Result\":{\"ResultCode\":\"MICFailed\","
-        "\"Description\":\"the MIC of the Join-Request is wrong\"}}");
+        "\"Description\":\"the MIC is wrong\"}}");
 }
 END_TEST
 
@@ -300,7 +301,7 @@ START_TEST(an_app_s_key_answer_holds_that_key_and_its_session)
                                "\"ReceiverID\":\"0807060504030201\",\"TransactionID\":9,"
                                "\"MessageType\":\"AppSKeyReq\",\"DevEUI\":\"0102030405060708\","
                                "\"SessionKeyID\":\"0x01020304050607080000002A\"}";
-    static const struct keyd_envelope key = {.bytes = {0xab}};
+    static const struct keyd_envelope key = {.len = KEYD_WRAPPED_LEN, .bytes = {0xab}};
     CLEANUP(text_done) struct text out = {0};
     char description[TS002_DESCRIPTION_MAX] = "";
     enum join_result result = JOIN_SUCCESS;
@@ -322,7 +323,8 @@ END_TEST
 
 START_TEST(an_answer_holds_the_keys_of_its_scheme_and_no_others)
 {
-    struct keyd_join_reply reply = {.phy_payload_len = 17, .phy_payload = {0x20}};
+    struct keyd_join_reply reply = {
+        .phy_payload_len = 17, .phy_payload = {0x20}, .nwk_s_key = {.len = KEYD_WRAPPED_LEN}};
     CLEANUP(text_done) struct text out = {0};
     struct ts002_request r;
 

@@ -1,0 +1,238 @@
+/* Steps 2 and 3 of a join worker: what to do about each request, and having keyd do it. */
+#include "joinserver/worker_steps.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include <string.h>
+
+static uint8_t kek_index(struct join_worker *w, const struct sealed_kek *kek)
+{
+    size_t i = 0;
+
+    if (kek == NULL)
+        return KEYD_NO_KEK;
+    while (i < w->n_keks && w->keks[i] != kek)
+        i++;
+    if (i == w->n_keks)
+        w->keks[w->n_keks++] = kek;
+    return (uint8_t)i;
+}
+
+/* A join needs both KEKs: without one there is no answer, never one in clear. */
+static void find_keks(struct join_worker *w, struct join_item *item)
+{
+    char net_id[NET_ID_TEXT_LEN + 1];
+
+    item->ns_kek = join_directory_kek(
+        w->directory, KEK_CLASS_NS, net_id_format(&item->work->request.sender, net_id));
+    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
+    if (item->ns_kek != NULL && item->as_kek != NULL)
+        return;
+    join_decision_refuse(&item->decision, JOIN_UNAVAILABLE,
+        item->ns_kek == NULL ? "the network server has no KEK"
+                             : "the device's application server has no KEK");
+}
+
+static void add_keyd_request(struct join_worker *w, struct join_item *item)
+{
+    const struct ts002_request *q = &item->work->request;
+    struct keyd_join_request *r = &w->requests[w->n_requests];
+
+    *r = (struct keyd_join_request){
+        .dev_eui = item->row.record.dev_eui,
+        .join_eui = item->row.record.join_eui,
+        .app = item->row.app,
+        .has_nwk = item->row.has_nwk,
+        .nwk = item->row.nwk,
+        .plan = item->decision.act != JOIN_ACT_VERIFY,
+        .ns_kek = KEYD_NO_KEK,
+        .as_kek = KEYD_NO_KEK,
+    };
+    memcpy(r->frame, q->frame, sizeof(r->frame));
+    r->frame_len = (uint8_t)q->frame_len;
+    for (size_t i = 0; i < DEVICE_N_SESSIONS; i++) {
+        const struct join_verdict *verdict = &item->decision.sessions[i];
+        const struct device_session *session = &item->row.state.sessions[i];
+
+        if (verdict->present)
+            r->sessions[i] = (struct keyd_session){.present = true,
+                .plan = r->plan && verdict->result == JOIN_SUCCESS,
+                .join_nonce = session->join_nonce,
+                .nonce = session->nonce};
+    }
+    if (r->plan) {
+        r->ns_kek = kek_index(w, item->ns_kek);
+        r->as_kek = kek_index(w, item->as_kek);
+        r->accept = (struct lw_join_accept){.join_nonce = item->decision.join_nonce,
+            .net_id = q->sender,
+            .dev_addr = q->dev_addr,
+            .dl_settings = q->dl_settings,
+            .rx_delay = (uint8_t)q->rx_delay,
+            .has_cf_list = q->has_cf_list};
+        memcpy(r->accept.cf_list, q->cf_list, sizeof(r->accept.cf_list));
+    }
+    item->keyd_at = (int)w->n_requests++;
+}
+
+/* Without randomness the MIC is checked: a limit must not become a stop. */
+static bool is_spared(struct join_worker *w, const struct join_item *item, int64_t now_ms)
+{
+    uint8_t dice;
+
+    return mic_limit_is_reached(&w->mic_limit, &item->work->request.dev_eui, now_ms) &&
+           random_bytes(&dice, sizeof(dice)) == 0 && dice % MIC_CHECK_ONE_IN != 0;
+}
+
+/* Session keys for the application server alone. */
+static void find_as_kek(struct join_worker *w, struct join_item *item)
+{
+    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
+    if (item->as_kek == NULL)
+        item->decision = (struct join_decision){.act = JOIN_ACT_TELL,
+            .result = JOIN_UNAVAILABLE,
+            .reason = "the device's application server has no KEK"};
+}
+
+/* Whether there is a frame to verify. */
+static bool needs_mic(const struct join_decision *decision)
+{
+    return decision->act == JOIN_ACT_PLAN || decision->act == JOIN_ACT_RETRY ||
+           decision->act == JOIN_ACT_VERIFY;
+}
+
+void join_worker_decide(struct join_worker *w)
+{
+    int64_t now_ms = clock_monotonic_ms();
+
+    w->n_requests = 0;
+    w->n_keks = 0;
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct join_item *item = &w->items[i];
+
+        if (now_ms >= item->work->deadline_ms) {
+            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE};
+            join_item_set(item, JOIN_DEADLINE, "the deadline passed before the key was opened");
+            continue;
+        }
+        if (item->session_failed) {
+            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE};
+            join_item_set(item, JOIN_UNAVAILABLE, "the database did not answer");
+            continue;
+        }
+        item->decision = item->work->message->decide(
+            &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
+        if (needs_mic(&item->decision) && is_spared(w, item, now_ms)) {
+            metric_add(&w->shared->metrics->mic_unchecked, 1);
+            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE,
+                .result = JOIN_MIC_FAILED,
+                .reason = "not checked: too many wrong MICs within a minute"};
+        }
+        if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
+            find_keks(w, item);
+        if (item->decision.act == JOIN_ACT_DERIVE)
+            find_as_kek(w, item);
+        join_item_set(item, item->decision.result, item->decision.reason);
+        if (needs_mic(&item->decision))
+            add_keyd_request(w, item);
+    }
+}
+
+static void take_keyd_status(struct join_worker *w, struct join_item *item, enum keyd_status status)
+{
+    char dev_eui[EUI64_TEXT_LEN + 1];
+
+    switch (status) {
+    case KEYD_OK:
+        return;
+    case KEYD_MIC_FAILED:
+        join_item_set(item, JOIN_MIC_FAILED, "the MIC is wrong");
+        mic_limit_failed(&w->mic_limit, &item->work->request.dev_eui, clock_monotonic_ms());
+        return;
+    case KEYD_TAG_REFUSED:
+    case KEYD_KEK_TAG_REFUSED:
+    case KEYD_KEK_UNKNOWN:
+        /* Somebody wrote to the database what keyd never sealed, or the token is another one. */
+        metric_add(&w->shared->metrics->sealed_refused, 1);
+        log_error("keyd refused a sealed key dev_eui=%s status=\"%s\"",
+            eui64_format(&item->work->request.dev_eui, dev_eui), keyd_status_text(status));
+        join_item_set(item, JOIN_UNAVAILABLE, keyd_status_text(status));
+        return;
+    case KEYD_BAD_INPUT:
+    case KEYD_HSM_FAILED:
+        join_item_set(item, JOIN_UNAVAILABLE, keyd_status_text(status));
+        return;
+    }
+    join_item_set(item, JOIN_UNAVAILABLE, "keyd gave an unknown status");
+}
+
+/* They are few: each is a message of its own. */
+static void derive_app_s_keys(struct join_worker *w)
+{
+    int64_t deadline_ms = clock_monotonic_ms() + JOIN_KEYD_MS;
+
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct join_item *item = &w->items[i];
+        const struct db_join_row *row = &item->row;
+        struct keyd_app_s_key_request q = {.dev_eui = row->record.dev_eui,
+            .join_eui = row->record.join_eui,
+            .app = row->app,
+            .has_nwk = row->has_nwk,
+            .nwk = row->nwk,
+            .opt_neg = row->session.opt_neg,
+            .join_nonce = item->decision.join_nonce,
+            .nonce = row->session.dev_nonce,
+            .net_id = row->session.net_id};
+
+        if (item->decision.act != JOIN_ACT_DERIVE)
+            continue;
+        if (keyd_derive_app_s_key(w->channel, item->as_kek, &q, &item->derived, deadline_ms) < 0) {
+            log_error("keyd did not answer: %s", error_text());
+            join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
+        } else {
+            take_keyd_status(w, item, item->derived.status);
+        }
+    }
+}
+
+/* The MIC has told which session the rejoin is of. */
+static void take_proof(struct join_item *item, const struct keyd_join_reply *reply)
+{
+    const struct join_verdict *verdict = &item->decision.sessions[reply->session];
+
+    if (verdict->result != JOIN_SUCCESS)
+        join_item_set(item, verdict->result, verdict->reason);
+}
+
+static void answer_joins(struct join_worker *w)
+{
+    int r = 0;
+
+    if (w->n_requests == 0)
+        return;
+    r = keyd_answer_joins(w->channel, w->keks, w->n_keks, w->requests, w->n_requests, w->replies,
+        clock_monotonic_ms() + JOIN_KEYD_MS);
+    if (r < 0)
+        log_error("keyd did not answer: %s", error_text());
+    for (size_t i = 0; i < w->n_items; i++) {
+        struct join_item *item = &w->items[i];
+
+        const struct keyd_join_reply *reply;
+
+        if (item->keyd_at < 0)
+            continue;
+        reply = &w->replies[item->keyd_at];
+        if (r < 0)
+            join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
+        else
+            take_keyd_status(w, item, reply->status);
+        if (r == 0 && reply->status == KEYD_OK && item->decision.by_session)
+            take_proof(item, reply);
+    }
+}
+
+void join_worker_ask_keyd(struct join_worker *w)
+{
+    answer_joins(w);
+    derive_app_s_keys(w);
+}
