@@ -165,6 +165,16 @@ class Rejoin(unittest.TestCase):
         device.rejoin(1, 2, lost=True)
         device.rejoin(0, 1, session=first)
 
+    def test_a_join_as_1_0_ends_the_sessions_of_1_1(self):
+        device = self.device()
+        first, second = device.current, device.rejoin(0, 1)
+        status, answer = self.stack.post_join(
+            lorawan.join_req(device.device, NONCE + 1, support.HOME, DLSettings="00"))
+        self.assertEqual((status, answer["Result"]["ResultCode"]), (200, "Success"))
+        for session in (first, second):
+            self.assertEqual(device.ask(0, 9, session=session), "MICFailed")
+        device.rejoin(1, 1)
+
     def test_a_refused_rejoin_proves_nothing(self):
         device = self.device()
         first, offered = device.current, device.rejoin(0, 1)
