@@ -234,8 +234,13 @@ static void write_human(
     char eui[EUI64_TEXT_LEN + 1];
     char id[2 * AES_KEY_LEN + 1];
 
-    text_addf(out, "Join-Request: DevEUI %s, DevNonce %u\n",
-        eui64_format(&options->device.dev_eui, eui), options->dev_nonce);
+    if (options->device.rejoins)
+        text_addf(out, "Rejoin-Request of type %u: DevEUI %s, RJcount %u\n",
+            (unsigned)options->device.rejoin_type, eui64_format(&options->device.dev_eui, eui),
+            options->dev_nonce);
+    else
+        text_addf(out, "Join-Request: DevEUI %s, DevNonce %u\n",
+            eui64_format(&options->device.dev_eui, eui), options->dev_nonce);
     if (report->answered)
         text_addf(out, "Answer: %s\n", report->answer.result_code);
     if (report->success && result->opened) {
@@ -281,15 +286,18 @@ static int run(const struct simdev_options *options)
     CLEANUP(report_wipe) struct join_report report = {.http_status = 0};
     CLEANUP(text_done) struct text request = {.data = NULL};
     CLEANUP(secret_text_done) struct text out = {.data = NULL};
-    uint8_t frame[LW_JOIN_REQUEST_LEN];
+    uint8_t frame[SIMDEV_FRAME_MAX];
+    size_t frame_len = 0;
     uint32_t transaction_id = 0;
 
     if (random_bytes(&transaction_id, sizeof(transaction_id)) < 0 ||
-        simdev_request_build(&options->device, options->dev_nonce, frame) < 0) {
+        simdev_frame_build(
+            &options->device, &options->network, options->dev_nonce, frame, &frame_len) < 0) {
         (void)fprintf(stderr, "cradle-device: %s\n", error_text());
         return SIMDEV_EXIT_ERROR;
     }
-    simdev_request_json(&request, &options->device, &options->network, frame, transaction_id);
+    simdev_request_json(
+        &request, &options->device, &options->network, frame, frame_len, transaction_id);
     if (options->print_request) {
         text_add(&request, "\n");
         return print(&request) < 0 ? SIMDEV_EXIT_ERROR : SIMDEV_EXIT_AGREE;

@@ -189,6 +189,35 @@ static int set_dev_nonce(struct simdev_options *o, const char *name, const char 
     return r;
 }
 
+static int set_rejoin(struct simdev_options *o, const char *name, const char *value)
+{
+    unsigned long n = 0;
+    int r = set_number(name, value, LW_REJOIN_2, &n);
+
+    o->device.rejoins = true;
+    o->device.rejoin_type = (enum lw_join_type)n;
+    return r;
+}
+
+/* JOINNONCE,NONCE: the join or rejoin that made the session. */
+static int set_session(struct simdev_options *o, const char *name, const char *value)
+{
+    unsigned long nonce = 0, join_nonce = 0;
+    const char *comma = strchr(value, ',');
+    char first[16];
+
+    if (comma == NULL || (size_t)(comma - value) >= sizeof(first))
+        return wrong(name, "a JoinNonce, a comma, and a DevNonce or RJcount");
+    memcpy(first, value, (size_t)(comma - value));
+    first[comma - value] = '\0';
+    int r = set_number(name, first, LW_JOIN_NONCE_MAX, &join_nonce);
+    if (r == 0)
+        r = set_number(name, comma + 1, UINT16_MAX, &nonce);
+    o->device.session_join_nonce = (uint32_t)join_nonce;
+    o->device.session_nonce = (uint16_t)nonce;
+    return r;
+}
+
 static int set_last_join_nonce(struct simdev_options *o, const char *name, const char *value)
 {
     unsigned long n = 0;
@@ -277,6 +306,9 @@ enum option_id {
     OPT_NS_KEK,
     OPT_AS_KEK,
     OPT_DEV_NONCE,
+    OPT_REJOIN,
+    OPT_RJ_COUNT,
+    OPT_SESSION,
     OPT_LAST_JOIN_NONCE,
     OPT_DEV_ADDR,
     OPT_DL_SETTINGS,
@@ -317,6 +349,11 @@ static const struct option_spec {
         "KEK of the application server, the same"},
     [OPT_DEV_NONCE] = {"dev-nonce", "N", 0, set_dev_nonce,
         "default: random up to 1.0.3; 0, the first of a counter, from 1.0.4 on"},
+    [OPT_REJOIN] = {"rejoin", "TYPE", 0, set_rejoin,
+        "1.1 only: a Rejoin-Request of type 0, 1 or 2 in the place of a join"},
+    [OPT_RJ_COUNT] = {"rj-count", "N", 0, set_dev_nonce, "its RJcount; default 0"},
+    [OPT_SESSION] = {"session", "N,N", 0, set_session,
+        "types 0 and 2: JoinNonce, and DevNonce or RJcount, of the session it is sent in"},
     [OPT_LAST_JOIN_NONCE] = {"last-join-nonce", "N", 0, set_last_join_nonce,
         "the device wants a JoinNonce above this; default 0, a fresh device"},
     [OPT_DEV_ADDR] = {"dev-addr", "ADDR", 0, set_dev_addr,
@@ -337,9 +374,9 @@ void simdev_options_help(FILE *out)
 {
     (void)fputs(
         "usage: cradle-device join OPTIONS\n\n"
-        "One join of a simulated device through a simulated network server. Opens the answer\n"
-        "as the device, the network server and the application server would, and says\n"
-        "whether all three agree.\n\n",
+        "One join or rejoin of a simulated device through a simulated network server. Opens\n"
+        "the answer as the device, the network server and the application server would, and\n"
+        "says whether all three agree.\n\n",
         out);
     for (size_t i = 0; i < N_OPTIONS; i++) {
         const char *mark = (specs[i].flags & (ALWAYS | TO_SEND)) ? "*" : " ";
@@ -416,6 +453,12 @@ static int check_together(const struct simdev_options *o)
         return error_set(ERROR_INPUT, "--cert and --key go together");
     if ((given(o, OPT_CERT) || given(o, OPT_CA)) && !is_tls && !o->print_request)
         return error_set(ERROR_INPUT, "--cert, --key and --ca want an https:// address");
+    if (given(o, OPT_REJOIN) && (!is_1_1 || given(o, OPT_DEV_NONCE)))
+        return error_set(ERROR_INPUT, "--rejoin is for a 1.1 device, and goes with --rj-count");
+    if (given(o, OPT_SESSION) != (o->device.rejoins && o->device.rejoin_type != LW_REJOIN_1))
+        return error_set(ERROR_INPUT, "--session goes with --rejoin 0 and 2");
+    if (given(o, OPT_RJ_COUNT) && !given(o, OPT_REJOIN))
+        return error_set(ERROR_INPUT, "--rj-count goes with --rejoin");
     if (is_1_1 && !given(o, OPT_NWK_KEY))
         return error_set(ERROR_INPUT, "--nwk-key is missing: a 1.1 device has two root keys");
     if (!is_1_1 && given(o, OPT_NWK_KEY))

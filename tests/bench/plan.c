@@ -19,7 +19,8 @@ static int add_request(const struct bench_settings *settings, struct bench_fleet
     if (r < 0)
         return r;
     text_clear(body);
-    simdev_request_json(body, &device, network, frame, (uint32_t)(request - plan->requests));
+    simdev_request_json(
+        body, &device, network, frame, sizeof(frame), (uint32_t)(request - plan->requests));
     request->at = plan->bytes.len;
     text_add(&plan->bytes, "POST / HTTP/1.1\r\nHost: localhost\r\n");
     if (settings->tls == 0) /* else the certificate says who asks */

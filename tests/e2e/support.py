@@ -353,8 +353,9 @@ class Stack:
     def _device_arguments(self, device, server, dev_nonce, options):
         arguments = ["--dev-eui", device["dev_eui"], "--join-eui", device["join_eui"],
                      "--app-key", device["app_key"], "--mac-version", device["mac_version"],
-                     "--net-id", server["net_id"], "--dev-nonce",
-                     str(self.next_nonce(device) if dev_nonce is None else dev_nonce)]
+                     "--net-id", server["net_id"]]
+        if "rejoin" not in options:
+            arguments += ["--dev-nonce", str(self.next_nonce(device) if dev_nonce is None else dev_nonce)]
         if device["nwk_key"]:
             arguments += ["--nwk-key", device["nwk_key"]]
         for name, value in options.items():

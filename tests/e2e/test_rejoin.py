@@ -138,6 +138,18 @@ class Rejoin(unittest.TestCase):
                                          bytes.fromhex(answer["AppSKey"]["AESKey"]))
                     self.assertEqual(key, session["keys"]["AppSKey"])
 
+    def test_the_simulated_device_rejoins(self):
+        for tls in (False, True):
+            device = self.stack.device("1.1")
+            last = self.stack.join(device, tls=tls)
+            for rejoin_type in (0, 2, 1, 0):
+                session = {} if rejoin_type == 1 else {"session": f"{last['join_nonce']},{last['dev_nonce']}"}
+                last = self.stack.join(device, tls=tls, rejoin=rejoin_type, rj_count=5,
+                                       last_join_nonce=last["join_nonce"], **session)
+                self.assertTrue(last["agree"], last)
+            again = self.stack.join(device, tls=tls, rejoin=1, rj_count=5)
+            self.assertEqual(again["result_code"], "JoinReqFailed")
+
     # --- sessions ---
 
     def test_a_device_that_did_not_get_the_answer_goes_on_in_its_session(self):
