@@ -14,6 +14,7 @@
 
 struct settings {
     char *address;
+    char *proxies;
     unsigned port;
     char *tls_address;
     unsigned tls_port;
@@ -34,6 +35,8 @@ struct settings {
     unsigned queue;
     unsigned connections;
     bool plain_keys;
+    unsigned connections_per_address;
+    unsigned connections_per_peer;
     char *log_level;
 };
 
@@ -41,7 +44,9 @@ struct settings {
 
 static const struct config_setting settings_table[] = {
     {"listener-plain.address", NULL, CONFIG_TEXT, AT(address), "127.0.0.1", 0, 0,
-        "loopback address of the plain listener (token)"},
+        "address of the plain listener (token): loopback, or any when proxies are named"},
+    {"listener-plain.proxies", NULL, CONFIG_TEXT, AT(proxies), "", 0, 0,
+        "networks of proxies that take TLS off (10.0.0.0/8, fd00::/8): only they and loopback may connect"},
     {"listener-plain.port", "CRADLE_JOIN_PORT", CONFIG_UNSIGNED, AT(port), "8081", 0, 65535,
         "its port"},
     {"listener-tls.address", NULL, CONFIG_TEXT, AT(tls_address), "0.0.0.0", 0, 0,
@@ -78,6 +83,10 @@ static const struct config_setting settings_table[] = {
         "connections that each listener may have open"},
     {"join.plain_keys", NULL, CONFIG_BOOL, AT(plain_keys), "false", 0, 0,
         "whether peers whose record allows it may get session keys in clear over mutual TLS"},
+    {"join.connections_per_address", NULL, CONFIG_UNSIGNED, AT(connections_per_address), "1024", 0,
+        100000, "those of one client address (IPv4, or an IPv6 /64) on each listener; 0: no limit"},
+    {"join.connections_per_peer", NULL, CONFIG_UNSIGNED, AT(connections_per_peer), "1024", 0,
+        100000, "those of one network or application server on each listener; 0: no limit"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -101,7 +110,7 @@ static int start_listeners(struct app *app)
         const char *scheme;
         struct api_listener listener;
     } listeners[JOIN_LISTENERS_MAX] = {
-        {"http", {.address = s->address, .port = s->port}},
+        {"http", {.address = s->address, .port = s->port, .proxies = s->proxies}},
         {"https (certificate)", {.address = s->tls_address,
                                     .port = s->tls_port,
                                     .tls = API_TLS_MUTUAL,
@@ -122,6 +131,8 @@ static int start_listeners(struct app *app)
         const struct api_listener *listener = &listeners[i].listener;
         const struct api_server_config config = {.listener = *listener,
             .max_connections = s->connections,
+            .connections_per_address = s->connections_per_address,
+            .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE),
             .admit = join_routes_admit,
             .handle = join_routes_handle,

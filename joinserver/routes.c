@@ -83,14 +83,21 @@ long join_routes_admit(struct api_request *request, void *context)
 {
     struct join_routes *routes = context;
     const struct join_directory *directory;
-    long r;
+    const struct db_peer *peer;
+    long r = API_BODY_MAX_DEFAULT;
 
     if (api_request_method(request) == API_GET)
         return own_page(request) >= 0 ? 0 : -404;
     if (api_request_method(request) != API_POST)
         return -405;
     directory = join_directory_acquire(routes->shared->directory);
-    r = directory != NULL && identify(request, directory) != NULL ? API_BODY_MAX_DEFAULT : -401;
+    peer = directory != NULL ? identify(request, directory) : NULL;
+    if (peer == NULL) {
+        r = -401;
+    } else if (!api_request_claim_peer(request, peer->id)) {
+        r = -503;
+        api_problem(request, PROBLEM_UNAVAILABLE, "this peer has too many connections open");
+    }
     join_directory_release(routes->shared->directory, directory);
     return r;
 }
