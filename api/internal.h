@@ -11,6 +11,7 @@
 
 #include "api/guard.h"
 #include "api/linger.h"
+#include "api/listen.h"
 #include "api/problem.h"
 #include "api/server.h"
 #include "api/tally.h"
@@ -69,6 +70,7 @@ enum api_metric {
     METRIC_REQUESTS_5XX,
     METRIC_GUARD_REFUSED,
     METRIC_TOO_SLOW,
+    METRIC_ADDRESS_REFUSED,
     METRIC_OVER_LIMIT,
     METRIC_OVER_ADDRESS,
     METRIC_OVER_PEER,
@@ -101,6 +103,7 @@ struct api_connection {
 
 struct api_server {
     struct api_server_config config;
+    struct api_networks proxies; /* of a plain listener: who may connect besides loopback */
     struct MHD_Daemon *daemon;
     pthread_t thread;
     bool thread_running;

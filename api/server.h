@@ -46,8 +46,12 @@ typedef uint64_t (*api_trust_version)(void *context);
 
 /** One listener of a service. The texts must outlive the server. */
 struct api_listener {
-    const char *address; /* "127.0.0.1" or "::1"; with TLS any */
-    unsigned port;       /* 0: any free one, see api_server_port */
+    const char *address; /* "127.0.0.1" or "::1"; with TLS, or with proxies, any */
+    /* Plain HTTP behind a proxy that takes TLS off: the networks it connects from, "10.0.0.0/8,
+     * fd00::/8". Only from them and from loopback are connections accepted then. Who is asking is
+     * known by the token alone: no header of a proxy is believed. NULL or "": there is none. */
+    const char *proxies;
+    unsigned port; /* 0: any free one, see api_server_port */
     enum api_tls tls;
     /* PEM files: the chain, our own first, and its key. Looked at when a connection is opened, at
      * most once a second; changed ones serve from then on, bad ones are logged and not taken. */

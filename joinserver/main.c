@@ -14,6 +14,7 @@
 
 struct settings {
     char *address;
+    char *proxies;
     unsigned port;
     char *tls_address;
     unsigned tls_port;
@@ -43,7 +44,9 @@ struct settings {
 
 static const struct config_setting settings_table[] = {
     {"listener-plain.address", NULL, CONFIG_TEXT, AT(address), "127.0.0.1", 0, 0,
-        "loopback address of the plain listener (token)"},
+        "address of the plain listener (token): loopback, or any when proxies are named"},
+    {"listener-plain.proxies", NULL, CONFIG_TEXT, AT(proxies), "", 0, 0,
+        "networks of proxies that take TLS off (10.0.0.0/8, fd00::/8): only they and loopback may connect"},
     {"listener-plain.port", "CRADLE_JOIN_PORT", CONFIG_UNSIGNED, AT(port), "8081", 0, 65535,
         "its port"},
     {"listener-tls.address", NULL, CONFIG_TEXT, AT(tls_address), "0.0.0.0", 0, 0,
@@ -107,7 +110,7 @@ static int start_listeners(struct app *app)
         const char *scheme;
         struct api_listener listener;
     } listeners[JOIN_LISTENERS_MAX] = {
-        {"http", {.address = s->address, .port = s->port}},
+        {"http", {.address = s->address, .port = s->port, .proxies = s->proxies}},
         {"https (certificate)", {.address = s->tls_address,
                                     .port = s->tls_port,
                                     .tls = API_TLS_MUTUAL,

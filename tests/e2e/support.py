@@ -354,8 +354,9 @@ class Stack:
     def _device_arguments(self, device, server, dev_nonce, options):
         arguments = ["--dev-eui", device["dev_eui"], "--join-eui", device["join_eui"],
                      "--app-key", device["app_key"], "--mac-version", device["mac_version"],
-                     "--net-id", server["net_id"], "--dev-nonce",
-                     str(self.next_nonce(device) if dev_nonce is None else dev_nonce)]
+                     "--net-id", server["net_id"]]
+        if "rejoin" not in options:
+            arguments += ["--dev-nonce", str(self.next_nonce(device) if dev_nonce is None else dev_nonce)]
         if device["nwk_key"]:
             arguments += ["--nwk-key", device["nwk_key"]]
         for name, value in options.items():
@@ -371,12 +372,15 @@ class Stack:
         except ValueError:
             raise AssertionError(f"cradle-device: {run.stdout}{run.stderr}") from None
 
-    def join(self, device, server=None, dev_nonce=None, url=None, **options):
-        """One join with cradle-device; what it says as JSON. Further options are cradle-device's,
-        with _ for -: dev_addr="26000001"."""
+    def join(self, device, server=None, dev_nonce=None, url=None, tls=False, **options):
+        """One join with cradle-device; what it says as JSON. With `tls` over mutual TLS, else with
+        the token. Further options are cradle-device's, with _ for -: dev_addr="26000001"."""
         server, application = server or self.home, self.application_server()
+        join = self.demo["join"]
+        way = (["--url", join["tls_url"], "--ca", join["ca"], "--cert", server["cert"], "--key", server["key"]]
+               if tls else ["--url", url or self.join_url, "--token", server["token"]])
         return self._device([
-            "--json", "--url", url or self.join_url, "--token", server["token"],
+            "--json", *way,
             "--ns-kek", f"{server['kek_label']}={server['kek']}",
             "--as-kek", f"{application['kek_label']}={application['kek']}",
             *self._device_arguments(device, server, dev_nonce, options)])

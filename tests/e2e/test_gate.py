@@ -332,6 +332,10 @@ class Start(unittest.TestCase):
     def test_an_address_that_is_not_loopback_is_refused(self):
         self.assertIn("0.0.0.0", self.refused("--set", "listener-plain.address=0.0.0.0"))
 
+    def test_a_proxy_that_is_no_network_is_named(self):
+        self.assertIn("10.1.2.3/8", self.refused(
+            "--set", "listener-plain.address=0.0.0.0", "--set", "listener-plain.proxies=10.1.2.3/8"))
+
     def test_a_port_in_use_is_named(self):
         said = self.refused("--set", f"listener-plain.port={self.stack.join_port}")
         self.assertIn(str(self.stack.join_port), said)

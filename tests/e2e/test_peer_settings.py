@@ -9,8 +9,8 @@ import unittest
 
 import lorawan
 import support
+from certificates import Ca
 from test_peers import CHANGE_SECONDS, PeersTest
-from test_tls import Ca
 
 AS_ID = "as-settings"
 NS_A, NS_B, NS_C = "70b3d57ed0000a01", "70b3d57ed0000a02", "70b3d57ed0000a03"
@@ -67,7 +67,7 @@ class SettingsTest(PeersTest):
             self.assertNotIn("AESKey", json.dumps(answer))
             return answer and answer["Result"]["ResultCode"]
         accept = lorawan.open_accept(device, answer["PHYPayload"], nonce)
-        keys = lorawan.session_keys(device, accept, nonce)
+        keys = self.session_keys(device, accept, nonce)
         self.assertEqual({name for name in answer if name.endswith("Key")}, set(keys))
         found = {"SessionKeyID": "SessionKeyID" in answer}
         for name, key in keys.items():
@@ -75,6 +75,13 @@ class SettingsTest(PeersTest):
         for name, key in keys.items():
             self.assertEqual(key in json.dumps(answer).lower(), found[name] == "clear", name)
         return found
+
+    @staticmethod
+    def session_keys(device, accept, nonce):
+        """As hex digits."""
+        is_1_1 = accept["dl_settings"] & 0x80
+        keys = lorawan.session_keys(device, accept["join_nonce"], nonce, None if is_1_1 else accept["net_id"])
+        return {name: key.hex() for name, key in keys.items()}
 
     def form(self, envelope, key):
         if "KEKLabel" not in envelope:
@@ -148,14 +155,6 @@ class NetworkKeys(SettingsTest):
             self.wait_join({"NwkSEncKey": "ns-000072", "FNwkSIntKey": "ns-000072",
                             "SNwkSIntKey": "ns-000072", "AppSKey": "as-demo"}, server, place, device)
 
-    def rejoin_req(self, device, rj_count, net_id):
-        """A RejoinReq of type 1, which asks for no session (LoRaWAN 1.1 6.2.4)."""
-        body = b"\xc0\x01" + lorawan.le(device["join_eui"]) + lorawan.le(device["dev_eui"]) + \
-            rj_count.to_bytes(2, "little")
-        js_int_key = lorawan.ecb_encrypt(lorawan.root_key(device), b"\x06" + lorawan.le(device["dev_eui"]) + bytes(7))
-        frame = body + lorawan.cmac(js_int_key, body)[:4]
-        return lorawan.join_req(device, 1, net_id, MessageType="RejoinReq", PHYPayload=frame.hex())
-
     def test_a_rejoin_is_answered_as_a_join_is(self):
         server = self.network_server_of("000070")
         device = self.stack.devices("1.1", 1, "000070")[0]
@@ -164,16 +163,16 @@ class NetworkKeys(SettingsTest):
         self.wait_join({"NwkSEncKey": "clear", "AppSKey": "clear", "SessionKeyID": False}, server,
                        ("on", "tls"), device)
         for n, place in enumerate(self.places):
-            answer = self.post(server, place, self.rejoin_req(device, n, "000070"))
+            answer = self.post(server, place, lorawan.rejoin_req(
+                device, lorawan.rejoin_request(device, 1, n), "000070"))
             if place != ("on", "tls"):
                 self.assertEqual(answer["Result"]["ResultCode"], "Other", place)
                 self.assertNotIn("AESKey", json.dumps(answer))
                 continue
             self.assertEqual(answer["Result"]["ResultCode"], "Success", answer)
-            keys = lorawan.session_keys(
-                device, {"join_nonce": int(self.spent(device)[0][0]), "dl_settings": 0x80}, n)
+            keys = lorawan.session_keys(device, int(self.spent(device)[0][0]), n)
             self.assertEqual({name: answer[name] for name in keys},
-                             {name: {"AESKey": key} for name, key in keys.items()})
+                             {name: {"AESKey": key.hex()} for name, key in keys.items()})
             self.assertNotIn("SessionKeyID", answer)
 
     def test_the_log_names_the_setting_that_is_missing(self):
@@ -245,7 +244,7 @@ class AppSKeys(SettingsTest):
         nonce = self.stack.next_nonce(device)
         joined = self.post(network, ("on", "tls"), lorawan.join_req(device, nonce, "000077"))
         accept = lorawan.open_accept(device, joined["PHYPayload"], nonce)
-        session = (device, joined["SessionKeyID"], lorawan.session_keys(device, accept, nonce)["AppSKey"])
+        session = (device, joined["SessionKeyID"], self.session_keys(device, accept, nonce)["AppSKey"])
 
         def wait(expected, place):
             support.wait_until(lambda: self.asked(server, place, session) == expected, CHANGE_SECONDS,

@@ -11,7 +11,7 @@ import unittest
 
 import lorawan
 import support
-from test_tls import Ca
+from certificates import Ca
 
 CHANGE_SECONDS = 10
 

@@ -537,7 +537,7 @@ START_TEST(partitions_are_three_months_ahead_and_take_back_the_stray)
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM"
                          " pg_inherits WHERE inhparent = 'join_event'::regclass)"),
-        4);
+        2 * 4);
 }
 END_TEST
 
@@ -621,6 +621,19 @@ START_TEST(plans_made_on_empty_tables_use_the_keys)
 }
 END_TEST
 
+/* What is not in a plan is not read: the index holds sessions alone. */
+START_TEST(refusals_are_never_read_to_find_a_session)
+{
+    char *session = explain(DB_JOIN_SESSION);
+    char *resolve = explain(DB_JOIN_RESOLVE);
+
+    ck_assert_msg(strstr(session, "Index") && !strstr(session, "outcome"), "%s", session);
+    ck_assert_msg(strstr(resolve, "Index") && !strstr(resolve, "outcome"), "%s", resolve);
+    free(session);
+    free(resolve);
+}
+END_TEST
+
 START_TEST(load_of_ten_thousand_devices_uses_the_keys)
 {
     char *load;
@@ -658,6 +671,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, a_jump_is_a_trust_signal);
     tcase_add_test(tcase, resolve_tells_which_of_two_requests_was_committed);
     tcase_add_test(tcase, refusals_are_written_in_bulk);
+    tcase_add_test(tcase, refusals_are_never_read_to_find_a_session);
     tcase_add_test(tcase, partitions_are_three_months_ahead_and_take_back_the_stray);
     tcase_add_test(tcase, batch_beyond_its_bound_is_our_own_mistake);
     tcase_add_test(
