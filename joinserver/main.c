@@ -166,6 +166,7 @@ static int start(struct app *app)
     if (app->n_workers > WORKERS_MAX)
         app->n_workers = WORKERS_MAX;
     app->shared.retry_window_ms = s->retry_window_ms;
+    app->shared.plain_keys = s->plain_keys;
     app->shared.metrics = &app->metrics;
     app->routes.shared = &app->shared;
     join_metrics_init(&app->metrics);

@@ -25,13 +25,13 @@ static void write_join(
     struct text *out, const struct ts002_request *request, const struct join_answer *answer)
 {
     ts002_write_join_ans(out, request, answer->reply, answer->join_nonce, answer->ns_kek_label,
-        answer->as_kek_label);
+        answer->as_kek_label, !answer->session_key_id_omit);
 }
 
 static void write_home_ns(
     struct text *out, const struct ts002_request *request, const struct join_answer *answer)
 {
-    ts002_write_home_ns_ans(out, request, &answer->row->record.home_net_id);
+    ts002_write_home_ns_ans(out, request, &answer->row->record.home_net_id, answer->home_ns_id);
 }
 
 static void write_app_s_key(

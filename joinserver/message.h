@@ -7,11 +7,14 @@
 /** What an answer is written from. */
 struct join_answer {
     const struct db_join_row *row;
-    const struct keyd_join_reply *reply;   /* of a join */
-    uint32_t join_nonce;                   /* of a join */
+    const struct keyd_join_reply *reply; /* of a join */
+    uint32_t join_nonce;                 /* of a join */
+    /* NULL: that key is in clear. */
     const char *ns_kek_label;              /* of a join */
     const char *as_kek_label;              /* of what holds an AppSKey */
+    bool session_key_id_omit;              /* of a join */
     const struct keyd_envelope *app_s_key; /* of a session, again */
+    const struct eui64 *home_ns_id;        /* of who is home; NULL: it is not known which */
 };
 
 /** Which metric counts the answers. */

@@ -31,6 +31,8 @@ static const char *const counter_labels[N_JOIN_COUNTERS] = {
     [JOIN_COUNTER_DEV_NONCE] = "counter=\"dev_nonce\"",
 };
 
+#define OTHERS_ID (-1)
+
 static const char *const peer_series = "cradle_join_peer_answers_total";
 static const char *const peer_kinds[] = {[PEER_NETWORK_SERVER] = "network_server",
     [PEER_APPLICATION_SERVER] = "application_server",
@@ -133,14 +135,15 @@ void join_metrics_write(struct join_metrics *m, struct text *out)
 }
 
 /* A name is any text: what would end a label's value is escaped. */
-static char *make_labels(const char *kind, const char *name)
+static char *make_labels(int64_t id, const char *kind, const char *name)
 {
     struct text labels = {0};
 
     text_addf(&labels, "kind=\"%s\",peer=\"", kind);
     for (; *name != '\0'; name++)
         text_addf(&labels, *name == '"' || *name == '\\' ? "\\%c" : "%c", *name);
-    text_add(&labels, "\"");
+    /* A peer that was revoked and its successor may have one name. */
+    text_addf(&labels, "\",id=\"%lld\"", (long long)id);
     if (labels.failed) {
         text_done(&labels);
         return NULL;
@@ -151,7 +154,7 @@ static char *make_labels(const char *kind, const char *name)
 /* The caller holds the lock, and has the place published by peer_id. */
 static bool claim(struct join_peer_counts *p, int64_t id, const char *kind, const char *name)
 {
-    p->labels = make_labels(kind, name);
+    p->labels = make_labels(id, kind, name);
     if (p->labels == NULL)
         return false;
     atomic_store_explicit(&p->peer_id, id, memory_order_release);
@@ -183,9 +186,9 @@ struct join_peer_counts *join_metrics_peer(struct join_metrics *m, const struct 
     p = find_place(m, peer->id, true);
     if (p != NULL && p->labels == NULL && !claim(p, peer->id, peer_kinds[peer->kind], peer->name))
         p = NULL;
-    /* -1 is no peer's id. Without memory for its label it stays unpublished, and counts. */
+    /* That is no peer's id. Without memory for its label it stays unpublished, and counts. */
     if (p == NULL && others->labels == NULL)
-        (void)claim(others, -1, "any", "(others)");
+        (void)claim(others, OTHERS_ID, "any", "(others)");
     pthread_mutex_unlock(&m->peers_lock);
     return p != NULL ? p : others;
 }

@@ -5,6 +5,15 @@
 #include "api/server.h"
 #include "joinserver/metrics.h"
 
+/** How its peer is answered: as the directory said when it asked, which may be replaced since. */
+struct join_terms {
+    bool mutual_tls; /* it came over mutual TLS, and its answer leaves over nothing less than TLS */
+    bool ns_id_is_its_own; /* request.sender_ns_id is one that the peer is known to have */
+    /* Of the peer's record (db/directory.h). Both of the first need mutual_tls as well. */
+    bool allow_plain_keys, app_s_key_plain;
+    bool session_key_id_omit;
+};
+
 /** One request on its way. Owned by the pool, then by a queue, then by its worker. */
 struct join_work {
     struct join_work *next;
@@ -15,6 +24,7 @@ struct join_work {
     struct join_peer_counts *counts; /* of that peer */
     unsigned n_tries;                /* races lost so far */
     const struct join_message *message;
+    struct join_terms terms;
     struct ts002_request request;
     uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
 };

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define BASIC_MAX 160
+#define HTTPS "https://"
 
 static void answer_plain(struct api_request *request, unsigned status, const char *body)
 {
@@ -146,13 +147,35 @@ static void take_notification(struct api_request *request, struct join_routes *r
     api_answer(request, 200, NULL, NULL, 0);
 }
 
-/* Who asks what: an application server is known by its AS-ID, a network server by its NetIDs. */
+/* Who asks what: an application server is known by its AS-ID, a network server by its NetIDs, and
+ * by its NSIDs where it has some and names one. */
 static bool may_ask(const struct db_peer *peer, const struct join_message *message,
     const struct ts002_request *request)
 {
     if (message != NULL && message->by_application_server)
         return peer->kind == PEER_APPLICATION_SERVER && strcmp(peer->name, request->sender_id) == 0;
-    return join_directory_may_speak(peer, &request->sender);
+    return join_directory_may_speak(peer, &request->sender) &&
+           (!request->has_sender_ns_id ||
+               join_directory_may_speak_as(peer, &request->sender_ns_id));
+}
+
+/* A session key that leaves in clear must have TLS around it all the way to the peer. */
+static bool is_answered_privately(const struct db_peer *peer)
+{
+    return peer->answer_url[0] == '\0' || strncmp(peer->answer_url, HTTPS, sizeof(HTTPS) - 1) == 0;
+}
+
+static struct join_terms terms_of(const struct api_request *request, const struct db_peer *peer,
+    const struct ts002_request *message)
+{
+    return (struct join_terms){
+        .mutual_tls = api_request_peer_san(request) != NULL && is_answered_privately(peer),
+        .ns_id_is_its_own =
+            message->has_sender_ns_id && db_peer_has_ns_id(peer, &message->sender_ns_id),
+        .allow_plain_keys = peer->allow_plain_keys,
+        .app_s_key_plain = peer->app_s_key_plain,
+        .session_key_id_omit = peer->session_key_id_omit,
+    };
 }
 
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
@@ -192,6 +215,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         return false;
     }
     work->http = request;
+    work->terms = terms_of(request, peer, message);
     work->deadline_ms = api_request_started_us(request) / 1000 + JOIN_DEADLINE_MS;
     if (work->message->activates)
         join_fingerprint(peer->id, message, work->fingerprint);

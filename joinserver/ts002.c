@@ -333,7 +333,7 @@ static void write_header(struct text *out, const struct ts002_request *request,
         text_addf(out, ",\"ReceiverToken\":\"%s\"", request->sender_token);
     if (request->has_sender_ns_id) {
         text_add(out, ",\"ReceiverNSID\":\"");
-        text_add_hex(out, request->sender_ns_id, sizeof(request->sender_ns_id));
+        text_add_hex(out, request->sender_ns_id.bytes, sizeof(request->sender_ns_id.bytes));
         text_add(out, "\"");
     }
     text_addf(out, ",\"Result\":{\"ResultCode\":\"%s\"", result_code);
@@ -362,14 +362,17 @@ static void write_success(struct text *out, const struct ts002_request *request)
 static void write_envelope(
     struct text *out, const char *name, const char *kek_label, const struct keyd_envelope *envelope)
 {
-    text_addf(out, ",\"%s\":{\"KEKLabel\":\"%s\",\"AESKey\":\"", name, kek_label);
+    text_addf(out, ",\"%s\":{", name);
+    if (kek_label != NULL)
+        text_addf(out, "\"KEKLabel\":\"%s\",", kek_label);
+    text_add(out, "\"AESKey\":\"");
     text_add_hex(out, envelope->bytes, envelope->len);
     text_add(out, "\"}");
 }
 
 void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
     const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
-    const char *as_kek_label)
+    const char *as_kek_label, bool with_session_key_id)
 {
     uint8_t session_key_id[SESSION_KEY_ID_LEN];
 
@@ -385,19 +388,28 @@ void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
         write_envelope(out, "NwkSKey", ns_kek_label, &reply->nwk_s_key);
     }
     write_envelope(out, "AppSKey", as_kek_label, &reply->app_s_key);
-    ts002_session_key_id(&request->dev_eui, join_nonce, session_key_id);
-    text_add(out, ",\"SessionKeyID\":\"");
-    text_add_hex(out, session_key_id, sizeof(session_key_id));
-    text_add(out, "\",\"Lifetime\":0}");
+    if (with_session_key_id) {
+        ts002_session_key_id(&request->dev_eui, join_nonce, session_key_id);
+        text_add(out, ",\"SessionKeyID\":\"");
+        text_add_hex(out, session_key_id, sizeof(session_key_id));
+        text_add(out, "\"");
+    }
+    text_add(out, ",\"Lifetime\":0}");
 }
 
-void ts002_write_home_ns_ans(
-    struct text *out, const struct ts002_request *request, const struct net_id *home_net_id)
+void ts002_write_home_ns_ans(struct text *out, const struct ts002_request *request,
+    const struct net_id *home_net_id, const struct eui64 *home_ns_id)
 {
     write_success(out, request);
     text_add(out, ",\"HNetID\":\"");
     text_add_hex(out, home_net_id->bytes, sizeof(home_net_id->bytes));
-    text_add(out, "\"}");
+    text_add(out, "\"");
+    if (home_ns_id != NULL && request->version != TS002_1_0) {
+        text_add(out, ",\"HNSID\":\"");
+        text_add_hex(out, home_ns_id->bytes, sizeof(home_ns_id->bytes));
+        text_add(out, "\"");
+    }
+    text_add(out, "}");
 }
 
 void ts002_write_app_s_key_ans(struct text *out, const struct ts002_request *request,

@@ -27,9 +27,9 @@ struct ts002_request {
     char receiver_id[PEER_ID_MAX + 1];
     uint32_t transaction_id;
     char sender_token[130]; /* opaque hex, echoed as ReceiverToken */
-    /* 1.1: which network server of the NetID; echoed as ReceiverNSID. Taken on nobody's word: no
-     * right follows from it. Under 1.0 it is nothing, whatever it holds. */
-    uint8_t sender_ns_id[sizeof(struct eui64)];
+    /* 1.1: which network server of the NetID; echoed as ReceiverNSID. Taken on nobody's word: what
+     * follows from it is the caller's question. Under 1.0 it is nothing, whatever it holds. */
+    struct eui64 sender_ns_id;
     size_t sender_ns_id_len;
     bool has_sender_ns_id;
     /* JoinReq and RejoinReq (TS002-1.0) */
@@ -91,14 +91,16 @@ void ts002_session_key_id(
 void ts002_write_refusal(struct text *out, const struct ts002_request *request,
     enum join_result result, const char *description);
 
-/** Writes JoinAns or RejoinAns of a join that is durable (TS002-1.0). */
+/** Writes JoinAns or RejoinAns of a join that is durable (TS002-1.0). A label is NULL where the key
+ * is in clear, here and below. */
 void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
     const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
-    const char *as_kek_label);
+    const char *as_kek_label, bool with_session_key_id);
 
-/** Writes HomeNSAns. It has no HNSID: a device is bound to a NetID, not to one of its servers. */
-void ts002_write_home_ns_ans(
-    struct text *out, const struct ts002_request *request, const struct net_id *home_net_id);
+/** Writes HomeNSAns. A device is bound to a NetID: which of its network servers (HNSID, 1.1 only)
+ * is known where there is one; else `home_ns_id` is NULL. */
+void ts002_write_home_ns_ans(struct text *out, const struct ts002_request *request,
+    const struct net_id *home_net_id, const struct eui64 *home_ns_id);
 
 /** Writes AppSKeyAns. */
 void ts002_write_app_s_key_ans(struct text *out, const struct ts002_request *request,

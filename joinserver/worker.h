@@ -31,6 +31,8 @@ struct join_shared {
     struct join_refusals *refusals;
     struct join_metrics *metrics;
     unsigned retry_window_ms;
+    /* Keyd was started so that a peer's record may let session keys out in clear. */
+    bool plain_keys;
 };
 
 struct join_worker;

@@ -5,6 +5,8 @@
 #include "device/nonce.h"
 #include <stdio.h>
 
+#define ANSWER_MAX 4096 /* bytes; more than any answer with keys has */
+
 static void record_refusal(struct join_worker *w, const struct join_item *item)
 {
     struct db_join_refusal refusal = {.dev_eui = item->row.record.dev_eui,
@@ -70,19 +72,27 @@ static void count_joined(struct join_metrics *m, const struct join_item *item)
 
 static void answer_success(struct join_worker *w, struct join_item *item)
 {
-    struct join_answer from = {.row = &item->row, .join_nonce = item->decision.join_nonce};
+    struct join_answer from = {.row = &item->row,
+        .join_nonce = item->decision.join_nonce,
+        .session_key_id_omit = item->work->terms.session_key_id_omit};
+    struct eui64 home_ns_id;
 
     if (item->keyd_at >= 0) {
         from.reply = &w->replies[item->keyd_at];
-        from.ns_kek_label = item->ns_kek->label;
-        from.as_kek_label = item->as_kek->label;
+        from.ns_kek_label = item->ns_plain ? NULL : item->ns_kek->label;
+        from.as_kek_label = item->as_plain ? NULL : item->as_kek->label;
     } else if (item->decision.act == JOIN_ACT_DERIVE) {
         from.app_s_key = &item->derived.app_s_key;
-        from.as_kek_label = item->as_kek->label;
+        from.as_kek_label = item->as_plain ? NULL : item->as_kek->label;
+    } else if (join_directory_only_ns_id(
+                   w->directory, &item->row.record.home_net_id, &home_ns_id)) {
+        from.home_ns_id = &home_ns_id;
     }
     text_clear(&w->answer);
+    text_reserve(&w->answer, ANSWER_MAX);
     item->work->message->write(&w->answer, &item->work->request, &from);
     send_text(item->work, &w->answer);
+    secret_wipe(w->answer.data, w->answer.len); /* keys may be in clear */
     count_answer(w->shared, item->work, JOIN_SUCCESS);
     if (item->decision.act == JOIN_ACT_PLAN)
         count_joined(w->shared->metrics, item);

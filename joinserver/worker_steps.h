@@ -19,6 +19,7 @@ struct join_item {
     enum join_result result; /* what it will be answered with */
     const char *reason;
     const struct sealed_kek *ns_kek, *as_kek;
+    bool ns_plain, as_plain;             /* in the place of the KEK: in clear */
     struct keyd_app_s_key_reply derived; /* of JOIN_ACT_DERIVE */
     int keyd_at;                         /* index of its keyd request, or -1 */
     int commit_at;                       /* index of its commit, or -1 */
@@ -47,6 +48,7 @@ struct join_worker {
     bool won[JOIN_BATCH_MAX];
     size_t n_commits;
     struct mic_limit mic_limit;
+    int64_t plain_logged_ms; /* when it was said last that join.plain_keys is off; 0: never */
     struct text answer;
 };
 

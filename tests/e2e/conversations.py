@@ -14,7 +14,7 @@ NOT_LET_IN = {PLAIN: 401, TLS: None}
 NONCE = 700
 DEV_ADDR, OTHER_DEV_ADDR = "01020304", "26000001"
 CF_LIST = "184f84e85684b85e84886684586e8400"
-NS_ID = "70b3d57ed0000001"
+NS_ID, OTHER_NS_ID = "70b3d57ed0000001", "70b3d57ed0000002"  # of the demo's network servers
 BODY_LIMIT = 32 * 1024
 JOIN_NONCE_MAX = (1 << 24) - 1
 
@@ -290,7 +290,13 @@ VERSIONS = [
     row("1.1 refuses a SenderNSID that is a number", MALFORMED, (V11,), change={"SenderNSID": 1},
         absent=["ReceiverNSID"]),
     row("another NSID is no other right", "UnknownDevEUI", (V11,), who="another network",
+        change={"SenderNSID": OTHER_NS_ID}, ReceiverNSID=OTHER_NS_ID),
+    row("an NSID of another network", "UnknownSender", (V11,), who="another network",
         change={"SenderNSID": NS_ID}, ReceiverNSID=NS_ID),
+    row("an NSID of nobody", "UnknownSender", (V11,), change={"SenderNSID": "70b3d57ed00000ff"},
+        ReceiverNSID="70b3d57ed00000ff"),
+    row("1.0 has no NSID to be of nobody", "Success", (V10,), change={"SenderNSID": "70b3d57ed00000ff"},
+        absent=["ReceiverNSID"]),
 ]
 
 TOLERANCES = [
@@ -366,8 +372,11 @@ HOME_NS = [
     row("with a token", "Success", kind="HomeNSReq", change={"SenderToken": "0a"}, ReceiverToken="0a"),
     row("with an NSID", "Success", (V11,), kind="HomeNSReq", change={"SenderNSID": NS_ID},
         ReceiverNSID=NS_ID),
+    row("1.1 names the one network server", "Success", (V11,), kind="HomeNSReq", HNetID=support.HOME,
+        HNSID=NS_ID),
+    row("1.0 names none", "Success", (V10,), kind="HomeNSReq", HNetID=support.HOME, absent=["HNSID"]),
     row("another network asks", "NoRoamingAgreement", kind="HomeNSReq", who="another network",
-        absent=["HNetID"]),
+        absent=["HNetID", "HNSID"]),
     row("another network asks about a device that is not here", "NoRoamingAgreement", kind="HomeNSReq",
         who="another network", state="not here", absent=["HNetID"]),
     row("about a device that is not here", "NoRoamingAgreement", kind="HomeNSReq", state="not here",

@@ -140,18 +140,18 @@ def descendants(pid):
 
 
 class JoinServer:
-    """One more join server on a Stack's database and token, with settings ("join.queue=4") of its own."""
+    """One more join server on a Stack's database and token; `settings` are its own, "name=value"."""
 
-    def __init__(self, stack, port, *settings):
-        self.stack, self.port = stack, port
+    def __init__(self, stack, port, tls_port=0, settings=()):
+        self.stack, self.port, self.tls_port = stack, port, tls_port
         self.url = f"http://127.0.0.1:{port}/"
         self.log = stack.path("log", f"joinserver-{port}.log")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [stack.program("joinserver/cradle-joinserver"), "--config",
                  stack.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
-                 "--set", "listener-tls.port=0",
-                 *(part for setting in settings for part in ("--set", setting))],
+                 "--set", f"listener-tls.port={tls_port}",
+                 *(word for setting in settings for word in ("--set", setting))],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=stack.environment())
 
     def wait_ready(self, seconds=READY_SECONDS):
@@ -263,7 +263,7 @@ class Stack:
 
     def second_joinserver(self, *settings):
         """Starts one more join server; stopped with the Stack, or by its own stop()."""
-        other = JoinServer(self, free_ports(1)[0], *settings)
+        other = JoinServer(self, *free_ports(2), settings)
         self._others.append(other)
         other.wait_ready()
         return other

@@ -163,7 +163,7 @@ class Peers(TlsTest):
             *add, "--san", "a.b", "--ca", self.ca.pem, "--crl", other.crl()))
         self.assertIn("there already", self.refused_by_cradle(
             *add, "--san", "urn:cradle:netid:000013", "--ca", self.ca.pem))
-        self.assertIn("no peer", self.refused_by_cradle(
+        self.assertIn("no network server", self.refused_by_cradle(
             "ns", "trust", "--name", "nobody", "--san", "a.b", "--ca", self.ca.pem))
         self.assertEqual(self.stack.psql("SELECT 1 FROM peer WHERE name = 'tls-none'"), [])
 

@@ -39,11 +39,11 @@ START_TEST(answers_are_counted_by_message_and_by_peer)
     join_metrics_count(&m, &rejoin, join_metrics_peer(&m, &b), JOIN_MIC_FAILED);
     ck_assert(tells("cradle_join_requests_total{outcome=\"success\"} 2\n"));
     ck_assert(tells("cradle_rejoin_requests_total{outcome=\"mic_failed\"} 1\n"));
-    ck_assert(
-        tells("_peer_answers_total{kind=\"network_server\",peer=\"a\",outcome=\"success\"} 2\n"));
     ck_assert(tells(
-        "_peer_answers_total{kind=\"network_server\",peer=\"b\",outcome=\"mic_failed\"} 1\n"));
-    ck_assert(!tells("peer=\"b\",outcome=\"success\""));
+        "_peer_answers_total{kind=\"network_server\",peer=\"a\",id=\"1\",outcome=\"success\"} 2\n"));
+    ck_assert(tells(
+        "_peer_answers_total{kind=\"network_server\",peer=\"b\",id=\"257\",outcome=\"mic_failed\"} 1\n"));
+    ck_assert(!tells("peer=\"b\",id=\"257\",outcome=\"success\""));
     join_metrics_done(&m);
 }
 END_TEST
@@ -54,7 +54,7 @@ START_TEST(a_peers_name_cannot_break_out_of_its_label)
 
     up();
     join_metrics_count(&m, NULL, join_metrics_peer(&m, &peer), JOIN_SUCCESS);
-    ck_assert(tells("peer=\"x\\\"} 1\\\\\",outcome=\"success\"} 1\n"));
+    ck_assert(tells("peer=\"x\\\"} 1\\\\\",id=\"3\",outcome=\"success\"} 1\n"));
     join_metrics_done(&m);
 }
 END_TEST
@@ -68,7 +68,7 @@ START_TEST(more_peers_than_places_are_counted_together)
         join_metrics_count(&m, NULL, join_metrics_peer(&m, &peer), JOIN_SUCCESS);
         ck_assert_ptr_eq(join_metrics_peer(&m, &peer), join_metrics_peer(&m, &peer));
     }
-    ck_assert(tells("kind=\"any\",peer=\"(others)\",outcome=\"success\"} 5\n"));
+    ck_assert(tells("kind=\"any\",peer=\"(others)\",id=\"-1\",outcome=\"success\"} 5\n"));
     join_metrics_done(&m);
 }
 END_TEST
