@@ -50,6 +50,8 @@ static const struct config_setting table[] = {
     {"run.stride", NULL, CONFIG_UNSIGNED, AT(stride), "1", 1, 256, "from one DevEUI to the next"},
     {"run.tries", NULL, CONFIG_UNSIGNED, AT(tries), "100000", 10, 10000000,
         "of each class of refusals"},
+    {"run.in-a-row", NULL, CONFIG_UNSIGNED, AT(in_a_row), "1", 1, 10000,
+        "refusals of one class before the next class is drawn"},
     {"run.message", NULL, CONFIG_TEXT, AT(message), "JoinReq", 0, 0, "what is refused"},
 };
 #define N_SETTINGS (sizeof(table) / sizeof(table[0]))

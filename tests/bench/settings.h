@@ -39,10 +39,11 @@ struct bench_settings {
     unsigned rate; /* requests a second; 0: closed loop */
     unsigned threads;
     unsigned processes;
-    unsigned tls;    /* 1: over mutual TLS, `ports` are of the listeners for it */
-    unsigned stride; /* from one DevEUI to the next */
-    unsigned tries;  /* of each class of refusals */
-    char *message;   /* MessageType of what is refused */
+    unsigned tls;      /* 1: over mutual TLS, `ports` are of the listeners for it */
+    unsigned stride;   /* from one DevEUI to the next */
+    unsigned tries;    /* of each class of refusals */
+    unsigned in_a_row; /* of one class, before the next class is drawn */
+    char *message;     /* MessageType of what is refused */
 };
 
 /** Reads `--config FILE [--NAME VALUE]...`. ERROR_CONFIG says what is wrong. */

@@ -45,8 +45,8 @@ struct timing {
     const struct timing_message *message;
     struct bench_fleet fleet;
     struct simdev_network network;
-    struct bench_order order; /* of the tries */
-    uint32_t n_tries;         /* of each class but the control */
+    struct bench_order order; /* of the rows of tries */
+    uint32_t n_rows;          /* of each class but the control */
     uint32_t n_control;
     uint32_t sequence;
     struct bench_wire wire;
@@ -187,7 +187,7 @@ static int ask(struct timing *t, int64_t *ret_ns, size_t *ret_len)
             return error_set(ERROR_SYSTEM, "the connection broke");
         len += (size_t)n;
         t->answer[len] = '\0';
-    } while (len != message_len(t->answer, len));
+    } while (len == 0 || len != message_len(t->answer, len));
     *ret_ns = now_ns() - begin;
     *ret_len = len;
     return 0;
@@ -230,7 +230,7 @@ static enum timing_class class_of(const struct timing *t, uint32_t number)
 {
     static const enum timing_class compared[] = {OTHERS, UNCLAIMED, UNKNOWN};
 
-    return number < t->n_control ? CONTROL : compared[(number - t->n_control) / t->n_tries];
+    return number < t->n_control ? CONTROL : compared[(number - t->n_control) / t->n_rows];
 }
 
 static int run(struct timing *t)
@@ -240,7 +240,8 @@ static int run(struct timing *t)
     for (uint32_t i = 0; r == 0 && i < WARM_UP; i++)
         r = try_one(t, (enum timing_class)(i % N_CLASSES), false);
     for (uint32_t i = 0; r == 0 && i < t->order.n; i++)
-        r = try_one(t, class_of(t, t->order.devices[i]), true);
+        for (uint32_t j = 0; r == 0 && j < t->settings->in_a_row; j++)
+            r = try_one(t, class_of(t, t->order.devices[i]), true);
     return r;
 }
 
@@ -252,8 +253,8 @@ static int prepare(struct timing *t, const struct bench_settings *settings)
 
     t->settings = settings;
     t->message = message_of(settings->message);
-    t->n_tries = settings->tries;
-    t->n_control = settings->tries / CONTROL_SHARE;
+    t->n_rows = settings->tries / settings->in_a_row;
+    t->n_control = t->n_rows / CONTROL_SHARE;
     if (t->message == NULL)
         return error_set(ERROR_CONFIG, "%.30s is not a message to be timed", settings->message);
     if (settings->stride % 2 != 0 || settings->devices < KNOWN_CLASSES)
@@ -263,7 +264,7 @@ static int prepare(struct timing *t, const struct bench_settings *settings)
             return error_set(ERROR_SYSTEM, "out of memory");
     if ((r = bench_fleet_make(settings, &t->fleet)) < 0 ||
         (r = bench_network_make(settings, &t->network)) < 0 ||
-        (r = bench_order_make(t->n_tries * 3 + t->n_control, settings->seed, &t->order)) < 0 ||
+        (r = bench_order_make(t->n_rows * 3 + t->n_control, settings->seed, &t->order)) < 0 ||
         (r = bench_ports_parse(settings, ports, &n_ports)) < 0)
         return r;
     return bench_wire_open(&(struct bench_wiring){.credentials = NULL}, ports[0], &t->wire);
