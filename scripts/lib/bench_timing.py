@@ -14,7 +14,7 @@ import sys
 
 from bench_stack import AS_ID, Failed, Stack
 
-MESSAGES = ("JoinReq", "HomeNSReq", "AppSKeyReq")
+MESSAGES = ("JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq")
 TRIES = 100000
 DEVICES = 2000  # of each class
 KNOWN_CLASSES = 3  # as in tests/bench/timing.c: not yours, unclaimed, control

@@ -57,14 +57,19 @@ struct timing {
     uint32_t n[N_CLASSES];
 };
 
+static void make_mic(struct timing *t, uint8_t mic[static LW_MIC_LEN])
+{
+    for (size_t i = 0; i < LW_MIC_LEN; i++)
+        mic[i] = (uint8_t)bench_order_random(&t->order, UINT8_MAX + 1);
+}
+
 static void write_join(struct timing *t, const struct simdev *device)
 {
     struct lw_join_request join = {.join_eui = device->join_eui, .dev_eui = device->dev_eui};
     uint8_t frame[LW_JOIN_REQUEST_LEN];
 
     join.dev_nonce = (uint16_t)bench_order_random(&t->order, NONCES);
-    for (size_t i = 0; i < sizeof(join.mic); i++)
-        join.mic[i] = (uint8_t)bench_order_random(&t->order, UINT8_MAX + 1);
+    make_mic(t, join.mic);
     lw_join_request_build(&join, frame);
     simdev_request_json(
         &t->body, device, &t->network, frame, sizeof(frame), TRANSACTION_BASE + t->sequence);
@@ -80,6 +85,22 @@ static void write_header(
         "\"SenderID\":\"%s\",\"ReceiverID\":\"%s\",\"DevEUI\":\"%s\"",
         message_type, TRANSACTION_BASE + t->sequence, sender_id,
         eui64_format(&device->join_eui, join_eui), eui64_format(&device->dev_eui, dev_eui));
+}
+
+/* Of type 1, which needs no session. */
+static void write_rejoin(struct timing *t, const struct simdev *device)
+{
+    struct lw_rejoin_request rejoin = {
+        .type = LW_REJOIN_1, .join_eui = device->join_eui, .dev_eui = device->dev_eui};
+    uint8_t frame[LW_REJOIN_MAX];
+
+    rejoin.rj_count = (uint16_t)bench_order_random(&t->order, NONCES);
+    make_mic(t, rejoin.mic);
+    write_header(t, "RejoinReq", t->settings->net_id, device);
+    text_add(&t->body, ",\"PHYPayload\":\"");
+    text_add_hex(&t->body, frame, lw_rejoin_request_build(&rejoin, frame));
+    text_addf(&t->body, "\",\"DevAddr\":\"26000001\",\"DLSettings\":\"%02x\",\"RxDelay\":1}",
+        (unsigned)LW_OPT_NEG);
 }
 
 static void write_home_ns(struct timing *t, const struct simdev *device)
@@ -102,6 +123,7 @@ static void write_app_s_key(struct timing *t, const struct simdev *device)
 
 static const struct timing_message messages[] = {
     {"JoinReq", "UnknownDevEUI", write_join},
+    {"RejoinReq", "UnknownDevEUI", write_rejoin},
     {"HomeNSReq", "NoRoamingAgreement", write_home_ns},
     {TS002_APP_S_KEY_REQ, "UnknownDevEUI", write_app_s_key},
 };
