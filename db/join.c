@@ -7,14 +7,26 @@
 #define MAC_VERSION_MAX 8
 #define STATE_NAME_MAX 16
 
-/* Snapshot and rows are of one moment: gate_rev belongs to the gate that was read with it.
+/* The device of DevEUI `a.asked` or, if it is not here, the one after it (before it, at the end).
+ * Whatever is asked about a device that is not here is looked up for this neighbour, at the same
+ * cost, and dropped by the reader: or the time of a refusal would tell which DevEUIs are here. */
+#define NEAREST_TO_ASKED                                                                           \
+    "coalesce("                                                                                    \
+    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui >= a.asked ORDER BY n.dev_eui LIMIT 1),"     \
+    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui < a.asked"                                   \
+    "  ORDER BY n.dev_eui DESC LIMIT 1))"
+
+/* OFFSET 0 keeps `k` whole, or the neighbour would be looked for at every use of it.
+ *
+ * Snapshot and rows are of one moment: gate_rev belongs to the gate that was read with it.
  *
  * The DevNonce page is a scalar subquery, not a join: a generic plan made while the table is empty
  * and vacuumed may join it by half of its key, and then reads every page for every device. */
 const struct db_statement db_join_load_statement = {
     .name = "join_load",
     .sql =
-        "SELECT k.ordinal::int4, d.join_eui, d.mac_version, d.credential, d.ownership, d.service,"
+        "SELECT k.ordinal::int4, k.dev_eui = k.asked,"
+        "  d.join_eui, d.mac_version, d.credential, d.ownership, d.service,"
         "  d.trust, d.ownership_epoch, d.nonce_epoch, d.home_net_id, d.as_id,"
         "  j.join_nonce, j.last_dev_nonce, j.nonce_epoch, j.gate_rev, j.retry_fingerprint,"
         "  (extract(epoch FROM clock_timestamp() - j.retry_at) * 1000)::int8,"
@@ -25,7 +37,9 @@ const struct db_statement db_join_load_statement = {
         "  j.rj_count1,"
         "  j.current_join_nonce, j.current_nonce, j.current_net_id, j.current_rj_count0,"
         "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0"
-        " FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS k(dev_eui, dev_nonce, ordinal)"
+        " FROM (SELECT a.asked, " NEAREST_TO_ASKED " AS dev_eui, a.dev_nonce, a.ordinal"
+        "  FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
+        "  OFFSET 0) k"
         " JOIN device d ON d.dev_eui = k.dev_eui AND d.kind = 'lorawan'"
         " JOIN device_join j ON j.dev_eui = k.dev_eui"
         " LEFT JOIN device_key app ON app.dev_eui = k.dev_eui AND app.slot = 1"
@@ -37,6 +51,7 @@ const struct db_statement db_join_load_statement = {
 
 enum load_column {
     LOAD_ORDINAL,
+    LOAD_FOUND,
     LOAD_JOIN_EUI,
     LOAD_MAC_VERSION,
     LOAD_CREDENTIAL,
@@ -179,13 +194,16 @@ const struct db_statement db_join_resolve_statement = {
 /* JoinNonce says which of two was later, should the clock have gone back between them. */
 const struct db_statement db_join_session_statement = {
     .name = "join_session",
-    .sql =
-        "SELECT s.join_eui, s.dev_nonce, s.net_id, s.opt_neg FROM ("
-        "  SELECT e.join_eui, e.dev_nonce, e.net_id, e.opt_neg, e.join_nonce FROM join_event e"
-        "  WHERE e.dev_eui = $1 AND e.outcome = 'success'"
-        "   AND e.ownership_epoch = (SELECT d.ownership_epoch FROM device d WHERE d.dev_eui = $1)"
-        "  ORDER BY e.at DESC, e.join_nonce DESC LIMIT " DECIMAL(
-            DB_JOIN_SESSIONS_MAX) ") s WHERE s.join_nonce = $2",
+    .sql = "WITH k AS MATERIALIZED (SELECT " NEAREST_TO_ASKED " AS dev_eui"
+           "  FROM (SELECT $1::bytea AS asked) a)"
+           " SELECT s.dev_eui = $1, s.join_eui, s.dev_nonce, s.net_id, s.opt_neg FROM ("
+           "  SELECT e.dev_eui, e.join_eui, e.dev_nonce, e.net_id, e.opt_neg, e.join_nonce"
+           "  FROM join_event e"
+           "  WHERE e.dev_eui = (SELECT k.dev_eui FROM k) AND e.outcome = 'success'"
+           "   AND e.ownership_epoch = (SELECT d.ownership_epoch FROM device d"
+           "    WHERE d.dev_eui = (SELECT k.dev_eui FROM k))"
+           "  ORDER BY e.at DESC, e.join_nonce DESC LIMIT " DECIMAL(
+               DB_JOIN_SESSIONS_MAX) ") s WHERE s.join_nonce = $2",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
     .params = {DB_BYTEA, DB_INT4},
@@ -321,13 +339,15 @@ int db_join_load(
     for (size_t row = 0; row < rows.n; row++) {
         size_t i = read_ordinal(&rows, row, n_keys);
 
-        ret[i].found = true;
+        ret[i].found = db_row_bool(&rows, row, LOAD_FOUND);
         ret[i].record.dev_eui = keys[i].dev_eui;
         read_record(&rows, row, &ret[i].record);
         read_state(&rows, row, &ret[i].state);
         read_key(&rows, row, LOAD_APP, &ret[i].has_app, &ret[i].app);
         read_key(&rows, row, LOAD_NWK, &ret[i].has_nwk, &ret[i].nwk);
         ret[i].dev_nonce_used = db_row_bool(&rows, row, LOAD_DEV_NONCE_USED);
+        if (!ret[i].found) /* read all the same, for what it costs */
+            ret[i] = (struct db_join_row){.found = false};
     }
     return db_rows_check(&rows);
 }
@@ -457,11 +477,13 @@ int db_join_session_find(
     r = db_run(db, DB_JOIN_SESSION, &rows);
     if (r < 0 || rows.n == 0)
         return r;
-    ret->found = true;
-    db_row_bytes(&rows, 0, 0, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
-    ret->dev_nonce = (uint16_t)db_row_int(&rows, 0, 1, 0, UINT16_MAX);
-    db_row_bytes(&rows, 0, 2, ret->net_id.bytes, sizeof(ret->net_id.bytes));
-    ret->opt_neg = db_row_bool(&rows, 0, 3);
+    ret->found = db_row_bool(&rows, 0, 0);
+    db_row_bytes(&rows, 0, 1, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
+    ret->dev_nonce = (uint16_t)db_row_int(&rows, 0, 2, 0, UINT16_MAX);
+    db_row_bytes(&rows, 0, 3, ret->net_id.bytes, sizeof(ret->net_id.bytes));
+    ret->opt_neg = db_row_bool(&rows, 0, 4);
+    if (!ret->found)
+        *ret = (struct db_join_session){.found = false};
     return db_rows_check(&rows);
 }
 

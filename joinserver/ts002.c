@@ -140,6 +140,7 @@ enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request
     }
     *ret_result = JOIN_MALFORMED;
     if (!read_version(request)) {
+        request->has_sender_ns_id = false; /* the answer is of 1.0 */
         *ret_result = JOIN_INVALID_VERSION;
         describe(description, join_result_row(JOIN_INVALID_VERSION)->description);
         return TS002_REFUSED;

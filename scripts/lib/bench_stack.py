@@ -216,7 +216,7 @@ class Stack:
         tls = self.path("tls")
         token = self.cradle("ns", "add", "--name", "bench", "--net-id", NET_ID, "--san",
                             f"urn:cradle:netid:{NET_ID}", "--ca", f"{tls}/ca.pem")["token"]
-        self.cradle("as", "add", "--as-id", AS_ID)
+        as_token = self.cradle("as", "add", "--as-id", AS_ID)["token"]
         ns_kek = self.add_kek("--ns", NET_ID, "bench-ns")
         as_kek = self.add_kek("--as", AS_ID, "bench-as")
         self.cradle("route", "add", f"{JOIN_EUI}/64")
@@ -226,7 +226,7 @@ class Stack:
                        f"join_conninfo = {join['database']['conninfo']}\n[hsm]\n"
                        + "".join(f"{name} = {join['hsm'][name]}\n"
                                  for name in ("uri", "lock_file", "keyd"))
-                       + f"[peer]\ntoken = {token}\ncertificate = {tls}/ns-{NET_ID}.pem\n"
+                       + f"[peer]\ntoken = {token}\nas_token = {as_token}\ncertificate = {tls}/ns-{NET_ID}.pem\n"
                        f"key = {tls}/ns-{NET_ID}.key\nca = {tls}/ca.pem\nnet_id = {NET_ID}\nas_id = {AS_ID}\n"
                        f"ns_kek_label = bench-ns\nns_kek = {ns_kek}\n"
                        f"as_kek_label = bench-as\nas_kek = {as_kek}\n")

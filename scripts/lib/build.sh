@@ -10,8 +10,8 @@ declare -rA program_path=(
     [cradle-device]=cli/cradle-device
 )
 
-# build_programs FOLDER LOG MESON-OPTION...
-build_programs() {
+# build_configure FOLDER LOG MESON-OPTION...: the build folder, with nothing built.
+build_configure() {
     local folder=$1 log=$2
     shift 2
     if [[ -e $folder && ! -w $folder ]]; then
@@ -26,7 +26,12 @@ build_programs() {
         rm -rf -- "$folder"
         step "$log" "Configuring the build failed" meson setup "$folder" "$root" "$@"
     fi
-    step "$log" "Building failed" ninja -C "$folder"
+}
+
+# build_programs FOLDER LOG MESON-OPTION...
+build_programs() {
+    build_configure "$@"
+    step "$2" "Building failed" ninja -C "$1"
 }
 
 # program FOLDER NAME: its path.

@@ -43,7 +43,8 @@ static enum lw_mac_version version_of(const struct bench_fleet *fleet, uint32_t 
 
 int bench_fleet_make(const struct bench_settings *settings, struct bench_fleet *ret)
 {
-    *ret = (struct bench_fleet){.n = settings->devices, .seed = settings->seed};
+    *ret = (struct bench_fleet){
+        .n = settings->devices, .seed = settings->seed, .stride = settings->stride};
     ret->mix = strcmp(settings->version, "mix") == 0;
     if (!ret->mix && !lw_mac_version_parse(settings->version, &ret->version))
         return error_set(ERROR_CONFIG, "%.20s is no LoRaWAN version", settings->version);
@@ -66,9 +67,9 @@ static struct eui64 eui_of(uint64_t v)
     return eui;
 }
 
-static struct eui64 dev_eui_of(uint32_t device)
+static struct eui64 dev_eui_of(const struct bench_fleet *fleet, uint32_t device)
 {
-    return eui_of((uint64_t)DEV_EUI_PREFIX << 32 | device);
+    return eui_of((uint64_t)DEV_EUI_PREFIX << 32 | device * fleet->stride);
 }
 
 static void key_of(
@@ -87,7 +88,7 @@ static void key_of(
 
 void bench_device_make(const struct bench_fleet *fleet, uint32_t device, struct simdev *ret)
 {
-    *ret = (struct simdev){.dev_eui = dev_eui_of(device),
+    *ret = (struct simdev){.dev_eui = dev_eui_of(fleet, device),
         .join_eui = eui_of(JOIN_EUI),
         .mac_version = version_of(fleet, device)};
     key_of(fleet->seed, &ret->dev_eui, KEY_SLOT_APP, &ret->app_key);
@@ -140,7 +141,7 @@ int bench_fleet_load(struct bench_fleet *fleet, struct db *db)
     for (uint32_t first = 0; first < fleet->n; first += n) {
         n = fleet->n - first < DB_JOIN_BATCH_MAX ? fleet->n - first : DB_JOIN_BATCH_MAX;
         for (uint32_t i = 0; i < n; i++)
-            keys[i].dev_eui = dev_eui_of(first + i);
+            keys[i].dev_eui = dev_eui_of(fleet, first + i);
         int r = db_join_load(db, keys, n, rows);
         if (r < 0)
             return r;
@@ -158,7 +159,7 @@ int bench_fleet_load(struct bench_fleet *fleet, struct db *db)
     return 0;
 }
 
-static uint32_t random_below(struct bench_order *order, uint32_t n)
+uint32_t bench_order_random(struct bench_order *order, uint32_t n)
 {
     order->random = mix64(order->random);
     return (uint32_t)((order->random >> 32) * n >> 32);
@@ -167,7 +168,7 @@ static uint32_t random_below(struct bench_order *order, uint32_t n)
 static void shuffle(struct bench_order *order, uint32_t first, uint32_t n)
 {
     for (uint32_t i = n; i > 1; i--) {
-        uint32_t j = first + random_below(order, i);
+        uint32_t j = first + bench_order_random(order, i);
         uint32_t last = first + i - 1;
         uint32_t device = order->devices[j];
 

@@ -18,6 +18,7 @@ struct bench_fleet {
     uint32_t seed;
     bool mix; /* 1.0.3, 1.0.4 and 1.1 in turn */
     enum lw_mac_version version;
+    uint32_t stride;             /* from one DevEUI to the next; the others are nobody's */
     struct bench_memory *memory; /* one a device; NULL until loaded */
 };
 
@@ -55,3 +56,5 @@ struct bench_order {
 int bench_order_make(uint32_t n, uint32_t seed, struct bench_order *ret);
 void bench_order_done(struct bench_order *order);
 uint32_t bench_order_next(struct bench_order *order);
+/** A number below `n`, of the same source as the order. */
+uint32_t bench_order_random(struct bench_order *order, uint32_t n);

@@ -14,6 +14,7 @@ static const struct {
     {"joins", bench_joins},
     {"keyd-limit", bench_keyd_limit},
     {"commit-limit", bench_commit_limit},
+    {"timing", bench_timing},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 

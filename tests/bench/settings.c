@@ -25,6 +25,8 @@ static const struct config_setting table[] = {
     {"peer.certificate", NULL, CONFIG_TEXT, AT(certificate), "", 0, 0, "its certificate, PEM"},
     {"peer.key", NULL, CONFIG_TEXT, AT(key), "", 0, 0, "the key of that, PEM"},
     {"peer.ca", NULL, CONFIG_TEXT, AT(ca), "", 0, 0, "CA of the join servers, PEM"},
+    {"peer.as_token", NULL, CONFIG_TEXT, AT(as_token), NULL, 0, 0,
+        "the application server's token"},
     {"peer.net_id", NULL, CONFIG_TEXT, AT(net_id), NULL, 0, 0, "its NetID"},
     {"peer.as_id", NULL, CONFIG_TEXT, AT(as_id), NULL, 0, 0, "AS-ID of the application server"},
     {"peer.ns_kek_label", NULL, CONFIG_TEXT, AT(ns_kek_label), NULL, 0, 0, "label of the NS KEK"},
@@ -45,6 +47,12 @@ static const struct config_setting table[] = {
     {"run.threads", NULL, CONFIG_UNSIGNED, AT(threads), "1", 1, 64, "threads that commit"},
     {"run.tls", NULL, CONFIG_UNSIGNED, AT(tls), "0", 0, 1, "1: mutual TLS"},
     {"run.processes", NULL, CONFIG_UNSIGNED, AT(processes), "1", 1, 64, "key processes"},
+    {"run.stride", NULL, CONFIG_UNSIGNED, AT(stride), "1", 1, 256, "from one DevEUI to the next"},
+    {"run.tries", NULL, CONFIG_UNSIGNED, AT(tries), "100000", 10, 10000000,
+        "of each class of refusals"},
+    {"run.in-a-row", NULL, CONFIG_UNSIGNED, AT(in_a_row), "1", 1, 10000,
+        "refusals of one class before the next class is drawn"},
+    {"run.message", NULL, CONFIG_TEXT, AT(message), "JoinReq", 0, 0, "what is refused"},
 };
 #define N_SETTINGS (sizeof(table) / sizeof(table[0]))
 

@@ -22,6 +22,7 @@ struct bench_settings {
     char *certificate; /* PEM files for mutual TLS: its own, its key, and the join servers' CA */
     char *key;
     char *ca;
+    char *as_token;
     char *net_id;
     char *as_id;
     char *ns_kek_label;
@@ -38,7 +39,11 @@ struct bench_settings {
     unsigned rate; /* requests a second; 0: closed loop */
     unsigned threads;
     unsigned processes;
-    unsigned tls; /* 1: over mutual TLS, `ports` are of the listeners for it */
+    unsigned tls;      /* 1: over mutual TLS, `ports` are of the listeners for it */
+    unsigned stride;   /* from one DevEUI to the next */
+    unsigned tries;    /* of each class of refusals */
+    unsigned in_a_row; /* of one class, before the next class is drawn */
+    char *message;     /* MessageType of what is refused */
 };
 
 /** Reads `--config FILE [--NAME VALUE]...`. ERROR_CONFIG says what is wrong. */

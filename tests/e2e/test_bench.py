@@ -19,9 +19,9 @@ FIELDS = {
 BENCH_SECONDS = 180
 
 
-def bench(*arguments):
+def bench(*arguments, name="joins"):
     return subprocess.run(
-        [os.path.join(support.ROOT, "scripts/bench"), "joins", *arguments],
+        [os.path.join(support.ROOT, "scripts/bench"), name, *arguments],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=BENCH_SECONDS)
 
 
@@ -53,6 +53,17 @@ class Bench(unittest.TestCase):
         answer = self.measured("--tls", "--servers", "2", "--version", "mix", "--devices", "1000")
         self.assertEqual((answer["errors"], answer["tls"]), (0, True))
         self.assertGreater(answer["joins"], 0)
+
+    def test_timing_asks_each_message_of_each_kind_as_often_and_reports_it(self):
+        run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "50",
+                    name="timing")
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual(run.returncode == 0, answer["good"], run.stderr)
+        self.assertEqual(set(answer["messages"]), {"JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq"})
+        for verdict in answer["messages"].values():
+            self.assertEqual(verdict["n"], {"not_yours": 100, "unclaimed": 100, "unknown": 100})
+            self.assertEqual(verdict["n_control"], 10)
+            self.assertEqual(len(verdict["t"]), 3)
 
     def test_too_few_devices_for_the_connections_are_refused(self):
         run = bench("--built", support.Stack.program(""), "--devices", "10", "--connections", "16",

@@ -62,6 +62,36 @@ START_TEST(load_gives_each_key_its_device)
 }
 END_TEST
 
+START_TEST(what_is_not_here_is_not_its_neighbour)
+{
+    const unsigned missing[] = {1, 3, 5}; /* before all devices, between them, after them */
+
+    make_devices(2, 1, LW_MAC_1_1);
+    make_devices(4, 1, LW_MAC_1_1);
+    for (size_t i = 0; i < sizeof(missing) / sizeof(missing[0]); i++) {
+        const struct eui64 eui = eui_of(missing[i]);
+        const struct db_join_key key = {eui, 5};
+        struct db_join_session s;
+        struct db_join_row row;
+
+        for (unsigned neighbour = 2; neighbour <= 4; neighbour += 2) {
+            uint16_t nonce = (uint16_t)(neighbour + i);
+            struct db_join_row here = load_one(join, neighbour, nonce);
+            struct db_join_commit c = commit_of(&here, nonce, true);
+
+            ck_assert(commit_one(&c));
+        }
+        ck_ok(db_join_load(join, &key, 1, &row));
+        ck_assert(!row.found && !row.has_app && !row.has_nwk && !row.state.has_retry);
+        ck_assert(!row.record.has_home_net_id && row.record.as_id[0] == '\0');
+        ck_assert_uint_eq(row.app.blob_len, 0);
+        ck_assert_uint_eq(row.state.join_nonce, 0);
+        ck_ok(db_join_session_find(join, &eui, 1, &s));
+        ck_assert(!s.found && s.dev_nonce == 0);
+    }
+}
+END_TEST
+
 START_TEST(counted_join_moves_both_nonces_and_remembers_the_retry)
 {
     struct db_join_row row;
@@ -573,6 +603,61 @@ static char *explain(enum db_statement_id id)
     return plan.data;
 }
 
+/* What the statement did: rows and pages of every step, without times. Freed by the caller. */
+static char *explain_run(
+    enum db_statement_id id, unsigned device, const char *before, const char *after)
+{
+    struct text sql = {0}, plan = {0};
+    const struct eui64 eui = eui_of(device);
+    char hex[EUI64_TEXT_LEN + 1];
+    PGresult *result;
+
+    ck_ok(db_prepare(join, id));
+    text_addf(&sql, "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) EXECUTE %s",
+        db_statement_at(id)->name);
+    text_addf(&sql, "%s%s%s", before, eui64_format(&eui, hex), after);
+    result = PQexec(join->conn, sql.data);
+    ck_assert_msg(PQresultStatus(result) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(result));
+    for (int i = 0; i < PQntuples(result); i++)
+        text_addf(&plan, "%s\n", PQgetvalue(result, i, 0));
+    PQclear(result);
+    text_done(&sql);
+    return plan.data;
+}
+
+static const struct {
+    enum db_statement_id id;
+    const char *before, *after; /* the DevEUI */
+} costs[] = {
+    {DB_JOIN_LOAD, "(ARRAY['\\x", "']::bytea[], ARRAY[5])"},
+    {DB_JOIN_SESSION, "('\\x", "', 1)"},
+};
+
+START_TEST(what_is_not_here_costs_as_much_as_what_is)
+{
+    char *here = NULL, *missing = NULL;
+
+    for (unsigned device = 2; device <= 6; device += 2) {
+        make_devices(device, 1, LW_MAC_1_0_3);
+        struct db_join_row row = load_one(join, device, 5);
+        struct db_join_commit c = commit_of(&row, 5, false);
+
+        ck_assert(commit_one(&c));
+    }
+    /* The first time marks rows as seen by all. */
+    for (int i = 0; i < 2; i++) {
+        free(here);
+        free(missing);
+        here = explain_run(costs[_i].id, 4, costs[_i].before, costs[_i].after);
+        missing = explain_run(costs[_i].id, 3, costs[_i].before, costs[_i].after);
+    }
+    ck_assert_ptr_nonnull(strstr(here, "Buffers: shared hit="));
+    ck_assert_msg(strcmp(here, missing) == 0, "%.2000s\nis not\n%.2000s", here, missing);
+    free(here);
+    free(missing);
+}
+END_TEST
+
 START_TEST(a_page_is_looked_up_by_its_whole_key_even_when_planned_on_an_empty_vacuumed_table)
 {
     char *load;
@@ -601,6 +686,7 @@ START_TEST(plans_made_on_empty_tables_use_the_keys)
     char *load = explain(DB_JOIN_LOAD);
     char *commit = explain(DB_JOIN_COMMIT);
     char *resolve = explain(DB_JOIN_RESOLVE);
+    char *session = explain(DB_JOIN_SESSION);
     const char *lock, *sort;
 
     ck_assert_ptr_nonnull(strstr(load, "Index Scan using device_pkey"));
@@ -610,6 +696,7 @@ START_TEST(plans_made_on_empty_tables_use_the_keys)
     ck_assert_msg(!strstr(load, "Seq Scan"), "%s", load);
     ck_assert_msg(!strstr(commit, "Seq Scan"), "%s", commit);
     ck_assert_msg(!strstr(resolve, "Seq Scan"), "%s", resolve);
+    ck_assert_msg(!strstr(session, "Seq Scan"), "%s", session);
     /* Rows are locked over an order, and the update waits for all of it in a one-time filter. */
     lock = strstr(commit, "LockRows");
     sort = lock ? strstr(lock, "dev_eui") : NULL;
@@ -618,6 +705,7 @@ START_TEST(plans_made_on_empty_tables_use_the_keys)
     free(load);
     free(commit);
     free(resolve);
+    free(session);
 }
 END_TEST
 
@@ -651,6 +739,9 @@ static void add(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, load_gives_each_key_its_device);
+    tcase_add_test(tcase, what_is_not_here_is_not_its_neighbour);
+    tcase_add_loop_test(
+        tcase, what_is_not_here_costs_as_much_as_what_is, 0, sizeof(costs) / sizeof(*costs));
     tcase_add_test(tcase, counted_join_moves_both_nonces_and_remembers_the_retry);
     tcase_add_test(tcase, success_event_holds_the_session_numbers);
     tcase_add_test(tcase, a_session_is_found_among_the_last_ten_of_the_present_owner);
