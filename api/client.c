@@ -12,8 +12,9 @@
 
 /* Shares have counters by their number; a collision makes two peers one. */
 #define N_SHARES 256
-#define LOOK_MS 50   /* between looks at posts that wait for a connection */
-#define IDLE_MS 1000 /* a post or the stop ends the wait */
+#define LOOK_MS 50         /* between looks at posts that wait for a connection */
+#define IDLE_MS 1000       /* a post or the stop ends the wait */
+#define SYSTEM_CAS_S 3600L /* how long the system's CAs are used before they are read again */
 #define FILES_BESIDE_CONNECTIONS 16
 
 struct slot {
@@ -349,9 +350,7 @@ static bool set_credential(struct slot *slot, const struct api_credential *crede
     if (credential->anchors != NULL) {
         struct curl_blob anchors = blob_of(credential->anchors);
 
-        /* The system's folder of CAs would be looked at beside these. */
-        good = good && curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &anchors) == CURLE_OK &&
-               curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK;
+        good = good && curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &anchors) == CURLE_OK;
     }
     if (credential->authorization != NULL)
         good = good && add_header(slot, "Authorization", credential->authorization);
@@ -369,6 +368,10 @@ static bool set_transport(const struct api_client *client, CURL *easy)
            curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
+           /* The system's CAs are in a file and again in a folder, which would be looked at beside
+            * a credential's own CAs, and keeps those of the file from being kept in memory. */
+           curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, SYSTEM_CAS_S) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)API_CLIENT_CONNECT_MS) ==
                CURLE_OK &&
            /* A name server that does not answer must not hold this thread up at the end. */

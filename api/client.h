@@ -5,7 +5,7 @@
  * kept; the body of the answer is discarded. Connections are kept and used again, each only with
  * the credential that it was opened with. What passes through is wiped from memory.
  *
- * No share (a peer) holds more than API_CLIENT_SHARE of the connections, and one that only fails
+ * No share (a peer) holds more than three quarters of the connections, and one that only fails but
  * API_CLIENT_PROBES of them, until it answers: others do not wait for it. */
 #pragma once
 
@@ -14,9 +14,8 @@
 #include <stdint.h>
 
 #define API_CLIENT_CONNECT_MS 1000  /* to be connected, TLS included */
-#define API_CLIENT_ANSWER_MAX 16384 /* bytes of head and body: beyond them the connection is cut   \
-                                     */
-#define API_CLIENT_FAILURES 4       /* in a row, after which a share has but its probes */
+#define API_CLIENT_ANSWER_MAX 16384 /* bytes of head and body; beyond them it is cut */
+#define API_CLIENT_FAILURES 4       /* in a row: a share has but its probes then */
 #define API_CLIENT_PROBES 4         /* connections */
 #define API_CLIENT_SHARE_NUMERATOR 3
 #define API_CLIENT_SHARE_DENOMINATOR 4

@@ -140,9 +140,9 @@ def descendants(pid):
 
 
 class JoinServer:
-    """One more join server on a Stack's database and token."""
+    """One more join server on a Stack's database and token; `settings` are "section.key=value"."""
 
-    def __init__(self, stack, port):
+    def __init__(self, stack, port, settings=()):
         self.stack, self.port = stack, port
         self.url = f"http://127.0.0.1:{port}/"
         self.log = stack.path("log", f"joinserver-{port}.log")
@@ -150,7 +150,7 @@ class JoinServer:
             self.process = subprocess.Popen(
                 [stack.program("joinserver/cradle-joinserver"), "--config",
                  stack.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
-                 "--set", "listener-tls.port=0"],
+                 "--set", "listener-tls.port=0", *(x for s in settings for x in ("--set", s))],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=stack.environment())
 
     def wait_ready(self, seconds=READY_SECONDS):
@@ -260,9 +260,9 @@ class Stack:
                    f"processes {started} are gone")
         return status
 
-    def second_joinserver(self):
+    def second_joinserver(self, *settings):
         """Starts one more join server; stopped with the Stack, or by its own stop()."""
-        other = JoinServer(self, free_ports(1)[0])
+        other = JoinServer(self, free_ports(1)[0], settings)
         self._others.append(other)
         other.wait_ready()
         return other

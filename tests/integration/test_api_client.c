@@ -291,6 +291,7 @@ START_TEST(a_post_that_finds_no_connection_in_time_is_given_up)
     char url[PATH_LEN];
     CLEANUP(cleanup_close) int listener = silent_listener(url);
 
+    (void)listener;
     for (size_t i = 0; i < N_POSTS; i++) {
         posts[i] = post_to(url, 0, FAR_MS);
         api_client_post(client, &posts[i]);
