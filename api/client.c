@@ -480,7 +480,6 @@ static enum api_post_outcome outcome_of(CURLcode code, long status)
         return API_POST_UNTRUSTED;
     case CURLE_OUT_OF_MEMORY:
     case CURLE_FAILED_INIT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
     case CURLE_NOT_BUILT_IN:
         return API_POST_FAILED;

@@ -23,7 +23,7 @@
 
 enum api_post_outcome {
     API_POST_ANSWERED,    /* with `status`, whatever that is */
-    API_POST_UNREACHABLE, /* no connection, or it broke */
+    API_POST_UNREACHABLE, /* no connection, or it broke, or what was heard is no HTTP */
     API_POST_TIMEOUT,     /* nothing until attempt_ms or deadline_ms */
     API_POST_UNTRUSTED,   /* the server's certificate is not good: nothing was sent */
     API_POST_FAILED,      /* by ourselves: no memory, or what the library does not take */

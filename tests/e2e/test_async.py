@@ -48,11 +48,13 @@ class Receiver:
                 certificate = self.connection.getpeercert() if context else None
                 status = receiver.take(Post(self.headers, body, certificate))
                 self.send_response(status)
-                self.send_header("Content-Length", "2")
+                body = b"" if status == 204 else b"{}"
+                if body:
+                    self.send_header("Content-Length", str(len(body)))
                 if 300 <= status < 400:
                     self.send_header("Location", "/elsewhere")
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(body)
 
             def log_message(self, *_):
                 pass
