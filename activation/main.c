@@ -64,7 +64,9 @@ static int start_keyds(struct act_service *service)
 static int start_server(struct act_service *service)
 {
     const struct api_server_config config = {
-        .listener = {.address = service->settings.address, .port = service->settings.port},
+        .listener = {.address = service->settings.address,
+            .port = service->settings.port,
+            .proxies = service->settings.proxies},
         .admit = act_admit,
         .handle = act_handle,
         .context = service,

@@ -15,7 +15,11 @@
     }
 
 const struct config_setting act_settings_table[] = {
-    TEXT("listener-plain.address", address, "127.0.0.1", "loopback address of the plain listener"),
+    TEXT("listener-plain.address", address, "127.0.0.1",
+        "address of the plain listener: loopback, or any when proxies are named"),
+    TEXT("listener-plain.proxies", proxies, "",
+        "networks of proxies that take TLS off (10.0.0.0/8, fd00::/8): only they and loopback may "
+        "connect"),
     {
         .key = "listener-plain.port",
         .env = "CRADLE_ACTIVATION_PORT",

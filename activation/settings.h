@@ -5,6 +5,7 @@
 
 struct act_settings {
     char *address;
+    char *proxies;
     unsigned port;
     char *conninfo;
     char *hsm_uri;

@@ -3,11 +3,12 @@
 
 #include "api/problem.h"
 #include "base/clock.h"
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#define OVER_LIMIT_MS 2000   /* for the first request of a connection beyond max_connections */
+#define OVER_LIMIT_MS 2000   /* for the first request of a connection without a slot */
 #define CROWDED_EIGHTHS 7    /* so many eighths of max_connections taken: idle ones have to go */
 #define CROWDED_IDLE_MS 2000 /* idle connections live so long then */
 
@@ -41,13 +42,40 @@ void connection_arm(struct api_connection *c, int64_t deadline_ms)
     look_not_after(c->server, due_ms(c));
 }
 
+static bool enter_reserve(struct api_connection *c)
+{
+    c->reserved = c->server->n_reserved < API_OVER_ADDRESS_RESERVE;
+    if (c->reserved)
+        c->server->n_reserved++;
+    return c->reserved;
+}
+
+static void leave_reserve(struct api_connection *c)
+{
+    if (c->reserved)
+        c->server->n_reserved--;
+    c->reserved = false;
+}
+
 bool connection_take_slot(struct api_connection *c)
 {
     struct api_server *server = c->server;
     bool was_crowded = crowded(server);
 
-    if (c->slot || server->n_slots >= server->config.max_connections)
-        return c->slot;
+    if (c->slot)
+        return true;
+    /* The address first: whoever has all of his own is told so, and takes none of the reserve that
+     * is for the others, also when all are taken. */
+    if (!tally_take(&server->addresses, c->address, server->config.connections_per_address)) {
+        c->over = METRIC_OVER_ADDRESS;
+        return false;
+    }
+    if (server->n_slots >= server->config.max_connections) {
+        tally_give(&server->addresses, c->address);
+        c->over = METRIC_OVER_LIMIT;
+        return false;
+    }
+    leave_reserve(c);
     c->slot = true;
     server->n_slots++;
     if (!was_crowded && crowded(server))
@@ -55,14 +83,38 @@ bool connection_take_slot(struct api_connection *c)
     return true;
 }
 
-static void release_slot(struct api_connection *c)
+bool connection_claim_peer(struct api_connection *c, int64_t peer_id)
 {
-    if (c->slot)
-        c->server->n_slots--;
-    c->slot = false;
+    struct api_server *server = c->server;
+    uint64_t peer = (uint64_t)peer_id;
+
+    assert(c->slot); /* a request without one is refused before anybody may claim */
+    if (c->claimed && c->peer == peer)
+        return true;
+    if (!tally_take(&server->peers, peer, server->config.connections_per_peer))
+        return false;
+    if (c->claimed)
+        tally_give(&server->peers, c->peer);
+    c->claimed = true;
+    c->peer = peer;
+    return true;
 }
 
-struct api_connection *connection_open(struct api_server *server, int fd)
+/* Everything that it counts for. */
+static void release(struct api_connection *c)
+{
+    if (c->slot) {
+        c->server->n_slots--;
+        tally_give(&c->server->addresses, c->address);
+    }
+    if (c->claimed)
+        tally_give(&c->server->peers, c->peer);
+    c->slot = c->claimed = false;
+    leave_reserve(c);
+}
+
+struct api_connection *connection_open(
+    struct api_server *server, int fd, const struct sockaddr *address)
 {
     struct api_connection *c = calloc(1, sizeof(*c));
     int64_t now_ms = clock_monotonic_ms();
@@ -72,6 +124,7 @@ struct api_connection *connection_open(struct api_server *server, int fd)
         return NULL;
     c->server = server;
     c->fd = fd;
+    c->address = tally_key_of_address(address);
     c->idle_ms = now_ms;
     c->request.server = server;
     c->request.connection = c;
@@ -83,6 +136,10 @@ struct api_connection *connection_open(struct api_server *server, int fd)
     if (!connection_take_slot(c) && patience_ms > OVER_LIMIT_MS)
         patience_ms = OVER_LIMIT_MS;
     connection_arm(c, now_ms + patience_ms);
+    if (!c->slot && c->over == METRIC_OVER_ADDRESS && !enter_reserve(c)) {
+        metric_add(&server->metrics[METRIC_OVER_ADDRESS], 1);
+        connection_refuse(c);
+    }
     return c;
 }
 
@@ -98,7 +155,7 @@ void connection_close(struct api_connection *c)
         server->connections = c->next;
     if (c->next != NULL)
         c->next->prev = c->prev;
-    release_slot(c);
+    release(c);
     tls_session_close(c);
     metric_add(&server->metrics[METRIC_CONNECTIONS], -1);
     request_reset(&c->request);
@@ -141,7 +198,7 @@ static bool silent(int fd)
 void connection_refuse(struct api_connection *c)
 {
     c->cut = true;
-    release_slot(c);
+    release(c);
     (void)shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -156,7 +213,7 @@ static void cut(struct api_connection *c, int64_t now_ms)
         return;
     }
     if (!c->slot && state < REQUEST_BODY)
-        metric = METRIC_OVER_LIMIT;
+        metric = c->over;
     else if (state == REQUEST_NONE && now_ms < c->deadline_ms)
         metric = METRIC_IDLE_CLOSED;
     /* A request that has just come is taken in the library's next run. */

@@ -49,13 +49,17 @@ void handle_connection(
     struct api_connection *c = *context;
 
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info =
+        const union MHD_ConnectionInfo *fd =
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+        const union MHD_ConnectionInfo *address =
+            MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
         /* Without one its requests are refused by handle_request. */
-        c = info != NULL ? connection_open(server, info->connect_fd) : NULL;
+        c = fd != NULL && address != NULL
+                ? connection_open(server, fd->connect_fd, address->client_addr)
+                : NULL;
         *context = c;
-        if (c != NULL && server->tls != NULL)
+        if (c != NULL && !c->cut && server->tls != NULL)
             begin_tls(c, mhd);
         return;
     }
@@ -140,8 +144,11 @@ static void decide(struct api_request *request, const char *version, struct guar
     }
     if (!request->connection->slot) {
         request->close = true;
-        metric_add(&server->metrics[METRIC_OVER_LIMIT], 1);
-        api_problem(request, PROBLEM_UNAVAILABLE, "too many connections are open");
+        metric_add(&server->metrics[request->connection->over], 1);
+        api_problem(request, PROBLEM_UNAVAILABLE,
+            request->connection->over == METRIC_OVER_ADDRESS
+                ? "too many connections are open from this address"
+                : "too many connections are open");
         return;
     }
     if (!tls_session_trusted(request->connection)) {

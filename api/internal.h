@@ -11,8 +11,10 @@
 
 #include "api/guard.h"
 #include "api/linger.h"
+#include "api/listen.h"
 #include "api/problem.h"
 #include "api/server.h"
+#include "api/tally.h"
 #include "api/tls.h"
 #include "base/metrics.h"
 #include <microhttpd.h>
@@ -60,22 +62,6 @@ struct api_request {
     struct text headers; /* name NUL value NUL, ... */
 };
 
-/* HTTP/1.1 has one request at a time on a connection, so its state is a part of it: no allocation a
- * request. */
-struct api_connection {
-    struct api_connection *prev, *next;
-    struct api_server *server;
-    int fd; /* the library's */
-    int64_t
-        deadline_ms; /* monotonic; API_DEADLINE_NONE while a handler or worker has the request */
-    int64_t idle_ms; /* monotonic: since when, while there is no request */
-    bool slot;       /* one of max_connections is its own; without one its requests are refused */
-    bool cut;        /* shut down by us: nothing of it is taken any more */
-    bool linger;     /* closed while the client may still be sending: see linger.h */
-    struct tls_session tls;
-    struct api_request request;
-};
-
 enum api_metric {
     METRIC_CONNECTIONS,
     METRIC_REQUESTS_2XX,
@@ -84,14 +70,40 @@ enum api_metric {
     METRIC_REQUESTS_5XX,
     METRIC_GUARD_REFUSED,
     METRIC_TOO_SLOW,
+    METRIC_ADDRESS_REFUSED,
     METRIC_OVER_LIMIT,
+    METRIC_OVER_ADDRESS,
+    METRIC_OVER_PEER,
     METRIC_IDLE_CLOSED,
     METRIC_CERTIFICATES_REFUSED,
     N_API_METRICS
 };
 
+/* HTTP/1.1 has one request at a time on a connection, so its state is a part of it: no allocation a
+ * request. */
+struct api_connection {
+    struct api_connection *prev, *next;
+    struct api_server *server;
+    int fd; /* the library's */
+    int64_t
+        deadline_ms;  /* monotonic; API_DEADLINE_NONE while a handler or worker has the request */
+    int64_t idle_ms;  /* monotonic: since when, while there is no request */
+    uint64_t address; /* key in server->addresses */
+    uint64_t peer;    /* key in server->peers, where `claimed` */
+    bool claimed;
+    bool slot;     /* one of max_connections, and of its address's, is its own; without one its
+                    * requests are refused */
+    bool reserved; /* one of API_OVER_ADDRESS_RESERVE is its own */
+    enum api_metric over; /* without a slot: the limit that denied it */
+    bool cut;             /* shut down by us: nothing of it is taken any more */
+    bool linger;          /* closed while the client may still be sending: see linger.h */
+    struct tls_session tls;
+    struct api_request request;
+};
+
 struct api_server {
     struct api_server_config config;
+    struct api_networks proxies; /* of a plain listener: who may connect besides loopback */
     struct MHD_Daemon *daemon;
     pthread_t thread;
     bool thread_running;
@@ -101,11 +113,13 @@ struct api_server {
     unsigned port;
     uint64_t id_seed, id_count;
     struct api_connection *connections;
-    unsigned n_slots;    /* connections that have one of max_connections */
-    int64_t earliest_ms; /* no connection is due before this */
-    size_t n_handling;   /* requests in REQUEST_HANDLING, REQUEST_SENDING or REQUEST_GIVEN_UP */
-    bool quiesced;       /* the thread has seen `draining` */
-    int64_t stop_ms;     /* monotonic: when the thread saw `stopping`; 0 before */
+    unsigned n_slots;              /* connections that have one of max_connections */
+    unsigned n_reserved;           /* connections that have one of API_OVER_ADDRESS_RESERVE */
+    struct tally addresses, peers; /* of connections with a slot; of those, the claimed ones */
+    int64_t earliest_ms;           /* no connection is due before this */
+    size_t n_handling; /* requests in REQUEST_HANDLING, REQUEST_SENDING or REQUEST_GIVEN_UP */
+    bool quiesced;     /* the thread has seen `draining` */
+    int64_t stop_ms;   /* monotonic: when the thread saw `stopping`; 0 before */
     struct linger_list linger;
     struct tls_server *tls; /* NULL: plain */
     _Atomic bool draining, stopping;
@@ -127,13 +141,17 @@ void handle_connection(void *server, struct MHD_Connection *mhd, void **connecti
     enum MHD_ConnectionNotificationCode what);
 
 /* connection.c */
-/** NULL without memory. `fd` stays the library's. */
-struct api_connection *connection_open(struct api_server *server, int fd);
+/** NULL without memory. `fd` stays the library's. The connection is cut already when neither its
+ * address nor the reserve has a place for it. */
+struct api_connection *connection_open(
+    struct api_server *server, int fd, const struct sockaddr *address);
 void connection_close(struct api_connection *connection);
 /** Shuts it down: the library closes it in its next run. */
 void connection_refuse(struct api_connection *connection);
-/** False while all of max_connections are taken. */
+/** False while all of max_connections are taken, or all of its address's. */
 bool connection_take_slot(struct api_connection *connection);
+/** See api_request_claim_peer. */
+bool connection_claim_peer(struct api_connection *connection, int64_t peer_id);
 void connection_arm(struct api_connection *connection, int64_t deadline_ms);
 /** A request has ended: another may come. */
 void connection_idle(struct api_connection *connection);

@@ -96,6 +96,15 @@ const char *api_request_peer_san(const struct api_request *request)
     return tls->verified ? tls->san : NULL;
 }
 
+bool api_request_claim_peer(struct api_request *request, int64_t peer_id)
+{
+    if (connection_claim_peer(request->connection, peer_id))
+        return true;
+    metric_add(&request->server->metrics[METRIC_OVER_PEER], 1);
+    request->close = true;
+    return false;
+}
+
 const char *api_request_header(const struct api_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);

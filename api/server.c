@@ -21,10 +21,9 @@
 #define IDLE_TIMEOUT_DEFAULT_S 60
 #define REQUEST_DEADLINE_DEFAULT_MS 10000
 #define CONNECTION_MEMORY ((size_t)8192) /* bytes of the library's pool; headers must fit in it */
-#define LISTEN_BACKLOG 1024
-#define FILES_BESIDE_CONNECTIONS 64 /* descriptors that the rest of a service needs */
-#define STOP_WAIT_MS 5000           /* for requests still deferred when the caller stops us */
-#define STOP_SEND_MS 2000           /* for answers still being sent */
+#define FILES_BESIDE_CONNECTIONS 64      /* descriptors that the rest of a service needs */
+#define STOP_WAIT_MS 5000                /* for requests still deferred when the caller stops us */
+#define STOP_SEND_MS 2000                /* for answers still being sent */
 #define STOP_LOOK_MS 20
 
 static const struct metric metric_rows[N_API_METRICS] = {
@@ -40,8 +39,17 @@ static const struct metric metric_rows[N_API_METRICS] = {
         0},
     [METRIC_GUARD_REFUSED] = {"cradle_http_guard_refused_total", NULL,
         "HTTP requests refused for what no sane client sends.", METRIC_COUNTER, 0},
-    [METRIC_OVER_LIMIT] = {"cradle_http_over_limit_total", NULL,
-        "HTTP connections turned away because too many were open.", METRIC_COUNTER, 0},
+    [METRIC_ADDRESS_REFUSED] = {"cradle_http_address_refused_total", NULL,
+        "Connections to a plain listener closed because they came from no proxy that it names.",
+        METRIC_COUNTER, 0},
+    [METRIC_OVER_LIMIT] = {"cradle_http_over_limit_total", "reason=\"connections\"",
+        "HTTP connections turned away because too many were open: in all, from their address, or "
+        "of their peer.",
+        METRIC_COUNTER, 0},
+    [METRIC_OVER_ADDRESS] = {"cradle_http_over_limit_total", "reason=\"address\"", NULL,
+        METRIC_COUNTER, 0},
+    [METRIC_OVER_PEER] = {"cradle_http_over_limit_total", "reason=\"peer\"", NULL, METRIC_COUNTER,
+        0},
     [METRIC_IDLE_CLOSED] = {"cradle_http_idle_closed_total", NULL,
         "HTTP connections closed early because they were idle and many were open.", METRIC_COUNTER,
         0},
@@ -248,82 +256,6 @@ static void panic(void *cls, const char *file, unsigned int line, const char *re
     abort();
 }
 
-static int parse_address(
-    const struct api_listener *listener, struct sockaddr_storage *ret, socklen_t *ret_len)
-{
-    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)listener->port)};
-    struct sockaddr_in6 v6 = {
-        .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)listener->port)};
-
-    if (listener->port > UINT16_MAX)
-        return error_set(ERROR_CONFIG, "%u is not a port", listener->port);
-    if (inet_pton(AF_INET, listener->address, &v4.sin_addr) == 1) {
-        if (listener->tls == API_TLS_NONE && ntohl(v4.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET)
-            goto not_loopback;
-        memcpy(ret, &v4, sizeof(v4));
-        *ret_len = sizeof(v4);
-        return 0;
-    }
-    if (inet_pton(AF_INET6, listener->address, &v6.sin6_addr) == 1) {
-        if (listener->tls == API_TLS_NONE && !IN6_IS_ADDR_LOOPBACK(&v6.sin6_addr))
-            goto not_loopback;
-        memcpy(ret, &v6, sizeof(v6));
-        *ret_len = sizeof(v6);
-        return 0;
-    }
-    return error_set(ERROR_CONFIG, "\"%s\" is not an IP address to listen on", listener->address);
-not_loopback:
-    return error_set(ERROR_CONFIG,
-        "plain HTTP is served on loopback addresses only, and %s is none: keys would cross the "
-        "network in clear",
-        listener->address);
-}
-
-static unsigned port_of(int fd)
-{
-    struct sockaddr_storage bound = {0};
-    socklen_t len = sizeof(bound);
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
-        return 0;
-    memcpy(&v4, &bound, sizeof(v4));
-    memcpy(&v6, &bound, sizeof(v6));
-    return ntohs(bound.ss_family == AF_INET ? v4.sin_port : v6.sin6_port);
-}
-
-static int open_listener(struct api_server *server)
-{
-    const struct api_listener *listener = &server->config.listener;
-    struct sockaddr_storage address = {0};
-    socklen_t address_len = 0;
-    const int on = 1;
-    CLEANUP(cleanup_close) int fd = -1;
-    char where[INET6_ADDRSTRLEN + 16];
-    int r = parse_address(listener, &address, &address_len);
-
-    if (r < 0)
-        return r;
-    (void)snprintf(where, sizeof(where), address.ss_family == AF_INET ? "%s:%u" : "[%s]:%u",
-        listener->address, listener->port);
-    fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return error_set_errno("cannot make a socket to listen on %s", where);
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
-        return error_set_errno("cannot prepare the socket for %s", where);
-    if (bind(fd, (struct sockaddr *)&address, address_len) != 0 ||
-        listen(fd, LISTEN_BACKLOG) != 0) {
-        if (errno == EADDRINUSE)
-            return error_set(ERROR_CONFIG, "%s is in use by another program", where);
-        return error_set(ERROR_CONFIG, "cannot listen on %s: %s", where, strerror(errno));
-    }
-    server->port = port_of(fd);
-    server->listen_fd = fd;
-    fd = -1;
-    return 0;
-}
-
 /* Without descriptors for all its connections the library spins on accept. */
 static int allow_descriptors(const struct api_server_config *config)
 {
@@ -345,6 +277,18 @@ static int allow_descriptors(const struct api_server_config *config)
     return 0;
 }
 
+/* The library closes what is not accepted. */
+static enum MHD_Result accept_policy(void *cls, const struct sockaddr *address, socklen_t len)
+{
+    struct api_server *server = cls;
+
+    (void)len;
+    if (api_networks_admit(&server->proxies, address))
+        return MHD_YES;
+    metric_add(&server->metrics[METRIC_ADDRESS_REFUSED], 1);
+    return MHD_NO;
+}
+
 static int start_library(struct api_server *server)
 {
     /* External polling, and suspended connections. Without the library's own wake-up (MHD_USE_ITC):
@@ -363,8 +307,10 @@ static int start_library(struct api_server *server)
     const union MHD_DaemonInfo *info;
 
     MHD_set_panic_func(panic, NULL);
-    /* The logger stands first: the other options' faults go to it. */
-    server->daemon = MHD_start_daemon(flags, 0, NULL, NULL, handle_request, server,
+    /* Not MHD_OPTION_PER_IP_CONNECTION_LIMIT: it closes without a word, and takes each address of
+     * an IPv6 /64 for another client. The logger stands first: the other options' faults go to it.
+     */
+    server->daemon = MHD_start_daemon(flags, 0, accept_policy, server, handle_request, server,
         MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
         server->config.max_connections + API_OVER_LIMIT_RESERVE, MHD_OPTION_CONNECTION_TIMEOUT,
@@ -398,6 +344,20 @@ static int start_thread(struct api_server *server)
     return 0;
 }
 
+/* A connection has one address; one peer, and for a moment the next. */
+static int start_tallies(struct api_server *server)
+{
+    const uint32_t most = server->config.max_connections + 1;
+    uint64_t secret;
+    int r = random_bytes(&secret, sizeof(secret));
+
+    if (r == 0)
+        r = tally_init(&server->addresses, most, secret);
+    if (r == 0)
+        r = tally_init(&server->peers, most, secret);
+    return r;
+}
+
 static void stop_at_exit(struct api_server **server)
 {
     api_server_stop(*server);
@@ -429,11 +389,16 @@ int api_server_start(const struct api_server_config *config, struct api_server *
         return error_set_errno("cannot make an eventfd");
     r = random_bytes(&server->id_seed, sizeof(server->id_seed));
     if (r == 0)
+        r = start_tallies(server);
+    if (r == 0)
         r = allow_descriptors(&server->config);
     if (r == 0)
         r = tls_server_new(&server->config.listener, server->config.context, &server->tls);
     if (r == 0)
-        r = open_listener(server);
+        r = api_networks_parse(server->config.listener.proxies, &server->proxies);
+    if (r == 0)
+        r = api_listener_open(
+            &server->config.listener, &server->proxies, &server->listen_fd, &server->port);
     if (r == 0)
         r = start_library(server);
     if (r < 0)
@@ -476,13 +441,16 @@ void api_server_stop(struct api_server *server)
     }
     if (server->daemon != NULL)
         MHD_stop_daemon(server->daemon);
-    assert(server->connections == NULL);
+    assert(server->connections == NULL && server->n_slots == 0 && server->n_reserved == 0);
+    assert(server->addresses.n_keys == 0 && server->peers.n_keys == 0);
     linger_done(&server->linger);
     if (server->listen_fd >= 0)
         (void)close(server->listen_fd);
     if (server->wake_fd >= 0)
         (void)close(server->wake_fd);
     tls_server_free(server->tls);
+    tally_done(&server->addresses);
+    tally_done(&server->peers);
     (void)pthread_mutex_destroy(&server->lock);
     free(server);
 }

@@ -14,8 +14,9 @@
 
 #define API_BODY_MAX_DEFAULT 32768 /* bytes; TS002 messages are below 1 KiB */
 #define API_PATH_MAX 512
-#define API_OVER_LIMIT_RESERVE 64 /* connections accepted beyond max_connections, to be refused */
-#define API_DRAIN_BODY_MS 3000    /* for bodies still arriving when a drain begins */
+#define API_OVER_LIMIT_RESERVE 64   /* connections accepted beyond max_connections, to be refused */
+#define API_OVER_ADDRESS_RESERVE 32 /* connections accepted beyond their address's, likewise */
+#define API_DRAIN_BODY_MS 3000      /* for bodies still arriving when a drain begins */
 
 struct api_server;
 struct api_request;
@@ -45,8 +46,12 @@ typedef uint64_t (*api_trust_version)(void *context);
 
 /** One listener of a service. The texts must outlive the server. */
 struct api_listener {
-    const char *address; /* "127.0.0.1" or "::1"; with TLS any */
-    unsigned port;       /* 0: any free one, see api_server_port */
+    const char *address; /* "127.0.0.1" or "::1"; with TLS, or with proxies, any */
+    /* Plain HTTP behind a proxy that takes TLS off: the networks it connects from, "10.0.0.0/8,
+     * fd00::/8". Only from them and from loopback are connections accepted then. Who is asking is
+     * known by the token alone: no header of a proxy is believed. NULL or "": there is none. */
+    const char *proxies;
+    unsigned port; /* 0: any free one, see api_server_port */
     enum api_tls tls;
     /* PEM files: the chain, our own first, and its key. Looked at when a connection is opened, at
      * most once a second; changed ones serve from then on, bad ones are logged and not taken. */
@@ -71,6 +76,11 @@ struct api_server_config {
      * another has gone meanwhile; without a request it is closed after a few seconds. Beyond those,
      * clients wait to be accepted. Keep it above any proxy's. */
     unsigned max_connections;
+    /* Connections served at once of one client address (IPv4, or an IPv6 /64), and of one peer (see
+     * api_request_claim_peer); 0: no limit. One beyond its address's is refused in the same way as
+     * one beyond max_connections while there are fewer than API_OVER_ADDRESS_RESERVE of them, and
+     * closed at once beyond those: the rest of the reserve is for others. */
+    unsigned connections_per_address, connections_per_peer;
     unsigned other_connections;   /* of the process's other servers: their descriptors are needed
                                    * too */
     unsigned idle_timeout_s;      /* of a keep-alive connection, while most are not taken; 0: 60 */
@@ -138,6 +148,12 @@ void api_give_back(struct api_request *const *requests, size_t n);
  * listener is one of API_TLS_MUTUAL. No header has a say in it. */
 const char *api_request_peer_san(const struct api_request *request);
 
+/** Says whose request this is: its connection counts as this peer's until a later request on it is
+ * claimed for another, or it closes. False when the peer has connections_per_peer others on this
+ * listener: the request is to be refused (PROBLEM_UNAVAILABLE), and the connection closes after the
+ * answer. Called on the server's thread: by the admit function or the handler. */
+bool api_request_claim_peer(struct api_request *request, int64_t peer_id) MUST_CHECK;
+
 /** The token of `Authorization: Bearer TOKEN`; NULL when absent or of another kind. */
 const char *api_request_bearer(const struct api_request *request);
 /** `Authorization: Basic`: decoded user and password into the given buffers; false when absent or
@@ -146,6 +162,6 @@ bool api_request_basic(const struct api_request *request, char *user, size_t use
     char *password, size_t password_size);
 
 /** Prometheus lines: connections now, requests by status class, refused by the guard, connections
- * turned away over the limit, closed early for being idle, or cut for being slow, and client
- * certificates refused. Of several servers the sums. */
+ * turned away over a limit, by which, closed early for being idle, or cut for being slow, and
+ * client certificates refused. Of several servers the sums. */
 void api_server_metrics(struct api_server *const *servers, size_t n, struct text *out);

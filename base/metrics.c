@@ -43,6 +43,7 @@ void metrics_write_histogram(struct text *out, struct metric_histogram *h)
     const char *comma = h->labels != NULL ? "," : "";
     uint64_t total = 0;
 
+    /* Without it: another of the same name, which stands right after the first. */
     if (h->help != NULL)
         text_addf(out, "# HELP %s %s\n# TYPE %s histogram\n", h->name, h->help, h->name);
     for (size_t i = 0; i < METRIC_N_BUCKETS; i++) {

@@ -32,7 +32,9 @@ struct sealed_key {
 /** A peer's KEK with everything its tag binds. */
 struct sealed_kek {
     enum peer_kind peer_kind;
-    char peer_id[PEER_ID_MAX + 1]; /* NetID as 6 lower-case hex digits, NetID/NSID, or the AS-ID */
+    /* NetID as 6 lower-case hex digits; where the KEK is of one NSID of it, '/' and the NSID follow
+     * ("000013/70b3d57ed0000001"); or the AS-ID */
+    char peer_id[PEER_ID_MAX + 1];
     enum kek_class kek_class;
     char label[KEK_LABEL_MAX + 1]; /* what the peer sees as KEKLabel */
     struct sealed_key key;

@@ -34,6 +34,11 @@ static bool reserve(struct text *t, size_t len)
     return true;
 }
 
+void text_reserve(struct text *t, size_t len)
+{
+    (void)reserve(t, len);
+}
+
 void text_add_len(struct text *t, const char *s, size_t len)
 {
     if (!reserve(t, len))

@@ -18,5 +18,8 @@ void text_addf(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /** Adds `s` as a quoted JSON string (RFC 8259 7), escaped; bytes are taken as UTF-8. */
 void text_add_json(struct text *t, const char *s);
 void text_add_hex(struct text *t, const void *bytes, size_t len);
+/** Room for `len` more bytes. What is added within it is not moved again: no copy of a secret stays
+ * behind in freed memory. */
+void text_reserve(struct text *t, size_t len);
 void text_clear(struct text *t);
 void text_done(struct text *t);

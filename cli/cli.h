@@ -33,6 +33,8 @@ int cli_ns_trust(const struct cli_settings *settings, int argc, char **argv, str
 int cli_as_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_trust(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_ns_set(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_as_set(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);

@@ -60,6 +60,16 @@ bool cli_route_parse(const char *text, struct eui64 *ret_prefix, unsigned *ret_b
     return true;
 }
 
+bool cli_network_parse(
+    const char *text, struct net_id *ret_net_id, bool *ret_has_ns_id, struct eui64 *ret_ns_id)
+{
+    size_t len = strcspn(text, "/");
+
+    *ret_has_ns_id = text[len] == '/';
+    return net_id_parse(text, len, ret_net_id) &&
+           (!*ret_has_ns_id || eui64_parse(text + len + 1, strlen(text + len + 1), ret_ns_id));
+}
+
 bool cli_key_length_parse(const char *text, unsigned *ret)
 {
     unsigned v;

@@ -9,5 +9,8 @@ bool cli_name_valid(const char *name, size_t max);
  * the number of leading bits that count, 0 to 64. False when malformed, or when a bit behind those
  * is set: then the one of the two is not what was meant. */
 bool cli_route_parse(const char *text, struct eui64 *ret_prefix, unsigned *ret_bits);
+/** "000013" or, of one network server of the network, "000013/70b3d57ed0000001": NetID and NSID. */
+bool cli_network_parse(
+    const char *text, struct net_id *ret_net_id, bool *ret_has_ns_id, struct eui64 *ret_ns_id);
 /** 16, 24 or 32. */
 bool cli_key_length_parse(const char *text, unsigned *ret);

@@ -56,22 +56,43 @@ static int add_header(struct curl_slist **list, const char *header)
     return 0;
 }
 
+static int add_token(struct curl_slist **list, const char *token)
+{
+    char header[SIMDEV_TOKEN_MAX + 32];
+
+    (void)snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
+    int r = add_header(list, header);
+    secret_wipe(header, sizeof(header));
+    return r;
+}
+
+/* Whom to believe, and who we are. libcurl verifies the server, its name too, unless told not to.
+ */
+static CURLcode set_tls(CURL *curl, const struct simdev_options *options)
+{
+    CURLcode code = CURLE_OK;
+
+    if (options->ca != NULL)
+        code = curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca);
+    if (code == CURLE_OK && options->cert != NULL)
+        code = curl_easy_setopt(curl, CURLOPT_SSLCERT, options->cert);
+    if (code == CURLE_OK && options->cert != NULL)
+        code = curl_easy_setopt(curl, CURLOPT_SSLKEY, options->key);
+    return code;
+}
+
 static int post(const struct simdev_options *options, const struct text *request,
     struct secret_buffer *body, long *ret_status)
 {
     CLEANUP(curl_cleanup) CURL *curl = curl_easy_init();
     CLEANUP(headers_cleanup) struct curl_slist *headers = NULL;
-    char authorization[SIMDEV_TOKEN_MAX + 32];
     char why[CURL_ERROR_SIZE] = "";
 
     if (curl == NULL)
         return error_set(ERROR_SYSTEM, "libcurl does not start");
-    (void)snprintf(
-        authorization, sizeof(authorization), "Authorization: Bearer %s", options->token);
-    int r = add_header(&headers, authorization);
-    secret_wipe(authorization, sizeof(authorization));
-    if (r == 0)
-        r = add_header(&headers, "Content-Type: application/json");
+    int r = add_header(&headers, "Content-Type: application/json");
+    if (r == 0 && options->token[0] != '\0')
+        r = add_token(&headers, options->token);
     if (r < 0)
         return r;
 
@@ -84,6 +105,7 @@ static int post(const struct simdev_options *options, const struct text *request
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, body) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)options->timeout_s) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) != CURLE_OK ||
+        set_tls(curl, options) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_USERAGENT, "cradle-device/" CRADLE_VERSION) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why) != CURLE_OK)
         return error_set(ERROR_SYSTEM, "libcurl is too old");
@@ -212,8 +234,13 @@ static void write_human(
     char eui[EUI64_TEXT_LEN + 1];
     char id[2 * AES_KEY_LEN + 1];
 
-    text_addf(out, "Join-Request: DevEUI %s, DevNonce %u\n",
-        eui64_format(&options->device.dev_eui, eui), options->dev_nonce);
+    if (options->device.rejoins)
+        text_addf(out, "Rejoin-Request of type %u: DevEUI %s, RJcount %u\n",
+            (unsigned)options->device.rejoin_type, eui64_format(&options->device.dev_eui, eui),
+            options->dev_nonce);
+    else
+        text_addf(out, "Join-Request: DevEUI %s, DevNonce %u\n",
+            eui64_format(&options->device.dev_eui, eui), options->dev_nonce);
     if (report->answered)
         text_addf(out, "Answer: %s\n", report->answer.result_code);
     if (report->success && result->opened) {
@@ -259,15 +286,18 @@ static int run(const struct simdev_options *options)
     CLEANUP(report_wipe) struct join_report report = {.http_status = 0};
     CLEANUP(text_done) struct text request = {.data = NULL};
     CLEANUP(secret_text_done) struct text out = {.data = NULL};
-    uint8_t frame[LW_JOIN_REQUEST_LEN];
+    uint8_t frame[SIMDEV_FRAME_MAX];
+    size_t frame_len = 0;
     uint32_t transaction_id = 0;
 
     if (random_bytes(&transaction_id, sizeof(transaction_id)) < 0 ||
-        simdev_request_build(&options->device, options->dev_nonce, frame) < 0) {
+        simdev_frame_build(
+            &options->device, &options->network, options->dev_nonce, frame, &frame_len) < 0) {
         (void)fprintf(stderr, "cradle-device: %s\n", error_text());
         return SIMDEV_EXIT_ERROR;
     }
-    simdev_request_json(&request, &options->device, &options->network, frame, transaction_id);
+    simdev_request_json(
+        &request, &options->device, &options->network, frame, frame_len, transaction_id);
     if (options->print_request) {
         text_add(&request, "\n");
         return print(&request) < 0 ? SIMDEV_EXIT_ERROR : SIMDEV_EXIT_AGREE;

@@ -21,16 +21,17 @@ static void add_hex_field(struct text *out, const char *name, const void *bytes,
 }
 
 void simdev_request_json(struct text *out, const struct simdev *device,
-    const struct simdev_network *network, const uint8_t frame[static LW_JOIN_REQUEST_LEN],
+    const struct simdev_network *network, const uint8_t *frame, size_t frame_len,
     uint32_t transaction_id)
 {
     text_addf(out,
         "{\"ProtocolVersion\":\"" PROTOCOL_VERSION
-        "\",\"MessageType\":\"JoinReq\",\"TransactionID\":%u,\"MACVersion\":\"%s\"",
-        transaction_id, lw_mac_version_text(device->mac_version));
+        "\",\"MessageType\":\"%s\",\"TransactionID\":%u,\"MACVersion\":\"%s\"",
+        device->rejoins ? "RejoinReq" : "JoinReq", transaction_id,
+        lw_mac_version_text(device->mac_version));
     add_hex_field(out, "SenderID", network->net_id.bytes, sizeof(network->net_id.bytes));
     add_hex_field(out, "ReceiverID", device->join_eui.bytes, sizeof(device->join_eui.bytes));
-    add_hex_field(out, "PHYPayload", frame, LW_JOIN_REQUEST_LEN);
+    add_hex_field(out, "PHYPayload", frame, frame_len);
     add_hex_field(out, "DevEUI", device->dev_eui.bytes, sizeof(device->dev_eui.bytes));
     add_hex_field(out, "DevAddr", network->dev_addr.bytes, sizeof(network->dev_addr.bytes));
     add_hex_field(out, "DLSettings", &network->dl_settings, 1);
@@ -103,7 +104,7 @@ static int check_header(const json_t *root, const struct simdev *device,
     const struct simdev_network *network, uint32_t transaction_id)
 {
     const json_t *transaction = json_object_get(root, "TransactionID");
-    int r = expect_text(root, "MessageType", "JoinAns");
+    int r = expect_text(root, "MessageType", device->rejoins ? "RejoinAns" : "JoinAns");
 
     if (r == 0)
         r = expect_text(root, "ProtocolVersion", PROTOCOL_VERSION);

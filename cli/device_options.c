@@ -149,6 +149,27 @@ static int set_token(struct simdev_options *o, const char *name, const char *val
     return r;
 }
 
+static int set_cert(struct simdev_options *o, const char *name, const char *value)
+{
+    (void)name;
+    o->cert = value;
+    return 0;
+}
+
+static int set_cert_key(struct simdev_options *o, const char *name, const char *value)
+{
+    (void)name;
+    o->key = value;
+    return 0;
+}
+
+static int set_ca(struct simdev_options *o, const char *name, const char *value)
+{
+    (void)name;
+    o->ca = value;
+    return 0;
+}
+
 static int set_ns_kek(struct simdev_options *o, const char *name, const char *value)
 {
     return add_kek(name, value, &o->network.ns);
@@ -165,6 +186,35 @@ static int set_dev_nonce(struct simdev_options *o, const char *name, const char 
     int r = set_number(name, value, UINT16_MAX, &n);
 
     o->dev_nonce = (uint16_t)n;
+    return r;
+}
+
+static int set_rejoin(struct simdev_options *o, const char *name, const char *value)
+{
+    unsigned long n = 0;
+    int r = set_number(name, value, LW_REJOIN_2, &n);
+
+    o->device.rejoins = true;
+    o->device.rejoin_type = (enum lw_join_type)n;
+    return r;
+}
+
+/* JOINNONCE,NONCE: the join or rejoin that made the session. */
+static int set_session(struct simdev_options *o, const char *name, const char *value)
+{
+    unsigned long nonce = 0, join_nonce = 0;
+    const char *comma = strchr(value, ',');
+    char first[16];
+
+    if (comma == NULL || (size_t)(comma - value) >= sizeof(first))
+        return wrong(name, "a JoinNonce, a comma, and a DevNonce or RJcount");
+    memcpy(first, value, (size_t)(comma - value));
+    first[comma - value] = '\0';
+    int r = set_number(name, first, LW_JOIN_NONCE_MAX, &join_nonce);
+    if (r == 0)
+        r = set_number(name, comma + 1, UINT16_MAX, &nonce);
+    o->device.session_join_nonce = (uint32_t)join_nonce;
+    o->device.session_nonce = (uint16_t)nonce;
     return r;
 }
 
@@ -250,9 +300,15 @@ enum option_id {
     OPT_NET_ID,
     OPT_URL,
     OPT_TOKEN,
+    OPT_CERT,
+    OPT_KEY,
+    OPT_CA,
     OPT_NS_KEK,
     OPT_AS_KEK,
     OPT_DEV_NONCE,
+    OPT_REJOIN,
+    OPT_RJ_COUNT,
+    OPT_SESSION,
     OPT_LAST_JOIN_NONCE,
     OPT_DEV_ADDR,
     OPT_DL_SETTINGS,
@@ -283,14 +339,21 @@ static const struct option_spec {
     [OPT_MAC_VERSION] = {"mac-version", "V", ALWAYS, set_mac_version, "1.0.0 to 1.0.4, or 1.1"},
     [OPT_NET_ID] = {"net-id", "ID", ALWAYS, set_net_id, "the network server's NetID, 6 hex digits"},
     [OPT_URL] = {"url", "URL", TO_SEND, set_url, "the join server's address"},
-    [OPT_TOKEN] = {"token", "TOKEN", TO_SEND | SECRET, set_token,
-        "the network server's bearer token"},
+    [OPT_TOKEN] = {"token", "TOKEN", SECRET, set_token, "the network server's bearer token, or"},
+    [OPT_CERT] = {"cert", "FILE", 0, set_cert, "its client certificate, PEM, for mutual TLS, with"},
+    [OPT_KEY] = {"key", "FILE", 0, set_cert_key, "the private key of that"},
+    [OPT_CA] = {"ca", "FILE", 0, set_ca, "CA of the join server, PEM; default: the system's"},
     [OPT_NS_KEK] = {"ns-kek", "LABEL=KEY", SECRET, set_ns_kek,
         "KEK of the network server; AES-128, 192 or 256; may be repeated"},
     [OPT_AS_KEK] = {"as-kek", "LABEL=KEY", SECRET, set_as_kek,
         "KEK of the application server, the same"},
     [OPT_DEV_NONCE] = {"dev-nonce", "N", 0, set_dev_nonce,
         "default: random up to 1.0.3; 0, the first of a counter, from 1.0.4 on"},
+    [OPT_REJOIN] = {"rejoin", "TYPE", 0, set_rejoin,
+        "1.1 only: a Rejoin-Request of type 0, 1 or 2 in the place of a join"},
+    [OPT_RJ_COUNT] = {"rj-count", "N", 0, set_dev_nonce, "its RJcount; default 0"},
+    [OPT_SESSION] = {"session", "N,N", 0, set_session,
+        "types 0 and 2: JoinNonce, and DevNonce or RJcount, of the session it is sent in"},
     [OPT_LAST_JOIN_NONCE] = {"last-join-nonce", "N", 0, set_last_join_nonce,
         "the device wants a JoinNonce above this; default 0, a fresh device"},
     [OPT_DEV_ADDR] = {"dev-addr", "ADDR", 0, set_dev_addr,
@@ -311,9 +374,9 @@ void simdev_options_help(FILE *out)
 {
     (void)fputs(
         "usage: cradle-device join OPTIONS\n\n"
-        "One join of a simulated device through a simulated network server. Opens the answer\n"
-        "as the device, the network server and the application server would, and says\n"
-        "whether all three agree.\n\n",
+        "One join or rejoin of a simulated device through a simulated network server. Opens\n"
+        "the answer as the device, the network server and the application server would, and\n"
+        "says whether all three agree.\n\n",
         out);
     for (size_t i = 0; i < N_OPTIONS; i++) {
         const char *mark = (specs[i].flags & (ALWAYS | TO_SEND)) ? "*" : " ";
@@ -323,7 +386,7 @@ void simdev_options_help(FILE *out)
         (void)fprintf(out, "%*s%s\n", n < HELP_COLUMN ? HELP_COLUMN - n : 1, "", specs[i].help);
     }
     (void)fputs(
-        "\n * required; --url and --token not with --print-request.\n"
+        "\n * required; --url, and --token or --cert, not with --print-request.\n"
         "A KEY is hex, or @FILE: a file with the hex in it that only its owner may read. So\n"
         "is TOKEN. What stands on a command line is seen by others, if only for a moment.\n\n"
         "exit status: 0 all agree, 1 wrong use or no usable answer, 2 refused by the join\n"
@@ -375,6 +438,7 @@ static int fill_defaults(struct simdev_options *o)
 static int check_together(const struct simdev_options *o)
 {
     bool is_1_1 = o->device.mac_version == LW_MAC_1_1;
+    bool is_tls = o->url != NULL && strncmp(o->url, "https://", 8) == 0;
 
     for (unsigned i = 0; i < N_OPTIONS; i++) {
         bool required = (specs[i].flags & ALWAYS) != 0 ||
@@ -383,6 +447,18 @@ static int check_together(const struct simdev_options *o)
         if (required && !given(o, (enum option_id)i))
             return error_set(ERROR_INPUT, "--%s is missing", specs[i].name);
     }
+    if (!o->print_request && !given(o, OPT_TOKEN) && !given(o, OPT_CERT))
+        return error_set(ERROR_INPUT, "--token or --cert is missing: who asks?");
+    if (given(o, OPT_CERT) != given(o, OPT_KEY))
+        return error_set(ERROR_INPUT, "--cert and --key go together");
+    if ((given(o, OPT_CERT) || given(o, OPT_CA)) && !is_tls && !o->print_request)
+        return error_set(ERROR_INPUT, "--cert, --key and --ca want an https:// address");
+    if (given(o, OPT_REJOIN) && (!is_1_1 || given(o, OPT_DEV_NONCE)))
+        return error_set(ERROR_INPUT, "--rejoin is for a 1.1 device, and goes with --rj-count");
+    if (given(o, OPT_SESSION) != (o->device.rejoins && o->device.rejoin_type != LW_REJOIN_1))
+        return error_set(ERROR_INPUT, "--session goes with --rejoin 0 and 2");
+    if (given(o, OPT_RJ_COUNT) && !given(o, OPT_REJOIN))
+        return error_set(ERROR_INPUT, "--rj-count goes with --rejoin");
     if (is_1_1 && !given(o, OPT_NWK_KEY))
         return error_set(ERROR_INPUT, "--nwk-key is missing: a 1.1 device has two root keys");
     if (!is_1_1 && given(o, OPT_NWK_KEY))

@@ -11,8 +11,11 @@
 struct simdev_options {
     struct simdev device;
     struct simdev_network network;
-    uint16_t dev_nonce;
-    const char *url; /* points into argv */
+    uint16_t dev_nonce; /* or the RJcount of a rejoin */
+    const char *url;    /* these point into argv */
+    const char *cert;   /* with key: a client certificate, in the place of the token or beside it */
+    const char *key;
+    const char *ca; /* of the join server; NULL: the system's */
     char token[SIMDEV_TOKEN_MAX + 1];
     unsigned timeout_s;
     bool json;

@@ -4,8 +4,9 @@
 
 #define BLOCK_LEN 16
 #define JOIN_REQ_TYPE 0xFF
+#define BLOCK_JS_ENC 0x05
 #define BLOCK_JS_INT 0x06
-#define MIC_PREFIX_LEN 11 /* JoinReqType | JoinEUI | DevNonce */
+#define MIC_PREFIX_LEN 11 /* JoinReqType | JoinEUI | DevNonce or RJcount */
 
 static const struct {
     const char *name;
@@ -85,49 +86,92 @@ int simdev_request_build(
         out + LW_JOIN_REQUEST_MIC_INPUT_LEN);
 }
 
+/* JSIntKey or JSEncKey, LoRaWAN 1.1 6.1.1.3. */
+static int derive_js_key(const struct simdev *device, uint8_t type, struct secret_key *ret)
+{
+    uint8_t block[BLOCK_LEN] = {type};
+
+    put_reversed(block + 1, device->dev_eui.bytes, 8);
+    return simdev_crypto_encrypt(&device->nwk_key, block, sizeof(block), ret->bytes);
+}
+
+/* A session key at OptNeg 1, LoRaWAN 1.1 6.2.3 and 6.2.4.4. */
+static int derive_1_1(const struct simdev *device, enum simdev_key key, uint32_t join_nonce,
+    uint16_t nonce, struct secret_key *ret)
+{
+    uint8_t block[BLOCK_LEN] = {keys[key].block_type};
+
+    put_le(block + 1, join_nonce, 3);
+    put_reversed(block + 4, device->join_eui.bytes, 8);
+    put_le(block + 12, nonce, 2);
+    return simdev_crypto_encrypt(key == SIMDEV_APP_S ? &device->app_key : network_root(device),
+        block, sizeof(block), ret->bytes);
+}
+
+int simdev_frame_build(const struct simdev *device, const struct simdev_network *network,
+    uint16_t nonce, uint8_t out[static SIMDEV_FRAME_MAX], size_t *ret_len)
+{
+    CLEANUP(secret_key_wipe) struct secret_key key = {{0}};
+    bool is_1 = device->rejoin_type == LW_REJOIN_1;
+    struct lw_rejoin_request request = {
+        .type = device->rejoin_type, .dev_eui = device->dev_eui, .rj_count = nonce};
+
+    if (!device->rejoins) {
+        *ret_len = LW_JOIN_REQUEST_LEN;
+        return simdev_request_build(device, nonce, out);
+    }
+    if (is_1)
+        request.join_eui = device->join_eui;
+    else
+        request.net_id = network->net_id;
+    *ret_len = lw_rejoin_request_build(&request, out);
+    int r = is_1 ? derive_js_key(device, BLOCK_JS_INT, &key)
+                 : derive_1_1(device, SIMDEV_S_NWK_S_INT, device->session_join_nonce,
+                       device->session_nonce, &key);
+    if (r < 0)
+        return r;
+    return simdev_crypto_mic(&key, out, *ret_len - LW_MIC_LEN, out + *ret_len - LW_MIC_LEN);
+}
+
 /* The MIC the device expects over the clear Join-Accept, LoRaWAN 1.1 6.2.3. */
-static int accept_mic(const struct simdev *device, bool opt_neg, uint16_t dev_nonce,
+static int accept_mic(const struct simdev *device, bool opt_neg, uint16_t nonce,
     const uint8_t *plain, size_t plain_len, uint8_t out[static LW_MIC_LEN])
 {
-    if (!opt_neg)
+    if (!opt_neg && !device->rejoins) /* a rejoin is always of 1.1 */
         return simdev_crypto_mic(network_root(device), plain, plain_len, out);
 
     CLEANUP(secret_key_wipe) struct secret_key js_int_key = {{0}};
-    uint8_t block[BLOCK_LEN] = {BLOCK_JS_INT};
-    uint8_t input[MIC_PREFIX_LEN + LW_JOIN_ACCEPT_PLAIN_MAX] = {JOIN_REQ_TYPE};
+    uint8_t input[MIC_PREFIX_LEN + LW_JOIN_ACCEPT_PLAIN_MAX] = {
+        device->rejoins ? (uint8_t)device->rejoin_type : JOIN_REQ_TYPE};
 
-    put_reversed(block + 1, device->dev_eui.bytes, 8);
-    int r = simdev_crypto_encrypt(&device->nwk_key, block, sizeof(block), js_int_key.bytes);
+    int r = derive_js_key(device, BLOCK_JS_INT, &js_int_key);
     if (r < 0)
         return r;
     put_reversed(input + 1, device->join_eui.bytes, 8);
-    put_le(input + 9, dev_nonce, 2);
+    put_le(input + 9, nonce, 2);
     memcpy(input + MIC_PREFIX_LEN, plain, plain_len);
     return simdev_crypto_mic(&js_int_key, input, MIC_PREFIX_LEN + plain_len, out);
 }
 
 /* LoRaWAN 1.1 6.2.3, 1.0.x 6.2.5. */
-static int derive_keys(
-    const struct simdev *device, uint16_t dev_nonce, struct simdev_result *result)
+static int derive_keys(const struct simdev *device, uint16_t nonce, struct simdev_result *result)
 {
     for (size_t k = 0; k < SIMDEV_N_KEYS; k++) {
-        const struct secret_key *root = network_root(device);
-        uint8_t block[BLOCK_LEN] = {keys[k].block_type};
+        /* At OptNeg 0 one network key serves as all of them. */
+        enum simdev_key as = k == SIMDEV_APP_S ? SIMDEV_APP_S : SIMDEV_NWK_S;
+        uint8_t block[BLOCK_LEN] = {keys[as].block_type};
+        int r;
 
-        put_le(block + 1, result->accept.join_nonce, 3);
         if (result->opt_neg) {
-            if (k == SIMDEV_APP_S)
-                root = &device->app_key;
-            put_reversed(block + 4, device->join_eui.bytes, 8);
-            put_le(block + 12, dev_nonce, 2);
+            r = derive_1_1(
+                device, (enum simdev_key)k, result->accept.join_nonce, nonce, &result->keys[k]);
         } else {
-            /* One network key serves as all of them. */
-            if (k != SIMDEV_APP_S)
-                block[0] = keys[SIMDEV_NWK_S].block_type;
+            put_le(block + 1, result->accept.join_nonce, 3);
             put_reversed(block + 4, result->accept.net_id.bytes, 3);
-            put_le(block + 7, dev_nonce, 2);
+            put_le(block + 7, nonce, 2);
+            r = simdev_crypto_encrypt(
+                network_root(device), block, sizeof(block), result->keys[k].bytes);
         }
-        int r = simdev_crypto_encrypt(root, block, sizeof(block), result->keys[k].bytes);
         if (r < 0)
             return r;
     }
@@ -135,9 +179,10 @@ static int derive_keys(
 }
 
 /* Takes protection off and checks the MIC; positive outcomes as simdev_answer_check(). */
-static int open_accept(const struct simdev *device, uint16_t dev_nonce,
+static int open_accept(const struct simdev *device, uint16_t nonce,
     const struct simdev_answer *answer, struct simdev_result *ret)
 {
+    CLEANUP(secret_key_wipe) struct secret_key js_enc_key = {{0}};
     uint8_t clear[LW_JOIN_ACCEPT_MAX];
     uint8_t mic[LW_MIC_LEN];
     size_t len = answer->phy_payload_len;
@@ -145,8 +190,10 @@ static int open_accept(const struct simdev *device, uint16_t dev_nonce,
     if (len != LW_JOIN_ACCEPT_MIN && len != LW_JOIN_ACCEPT_MAX)
         return SIMDEV_BAD_FRAME;
     clear[0] = answer->phy_payload[0];
-    int r =
-        simdev_crypto_encrypt(network_root(device), answer->phy_payload + 1, len - 1, clear + 1);
+    int r = device->rejoins ? derive_js_key(device, BLOCK_JS_ENC, &js_enc_key) : 0;
+    if (r == 0)
+        r = simdev_crypto_encrypt(device->rejoins ? &js_enc_key : network_root(device),
+            answer->phy_payload + 1, len - 1, clear + 1);
     if (r < 0)
         return r;
 
@@ -155,7 +202,7 @@ static int open_accept(const struct simdev *device, uint16_t dev_nonce,
         return SIMDEV_BAD_FRAME;
     /* To a 1.0.x device the bit is reserved and means nothing. */
     ret->opt_neg = device->mac_version == LW_MAC_1_1 && (ret->accept.dl_settings & LW_OPT_NEG) != 0;
-    r = accept_mic(device, ret->opt_neg, dev_nonce, clear, plain_len, mic);
+    r = accept_mic(device, ret->opt_neg, nonce, clear, plain_len, mic);
     if (r < 0)
         return r;
     if (!secret_equal(mic, clear + plain_len, LW_MIC_LEN))
@@ -233,13 +280,13 @@ static int check_keys(const struct simdev_network *network, const struct simdev_
 }
 
 int simdev_answer_check(const struct simdev *device, const struct simdev_network *network,
-    uint16_t dev_nonce, const struct simdev_answer *answer, struct simdev_result *ret)
+    uint16_t nonce, const struct simdev_answer *answer, struct simdev_result *ret)
 {
     *ret = (struct simdev_result){.opened = false};
-    int r = open_accept(device, dev_nonce, answer, ret);
+    int r = open_accept(device, nonce, answer, ret);
     if (r != 0)
         return r;
-    r = derive_keys(device, dev_nonce, ret);
+    r = derive_keys(device, nonce, ret);
     if (r < 0)
         return r;
     if (ret->accept.join_nonce <= device->last_join_nonce)

@@ -25,7 +25,15 @@ struct simdev {
     struct secret_key nwk_key; /* 1.1 only */
     /* The device takes only a JoinNonce above this; 0 is a fresh device (LoRaWAN 1.1 6.2.3). */
     uint32_t last_join_nonce;
+    /* What it asks for: a join, or a rejoin of this type. Types 0 and 2 are signed in the session
+     * of the join or rejoin that had this JoinNonce and DevNonce or RJcount. */
+    bool rejoins;
+    enum lw_join_type rejoin_type;
+    uint32_t session_join_nonce;
+    uint16_t session_nonce;
 };
+
+#define SIMDEV_FRAME_MAX LW_REJOIN_MAX
 
 struct simdev_kek {
     char label[KEK_LABEL_MAX + 1];
@@ -119,7 +127,14 @@ void simdev_result_wipe(struct simdev_result *result);
 int simdev_request_build(
     const struct simdev *device, uint16_t dev_nonce, uint8_t out[static LW_JOIN_REQUEST_LEN]);
 
-/** Judges an answer of Success for the request with this DevNonce: 0 all agree, positive an enum
- * simdev_verdict, negative OpenSSL failed. `ret` is filled as far as the check came; wipe it. */
+/** The frame of what the device asks for: a Join-Request with this DevNonce, or a Rejoin-Request
+ * with this RJcount (LoRaWAN 1.1 6.2.4), which types 0 and 2 send to the network of their session.
+ */
+int simdev_frame_build(const struct simdev *device, const struct simdev_network *network,
+    uint16_t nonce, uint8_t out[static SIMDEV_FRAME_MAX], size_t *ret_len);
+
+/** Judges an answer of Success for the request with this DevNonce or RJcount: 0 all agree, positive
+ * an enum simdev_verdict, negative OpenSSL failed. `ret` is filled as far as the check came; wipe
+ * it. */
 int simdev_answer_check(const struct simdev *device, const struct simdev_network *network,
-    uint16_t dev_nonce, const struct simdev_answer *answer, struct simdev_result *ret) MUST_CHECK;
+    uint16_t nonce, const struct simdev_answer *answer, struct simdev_result *ret) MUST_CHECK;

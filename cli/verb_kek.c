@@ -58,6 +58,8 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
 static int name_kek(const struct arguments *arguments, struct sealed_kek *kek)
 {
     struct net_id net_id;
+    struct eui64 ns_id = {0};
+    bool has_ns_id;
 
     if (!import_id_valid(arguments->label, strlen(arguments->label)))
         return error_set(ERROR_INPUT,
@@ -72,12 +74,13 @@ static int name_kek(const struct arguments *arguments, struct sealed_kek *kek)
         (void)snprintf(kek->peer_id, sizeof(kek->peer_id), "%s", arguments->as);
         return 0;
     }
-    if (!net_id_parse(arguments->ns, strlen(arguments->ns), &net_id))
-        return error_set(
-            ERROR_INPUT, "a NetID has 6 hexadecimal digits, not \"%.40s\"", arguments->ns);
+    if (!cli_network_parse(arguments->ns, &net_id, &has_ns_id, &ns_id))
+        return error_set(ERROR_INPUT,
+            "a NetID has 6 hexadecimal digits, and an NSID behind it and a / has 16; not \"%.40s\"",
+            arguments->ns);
     kek->peer_kind = PEER_NETWORK_SERVER;
     kek->kek_class = KEK_CLASS_NS;
-    (void)net_id_format(&net_id, kek->peer_id);
+    db_kek_peer_id(&net_id, has_ns_id ? &ns_id : NULL, kek->peer_id);
     return 0;
 }
 
@@ -99,11 +102,25 @@ static int read_sealed(const char *path, uint8_t ret[static KEYD_OAEP_LEN])
     return 0;
 }
 
+static bool is_ns_id_known(
+    const struct db_directory *directory, const struct net_id *net_id, const struct eui64 *ns_id)
+{
+    for (size_t i = 0; i < directory->n_peers; i++) {
+        const struct db_peer *peer = &directory->peers[i];
+
+        if (db_peer_has_net_id(peer, net_id) && db_peer_has_ns_id(peer, ns_id))
+            return true;
+    }
+    return false;
+}
+
 /* A KEK of a peer nobody knows is a slip of the pen, found much later as a join without keys. */
 static int check_peer(struct db *db, const struct sealed_kek *kek)
 {
     CLEANUP(db_directory_done) struct db_directory directory = {0};
     struct net_id net_id;
+    struct eui64 ns_id;
+    bool has_ns_id;
     int r = db_directory_load(db, &directory);
 
     if (r < 0)
@@ -114,10 +131,15 @@ static int check_peer(struct db *db, const struct sealed_kek *kek)
                    : error_set(ERROR_INPUT,
                          "there is no application server %s: add it with cradle as add",
                          kek->peer_id);
-    if (!net_id_parse(kek->peer_id, strlen(kek->peer_id), &net_id) ||
+    if (!cli_network_parse(kek->peer_id, &net_id, &has_ns_id, &ns_id) ||
         !import_home_known(&directory, &net_id))
         return error_set(ERROR_INPUT,
-            "no network server speaks for NetID %s: add it with cradle ns add", kek->peer_id);
+            "no network server speaks for NetID %.*s: add it with cradle ns add", NET_ID_TEXT_LEN,
+            kek->peer_id);
+    if (has_ns_id && !is_ns_id_known(&directory, &net_id, &ns_id))
+        return error_set(ERROR_INPUT,
+            "no network server of NetID %.*s has that NSID: name it with cradle ns set --ns-id",
+            NET_ID_TEXT_LEN, kek->peer_id);
     return 0;
 }
 

@@ -9,6 +9,10 @@
 #include <poll.h>
 #include <string.h>
 
+/* The table's words for what is a truth value here; null stays null. */
+#define APP_S_KEY(plain) "CASE " plain " WHEN true THEN 'plain' WHEN false THEN 'wrapped' END"
+#define SESSION_KEY_ID(omit) "CASE " omit " WHEN true THEN 'omit' WHEN false THEN 'send' END"
+
 /* A row for each NetID; a peer without one has one row with a null. */
 const struct db_statement db_directory_peers_statement = {
     .name = "directory_peers",
@@ -18,6 +22,11 @@ const struct db_statement db_directory_peers_statement = {
         " p.answer_url, p.answer_credential FROM peer p LEFT JOIN peer_net_id n ON n.peer_id = p.id"
         " WHERE p.revoked_at IS NULL AND (p.token_hash IS NOT NULL OR p.san IS NOT NULL)"
         " ORDER BY p.id, n.net_id",
+    .shape = DB_SHAPE_MANY,
+};
+const struct db_statement db_directory_ns_ids_statement = {
+    .name = "directory_ns_ids",
+    .sql = "SELECT peer_id, ns_id FROM peer_ns_id ORDER BY peer_id, ns_id",
     .shape = DB_SHAPE_MANY,
 };
 const struct db_statement db_directory_keks_statement = {
@@ -34,15 +43,47 @@ const struct db_statement db_directory_routes_statement = {
 };
 const struct db_statement db_peer_add_statement = {
     .name = "peer_add",
-    .sql = "WITH made AS (INSERT INTO peer (kind, name, token_hash, san, trust_anchor, crl)"
-           "  VALUES ($1, $2, $3, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id),"
-           " nets AS (INSERT INTO peer_net_id (peer_id, net_id)"
-           "  SELECT DISTINCT made.id, n FROM made, unnest($4::bytea[]) AS n)"
-           " SELECT id FROM made",
+    .sql = "WITH made AS (INSERT INTO peer (kind, name, token_hash, san, trust_anchor, crl,"
+           "   allow_plain_keys, app_s_key, session_key_id, answer_url, answer_credential)"
+           "  VALUES ($1, $2, $3, $5, $6, $7, $9, " APP_S_KEY("$10") ", " SESSION_KEY_ID(
+               "$11") ", $12, $13) ON CONFLICT DO NOTHING RETURNING id),"
+                      " nets AS (INSERT INTO peer_net_id (peer_id, net_id)"
+                      "  SELECT DISTINCT made.id, n FROM made, unnest($4::bytea[]) AS n),"
+                      " servers AS (INSERT INTO peer_ns_id (peer_id, ns_id)"
+                      "  SELECT DISTINCT made.id, n FROM made, unnest($8::bytea[]) AS n)"
+                      " SELECT id FROM made",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 7,
-    .params = {DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA_ARRAY, DB_TEXT, DB_TEXT, DB_TEXT},
+    .n_params = 13,
+    .params = {DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA_ARRAY, DB_TEXT, DB_TEXT, DB_TEXT,
+        DB_BYTEA_ARRAY, DB_BOOL, DB_BOOL, DB_BOOL, DB_TEXT, DB_TEXT},
+};
+/* A parameter that is null leaves what is there; '' is none. A row without an id: the credential
+ * has no URL to be shown at. */
+const struct db_statement db_peer_set_statement = {
+    .name = "peer_set",
+    .sql =
+        "WITH found AS (SELECT id, coalesce($7, answer_url, '') AS url,"
+        "   CASE $7 WHEN '' THEN coalesce($8, '')"
+        "    ELSE coalesce($8, answer_credential, '') END AS credential"
+        "  FROM peer WHERE kind = $1 AND name = $2 AND revoked_at IS NULL FOR UPDATE),"
+        " changed AS (UPDATE peer SET allow_plain_keys = coalesce($4, allow_plain_keys),"
+        "   app_s_key = coalesce(" APP_S_KEY(
+            "$5") ", app_s_key),"
+                  "   session_key_id = coalesce(" SESSION_KEY_ID(
+                      "$6") ", session_key_id),"
+                            "   answer_url = nullif(url, ''), answer_credential = nullif(credential, '')"
+                            "  FROM found WHERE peer.id = found.id AND (url <> '' OR credential = '')"
+                            "  RETURNING peer.id),"
+                            " gone AS (DELETE FROM peer_ns_id USING changed"
+                            "  WHERE peer_id = changed.id AND ns_id <> ALL ($3::bytea[])),"
+                            " servers AS (INSERT INTO peer_ns_id (peer_id, ns_id)"
+                            "  SELECT changed.id, n FROM changed, unnest($3::bytea[]) AS n ON CONFLICT DO NOTHING)"
+                            " SELECT (SELECT id FROM changed) FROM found",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 8,
+    .params = {DB_TEXT, DB_TEXT, DB_BYTEA_ARRAY, DB_BOOL, DB_BOOL, DB_BOOL, DB_TEXT, DB_TEXT},
 };
 const struct db_statement db_peer_set_trust_statement = {
     .name = "peer_set_trust",
@@ -62,6 +103,32 @@ const struct db_statement db_route_add_statement = {
     .n_params = 2,
     .params = {DB_BYTEA, DB_INT2},
 };
+
+bool db_peer_has_net_id(const struct db_peer *peer, const struct net_id *net_id)
+{
+    for (size_t i = 0; i < peer->n_net_ids; i++)
+        if (memcmp(&peer->net_ids[i], net_id, sizeof(*net_id)) == 0)
+            return peer->kind == PEER_NETWORK_SERVER;
+    return false;
+}
+
+bool db_peer_has_ns_id(const struct db_peer *peer, const struct eui64 *ns_id)
+{
+    for (size_t i = 0; i < peer->n_ns_ids; i++)
+        if (memcmp(&peer->ns_ids[i], ns_id, sizeof(*ns_id)) == 0)
+            return peer->kind == PEER_NETWORK_SERVER;
+    return false;
+}
+
+void db_kek_peer_id(
+    const struct net_id *net_id, const struct eui64 *ns_id, char ret[static PEER_ID_MAX + 1])
+{
+    (void)net_id_format(net_id, ret);
+    if (ns_id == NULL)
+        return;
+    ret[NET_ID_TEXT_LEN] = '/';
+    (void)eui64_format(ns_id, ret + NET_ID_TEXT_LEN + 1);
+}
 
 static int load_peers(struct db *db, struct db_directory *d)
 {
@@ -104,6 +171,36 @@ static int load_peers(struct db *db, struct db_directory *d)
             continue;
         }
         db_row_bytes(&rows, i, 4, peer->net_ids[peer->n_net_ids++].bytes, sizeof(struct net_id));
+    }
+    return db_rows_check(&rows);
+}
+
+/* The peers are there, by id. */
+static int load_ns_ids(struct db *db, struct db_directory *d)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    size_t at = 0;
+    int r;
+
+    db_params_of(db);
+    r = db_run(db, DB_DIRECTORY_NS_IDS, &rows);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < rows.n; i++) {
+        int64_t id = db_row_int(&rows, i, 0, 1, INT64_MAX);
+        struct db_peer *peer;
+
+        while (at < d->n_peers && d->peers[at].id < id)
+            at++;
+        if (at == d->n_peers || d->peers[at].id != id)
+            continue; /* revoked, or made since the peers were read */
+        peer = &d->peers[at];
+        if (peer->n_ns_ids == PEER_NS_IDS_MAX) {
+            log_error(
+                "peer %s: only the first %d of its NSIDs are used", peer->name, PEER_NS_IDS_MAX);
+            continue;
+        }
+        db_row_bytes(&rows, i, 1, peer->ns_ids[peer->n_ns_ids++].bytes, sizeof(struct eui64));
     }
     return db_rows_check(&rows);
 }
@@ -162,6 +259,8 @@ int db_directory_load(struct db *db, struct db_directory *ret)
     int r;
 
     r = load_peers(db, &d);
+    if (r == 0)
+        r = load_ns_ids(db, &d);
     if (r == 0)
         r = load_keks(db, &d);
     if (r == 0)
@@ -231,6 +330,21 @@ static void put_text_or_null(struct db_params *p, const char *text)
         db_param_null(p, DB_TEXT);
 }
 
+static void put_ns_ids(struct db_params *p, const struct db_peer *peer)
+{
+    db_param_array(p, DB_BYTEA_ARRAY, peer->n_ns_ids);
+    for (size_t i = 0; i < peer->n_ns_ids; i++)
+        db_element_bytes(p, peer->ns_ids[i].bytes, sizeof(peer->ns_ids[i].bytes));
+}
+
+static void put_bool_or_null(struct db_params *p, bool present, bool value)
+{
+    if (present)
+        db_param_int(p, DB_BOOL, value);
+    else
+        db_param_null(p, DB_BOOL);
+}
+
 int db_peer_add(struct db *db, const struct db_peer *peer)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
@@ -246,10 +360,41 @@ int db_peer_add(struct db *db, const struct db_peer *peer)
     put_text_or_null(p, peer->san[0] != '\0' ? peer->san : NULL);
     put_text_or_null(p, peer->trust_anchor);
     put_text_or_null(p, peer->crl);
+    put_ns_ids(p, peer);
+    db_param_int(p, DB_BOOL, peer->allow_plain_keys);
+    db_param_int(p, DB_BOOL, peer->app_s_key_plain);
+    db_param_int(p, DB_BOOL, peer->session_key_id_omit);
+    put_text_or_null(p, peer->answer_url[0] != '\0' ? peer->answer_url : NULL);
+    put_text_or_null(p, peer->answer_credential[0] != '\0' ? peer->answer_credential : NULL);
     r = db_run(db, DB_PEER_ADD, &rows);
     if (r < 0)
         return r;
     return rows.n == 0;
+}
+
+int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_text(p, db_peer_kind_name(peer->kind));
+    db_param_text(p, peer->name);
+    if ((set & DB_PEER_NS_IDS) != 0)
+        put_ns_ids(p, peer);
+    else
+        db_param_null(p, DB_BYTEA_ARRAY);
+    put_bool_or_null(p, (set & DB_PEER_ALLOW_PLAIN_KEYS) != 0, peer->allow_plain_keys);
+    put_bool_or_null(p, (set & DB_PEER_APP_S_KEY_PLAIN) != 0, peer->app_s_key_plain);
+    put_bool_or_null(p, (set & DB_PEER_SESSION_KEY_ID_OMIT) != 0, peer->session_key_id_omit);
+    put_text_or_null(p, (set & DB_PEER_ANSWER_URL) != 0 ? peer->answer_url : NULL);
+    put_text_or_null(p, (set & DB_PEER_ANSWER_CREDENTIAL) != 0 ? peer->answer_credential : NULL);
+    r = db_run(db, DB_PEER_SET, &rows);
+    if (r < 0)
+        return r;
+    if (rows.n == 0)
+        return DB_PEER_UNKNOWN;
+    return db_row_is_null(&rows, 0, 0) ? DB_PEER_HAS_NO_URL : 0;
 }
 
 int db_peer_set_trust(struct db *db, const struct db_peer *peer)

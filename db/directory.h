@@ -10,6 +10,7 @@
 #define PEER_ANCHOR_MAX 65536 /* bytes of PEM */
 #define PEER_CRL_MAX 524288   /* bytes of PEM */
 #define PEER_NET_IDS_MAX 64   /* NetIDs one network server may speak for: many of a hub */
+#define PEER_NS_IDS_MAX 64    /* NSIDs of the same */
 #define PEER_URL_MAX 512
 #define PEER_CREDENTIAL_MAX 64
 
@@ -19,6 +20,9 @@ struct db_peer {
     char name[PEER_ID_MAX + 1]; /* AS-ID of an application server; a name for people of an NS */
     struct net_id net_ids[PEER_NET_IDS_MAX];
     size_t n_net_ids;
+    struct eui64 ns_ids[PEER_NS_IDS_MAX]; /* of a network server that has some, the only ones it
+                                           * may speak for (TS002-1.1 SenderNSID) */
+    size_t n_ns_ids;
     uint8_t token_hash[TOKEN_HASH_LEN]; /* of the bearer token; zeros, the hash of nothing known,
                                          * without one */
     /* The exact name in its client certificate, "" without one: a URI when there is a colon in it,
@@ -34,6 +38,15 @@ struct db_peer {
     char answer_url[PEER_URL_MAX + 1];               /* "": in the HTTP response */
     char answer_credential[PEER_CREDENTIAL_MAX + 1]; /* "": none is shown there */
 };
+
+/** Whether it may speak for the network, and whether the NSID is one of its own. Of an application
+ * server neither. */
+bool db_peer_has_net_id(const struct db_peer *peer, const struct net_id *net_id);
+bool db_peer_has_ns_id(const struct db_peer *peer, const struct eui64 *ns_id);
+/** What the KEK of a network, or of one of its network servers, is kept under: "000013" or
+ * "000013/70b3d57ed0000001". `ns_id` may be NULL. */
+void db_kek_peer_id(
+    const struct net_id *net_id, const struct eui64 *ns_id, char ret[static PEER_ID_MAX + 1]);
 
 struct db_join_route {
     struct eui64 prefix;
@@ -58,7 +71,21 @@ int db_directory_wait(struct db *db, int timeout_ms);
 
 /* Changes, by the `cradle` command (role cradle_activation). Each refuses a duplicate with the
  * positive outcome 1. */
+/** With all that `peer` says. */
 int db_peer_add(struct db *db, const struct db_peer *peer);
+
+/* What db_peer_set changes: members of struct db_peer. */
+#define DB_PEER_NS_IDS (1u << 0) /* replaces them all */
+#define DB_PEER_ALLOW_PLAIN_KEYS (1u << 1)
+#define DB_PEER_APP_S_KEY_PLAIN (1u << 2)
+#define DB_PEER_SESSION_KEY_ID_OMIT (1u << 3)
+#define DB_PEER_ANSWER_URL (1u << 4) /* "" takes the credential away as well */
+#define DB_PEER_ANSWER_CREDENTIAL (1u << 5)
+
+enum { DB_PEER_UNKNOWN = 1, DB_PEER_HAS_NO_URL = 2 };
+/** Changes the members that `set` names of the peer with this kind and name, all or none. Outcomes:
+ * DB_PEER_UNKNOWN; DB_PEER_HAS_NO_URL, a credential is for one. */
+int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set);
 /** Sets san, trust_anchor and crl of the peer with this kind and name. Outcome 1: no such peer. A
  * SAN that is another's fails. */
 int db_peer_set_trust(struct db *db, const struct db_peer *peer);

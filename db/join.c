@@ -21,7 +21,10 @@ const struct db_statement db_join_load_statement = {
         "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"
         "  coalesce((SELECT get_bit(p.bits, k.dev_nonce & 2047) FROM dev_nonce_page p"
         "   WHERE p.dev_eui = k.dev_eui AND p.join_eui = d.join_eui"
-        "   AND p.nonce_epoch = d.nonce_epoch AND p.page = (k.dev_nonce >> 11)::int2) = 1, false)"
+        "   AND p.nonce_epoch = d.nonce_epoch AND p.page = (k.dev_nonce >> 11)::int2) = 1, false),"
+        "  j.rj_count1,"
+        "  j.current_join_nonce, j.current_nonce, j.current_net_id, j.current_rj_count0,"
+        "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0"
         " FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS k(dev_eui, dev_nonce, ordinal)"
         " JOIN device d ON d.dev_eui = k.dev_eui AND d.kind = 'lorawan'"
         " JOIN device_join j ON j.dev_eui = k.dev_eui"
@@ -53,6 +56,8 @@ enum load_column {
     LOAD_APP, /* three columns: kek_label, blob, tag */
     LOAD_NWK = LOAD_APP + 3,
     LOAD_DEV_NONCE_USED = LOAD_NWK + 3,
+    LOAD_RJ_COUNT1,
+    LOAD_SESSIONS, /* four columns each: join_nonce, nonce, net_id, rj_count0 */
 };
 
 /* `locked` takes the rows in DevEUI order: two batches over the same devices wait for each other
@@ -63,6 +68,9 @@ enum load_column {
  * before the lock was had, and the retry window is counted from the answer. The event keeps now():
  * all rows of one statement are of one moment, and two joins of a device are never in one.
  *
+ * Of sessions two are kept: the one answered last, which the device may have got or not, and the
+ * one it proved last; while it has proved none, the one answered before.
+ *
  * Pages change only together with join_nonce, so the winner of the compare-and-set is alone at its
  * page; ON CONFLICT is there for the page that exists. `newest` carries the bit number into it. */
 const struct db_statement db_join_commit_statement = {
@@ -71,25 +79,37 @@ const struct db_statement db_join_commit_statement = {
         "WITH input AS MATERIALIZED ("
         "  SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
         "    $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
-        "    $12::int8[], $13::bytea[], $14::bytea[], $15::int8[]) WITH ORDINALITY"
+        "    $12::int8[], $13::bytea[], $14::bytea[], $15::int8[], $16::int4[], $17::int4[],"
+        "    $18::int4[]) WITH ORDINALITY"
         "  AS i(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
         "    dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
-        "    ownership_epoch, ordinal)),"
+        "    ownership_epoch, join_type, proved, jump_from, ordinal)),"
         " locked AS MATERIALIZED ("
         "  SELECT 1 FROM device_join WHERE dev_eui = ANY($1::bytea[])"
         "  ORDER BY dev_eui FOR NO KEY UPDATE),"
         " won AS ("
         "  UPDATE device_join j SET join_nonce = i.new_join_nonce,"
-        "    last_dev_nonce = CASE WHEN i.counted THEN i.dev_nonce"
+        "    last_dev_nonce = CASE WHEN i.counted AND i.join_type = 255 THEN i.dev_nonce"
         "      WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.last_dev_nonce END,"
+        "    rj_count1 = CASE WHEN i.join_type = 1 THEN i.dev_nonce"
+        "      WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.rj_count1 END,"
         "    nonce_epoch = i.nonce_epoch,"
-        "    current_join_type = CASE WHEN i.opt_neg THEN j.current_join_type ELSE 255 END,"
-        "    current_join_nonce = CASE WHEN i.opt_neg THEN j.current_join_nonce"
-        "      ELSE i.new_join_nonce END,"
-        "    current_nonce = CASE WHEN i.opt_neg THEN j.current_nonce ELSE i.dev_nonce END,"
-        "    current_net_id = CASE WHEN i.opt_neg THEN j.current_net_id ELSE i.net_id END,"
-        "    current_rj_count0 = CASE WHEN i.opt_neg THEN j.current_rj_count0 END,"
-        "    pending_join_type = CASE WHEN i.opt_neg THEN 255::int2 END,"
+        "    current_join_type = CASE WHEN NOT i.opt_neg THEN NULL"
+        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_join_type"
+        "      ELSE j.current_join_type END,"
+        "    current_join_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
+        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_join_nonce"
+        "      ELSE j.current_join_nonce END,"
+        "    current_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
+        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_nonce"
+        "      ELSE j.current_nonce END,"
+        "    current_net_id = CASE WHEN NOT i.opt_neg THEN NULL"
+        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_net_id"
+        "      ELSE j.current_net_id END,"
+        "    current_rj_count0 = CASE WHEN NOT i.opt_neg THEN NULL WHEN i.proved >= 0 THEN i.dev_nonce"
+        "      WHEN j.current_join_nonce IS NULL THEN j.pending_rj_count0"
+        "      ELSE j.current_rj_count0 END,"
+        "    pending_join_type = CASE WHEN i.opt_neg THEN i.join_type::int2 END,"
         "    pending_join_nonce = CASE WHEN i.opt_neg THEN i.new_join_nonce END,"
         "    pending_nonce = CASE WHEN i.opt_neg THEN i.dev_nonce END,"
         "    pending_net_id = CASE WHEN i.opt_neg THEN i.net_id END,"
@@ -105,22 +125,28 @@ const struct db_statement db_join_commit_statement = {
         "  SELECT dev_eui, join_eui, nonce_epoch, (dev_nonce >> 11)::int2,"
         "    (dev_nonce & 2047)::int2,"
         "    set_bit(decode(repeat('00', 256), 'hex'), dev_nonce & 2047, 1)"
-        "  FROM won WHERE NOT counted"
+        "  FROM won WHERE NOT counted AND join_type = 255"
         "  ON CONFLICT (dev_eui, join_eui, nonce_epoch, page) DO UPDATE"
         "  SET newest = excluded.newest, bits = set_bit(p.bits, excluded.newest, 1)),"
         " event AS ("
         "  INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, peer_id, sender_id,"
         "    net_id, dev_addr, dev_nonce, join_nonce, opt_neg, fingerprint, ownership_epoch,"
         "    nonce_epoch)"
-        "  SELECT now(), dev_eui, join_eui, 255, 'success', peer_id, sender_id, net_id, dev_addr,"
-        "    dev_nonce, new_join_nonce, opt_neg, fingerprint, ownership_epoch, nonce_epoch FROM won)"
+        "  SELECT now(), dev_eui, join_eui, join_type::int2, 'success', peer_id, sender_id, net_id,"
+        "    dev_addr, dev_nonce, new_join_nonce, opt_neg, fingerprint, ownership_epoch, nonce_epoch"
+        "  FROM won),"
+        " signal AS ("
+        "  INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch)"
+        "  SELECT now(), dev_eui, 'dev_nonce_jump', jump_from, dev_nonce, ownership_epoch"
+        "  FROM won WHERE jump_from >= 0)"
         " SELECT ordinal::int4 FROM won",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 15,
+    .n_params = 18,
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY, DB_INT8_ARRAY,
         DB_INT8_ARRAY, DB_BOOL_ARRAY, DB_INT4_ARRAY, DB_BOOL_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY,
-        DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY},
+        DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY,
+        DB_INT4_ARRAY},
 };
 
 /* The statement whose answer was lost may still run (waiting for a row, or for a standby). It is
@@ -178,17 +204,17 @@ const struct db_statement db_join_refusals_statement = {
     .name = "join_refusals",
     .sql = "INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, reason, dev_nonce,"
            "  peer_id, sender_id, ownership_epoch)"
-           " SELECT now(), dev_eui, join_eui, 255, outcome, reason, dev_nonce, peer_id, sender_id,"
-           "  ownership_epoch"
+           " SELECT now(), dev_eui, join_eui, join_type::int2, outcome, reason, dev_nonce, peer_id,"
+           "  sender_id, ownership_epoch"
            " FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::int4[], $6::int8[],"
-           "  $7::text[], $8::int8[])"
+           "  $7::text[], $8::int8[], $9::int4[])"
            "  AS i(dev_eui, join_eui, outcome, reason, dev_nonce, peer_id, sender_id,"
-           "  ownership_epoch)",
+           "  ownership_epoch, join_type)",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 8,
+    .n_params = 9,
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT4_ARRAY,
-        DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY},
+        DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT4_ARRAY},
 };
 
 const struct db_statement db_join_partitions_statement = {
@@ -234,6 +260,19 @@ static void read_record(struct db_rows *rows, size_t row, struct device_record *
     db_row_text(rows, row, LOAD_AS_ID, ret->as_id, sizeof(ret->as_id));
 }
 
+static void read_session(struct db_rows *rows, size_t row, int column, struct device_session *ret)
+{
+    ret->present = !db_row_is_null(rows, row, column);
+    if (!ret->present)
+        return;
+    ret->join_nonce = (uint32_t)db_row_int(rows, row, column, 0, LW_JOIN_NONCE_MAX);
+    ret->nonce = (uint16_t)db_row_int(rows, row, column + 1, 0, UINT16_MAX);
+    db_row_bytes(rows, row, column + 2, ret->net_id.bytes, sizeof(ret->net_id.bytes));
+    ret->rj_count0 = db_row_is_null(rows, row, column + 3)
+                         ? DEVICE_NO_NONCE
+                         : (int32_t)db_row_int(rows, row, column + 3, 0, UINT16_MAX);
+}
+
 static void read_state(struct db_rows *rows, size_t row, struct device_join_state *ret)
 {
     ret->join_nonce = (uint32_t)db_row_int(rows, row, LOAD_JOIN_NONCE, 0, LW_JOIN_NONCE_MAX);
@@ -241,6 +280,9 @@ static void read_state(struct db_rows *rows, size_t row, struct device_join_stat
         (int32_t)db_row_int(rows, row, LOAD_LAST_DEV_NONCE, DEVICE_NO_NONCE, UINT16_MAX);
     ret->nonce_epoch = (uint32_t)db_row_int(rows, row, LOAD_STATE_NONCE_EPOCH, 0, UINT32_MAX);
     ret->gate_rev = db_row_int(rows, row, LOAD_GATE_REV, INT64_MIN, INT64_MAX);
+    ret->rj_count1 = (int32_t)db_row_int(rows, row, LOAD_RJ_COUNT1, DEVICE_NO_NONCE, UINT16_MAX);
+    for (int s = 0; s < DEVICE_N_SESSIONS; s++)
+        read_session(rows, row, LOAD_SESSIONS + 4 * s, &ret->sessions[s]);
     ret->has_retry = !db_row_is_null(rows, row, LOAD_RETRY_FINGERPRINT);
     if (!ret->has_retry)
         return;
@@ -342,6 +384,9 @@ int db_join_commit(struct db *db, const struct db_join_commit *c, size_t n, bool
     COLUMN_BYTES(p, c, n, net_id);
     COLUMN_BYTES(p, c, n, dev_addr);
     COLUMN_INT(p, DB_INT8_ARRAY, c, n, ownership_epoch);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, join_type);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, proved);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, jump_from);
     r = db_run(db, DB_JOIN_COMMIT, &rows);
     if (r < 0)
         return r;
@@ -445,6 +490,7 @@ int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)
     COLUMN_INT(p, DB_INT8_ARRAY, f, n, peer_id);
     COLUMN_TEXT(p, f, n, sender_id);
     COLUMN_INT(p, DB_INT8_ARRAY, f, n, ownership_epoch);
+    COLUMN_INT(p, DB_INT4_ARRAY, f, n, join_type);
     return db_run_quiet(db, DB_JOIN_REFUSALS);
 }
 

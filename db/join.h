@@ -45,17 +45,26 @@ int db_join_session_find(struct db *db, const struct eui64 *dev_eui, uint32_t jo
  * wait for before it sends. */
 int db_join_ready(struct db *db);
 
-/** A join to be made durable. The compare-and-set is over join_nonce and gate_rev as they were
- * read. `counted`: last_dev_nonce is set; else the DevNonce's bit is set in its page (made on first
- * use). A newer nonce_epoch in the record empties the DevNonce memory in the same statement. */
+/** A join or rejoin to be made durable. The compare-and-set is over join_nonce and gate_rev as they
+ * were read. Of a join, `counted`: last_dev_nonce is set; else the DevNonce's bit is set in its
+ * page (made on first use). A newer nonce_epoch in the record empties the memory of DevNonce and
+ * RJcount1 in the same statement.
+ *
+ * With OptNeg the new session becomes the pending one; the one that the rejoin proved becomes the
+ * current one, with its RJcount0, and so does the one that was pending while none was ever proved.
+ * Without OptNeg there is no session left that could rejoin. */
 struct db_join_commit {
     struct eui64 dev_eui, join_eui;
     uint32_t old_join_nonce, new_join_nonce;
     int64_t gate_rev;
     uint32_t nonce_epoch;
+    enum lw_join_type join_type;
+    int proved; /* types 0 and 2: DEVICE_SESSION_...; else DB_JOIN_NONE_PROVED */
     bool counted;
-    uint16_t dev_nonce;
-    bool opt_neg; /* the session becomes the pending one */
+    uint16_t dev_nonce; /* of a rejoin: its RJcount */
+    int32_t jump_from;  /* the DevNonce before, when this is a jump worth recording; else
+                         * DEVICE_NO_NONCE */
+    bool opt_neg;
     uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
     char sender_id[PEER_ID_MAX + 1];
     int64_t peer_id;
@@ -63,6 +72,8 @@ struct db_join_commit {
     struct dev_addr dev_addr;
     uint32_t ownership_epoch;
 };
+
+#define DB_JOIN_NONE_PROVED (-1)
 
 /** One statement, one transaction: locks the rows in DevEUI order, updates the winners, writes
  * their join_event rows and DevNonce pages. won[i] tells whether commits[i] did it. The caller
@@ -84,9 +95,10 @@ int db_join_resolve(
 /** A refused attempt on a known device. Written in bulk after the answer. */
 struct db_join_refusal {
     struct eui64 dev_eui, join_eui;
+    enum lw_join_type join_type;
     char outcome[24];
     char reason[DB_REASON_MAX + 1];
-    int32_t dev_nonce;
+    int32_t dev_nonce; /* of a rejoin: its RJcount */
     int64_t peer_id;
     char sender_id[PEER_ID_MAX + 1];
     uint32_t ownership_epoch;

@@ -37,7 +37,10 @@ const struct db_statement db_peer_list_statement = {
     .name = "peer_list",
     .sql = "SELECT name, (SELECT string_agg(encode(net_id, 'hex'), ',' ORDER BY net_id)"
            "  FROM peer_net_id WHERE peer_id = id), san, " UTC("created_at") ", " UTC(
-               "revoked_at") " FROM peer WHERE kind = $1 ORDER BY name, id",
+               "revoked_at") ", (SELECT string_agg(encode(ns_id, 'hex'), ',' ORDER BY ns_id)"
+                             "  FROM peer_ns_id WHERE peer_id = id), allow_plain_keys,"
+                             " app_s_key = 'plain', session_key_id = 'omit', answer_url,"
+                             " answer_credential FROM peer WHERE kind = $1 ORDER BY name, id",
     .shape = DB_SHAPE_MANY,
     .n_params = 1,
     .params = {DB_TEXT},
@@ -110,11 +113,19 @@ int db_peer_list_load(struct db *db, enum peer_kind kind, struct db_peer_list *r
     for (; list.n < rows.n; list.n++) {
         struct db_peer_entry *entry = &list.entries[list.n];
 
-        db_row_text(&rows, list.n, 0, entry->name, sizeof(entry->name));
+        entry->peer.kind = kind;
+        db_row_text(&rows, list.n, 0, entry->peer.name, sizeof(entry->peer.name));
         entry->net_ids = db_row_text_new(&rows, list.n, 1);
-        db_row_text(&rows, list.n, 2, entry->san, sizeof(entry->san));
+        db_row_text(&rows, list.n, 2, entry->peer.san, sizeof(entry->peer.san));
         db_row_text(&rows, list.n, 3, entry->created, sizeof(entry->created));
         db_row_text(&rows, list.n, 4, entry->revoked, sizeof(entry->revoked));
+        entry->ns_ids = db_row_text_new(&rows, list.n, 5);
+        entry->peer.allow_plain_keys = db_row_bool(&rows, list.n, 6);
+        entry->peer.app_s_key_plain = db_row_bool(&rows, list.n, 7);
+        entry->peer.session_key_id_omit = db_row_bool(&rows, list.n, 8);
+        db_row_text(&rows, list.n, 9, entry->peer.answer_url, sizeof(entry->peer.answer_url));
+        db_row_text(&rows, list.n, 10, entry->peer.answer_credential,
+            sizeof(entry->peer.answer_credential));
     }
     r = db_rows_check(&rows);
     if (r < 0)
@@ -126,8 +137,10 @@ int db_peer_list_load(struct db *db, enum peer_kind kind, struct db_peer_list *r
 
 void db_peer_list_done(struct db_peer_list *list)
 {
-    for (size_t i = 0; i < list->n; i++)
+    for (size_t i = 0; i < list->n; i++) {
         free(list->entries[i].net_ids);
+        free(list->entries[i].ns_ids);
+    }
     free(list->entries);
     *list = (struct db_peer_list){0};
 }

@@ -8,9 +8,9 @@
 #define DB_TIME_TEXT_LEN 20 /* "2024-01-31T09:30:00Z" */
 
 struct db_peer_entry {
-    char name[PEER_ID_MAX + 1];
-    char *net_ids;              /* "000013,000024" on the heap; NULL without one */
-    char san[PEER_SAN_MAX + 1]; /* "" without one */
+    struct db_peer peer; /* of it kind, name, SAN and how it is answered */
+    char *net_ids;       /* "000013,000024" on the heap; NULL without one */
+    char *ns_ids;        /* in the same way */
     char created[DB_TIME_TEXT_LEN + 1];
     char revoked[DB_TIME_TEXT_LEN + 1]; /* "" while it is good */
 };

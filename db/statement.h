@@ -16,10 +16,12 @@ enum db_statement_id {
     DB_JOIN_REFUSALS,
     DB_JOIN_PARTITIONS,
     DB_DIRECTORY_PEERS,
+    DB_DIRECTORY_NS_IDS,
     DB_DIRECTORY_KEKS,
     DB_DIRECTORY_ROUTES,
     DB_PEER_ADD,
     DB_PEER_SET_TRUST,
+    DB_PEER_SET,
     DB_KEK_ADD,
     DB_KEK_RETIRE,
     DB_KEK_MAKE_CURRENT,
@@ -65,10 +67,12 @@ extern const struct db_statement db_join_session_statement;
 extern const struct db_statement db_join_refusals_statement;
 extern const struct db_statement db_join_partitions_statement;
 extern const struct db_statement db_directory_peers_statement;
+extern const struct db_statement db_directory_ns_ids_statement;
 extern const struct db_statement db_directory_keks_statement;
 extern const struct db_statement db_directory_routes_statement;
 extern const struct db_statement db_peer_add_statement;
 extern const struct db_statement db_peer_set_trust_statement;
+extern const struct db_statement db_peer_set_statement;
 extern const struct db_statement db_kek_add_statement;
 extern const struct db_statement db_kek_retire_statement;
 extern const struct db_statement db_kek_make_current_statement;

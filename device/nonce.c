@@ -12,7 +12,43 @@ enum device_nonce device_nonce_judge(const struct device_record *record,
         return bit_set ? NONCE_USED : NONCE_FRESH;
     if (record->nonce_epoch != state->nonce_epoch)
         return NONCE_FRESH;
-    return (int32_t)dev_nonce > state->last_dev_nonce ? NONCE_FRESH : NONCE_NOT_ABOVE;
+    if ((int32_t)dev_nonce > state->last_dev_nonce)
+        return NONCE_FRESH;
+    return state->last_dev_nonce == UINT16_MAX ? NONCE_NONE_LEFT : NONCE_NOT_ABOVE;
+}
+
+enum device_nonce device_rj_count0_judge(const struct device_session *session, uint16_t rj_count)
+{
+    return (int32_t)rj_count > session->rj_count0 ? NONCE_FRESH : RJ_COUNT_NOT_ABOVE;
+}
+
+enum device_nonce device_rj_count1_judge(
+    const struct device_record *record, const struct device_join_state *state, uint16_t rj_count)
+{
+    if (record->nonce_epoch != state->nonce_epoch)
+        return NONCE_FRESH;
+    return (int32_t)rj_count > state->rj_count1 ? NONCE_FRESH : RJ_COUNT_NOT_ABOVE;
+}
+
+bool device_nonce_jumps(
+    const struct device_record *record, const struct device_join_state *state, uint16_t dev_nonce)
+{
+    return device_nonce_is_counted(record->mac_version) &&
+           record->nonce_epoch == state->nonce_epoch && state->last_dev_nonce != DEVICE_NO_NONCE &&
+           (int32_t)dev_nonce - state->last_dev_nonce > DEVICE_NONCE_JUMP_MAX;
+}
+
+bool device_join_nonces_low(uint32_t join_nonce)
+{
+    return join_nonce >= LW_JOIN_NONCE_MAX / 100 * DEVICE_NONCES_LOW_PERCENT;
+}
+
+bool device_dev_nonces_low(
+    const struct device_record *record, uint16_t dev_nonce, uint32_t join_nonce)
+{
+    uint32_t used = device_nonce_is_counted(record->mac_version) ? dev_nonce : join_nonce;
+
+    return used >= UINT16_MAX / 100 * DEVICE_NONCES_LOW_PERCENT;
 }
 
 uint32_t device_next_join_nonce(const struct device_join_state *state)
@@ -26,6 +62,8 @@ const char *device_nonce_reason(enum device_nonce verdict)
         [NONCE_FRESH] = "the DevNonce is fresh",
         [NONCE_USED] = "the DevNonce was used before",
         [NONCE_NOT_ABOVE] = "the DevNonce is not above the last one",
+        [NONCE_NONE_LEFT] = "all DevNonces are used: the device's nonces must be reset",
+        [RJ_COUNT_NOT_ABOVE] = "the RJcount is not above the last one",
     };
 
     return (size_t)verdict < sizeof(reasons) / sizeof(reasons[0]) ? reasons[verdict] : "unknown";

@@ -45,11 +45,27 @@ struct device_record {
 #define DEVICE_NO_NONCE (-1)
 #define JOIN_FINGERPRINT_LEN 16
 
+/** A session that a Rejoin-Request of type 0 or 2 can be of: one made with OptNeg (LoRaWAN 1.1
+ * 6.2.4). Its keys follow from these numbers and the root keys. */
+struct device_session {
+    bool present;
+    uint32_t join_nonce;
+    uint16_t nonce; /* DevNonce or RJcount of the request that made it */
+    struct net_id net_id;
+    int32_t rj_count0; /* the last one taken in it; DEVICE_NO_NONCE before the first */
+};
+
+/** Whether a device got its last Join-Accept is known only when it proves a session: until then
+ * both are kept. */
+enum { DEVICE_SESSION_CURRENT, DEVICE_SESSION_PENDING, DEVICE_N_SESSIONS };
+
 /** The hot row of a device (table device_join). */
 struct device_join_state {
     uint32_t join_nonce;    /* last one used; 0 before the first join */
     int32_t last_dev_nonce; /* counted versions; DEVICE_NO_NONCE before the first */
-    uint32_t nonce_epoch;   /* the epoch that last_dev_nonce and the pages belong to */
+    int32_t rj_count1;      /* last RJcount1 taken; DEVICE_NO_NONCE before the first */
+    uint32_t nonce_epoch;   /* the epoch that last_dev_nonce, rj_count1 and the pages belong to */
+    struct device_session sessions[DEVICE_N_SESSIONS];
     int64_t gate_rev;
     bool has_retry;
     uint8_t retry_fingerprint[JOIN_FINGERPRINT_LEN];

@@ -2,6 +2,7 @@
 #include "hsm/pool.h"
 
 #include "base/clock.h"
+#include "hsm/frame_items.h"
 #include <assert.h>
 #include <errno.h>
 #include <limits.h>
@@ -92,8 +93,12 @@ static enum pool_call_end exchange(struct keyd_channel *channel, enum keyd_verb 
         return end;
     if (keyd_reply_decode(channel->reply_frame, len, &channel->reply) < 0 ||
         channel->reply.verb != verb || channel->reply.sequence != channel->sequence ||
-        channel->reply.n_items != n_items)
+        channel->reply.n_items != n_items) {
+        /* Whatever it is, it may hold keys in clear. */
+        secret_wipe(channel->reply_frame, sizeof(channel->reply_frame));
+        secret_wipe(&channel->reply, sizeof(channel->reply));
         return POOL_CALL_WRONG;
+    }
     return POOL_CALL_OK;
 }
 
@@ -128,7 +133,22 @@ static int ask(struct keyd_channel *channel, enum keyd_verb verb,
     return r;
 }
 
+/* Keys in clear are in the caller's hands now, and nowhere else. */
+static void forget_clear_keys(struct keyd_channel *channel)
+{
+    if (!keyd_reply_holds_clear_keys(&channel->reply))
+        return;
+    secret_wipe(channel->reply_frame, sizeof(channel->reply_frame));
+    secret_wipe(&channel->reply, sizeof(channel->reply));
+}
+
 /* --- joins ------------------------------------------------------------------------------------ */
+
+/* Of a KEK of the message, and not what stands in the place of one. */
+static bool is_index(uint8_t kek)
+{
+    return kek != KEYD_NO_KEK && kek != KEYD_PLAIN;
+}
 
 /* What cannot be put into a frame was not made by keyd, so its tag cannot be right: the answer is
  * the one keyd would give, and the rest of the batch goes on without it. */
@@ -142,6 +162,17 @@ static bool refuse_unsendable(const struct keyd_join_request *request,
         *ret = KEYD_TAG_REFUSED;
         return true;
     }
+    if (!keyd_frame_len_valid(request->frame_len)) {
+        *ret = KEYD_BAD_INPUT;
+        return true;
+    }
+    for (size_t i = 0; i < KEYD_SESSIONS_MAX; i++) {
+        if (request->frame_len == LW_REJOIN_LEN_0_2 && request->sessions[i].present &&
+            request->sessions[i].join_nonce > LW_JOIN_NONCE_MAX) {
+            *ret = KEYD_BAD_INPUT;
+            return true;
+        }
+    }
     if (!request->plan)
         return false;
     if (request->accept.join_nonce > LW_JOIN_NONCE_MAX) {
@@ -149,7 +180,7 @@ static bool refuse_unsendable(const struct keyd_join_request *request,
         return true;
     }
     for (size_t i = 0; i < sizeof(indexes); i++) {
-        if (indexes[i] == KEYD_NO_KEK)
+        if (!is_index(indexes[i]))
             continue;
         if (indexes[i] >= n_keks) {
             *ret = KEYD_BAD_INPUT;
@@ -190,9 +221,9 @@ static int answer_sendable(struct keyd_channel *channel, const struct sealed_kek
             continue;
         }
         sent[n_sent] = requests[i];
-        if (requests[i].plan && requests[i].ns_kek != KEYD_NO_KEK)
+        if (requests[i].plan && is_index(requests[i].ns_kek))
             sent[n_sent].ns_kek = kek_index[requests[i].ns_kek];
-        if (requests[i].plan && requests[i].as_kek != KEYD_NO_KEK)
+        if (requests[i].plan && is_index(requests[i].as_kek))
             sent[n_sent].as_kek = kek_index[requests[i].as_kek];
         place[n_sent++] = i;
     }
@@ -201,6 +232,8 @@ static int answer_sendable(struct keyd_channel *channel, const struct sealed_kek
     r = ask(channel, KEYD_VERB_JOIN, good_keks, n_good, sent, n_sent, deadline_ms);
     for (size_t i = 0; r == 0 && i < n_sent; i++)
         replies[place[i]] = channel->reply.joins[i];
+    if (r == 0)
+        forget_clear_keys(channel);
     return r;
 }
 
@@ -224,8 +257,10 @@ int keyd_answer_joins(struct keyd_channel *channel, const struct sealed_kek *con
     if (!sendable)
         return answer_sendable(channel, keks, n_keks, requests, n_requests, replies, deadline_ms);
     r = ask(channel, KEYD_VERB_JOIN, keks, n_keks, requests, n_requests, deadline_ms);
-    if (r == 0)
+    if (r == 0) {
         memcpy(replies, channel->reply.joins, n_requests * sizeof(*replies));
+        forget_clear_keys(channel);
+    }
     return r;
 }
 
@@ -239,19 +274,21 @@ int keyd_derive_app_s_key(struct keyd_channel *channel, const struct sealed_kek 
     int r;
 
     *reply = (struct keyd_app_s_key_reply){0};
-    sent.as_kek = 0;
+    sent.as_kek = as_kek != NULL ? 0 : KEYD_PLAIN;
     /* As with joins: what cannot be sent was not made by keyd. */
     if (!keyd_sealed_key_valid(&sent.app) || (sent.has_nwk && !keyd_sealed_key_valid(&sent.nwk)))
         reply->status = KEYD_TAG_REFUSED;
-    else if (!keyd_sealed_kek_valid(as_kek))
+    else if (as_kek != NULL && !keyd_sealed_kek_valid(as_kek))
         reply->status = KEYD_KEK_TAG_REFUSED;
     else if (sent.join_nonce > LW_JOIN_NONCE_MAX)
         reply->status = KEYD_BAD_INPUT;
     if (reply->status != KEYD_OK)
         return 0;
-    r = ask(channel, KEYD_VERB_APP_S_KEY, &as_kek, 1, &sent, 1, deadline_ms);
-    if (r == 0)
+    r = ask(channel, KEYD_VERB_APP_S_KEY, &as_kek, as_kek != NULL, &sent, 1, deadline_ms);
+    if (r == 0) {
         *reply = channel->reply.app_s_key;
+        forget_clear_keys(channel);
+    }
     return r;
 }
 

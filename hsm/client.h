@@ -11,11 +11,14 @@
 #include "base/sealed.h"
 #include "base/secret.h"
 #include "base/text.h"
-#include "lorawan/types.h"
+#include "lorawan/frame.h"
 
 #define KEYD_BATCH_MAX 64 /* items of one message */
 #define KEYD_KEKS_MAX 128 /* peers' KEKs named by one message */
 #define KEYD_NO_KEK 0xFF
+/* In the place of a KEK's index: the keys leave in clear; see plain_keys. */
+#define KEYD_PLAIN 0xFE
+#define KEYD_SESSIONS_MAX 2
 #define KEYD_CODE_MAX 32  /* characters of a claim code */
 #define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
 #define KEYD_HASH_LEN 32
@@ -47,6 +50,9 @@ struct keyd_pool_config {
     unsigned n_channels;     /* threads that will call; channel i is served by process i % n */
     unsigned max_operations; /* a keyd is replaced after so many items; 0: the default */
     unsigned max_memory_mib; /* or when its resident memory exceeds this; 0: the default */
+    /* Whether session keys may leave in clear where KEYD_PLAIN asks for it; it is told to keyd when
+     * it starts. Without it that is KEYD_BAD_INPUT, whatever the service says later. */
+    bool plain_keys;
 };
 
 /** Starts the first keyd, waits until it is ready, then the others. ERROR_PIN and ERROR_CONFIG are
@@ -80,31 +86,58 @@ enum keyd_status {
 };
 const char *keyd_status_text(enum keyd_status status);
 
-/* --- answer a join ------------------------------------------------------------------------- */
+/* --- answer a join or a rejoin -------------------------------------------------------------- */
 
-/** One Join-Request to verify and, with `plan`, to answer (LoRaWAN 1.1 6.2). OptNeg of
- * accept.dl_settings chooses the scheme; OptNeg=1 needs `has_nwk`. The MIC and accept key is NWK
- * where has_nwk, else APP. Without `plan` only tag and MIC are checked. */
+/** A session whose SNwkSIntKey may have made the MIC of a Rejoin-Request of type 0 or 2 (LoRaWAN
+ * 1.1 6.2.4.1). Its key is derived again from these numbers by the 1.1 block. */
+struct keyd_session {
+    bool present;
+    bool plan;           /* answer the rejoin that this session proves; else only verify it */
+    uint32_t join_nonce; /* of the session */
+    uint16_t nonce;      /* its DevNonce, or the RJcount it was made by */
+};
+
+/** One Join-Request or Rejoin-Request to verify and, with `plan`, to answer (LoRaWAN 1.1 6.2).
+ * Without `plan` only tag and MIC are checked.
+ *
+ *   frame           MIC by                         accept: MIC by, encrypted by
+ *   Join-Request    NWK where has_nwk, else APP    OptNeg=0: that key; OptNeg=1: JSIntKey; that key
+ *   rejoin 0, 2     SNwkSIntKey of a session       JSIntKey, JSEncKey
+ *   rejoin 1        JSIntKey                       JSIntKey, JSEncKey
+ *
+ * OptNeg of accept.dl_settings chooses the scheme of a join. OptNeg=1 needs `has_nwk`; a rejoin
+ * needs `has_nwk` in any case and OptNeg=1 in its plan. RJcount stands in the place of DevNonce. Of
+ * types 0 and 2 the sessions are tried in turn; the first that proves the MIC decides whether
+ * there is an answer. KEYD_BAD_INPUT: what is not such a frame, or of another device, or (type 1)
+ * of another JoinEUI. */
 struct keyd_join_request {
     struct eui64 dev_eui;
     struct eui64 join_eui; /* of the record: the tag binds it, and 1.1 derives with it */
     struct sealed_key app;
     bool has_nwk;
     struct sealed_key nwk;
-    uint8_t frame[LW_JOIN_REQUEST_LEN];
+    uint8_t frame[LW_REJOIN_MAX];
+    uint8_t frame_len; /* LW_JOIN_REQUEST_LEN, LW_REJOIN_LEN_0_2 or LW_REJOIN_LEN_1 */
+    struct keyd_session sessions[KEYD_SESSIONS_MAX]; /* of types 0 and 2; else not looked at */
     bool plan;
     struct lw_join_accept accept;
-    uint8_t ns_kek; /* index into the message's KEKs */
+    uint8_t ns_kek; /* index into the message's KEKs, or KEYD_PLAIN. A KEK must be of
+                       accept.net_id: its peer is the NetID, or an NSID of it */
     uint8_t as_kek;
 };
 
-/** An RFC 3394 envelope of a 16-byte session key. */
+#define KEYD_WRAPPED_LEN 24 /* RFC 3394 of a 16-byte key */
+
+/** A 16-byte session key on its way to whoever may have it: KEYD_WRAPPED_LEN bytes under a KEK, or
+ * AES_KEY_LEN in clear, where KEYD_PLAIN asked for it: wipe it then. 0: not filled. */
 struct keyd_envelope {
-    uint8_t bytes[24];
+    uint8_t len;
+    uint8_t bytes[KEYD_WRAPPED_LEN];
 };
 
 struct keyd_join_reply {
     enum keyd_status status;
+    uint8_t session;         /* index of the one that proved the MIC of a rejoin 0 or 2 */
     uint8_t phy_payload_len; /* 17 or 33; 0 without plan */
     uint8_t phy_payload[LW_JOIN_ACCEPT_MAX];
     bool opt_neg;                   /* which of the network keys are filled */
@@ -131,7 +164,7 @@ struct keyd_app_s_key_request {
     uint32_t join_nonce; /* 24 bits */
     uint16_t nonce;      /* DevNonce, or the RJcount of a rejoin */
     struct net_id net_id;
-    uint8_t as_kek; /* index into the message's KEKs */
+    uint8_t as_kek; /* filled by the call */
 };
 
 struct keyd_app_s_key_reply {
@@ -139,8 +172,8 @@ struct keyd_app_s_key_reply {
     struct keyd_envelope app_s_key;
 };
 
-/** Derives one AppSKey and wraps it under `as_kek`, which is of an application server. `request`
- * names everything but the KEK's index. */
+/** Derives one AppSKey and wraps it under `as_kek`, which is of an application server; NULL: it
+ * leaves in clear (see plain_keys). `request` names everything but the KEK's index. */
 int keyd_derive_app_s_key(struct keyd_channel *channel, const struct sealed_kek *as_kek,
     const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply,
     int64_t deadline_ms);

@@ -169,6 +169,24 @@ int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret)
     return 0;
 }
 
+bool keyd_reply_holds_clear_keys(const struct keyd_reply *reply)
+{
+    bool clear = false;
+
+    if (reply->verb == KEYD_VERB_APP_S_KEY)
+        return reply->app_s_key.app_s_key.len == AES_KEY_LEN;
+    if (reply->verb != KEYD_VERB_JOIN)
+        return false;
+    for (size_t i = 0; i < reply->n_items; i++) {
+        const struct keyd_join_reply *a = &reply->joins[i];
+
+        clear = clear || a->nwk_s_key.len == AES_KEY_LEN || a->f_nwk_s_int_key.len == AES_KEY_LEN ||
+                a->s_nwk_s_int_key.len == AES_KEY_LEN || a->nwk_s_enc_key.len == AES_KEY_LEN ||
+                a->app_s_key.len == AES_KEY_LEN;
+    }
+    return clear;
+}
+
 /* --- hello ----------------------------------------------------------------------------------- */
 
 void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN])

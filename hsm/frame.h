@@ -116,5 +116,7 @@ int keyd_reply_encode(
     const struct keyd_reply *reply, uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;
 /** The client also checks verb, sequence and n_items against what it asked. */
 int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret) MUST_CHECK;
+/** Whether a session key is in it in clear: then it and its frame are wiped after use. */
+bool keyd_reply_holds_clear_keys(const struct keyd_reply *reply);
 void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN]);
 int keyd_hello_decode(const uint8_t *data, size_t len, struct keyd_hello *ret) MUST_CHECK;

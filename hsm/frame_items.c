@@ -3,8 +3,9 @@
 #include <string.h>
 
 #define ACCEPT_LEN (4 + 3 + 4 + 1 + 1 + 1 + LW_CF_LIST_LEN)
-#define ENVELOPE_LEN 24
+#define ENVELOPE_LEN (1 + KEYD_WRAPPED_LEN)
 #define N_ENVELOPES 5
+#define SESSION_LEN (1 + 1 + 4 + 2)
 
 /* --- pieces ---------------------------------------------------------------------------------- */
 
@@ -154,7 +155,126 @@ static enum keyd_status read_status(struct bytes_reader *r)
     return (enum keyd_status)read_ranged(r, KEYD_OK, KEYD_HSM_FAILED);
 }
 
+static bool kek_index_valid(uint8_t index, size_t n_keks)
+{
+    return index == KEYD_NO_KEK || index == KEYD_PLAIN || index < n_keks;
+}
+
+static uint8_t read_kek_index(struct bytes_reader *r, size_t n_keks)
+{
+    uint8_t v = bytes_read_u8(r);
+
+    if (!kek_index_valid(v, n_keks))
+        r->failed = true;
+    return v;
+}
+
+static uint32_t read_join_nonce(struct bytes_reader *r)
+{
+    uint32_t v = bytes_read_u32_be(r);
+
+    if (v > LW_JOIN_NONCE_MAX)
+        r->failed = true;
+    return v;
+}
+
+static bool envelope_len_valid(unsigned len)
+{
+    return len == 0 || len == AES_KEY_LEN || len == KEYD_WRAPPED_LEN;
+}
+
+static void write_envelope(struct bytes_writer *w, const struct keyd_envelope *envelope)
+{
+    if (!envelope_len_valid(envelope->len)) {
+        w->failed = true;
+        return;
+    }
+    bytes_write_u8(w, envelope->len);
+    bytes_write(w, envelope->bytes, envelope->len);
+    write_zeros(w, (size_t)(KEYD_WRAPPED_LEN - envelope->len));
+}
+
+static void read_envelope(struct bytes_reader *r, struct keyd_envelope *envelope)
+{
+    *envelope = (struct keyd_envelope){.len = bytes_read_u8(r)};
+    if (!envelope_len_valid(envelope->len)) {
+        envelope->len = 0;
+        r->failed = true;
+        return;
+    }
+    bytes_read(r, envelope->bytes, envelope->len);
+    read_zeros(r, (size_t)(KEYD_WRAPPED_LEN - envelope->len));
+}
+
 /* --- items of requests ----------------------------------------------------------------------- */
+
+bool keyd_frame_len_valid(unsigned len)
+{
+    return len == LW_JOIN_REQUEST_LEN || len == LW_REJOIN_LEN_0_2 || len == LW_REJOIN_LEN_1;
+}
+
+static void write_air_frame(struct bytes_writer *w, const struct keyd_join_request *q)
+{
+    if (!keyd_frame_len_valid(q->frame_len)) {
+        w->failed = true;
+        return;
+    }
+    bytes_write_u8(w, q->frame_len);
+    bytes_write(w, q->frame, q->frame_len);
+    write_zeros(w, (size_t)(LW_REJOIN_MAX - q->frame_len));
+}
+
+static void read_air_frame(struct bytes_reader *r, struct keyd_join_request *q)
+{
+    q->frame_len = bytes_read_u8(r);
+    if (!keyd_frame_len_valid(q->frame_len)) {
+        q->frame_len = 0;
+        r->failed = true;
+        return;
+    }
+    bytes_read(r, q->frame, q->frame_len);
+    read_zeros(r, (size_t)(LW_REJOIN_MAX - q->frame_len));
+}
+
+/* No other frame is proven by a session. */
+static bool needs_sessions(const struct keyd_join_request *q)
+{
+    return q->frame_len == LW_REJOIN_LEN_0_2;
+}
+
+static void write_sessions(struct bytes_writer *w, const struct keyd_join_request *q)
+{
+    for (size_t i = 0; i < KEYD_SESSIONS_MAX; i++) {
+        const struct keyd_session *s = &q->sessions[i];
+
+        if (!s->present || !needs_sessions(q)) {
+            write_zeros(w, SESSION_LEN);
+            continue;
+        }
+        if (s->join_nonce > LW_JOIN_NONCE_MAX)
+            w->failed = true;
+        bytes_write_u8(w, s->present);
+        bytes_write_u8(w, s->plan);
+        bytes_write_u32_be(w, s->join_nonce);
+        bytes_write_u16_be(w, s->nonce);
+    }
+}
+
+static void read_sessions(struct bytes_reader *r, struct keyd_join_request *q)
+{
+    for (size_t i = 0; i < KEYD_SESSIONS_MAX; i++) {
+        struct keyd_session *s = &q->sessions[i];
+
+        s->present = read_ranged(r, 0, needs_sessions(q)) != 0;
+        if (!s->present) {
+            read_zeros(r, SESSION_LEN - 1);
+            continue;
+        }
+        s->plan = read_ranged(r, 0, 1) != 0;
+        s->join_nonce = read_join_nonce(r);
+        s->nonce = bytes_read_u16_be(r);
+    }
+}
 
 static void write_join(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -165,8 +285,8 @@ static void write_join(struct bytes_writer *w, const void *items, size_t i, size
     const uint8_t ns_kek = q->plan ? q->ns_kek : KEYD_NO_KEK;
     const uint8_t as_kek = q->plan ? q->as_kek : KEYD_NO_KEK;
 
-    if (a->join_nonce > LW_JOIN_NONCE_MAX || (ns_kek != KEYD_NO_KEK && ns_kek >= n_keks) ||
-        (as_kek != KEYD_NO_KEK && as_kek >= n_keks))
+    if (a->join_nonce > LW_JOIN_NONCE_MAX || !kek_index_valid(ns_kek, n_keks) ||
+        !kek_index_valid(as_kek, n_keks))
         w->failed = true;
     bytes_write(w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_write(w, q->join_eui.bytes, sizeof(q->join_eui.bytes));
@@ -176,7 +296,8 @@ static void write_join(struct bytes_writer *w, const void *items, size_t i, size
         write_sealed_key(w, &q->nwk);
     else
         write_zeros(w, KEYD_SEALED_KEY_WIRE_LEN);
-    bytes_write(w, q->frame, sizeof(q->frame));
+    write_air_frame(w, q);
+    write_sessions(w, q);
     bytes_write_u8(w, q->plan);
     bytes_write_u32_be(w, a->join_nonce);
     bytes_write(w, a->net_id.bytes, sizeof(a->net_id.bytes));
@@ -187,15 +308,6 @@ static void write_join(struct bytes_writer *w, const void *items, size_t i, size
     bytes_write(w, a->cf_list, sizeof(a->cf_list));
     bytes_write_u8(w, ns_kek);
     bytes_write_u8(w, as_kek);
-}
-
-static uint8_t read_kek_index(struct bytes_reader *r, size_t n_keks)
-{
-    uint8_t v = bytes_read_u8(r);
-
-    if (v != KEYD_NO_KEK && v >= n_keks)
-        r->failed = true;
-    return v;
 }
 
 static void read_join(struct bytes_reader *r, struct keyd_request *request, size_t i)
@@ -212,7 +324,8 @@ static void read_join(struct bytes_reader *r, struct keyd_request *request, size
         read_sealed_key(r, &q->nwk);
     else
         read_zeros(r, KEYD_SEALED_KEY_WIRE_LEN);
-    bytes_read(r, q->frame, sizeof(q->frame));
+    read_air_frame(r, q);
+    read_sessions(r, q);
     q->plan = read_ranged(r, 0, 1) != 0;
     if (!q->plan) {
         read_zeros(r, ACCEPT_LEN);
@@ -220,9 +333,7 @@ static void read_join(struct bytes_reader *r, struct keyd_request *request, size
         q->as_kek = (uint8_t)read_ranged(r, KEYD_NO_KEK, KEYD_NO_KEK);
         return;
     }
-    a->join_nonce = bytes_read_u32_be(r);
-    if (a->join_nonce > LW_JOIN_NONCE_MAX)
-        r->failed = true;
+    a->join_nonce = read_join_nonce(r);
     bytes_read(r, a->net_id.bytes, sizeof(a->net_id.bytes));
     bytes_read(r, a->dev_addr.bytes, sizeof(a->dev_addr.bytes));
     a->dl_settings = bytes_read_u8(r);
@@ -233,8 +344,8 @@ static void read_join(struct bytes_reader *r, struct keyd_request *request, size
     q->as_kek = read_kek_index(r, request->n_keks);
 }
 #define JOIN_LEN                                                                                   \
-    (8 + 8 + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + LW_JOIN_REQUEST_LEN + 1 +   \
-        ACCEPT_LEN + 2)
+    (8 + 8 + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + 1 + LW_REJOIN_MAX +         \
+        KEYD_SESSIONS_MAX * SESSION_LEN + 1 + ACCEPT_LEN + 2)
 
 static void write_adopt(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -347,7 +458,7 @@ static void write_app_s_key(struct bytes_writer *w, const void *items, size_t i,
 {
     const struct keyd_app_s_key_request *q = (const struct keyd_app_s_key_request *)items + i;
 
-    if (q->join_nonce > LW_JOIN_NONCE_MAX || (q->as_kek != KEYD_NO_KEK && q->as_kek >= n_keks))
+    if (q->join_nonce > LW_JOIN_NONCE_MAX || !kek_index_valid(q->as_kek, n_keks))
         w->failed = true;
     bytes_write(w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_write(w, q->join_eui.bytes, sizeof(q->join_eui.bytes));
@@ -359,8 +470,7 @@ static void write_app_s_key(struct bytes_writer *w, const void *items, size_t i,
         write_zeros(w, KEYD_SEALED_KEY_WIRE_LEN);
     bytes_write_u8(w, q->opt_neg);
     bytes_write_u32_be(w, q->join_nonce);
-    bytes_write_u8(w, (uint8_t)(q->nonce >> 8));
-    bytes_write_u8(w, (uint8_t)q->nonce);
+    bytes_write_u16_be(w, q->nonce);
     bytes_write(w, q->net_id.bytes, sizeof(q->net_id.bytes));
     bytes_write_u8(w, q->as_kek);
 }
@@ -379,11 +489,8 @@ static void read_app_s_key(struct bytes_reader *r, struct keyd_request *request,
     else
         read_zeros(r, KEYD_SEALED_KEY_WIRE_LEN);
     q->opt_neg = read_ranged(r, 0, 1) != 0;
-    q->join_nonce = bytes_read_u32_be(r);
-    if (q->join_nonce > LW_JOIN_NONCE_MAX)
-        r->failed = true;
-    q->nonce = (uint16_t)(bytes_read_u8(r) << 8);
-    q->nonce = (uint16_t)(q->nonce | bytes_read_u8(r));
+    q->join_nonce = read_join_nonce(r);
+    q->nonce = bytes_read_u16_be(r);
     bytes_read(r, q->net_id.bytes, sizeof(q->net_id.bytes));
     q->as_kek = read_kek_index(r, request->n_keks);
 }
@@ -411,15 +518,18 @@ static void write_join_reply(struct bytes_writer *w, const struct keyd_reply *re
 {
     const struct keyd_join_reply *a = &reply->joins[i];
 
+    if (a->session >= KEYD_SESSIONS_MAX)
+        w->failed = true;
     write_status(w, a->status);
+    bytes_write_u8(w, a->session);
     bytes_write_u8(w, a->phy_payload_len);
     bytes_write(w, a->phy_payload, sizeof(a->phy_payload));
     bytes_write_u8(w, a->opt_neg);
-    bytes_write(w, a->nwk_s_key.bytes, ENVELOPE_LEN);
-    bytes_write(w, a->f_nwk_s_int_key.bytes, ENVELOPE_LEN);
-    bytes_write(w, a->s_nwk_s_int_key.bytes, ENVELOPE_LEN);
-    bytes_write(w, a->nwk_s_enc_key.bytes, ENVELOPE_LEN);
-    bytes_write(w, a->app_s_key.bytes, ENVELOPE_LEN);
+    write_envelope(w, &a->nwk_s_key);
+    write_envelope(w, &a->f_nwk_s_int_key);
+    write_envelope(w, &a->s_nwk_s_int_key);
+    write_envelope(w, &a->nwk_s_enc_key);
+    write_envelope(w, &a->app_s_key);
 }
 
 static void read_join_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
@@ -427,19 +537,20 @@ static void read_join_reply(struct bytes_reader *r, struct keyd_reply *reply, si
     struct keyd_join_reply *a = &reply->joins[i];
 
     a->status = read_status(r);
+    a->session = (uint8_t)read_ranged(r, 0, KEYD_SESSIONS_MAX - 1);
     a->phy_payload_len = bytes_read_u8(r);
     if (a->phy_payload_len != 0 && a->phy_payload_len != 17 &&
         a->phy_payload_len != LW_JOIN_ACCEPT_MAX)
         r->failed = true;
     bytes_read(r, a->phy_payload, sizeof(a->phy_payload));
     a->opt_neg = read_ranged(r, 0, 1) != 0;
-    bytes_read(r, a->nwk_s_key.bytes, ENVELOPE_LEN);
-    bytes_read(r, a->f_nwk_s_int_key.bytes, ENVELOPE_LEN);
-    bytes_read(r, a->s_nwk_s_int_key.bytes, ENVELOPE_LEN);
-    bytes_read(r, a->nwk_s_enc_key.bytes, ENVELOPE_LEN);
-    bytes_read(r, a->app_s_key.bytes, ENVELOPE_LEN);
+    read_envelope(r, &a->nwk_s_key);
+    read_envelope(r, &a->f_nwk_s_int_key);
+    read_envelope(r, &a->s_nwk_s_int_key);
+    read_envelope(r, &a->nwk_s_enc_key);
+    read_envelope(r, &a->app_s_key);
 }
-#define JOIN_REPLY_LEN (1 + 1 + LW_JOIN_ACCEPT_MAX + 1 + N_ENVELOPES * ENVELOPE_LEN)
+#define JOIN_REPLY_LEN (1 + 1 + 1 + LW_JOIN_ACCEPT_MAX + 1 + N_ENVELOPES * ENVELOPE_LEN)
 
 /* A refused key comes back as zeros: there is nothing to seal. */
 static void write_sealed_reply(struct bytes_writer *w, enum keyd_status status,
@@ -521,7 +632,7 @@ static void write_app_s_key_reply(struct bytes_writer *w, const struct keyd_repl
     const struct keyd_app_s_key_reply *a = &reply->app_s_key + i;
 
     write_status(w, a->status);
-    bytes_write(w, a->app_s_key.bytes, ENVELOPE_LEN);
+    write_envelope(w, &a->app_s_key);
 }
 
 static void read_app_s_key_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
@@ -529,7 +640,7 @@ static void read_app_s_key_reply(struct bytes_reader *r, struct keyd_reply *repl
     struct keyd_app_s_key_reply *a = &reply->app_s_key + i;
 
     a->status = read_status(r);
-    bytes_read(r, a->app_s_key.bytes, ENVELOPE_LEN);
+    read_envelope(r, &a->app_s_key);
 }
 #define APP_S_KEY_REPLY_LEN (1 + ENVELOPE_LEN)
 
@@ -556,6 +667,8 @@ _Static_assert(
     KEYD_REQUEST_HEADER_LEN + KEYD_KEKS_MAX * KEYD_KEK_WIRE_LEN + KEYD_BATCH_MAX * JOIN_LEN <=
         KEYD_FRAME_MAX,
     "the greatest request fits a frame");
+_Static_assert(KEYD_REPLY_HEADER_LEN + KEYD_BATCH_MAX * JOIN_REPLY_LEN <= KEYD_FRAME_MAX,
+    "the greatest reply fits a frame");
 
 const struct keyd_verb_shape *keyd_verb_shape(unsigned verb)
 {

@@ -21,6 +21,8 @@ struct keyd_verb_shape {
     void (*read_reply)(struct bytes_reader *r, struct keyd_reply *reply, size_t i);
 };
 
+/** Whether a frame on the air that keyd is asked about can be that long. */
+bool keyd_frame_len_valid(unsigned len);
 /** NULL when there is no such verb. */
 const struct keyd_verb_shape *keyd_verb_shape(unsigned verb);
 void keyd_write_kek(struct bytes_writer *w, const struct sealed_kek *kek);

@@ -20,6 +20,7 @@ struct keyd {
     struct p11_token token;
     struct p11_keys keys;
     struct p11_known known;
+    bool plain_keys;                           /* session keys may leave in clear */
     struct keyd_open_kek keks[KEYD_KEK_CACHE]; /* filled from the front */
     size_t n_keks;
     uint64_t clock;      /* counts uses, for the cache */
@@ -43,6 +44,7 @@ int keyd_check_device_tag(struct keyd *keyd, const struct eui64 *dev_eui,
 int keyd_open_kek(struct keyd *keyd, const struct sealed_kek *kek, enum kek_class wanted,
     CK_OBJECT_HANDLE *ret) MUST_CHECK;
 
+/** Verifies a Join-Request or Rejoin-Request and, where it is planned, answers it. */
 int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_join_request *request, struct keyd_join_reply *reply) MUST_CHECK;
 /** Derives the AppSKey of a session that was answered before, by the same numbers. */

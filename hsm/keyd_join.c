@@ -1,5 +1,6 @@
-/* Answering a join inside the token: the root key is opened, used and destroyed; session keys leave
- * wrapped; nothing of them is ever in this process's memory in clear. */
+/* Answering a join or a rejoin inside the token: the root key is opened, used and destroyed;
+ * session keys leave wrapped, and nothing of them is ever in this process's memory in clear, but
+ * for those that the operator lets leave so (KEYD_PLAIN). */
 #include "hsm/keyd.h"
 
 #include "base/secret.h"
@@ -13,16 +14,32 @@ struct join_objects {
     CK_OBJECT_HANDLE mic_root; /* NwkKey of 1.1, else the one root key */
     CK_OBJECT_HANDLE app_root; /* of AppSKey: AppKey, with OptNeg alone */
     CK_OBJECT_HANDLE js_int;
+    CK_OBJECT_HANDLE js_enc;  /* of the accept of a rejoin */
+    CK_OBJECT_HANDLE s_nwk_s; /* SNwkSIntKey of a session that runs */
     CK_OBJECT_HANDLE session;
 };
 
 static void destroy_objects(struct join_objects *o)
 {
     (void)p11_destroy(o->token, &o->session);
+    (void)p11_destroy(o->token, &o->s_nwk_s);
+    (void)p11_destroy(o->token, &o->js_enc);
     (void)p11_destroy(o->token, &o->js_int);
     (void)p11_destroy(o->token, &o->app_root);
     (void)p11_destroy(o->token, &o->mic_root);
 }
+
+/* What is to be answered. */
+struct join_frame {
+    enum lw_join_type type;
+    uint16_t nonce; /* DevNonce, or the RJcount in its place */
+};
+
+/* Who gets a session key. */
+struct recipient {
+    bool in_clear;
+    CK_OBJECT_HANDLE kek; /* unless in clear */
+};
 
 struct token_key {
     struct p11_token *token;
@@ -55,65 +72,175 @@ static int open_root(struct keyd *keyd, const struct sealed_key *key, CK_OBJECT_
         key->blob_len, ret);
 }
 
-static int check_mic(
-    struct keyd *keyd, CK_OBJECT_HANDLE root, const uint8_t frame[static LW_JOIN_REQUEST_LEN])
+static bool is_same_eui(const struct eui64 *a, const struct eui64 *b)
 {
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
+static int parse_rejoin(const struct keyd_join_request *request, struct join_frame *ret)
+{
+    struct lw_rejoin_request q;
+
+    if (lw_rejoin_request_parse(request->frame, request->frame_len, &q) != LW_FRAME_OK ||
+        !is_same_eui(&q.dev_eui, &request->dev_eui) || !request->has_nwk ||
+        (q.type == LW_REJOIN_1 && !is_same_eui(&q.join_eui, &request->join_eui)) ||
+        (request->plan && (request->accept.dl_settings & LW_OPT_NEG) == 0))
+        return KEYD_BAD_INPUT;
+    *ret = (struct join_frame){q.type, q.rj_count};
+    return 0;
+}
+
+/* The length says which kind it must be, and the parser of that kind looks at the MHDR. */
+static int parse_frame(const struct keyd_join_request *request, struct join_frame *ret)
+{
+    struct lw_join_request q;
+
+    if (request->frame_len != LW_JOIN_REQUEST_LEN)
+        return parse_rejoin(request, ret);
+    if (lw_join_request_parse(request->frame, request->frame_len, &q) != LW_FRAME_OK ||
+        !is_same_eui(&q.dev_eui, &request->dev_eui) ||
+        (request->plan && (request->accept.dl_settings & LW_OPT_NEG) != 0 && !request->has_nwk))
+        return KEYD_BAD_INPUT;
+    *ret = (struct join_frame){LW_JOIN, q.dev_nonce};
+    return 0;
+}
+
+/* --- who made the frame ----------------------------------------------------------------------- */
+
+static int check_mic(
+    struct keyd *keyd, CK_OBJECT_HANDLE key, const struct keyd_join_request *request)
+{
+    const size_t len = (size_t)(request->frame_len - LW_MIC_LEN);
     uint8_t mac[16];
-    int r = p11_cmac(&keyd->token, root, frame, LW_JOIN_REQUEST_MIC_INPUT_LEN, mac);
+    int r = p11_cmac(&keyd->token, key, request->frame, len, mac);
 
     if (r < 0)
         return r;
-    return secret_equal(mac, frame + LW_JOIN_REQUEST_MIC_INPUT_LEN, LW_MIC_LEN) ? 0
-                                                                                : KEYD_MIC_FAILED;
+    return secret_equal(mac, request->frame + len, LW_MIC_LEN) ? 0 : KEYD_MIC_FAILED;
+}
+
+static int open_js_int(struct keyd *keyd, struct join_objects *o, const struct eui64 *dev_eui)
+{
+    uint8_t block[LW_BLOCK_LEN];
+
+    if (o->js_int != CK_INVALID_HANDLE)
+        return 0;
+    lw_block_js_int_key(dev_eui, block);
+    return p11_derive(&keyd->token, o->mic_root, P11_USE_MIC, block, &o->js_int);
+}
+
+/* The device proves one of its sessions: the one we know it has, or the one it may have. */
+static int find_session(struct keyd *keyd, struct join_objects *o,
+    const struct keyd_join_request *request, uint8_t *ret_session)
+{
+    int r = KEYD_MIC_FAILED;
+
+    for (uint8_t i = 0; r == KEYD_MIC_FAILED && i < KEYD_SESSIONS_MAX; i++) {
+        const struct keyd_session *s = &request->sessions[i];
+        uint8_t block[LW_BLOCK_LEN];
+        int destroyed;
+
+        if (!s->present)
+            continue;
+        lw_block_session_1_1(
+            LW_KEY_S_NWK_S_INT, s->join_nonce, &request->join_eui, s->nonce, block);
+        r = p11_derive(&keyd->token, o->mic_root, P11_USE_MIC, block, &o->s_nwk_s);
+        if (r == 0)
+            r = check_mic(keyd, o->s_nwk_s, request);
+        destroyed = p11_destroy(&keyd->token, &o->s_nwk_s);
+        if (destroyed < 0)
+            return destroyed;
+        if (r == 0)
+            *ret_session = i;
+    }
+    return r;
+}
+
+/* LoRaWAN 1.1 6.2.2, 6.2.4.1 and 6.2.4.2. `ret_plan`: whether there is to be an answer. */
+static int verify(struct keyd *keyd, struct join_objects *o,
+    const struct keyd_join_request *request, enum lw_join_type type, uint8_t *ret_session,
+    bool *ret_plan)
+{
+    int r;
+
+    *ret_plan = request->plan;
+    if (type == LW_JOIN)
+        return check_mic(keyd, o->mic_root, request);
+    if (type == LW_REJOIN_1) {
+        r = open_js_int(keyd, o, &request->dev_eui);
+        return r < 0 ? r : check_mic(keyd, o->js_int, request);
+    }
+    r = find_session(keyd, o, request, ret_session);
+    if (r == 0)
+        *ret_plan = request->plan && request->sessions[*ret_session].plan;
+    return r;
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+static int clear_key(struct keyd *keyd, struct join_objects *o, CK_OBJECT_HANDLE root,
+    const uint8_t block[static LW_BLOCK_LEN], struct keyd_envelope *ret)
+{
+    int r = p11_derive(&keyd->token, root, P11_USE_CLEAR, block, &o->session);
+
+    if (r == 0)
+        r = p11_read_clear(&keyd->token, o->session, ret->bytes);
+    if (r < 0)
+        return r;
+    ret->len = AES_KEY_LEN;
+    return p11_destroy(&keyd->token, &o->session);
 }
 
 /* Derives one session key and wraps it for whoever may have it. */
 static int envelope(struct keyd *keyd, struct join_objects *o, CK_OBJECT_HANDLE root,
-    const uint8_t block[static LW_BLOCK_LEN], CK_OBJECT_HANDLE kek, struct keyd_envelope *ret)
+    const uint8_t block[static LW_BLOCK_LEN], const struct recipient *to, struct keyd_envelope *ret)
 {
+    if (to->in_clear)
+        return clear_key(keyd, o, root, block, ret);
     uint8_t wrapped[P11_WRAPPED_MAX];
     size_t len = 0;
     int r = p11_derive(&keyd->token, root, P11_USE_SESSION, block, &o->session);
 
     if (r == 0)
-        r = p11_wrap(&keyd->token, kek, o->session, wrapped, &len);
+        r = p11_wrap(&keyd->token, to->kek, o->session, wrapped, &len);
     if (r == 0 && len != sizeof(ret->bytes))
         r = p11_failed(&keyd->token, CKR_GENERAL_ERROR, "C_WrapKey (its length)");
     if (r < 0)
         return r;
+    ret->len = KEYD_WRAPPED_LEN;
     memcpy(ret->bytes, wrapped, sizeof(ret->bytes));
     return p11_destroy(&keyd->token, &o->session);
 }
 
 static int envelopes_1_0(struct keyd *keyd, struct join_objects *o,
-    const struct lw_join_accept *accept, uint16_t dev_nonce, CK_OBJECT_HANDLE ns_kek,
-    CK_OBJECT_HANDLE as_kek, struct keyd_join_reply *reply)
+    const struct lw_join_accept *accept, uint16_t dev_nonce, const struct recipient *ns,
+    const struct recipient *as, struct keyd_join_reply *reply)
 {
     uint8_t block[LW_BLOCK_LEN];
     int r;
 
     lw_block_session_1_0(LW_KEY_F_NWK_S_INT, accept->join_nonce, &accept->net_id, dev_nonce, block);
-    r = envelope(keyd, o, o->mic_root, block, ns_kek, &reply->nwk_s_key);
+    r = envelope(keyd, o, o->mic_root, block, ns, &reply->nwk_s_key);
     if (r < 0)
         return r;
     lw_block_session_1_0(LW_KEY_APP_S, accept->join_nonce, &accept->net_id, dev_nonce, block);
-    return envelope(keyd, o, o->mic_root, block, as_kek, &reply->app_s_key);
+    return envelope(keyd, o, o->mic_root, block, as, &reply->app_s_key);
 }
 
 static int envelopes_1_1(struct keyd *keyd, struct join_objects *o,
-    const struct keyd_join_request *request, uint16_t dev_nonce, CK_OBJECT_HANDLE ns_kek,
-    CK_OBJECT_HANDLE as_kek, struct keyd_join_reply *reply)
+    const struct keyd_join_request *request, uint16_t nonce, const struct recipient *ns,
+    const struct recipient *as, struct keyd_join_reply *reply)
 {
     const struct {
         enum lw_session_key key;
         CK_OBJECT_HANDLE root;
-        CK_OBJECT_HANDLE kek;
+        const struct recipient *to;
         struct keyd_envelope *ret;
     } rows[] = {
-        {LW_KEY_F_NWK_S_INT, o->mic_root, ns_kek, &reply->f_nwk_s_int_key},
-        {LW_KEY_S_NWK_S_INT, o->mic_root, ns_kek, &reply->s_nwk_s_int_key},
-        {LW_KEY_NWK_S_ENC, o->mic_root, ns_kek, &reply->nwk_s_enc_key},
-        {LW_KEY_APP_S, o->app_root, as_kek, &reply->app_s_key},
+        {LW_KEY_F_NWK_S_INT, o->mic_root, ns, &reply->f_nwk_s_int_key},
+        {LW_KEY_S_NWK_S_INT, o->mic_root, ns, &reply->s_nwk_s_int_key},
+        {LW_KEY_NWK_S_ENC, o->mic_root, ns, &reply->nwk_s_enc_key},
+        {LW_KEY_APP_S, o->app_root, as, &reply->app_s_key},
     };
     int r = 0;
 
@@ -121,57 +248,81 @@ static int envelopes_1_1(struct keyd *keyd, struct join_objects *o,
         uint8_t block[LW_BLOCK_LEN];
 
         lw_block_session_1_1(
-            rows[i].key, request->accept.join_nonce, &request->join_eui, dev_nonce, block);
-        r = envelope(keyd, o, rows[i].root, block, rows[i].kek, rows[i].ret);
+            rows[i].key, request->accept.join_nonce, &request->join_eui, nonce, block);
+        r = envelope(keyd, o, rows[i].root, block, rows[i].to, rows[i].ret);
     }
     return r;
 }
 
 static int protect(struct keyd *keyd, struct join_objects *o,
-    const struct keyd_join_request *request, uint16_t dev_nonce, struct keyd_join_reply *reply)
+    const struct keyd_join_request *request, const struct join_frame *frame,
+    struct keyd_join_reply *reply)
 {
     struct token_key root = {&keyd->token, o->mic_root};
     struct token_key js_int = {&keyd->token, o->js_int};
-    const struct lw_key enc_key = {token_key_cmac, token_key_ecb_decrypt, &root};
+    struct token_key js_enc = {&keyd->token, o->js_enc};
+    const struct lw_key enc_key = {
+        token_key_cmac, token_key_ecb_decrypt, frame->type == LW_JOIN ? &root : &js_enc};
     const struct lw_key mic_key = {
         token_key_cmac, token_key_ecb_decrypt, reply->opt_neg ? &js_int : &root};
     size_t len = 0;
-    int r = lw_accept_protect(&request->accept, &mic_key, &enc_key, &request->join_eui, dev_nonce,
-        LW_JOIN, reply->phy_payload, &len);
+    int r = lw_accept_protect(&request->accept, &mic_key, &enc_key, &request->join_eui,
+        frame->nonce, frame->type, reply->phy_payload, &len);
 
     reply->phy_payload_len = (uint8_t)len;
     return r;
 }
 
-/* OptNeg needs more of the record: AppKey for AppSKey, JSIntKey for the MIC of the accept. */
-static int open_1_1(
-    struct keyd *keyd, struct join_objects *o, const struct keyd_join_request *request)
+/* OptNeg needs more of the record: AppKey for AppSKey, JSIntKey for the MIC of the accept, and
+ * JSEncKey for the accept of a rejoin. */
+static int open_1_1(struct keyd *keyd, struct join_objects *o,
+    const struct keyd_join_request *request, enum lw_join_type type)
 {
     uint8_t block[LW_BLOCK_LEN];
     int r = open_root(keyd, &request->app, &o->app_root);
 
-    if (r != 0)
+    if (r == 0)
+        r = open_js_int(keyd, o, &request->dev_eui);
+    if (r != 0 || type == LW_JOIN)
         return r;
-    lw_block_js_int_key(&request->dev_eui, block);
-    return p11_derive(&keyd->token, o->mic_root, P11_USE_JS_INT, block, &o->js_int);
+    lw_block_js_enc_key(&request->dev_eui, block);
+    return p11_derive(&keyd->token, o->mic_root, P11_USE_JS_ENC, block, &o->js_enc);
 }
 
-static int find_kek(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks, uint8_t index,
-    enum kek_class wanted, CK_OBJECT_HANDLE *ret)
+static int find_recipient(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
+    uint8_t index, enum kek_class wanted, struct recipient *ret)
 {
-    /* Without a KEK the session key would have to leave in clear: it never does. */
+    *ret = (struct recipient){.in_clear = index == KEYD_PLAIN, .kek = CK_INVALID_HANDLE};
+    /* Not for the service to decide: whoever took it over would say yes. */
+    if (ret->in_clear)
+        return keyd->plain_keys ? 0 : KEYD_BAD_INPUT;
+    /* The lack of a KEK is never a wish for keys in clear. */
     if (index == KEYD_NO_KEK || index >= n_keks)
         return KEYD_BAD_INPUT;
-    return keyd_open_kek(keyd, &keks[index], wanted, ret);
+    return keyd_open_kek(keyd, &keks[index], wanted, &ret->kek);
 }
 
 /* The network keys go to the network that the keys of 1.0 and the accept name, and to no other
- * whose KEK happens to be at hand. */
+ * whose KEK happens to be at hand. A KEK may be of one network server of it: "NetID/NSID". */
 static bool is_kek_of(const struct sealed_kek *kek, const struct net_id *net_id)
 {
     char text[NET_ID_TEXT_LEN + 1];
 
-    return strcmp(kek->peer_id, net_id_format(net_id, text)) == 0;
+    (void)net_id_format(net_id, text);
+    return strcspn(kek->peer_id, "/") == NET_ID_TEXT_LEN &&
+           memcmp(kek->peer_id, text, NET_ID_TEXT_LEN) == 0;
+}
+
+static int find_recipients(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
+    const struct keyd_join_request *request, struct recipient *ret_ns, struct recipient *ret_as)
+{
+    int r = find_recipient(keyd, keks, n_keks, request->ns_kek, KEK_CLASS_NS, ret_ns);
+
+    if (r == 0 && !ret_ns->in_clear && !is_kek_of(&keks[request->ns_kek], &request->accept.net_id))
+        r = KEYD_BAD_INPUT;
+    if (r == 0)
+        r = find_recipient(keyd, keks, n_keks, request->as_kek, KEK_CLASS_AS, ret_as);
+    return r;
 }
 
 /* `nwk` NULL: the record has none. */
@@ -189,38 +340,31 @@ int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_join_request *request, struct keyd_join_reply *reply)
 {
     CLEANUP(destroy_objects) struct join_objects o = {.token = &keyd->token};
-    CK_OBJECT_HANDLE ns_kek = CK_INVALID_HANDLE, as_kek = CK_INVALID_HANDLE;
-    const bool opt_neg = request->plan && (request->accept.dl_settings & LW_OPT_NEG) != 0;
-    struct lw_join_request parsed;
-    int r;
+    struct join_frame frame;
+    struct recipient ns, as;
+    bool plan = false;
+    int r = parse_frame(request, &frame);
 
-    if (lw_join_request_parse(request->frame, sizeof(request->frame), &parsed) != LW_FRAME_OK ||
-        memcmp(&parsed.dev_eui, &request->dev_eui, sizeof(parsed.dev_eui)) != 0 ||
-        (opt_neg && !request->has_nwk))
-        return KEYD_BAD_INPUT;
-    r = check_tags(keyd, &request->dev_eui, &request->join_eui, &request->app,
-        request->has_nwk ? &request->nwk : NULL);
+    if (r == 0)
+        r = check_tags(keyd, &request->dev_eui, &request->join_eui, &request->app,
+            request->has_nwk ? &request->nwk : NULL);
     if (r == 0)
         r = open_root(keyd, request->has_nwk ? &request->nwk : &request->app, &o.mic_root);
     if (r == 0)
-        r = check_mic(keyd, o.mic_root, request->frame);
-    if (r != 0 || !request->plan)
+        r = verify(keyd, &o, request, frame.type, &reply->session, &plan);
+    if (r != 0 || !plan)
         return r;
-    reply->opt_neg = opt_neg;
-    r = find_kek(keyd, keks, n_keks, request->ns_kek, KEK_CLASS_NS, &ns_kek);
-    if (r == 0 && !is_kek_of(&keks[request->ns_kek], &request->accept.net_id))
-        r = KEYD_BAD_INPUT;
+    reply->opt_neg = (request->accept.dl_settings & LW_OPT_NEG) != 0;
+    r = find_recipients(keyd, keks, n_keks, request, &ns, &as);
+    if (r == 0 && reply->opt_neg)
+        r = open_1_1(keyd, &o, request, frame.type);
     if (r == 0)
-        r = find_kek(keyd, keks, n_keks, request->as_kek, KEK_CLASS_AS, &as_kek);
-    if (r == 0 && opt_neg)
-        r = open_1_1(keyd, &o, request);
-    if (r == 0)
-        r = protect(keyd, &o, request, parsed.dev_nonce, reply);
+        r = protect(keyd, &o, request, &frame, reply);
     if (r != 0)
         return r;
-    if (opt_neg)
-        return envelopes_1_1(keyd, &o, request, parsed.dev_nonce, ns_kek, as_kek, reply);
-    return envelopes_1_0(keyd, &o, &request->accept, parsed.dev_nonce, ns_kek, as_kek, reply);
+    if (reply->opt_neg)
+        return envelopes_1_1(keyd, &o, request, frame.nonce, &ns, &as, reply);
+    return envelopes_1_0(keyd, &o, &request->accept, frame.nonce, &ns, &as, reply);
 }
 
 int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
@@ -228,7 +372,7 @@ int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_ke
 {
     CLEANUP(destroy_objects) struct join_objects o = {.token = &keyd->token};
     const bool from_nwk = request->has_nwk && !request->opt_neg;
-    CK_OBJECT_HANDLE as_kek = CK_INVALID_HANDLE;
+    struct recipient as = {.kek = CK_INVALID_HANDLE};
     uint8_t block[LW_BLOCK_LEN];
     int r;
 
@@ -237,7 +381,7 @@ int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_ke
     r = check_tags(keyd, &request->dev_eui, &request->join_eui, &request->app,
         request->has_nwk ? &request->nwk : NULL);
     if (r == 0)
-        r = find_kek(keyd, keks, n_keks, request->as_kek, KEK_CLASS_AS, &as_kek);
+        r = find_recipient(keyd, keks, n_keks, request->as_kek, KEK_CLASS_AS, &as);
     if (r == 0)
         r = open_root(keyd, from_nwk ? &request->nwk : &request->app, &o.app_root);
     if (r != 0)
@@ -248,5 +392,5 @@ int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_ke
     else
         lw_block_session_1_0(
             LW_KEY_APP_S, request->join_nonce, &request->net_id, request->nonce, block);
-    return envelope(keyd, &o, o.app_root, block, as_kek, &reply->app_s_key);
+    return envelope(keyd, &o, o.app_root, block, &as, &reply->app_s_key);
 }

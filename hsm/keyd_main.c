@@ -45,6 +45,7 @@ static const struct option options[] = {
     {"channels", required_argument, NULL, 'c'},
     {"memory-mib", required_argument, NULL, 'm'},
     {"verbs", required_argument, NULL, 'v'},
+    {"plain-keys", no_argument, NULL, 'p'},
     {NULL, 0, NULL, 0},
 };
 
@@ -84,6 +85,9 @@ static int parse_options(struct app *app, int argc, char **argv)
             break;
         case 'v':
             good = keyd_verbs_parse(optarg, &app->verbs) == 0;
+            break;
+        case 'p':
+            app->keyd.plain_keys = true;
             break;
         default:
             good = false;
@@ -140,12 +144,13 @@ static void say_hello(const struct app *app, enum keyd_exit state)
 
         (void)snprintf(hello.text, sizeof(hello.text),
             "token \"%.*s\" model \"%.*s\" profile %s%s, derivation ECB_ENCRYPT_DATA in the token, "
-            "newest %s and %s, memory %s",
+            "newest %s and %s, memory %s%s",
             trimmed(token->info.label, 32), (const char *)token->info.label,
             trimmed(token->info.model, 16), (const char *)token->info.model, token->quirks->name,
             token->quirks->exercised ? "" : " (not tested by us)",
             p11_store_newest(&app->keyd.keys.device)->label,
-            p11_store_newest(&app->keyd.keys.kek)->label, app->locked ? "locked" : "not locked");
+            p11_store_newest(&app->keyd.keys.kek)->label, app->locked ? "locked" : "not locked",
+            app->keyd.plain_keys ? ", session keys may leave in clear" : "");
     } else {
         (void)snprintf(hello.text, sizeof(hello.text), "%s", error_text());
     }
@@ -171,7 +176,7 @@ static uint32_t resident_kib(const struct app *app)
 static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
 {
     size_t reply_len = 0;
-    bool secret;
+    bool secret, clear, unread;
     int r = keyd_request_decode(app->frame, len, &app->request);
 
     /* What a service has no business with, nobody honest asks on its channel. */
@@ -190,13 +195,19 @@ static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
         secret_wipe(&app->request, sizeof(app->request));
     }
     app->reply.rss_kib = resident_kib(app);
+    clear = keyd_reply_holds_clear_keys(&app->reply);
     if (keyd_reply_encode(&app->reply, app->frame, &reply_len) < 0) {
         log_error("%s", error_text());
         return KEYD_EXIT_INTERNAL;
     }
     /* One message is outstanding a channel, so there is room; who never reads breaks the rules. */
-    if (send(fd, app->frame, reply_len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE &&
-        errno != ECONNRESET)
+    unread = send(fd, app->frame, reply_len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE &&
+             errno != ECONNRESET;
+    if (clear) {
+        secret_wipe(app->frame, reply_len);
+        secret_wipe(&app->reply, sizeof(app->reply));
+    }
+    if (unread)
         return KEYD_EXIT_FRAME;
     return app->keyd.give_way ? KEYD_EXIT_TOKEN_LOST : KEYD_EXIT_OK;
 }

@@ -17,6 +17,8 @@ int keyd_init(struct keyd *keyd)
         r = p11_keys_find(&keyd->token, &keyd->keys);
     if (r == 0)
         r = p11_probe_keys(&keyd->token, &keyd->keys, &keyd->known);
+    if (r == 0 && keyd->plain_keys)
+        r = p11_probe_clear(&keyd->token);
     if (r == 0 && keyd->token.lost)
         return error_set(ERROR_HSM, "HSM: the token went away during start");
     return r;

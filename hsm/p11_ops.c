@@ -11,7 +11,9 @@ static const struct use_row uses[P11_N_USES] = {
     [P11_USE_PEER] = {.sensitive = true, .wrap = true},
     [P11_USE_TRANSPORT] = {.sensitive = true, .wrap = true, .unwrap = true},
     [P11_USE_SESSION] = {.sensitive = true, .extractable = true},
-    [P11_USE_JS_INT] = {.sensitive = true, .sign = true},
+    [P11_USE_CLEAR] = {.extractable = true},
+    [P11_USE_MIC] = {.sensitive = true, .sign = true},
+    [P11_USE_JS_ENC] = {.sensitive = true, .decrypt = true},
     [P11_USE_ADOPT_KEY] = {.sensitive = true, .extractable = true, .sign = true},
     [P11_USE_ADOPT_KEK] = {.sensitive = true, .extractable = true, .sign = true},
     [P11_USE_KNOWN] = {.extractable = true,
@@ -212,6 +214,18 @@ int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
     template_seal(&t);
     rv = token->f->C_DeriveKey(token->work, &mechanism, base, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_DeriveKey");
+}
+
+int p11_read_clear(struct p11_token *token, CK_OBJECT_HANDLE key, uint8_t out[static 16])
+{
+    CK_ATTRIBUTE wanted = {CKA_VALUE, out, 16};
+    CK_RV rv = token->f->C_GetAttributeValue(token->work, key, &wanted, 1);
+
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_GetAttributeValue (CKA_VALUE)");
+    if (wanted.ulValueLen != 16)
+        return p11_failed(token, CKR_GENERAL_ERROR, "C_GetAttributeValue (its length)");
+    return 0;
 }
 
 int p11_destroy(struct p11_token *token, CK_OBJECT_HANDLE *handle)

@@ -15,7 +15,9 @@ enum p11_use {
     P11_USE_PEER,      /* an NS's or AS's KEK: WRAP; never leaves */
     P11_USE_TRANSPORT, /* a maker's KEK: WRAP, UNWRAP; never leaves */
     P11_USE_SESSION,   /* a session key: nothing but to be wrapped */
-    P11_USE_JS_INT,    /* JSIntKey: SIGN */
+    P11_USE_CLEAR,     /* a session key that leaves in clear: nothing but to be read */
+    P11_USE_MIC,       /* JSIntKey, and SNwkSIntKey of a running session: SIGN */
+    P11_USE_JS_ENC,    /* JSEncKey: DECRYPT */
     P11_USE_ADOPT_KEY, /* a root key on its way in: SIGN for its check value, to be wrapped */
     P11_USE_ADOPT_KEK, /* a peer's KEK on its way in: the same */
     P11_USE_KNOWN,     /* a published test key: everything */
@@ -44,6 +46,9 @@ int p11_ecb_decrypt(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t
 /** A new key = AES-ECB-encrypt(base, block), made inside the token. */
 int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
     const uint8_t block[static 16], CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** The bytes of an AES-128 key of P11_USE_CLEAR; no other can be read. */
+int p11_read_clear(
+    struct p11_token *token, CK_OBJECT_HANDLE key, uint8_t out[static 16]) MUST_CHECK;
 /** Destroys and forgets; CK_INVALID_HANDLE is fine. */
 int p11_destroy(struct p11_token *token, CK_OBJECT_HANDLE *handle);
 

@@ -265,6 +265,21 @@ int p11_probe_keys(struct p11_token *token, const struct p11_keys *keys, struct 
     return r < 0 ? r : p11_self_test(token, keys, ret);
 }
 
+int p11_probe_clear(struct p11_token *token)
+{
+    CLEANUP(destroy_known) struct known_keys k = {.token = token};
+    uint8_t out[16];
+    int r = p11_create(token, P11_USE_DEVICE, nist_key, sizeof(nist_key), &k.nist);
+
+    if (r == 0)
+        r = p11_derive(token, k.nist, P11_USE_CLEAR, nist_block, &k.derived);
+    if (r == 0)
+        r = p11_read_clear(token, k.derived, out);
+    if (r < 0)
+        return r;
+    return memcmp(out, nist_cipher, sizeof(out)) == 0 ? 0 : wrong(token, "derivation in clear");
+}
+
 int p11_self_test(
     struct p11_token *token, const struct p11_keys *keys, const struct p11_known *known)
 {

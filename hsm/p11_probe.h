@@ -22,6 +22,9 @@ int p11_probe_mechanisms(struct p11_token *token) MUST_CHECK;
  * other kind; the exchange key opens nothing that could be read. ERROR_CONFIG names the key. */
 int p11_probe_keys(
     struct p11_token *token, const struct p11_keys *keys, struct p11_known *ret) MUST_CHECK;
+/** Whether a session key can leave in clear: some tokens derive no readable key from one that
+ * cannot be read, and it is better to know at start. Only where the operator allows it. */
+int p11_probe_clear(struct p11_token *token) MUST_CHECK;
 /** Wraps, opens, signs, derives and tags once more on the live keys and compares. */
 int p11_self_test(
     struct p11_token *token, const struct p11_keys *keys, const struct p11_known *known) MUST_CHECK;

@@ -79,6 +79,7 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
     if (r < 0)
         return r;
     pool->verbs = config->verbs;
+    pool->plain_keys = config->plain_keys;
     pool->max_operations =
         config->max_operations != 0 ? config->max_operations : POOL_MAX_OPERATIONS;
     pool->max_memory_mib =

@@ -60,6 +60,7 @@ struct keyd_pool {
     uint64_t generation;
     char *program, *uri, *lock_file;
     unsigned verbs;
+    bool plain_keys;
     unsigned max_operations;
     unsigned max_memory_mib;
     unsigned n_slots;

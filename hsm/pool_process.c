@@ -118,6 +118,7 @@ static int spawn(
         memory,
         (char *)(uintptr_t) "--verbs",
         verbs,
+        options->plain_keys ? (char *)(uintptr_t) "--plain-keys" : NULL,
         NULL,
     };
     CLEANUP(cleanup_free) char **environment = pool_process_environment(environ);

@@ -35,6 +35,7 @@ struct pool_process_options {
     unsigned n_channels;
     unsigned memory_mib;
     unsigned verbs;
+    bool plain_keys; /* session keys may leave in clear */
 };
 
 /** What a key process gets of an environment: an array to free, of strings that are not copied.

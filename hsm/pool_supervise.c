@@ -56,6 +56,7 @@ static void start_one(struct keyd_pool *pool, unsigned index)
         .n_channels = slot->n_channels,
         .memory_mib = pool->max_memory_mib,
         .verbs = pool->verbs,
+        .plain_keys = pool->plain_keys,
     };
     struct pool_process *process = NULL;
     int r = pool_process_start(&options, &process);

@@ -22,12 +22,23 @@ static bool is_retry(
            memcmp(state->retry_fingerprint, fingerprint, JOIN_FINGERPRINT_LEN) == 0;
 }
 
-struct join_decision join_decide(const struct db_join_row *row, const struct ts002_request *request,
-    const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN], unsigned retry_window_ms)
+void join_decision_refuse(
+    struct join_decision *decision, enum join_result result, const char *reason)
+{
+    decision->act = JOIN_ACT_VERIFY;
+    decision->result = result;
+    decision->reason = reason;
+    for (int i = 0; i < DEVICE_N_SESSIONS; i++) {
+        decision->sessions[i].result = result;
+        decision->sessions[i].reason = reason;
+    }
+}
+
+/* What a join and a rejoin have to pass alike; JOIN_ACT_PLAN when they do. */
+static struct join_decision decide_gate(
+    const struct db_join_row *row, const struct ts002_request *request)
 {
     enum device_gate gate;
-    enum device_nonce nonce;
-    uint32_t next;
 
     if (!row->found)
         return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, NULL);
@@ -41,6 +52,34 @@ struct join_decision join_decide(const struct db_join_row *row, const struct ts0
         return refuse(JOIN_ACT_VERIFY, JOIN_UNAVAILABLE, "the device's nonce epoch went back");
     if (gate != GATE_OPEN)
         return refuse(JOIN_ACT_VERIFY, JOIN_ACTIVATION_DISALLOWED, device_gate_reason(gate));
+    return (struct join_decision){.act = JOIN_ACT_PLAN};
+}
+
+static struct join_decision repeat(const struct db_join_row *row)
+{
+    return (struct join_decision){.act = JOIN_ACT_RETRY,
+        .result = JOIN_SUCCESS,
+        .reason = "the same request again",
+        .join_nonce = row->state.join_nonce};
+}
+
+static struct join_decision plan(const struct db_join_row *row)
+{
+    uint32_t next = device_next_join_nonce(&row->state);
+
+    if (next == 0)
+        return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_EXHAUSTED, "all 2^24 - 1 JoinNonces are used");
+    return (struct join_decision){.act = JOIN_ACT_PLAN, .result = JOIN_SUCCESS, .join_nonce = next};
+}
+
+struct join_decision join_decide(const struct db_join_row *row, const struct ts002_request *request,
+    const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN], unsigned retry_window_ms)
+{
+    struct join_decision decision = decide_gate(row, request);
+    enum device_nonce nonce;
+
+    if (decision.act != JOIN_ACT_PLAN)
+        return decision;
     /* The device reads OptNeg back in the accept and derives by it (LoRaWAN 1.1 6.2.3). */
     if ((request->dl_settings & LW_OPT_NEG) != 0 && !row->has_nwk)
         return refuse(
@@ -48,16 +87,99 @@ struct join_decision join_decide(const struct db_join_row *row, const struct ts0
     nonce = device_nonce_judge(&row->record, &row->state, request->dev_nonce, row->dev_nonce_used);
     if (nonce != NONCE_FRESH) {
         if (is_retry(&row->state, fingerprint, retry_window_ms))
-            return (struct join_decision){.act = JOIN_ACT_RETRY,
-                .result = JOIN_SUCCESS,
-                .reason = "the same request again",
-                .join_nonce = row->state.join_nonce};
+            return repeat(row);
         return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_REPLAYED, device_nonce_reason(nonce));
     }
-    next = device_next_join_nonce(&row->state);
-    if (next == 0)
-        return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_EXHAUSTED, "all 2^24 - 1 JoinNonces are used");
-    return (struct join_decision){.act = JOIN_ACT_PLAN, .result = JOIN_SUCCESS, .join_nonce = next};
+    return plan(row);
+}
+
+/* RJcount1 belongs to the device: nothing waits for the MIC. */
+static struct join_decision decide_rejoin_1(const struct db_join_row *row,
+    const struct ts002_request *request, const uint8_t *fingerprint, unsigned retry_window_ms)
+{
+    enum device_nonce count = device_rj_count1_judge(&row->record, &row->state, request->dev_nonce);
+
+    if (count == NONCE_FRESH)
+        return plan(row);
+    if (is_retry(&row->state, fingerprint, retry_window_ms))
+        return repeat(row);
+    return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_REPLAYED, device_nonce_reason(count));
+}
+
+static struct join_verdict judge_session(
+    const struct device_session *session, const struct ts002_request *request)
+{
+    enum device_nonce count = device_rj_count0_judge(session, request->dev_nonce);
+
+    if (memcmp(&session->net_id, &request->frame_net_id, sizeof(session->net_id)) != 0)
+        return (struct join_verdict){
+            true, JOIN_REFUSED, "the NetID in the frame is not the session's"};
+    if (count != NONCE_FRESH)
+        return (struct join_verdict){true, JOIN_NONCE_REPLAYED, device_nonce_reason(count)};
+    return (struct join_verdict){true, JOIN_SUCCESS, NULL};
+}
+
+/* Refused whichever session it is of. */
+static struct join_decision refuse_each(
+    const struct db_join_row *row, const struct join_decision *refusal)
+{
+    struct join_decision decision = *refusal;
+
+    for (int i = 0; i < DEVICE_N_SESSIONS; i++)
+        decision.sessions[i].present = row->state.sessions[i].present;
+    join_decision_refuse(&decision, refusal->result, refusal->reason);
+    return decision;
+}
+
+static struct join_decision decide_rejoin_0_2(const struct db_join_row *row,
+    const struct ts002_request *request, const uint8_t *fingerprint, unsigned retry_window_ms)
+{
+    struct join_decision decision;
+
+    if (is_retry(&row->state, fingerprint, retry_window_ms)) {
+        /* To the byte the frame that was answered last: it proved what is the current session. */
+        decision = repeat(row);
+        decision.sessions[DEVICE_SESSION_CURRENT].present = true;
+    } else {
+        bool any = false;
+
+        decision = plan(row);
+        if (decision.act == JOIN_ACT_VERIFY)
+            return refuse_each(row, &decision);
+        for (int i = 0; i < DEVICE_N_SESSIONS; i++)
+            if (row->state.sessions[i].present) {
+                decision.sessions[i] = judge_session(&row->state.sessions[i], request);
+                any |= decision.sessions[i].result == JOIN_SUCCESS;
+            }
+        if (!any)
+            decision.act = JOIN_ACT_VERIFY;
+    }
+    return decision;
+}
+
+struct join_decision join_decide_rejoin(const struct db_join_row *row,
+    const struct ts002_request *request, const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN],
+    unsigned retry_window_ms)
+{
+    const struct device_session *sessions = row->state.sessions;
+    struct join_decision decision = decide_gate(row, request);
+
+    if (decision.act == JOIN_ACT_HIDE)
+        return decision;
+    /* There is no key that its MIC could be checked with. */
+    if (!row->has_nwk)
+        return refuse(JOIN_ACT_HIDE, JOIN_MALFORMED, "only a 1.1 device can rejoin");
+    if (request->join_type == LW_REJOIN_1)
+        return decision.act == JOIN_ACT_PLAN
+                   ? decide_rejoin_1(row, request, fingerprint, retry_window_ms)
+                   : decision;
+    if (!sessions[DEVICE_SESSION_CURRENT].present && !sessions[DEVICE_SESSION_PENDING].present)
+        return refuse(JOIN_ACT_HIDE, JOIN_MIC_FAILED, "the device has no session that can rejoin");
+    decision = decision.act == JOIN_ACT_PLAN
+                   ? decide_rejoin_0_2(row, request, fingerprint, retry_window_ms)
+                   : refuse_each(row, &decision);
+    decision.by_session = true;
+    return decision;
 }
 
 struct join_decision join_decide_home_ns(
@@ -99,9 +221,10 @@ void join_fingerprint(
     uint8_t digest[32];
     struct bytes_writer w = bytes_writer_over(input, sizeof(input));
 
-    bytes_write_u8(&w, LW_JOIN); /* the message type */
+    bytes_write_u8(&w, (uint8_t)request->join_type);
     bytes_write_u64_be(&w, (uint64_t)peer_id);
     bytes_write(&w, request->sender.bytes, sizeof(request->sender.bytes));
+    bytes_write_u8(&w, (uint8_t)request->frame_len);
     bytes_write(&w, request->frame, sizeof(request->frame));
     bytes_write(&w, request->dev_addr.bytes, sizeof(request->dev_addr.bytes));
     bytes_write_u8(&w, request->dl_settings);

@@ -188,12 +188,32 @@ const struct db_peer *join_directory_peer_of_san(
 
 bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id)
 {
-    if (peer->kind != PEER_NETWORK_SERVER)
-        return false;
-    for (size_t i = 0; i < peer->n_net_ids; i++)
-        if (memcmp(&peer->net_ids[i], net_id, sizeof(*net_id)) == 0)
-            return true;
-    return false;
+    return db_peer_has_net_id(peer, net_id);
+}
+
+bool join_directory_may_speak_as(const struct db_peer *peer, const struct eui64 *ns_id)
+{
+    return peer->n_ns_ids == 0 || db_peer_has_ns_id(peer, ns_id);
+}
+
+bool join_directory_only_ns_id(
+    const struct join_directory *directory, const struct net_id *net_id, struct eui64 *ret)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < directory->content.n_peers; i++) {
+        const struct db_peer *peer = &directory->content.peers[i];
+
+        if (!db_peer_has_net_id(peer, net_id))
+            continue;
+        for (size_t n = 0; n < peer->n_ns_ids; n++) {
+            if (found && memcmp(ret, &peer->ns_ids[n], sizeof(*ret)) != 0)
+                return false;
+            *ret = peer->ns_ids[n];
+            found = true;
+        }
+    }
+    return found;
 }
 
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui)
@@ -209,6 +229,23 @@ bool join_directory_is_local(const struct join_directory *directory, const struc
             return true;
     }
     return false;
+}
+
+const struct sealed_kek *join_directory_ns_kek(
+    const struct join_directory *directory, const struct net_id *net_id, const struct eui64 *ns_id)
+{
+    const struct sealed_kek *kek = NULL;
+    char id[PEER_ID_MAX + 1];
+
+    if (ns_id != NULL) {
+        db_kek_peer_id(net_id, ns_id, id);
+        kek = join_directory_kek(directory, KEK_CLASS_NS, id);
+    }
+    if (kek == NULL) {
+        db_kek_peer_id(net_id, NULL, id);
+        kek = join_directory_kek(directory, KEK_CLASS_NS, id);
+    }
+    return kek;
 }
 
 const struct sealed_kek *join_directory_kek(

@@ -32,8 +32,19 @@ const struct db_peer *join_directory_peer_of_san(
     const struct join_directory *directory, const char *san);
 /** Whether this is a network server that may speak for the network. */
 bool join_directory_may_speak(const struct db_peer *peer, const struct net_id *net_id);
+/** Whether this peer, which may speak for its network, may do so under this NSID: under one of its
+ * own where it has some; where it has none, an NSID says nothing. */
+bool join_directory_may_speak_as(const struct db_peer *peer, const struct eui64 *ns_id);
+/** Whether the network servers of the network have one NSID between them, and which. */
+bool join_directory_only_ns_id(
+    const struct join_directory *directory, const struct net_id *net_id, struct eui64 *ret);
 /** Whether a join route makes this JoinEUI ours. */
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui);
-/** The current KEK of a peer, or NULL. `id` is a NetID as 6 lower-case hex digits, or an AS-ID. */
+/** The current KEK of one network server (`ns_id`, may be NULL), else of its whole network; or
+ * NULL.
+ */
+const struct sealed_kek *join_directory_ns_kek(
+    const struct join_directory *directory, const struct net_id *net_id, const struct eui64 *ns_id);
+/** The current KEK of a peer, or NULL. `id` is as in db_kek_peer_id, or an AS-ID. */
 const struct sealed_kek *join_directory_kek(
     const struct join_directory *directory, enum kek_class kek_class, const char *id);

@@ -14,6 +14,7 @@
 
 struct settings {
     char *address;
+    char *proxies;
     unsigned port;
     char *tls_address;
     unsigned tls_port;
@@ -33,6 +34,9 @@ struct settings {
     unsigned retry_window_ms;
     unsigned queue;
     unsigned connections;
+    bool plain_keys;
+    unsigned connections_per_address;
+    unsigned connections_per_peer;
     char *answers_directory;
     unsigned answers_queue;
     unsigned answers_connections;
@@ -43,7 +47,9 @@ struct settings {
 
 static const struct config_setting settings_table[] = {
     {"listener-plain.address", NULL, CONFIG_TEXT, AT(address), "127.0.0.1", 0, 0,
-        "loopback address of the plain listener (token)"},
+        "address of the plain listener (token): loopback, or any when proxies are named"},
+    {"listener-plain.proxies", NULL, CONFIG_TEXT, AT(proxies), "", 0, 0,
+        "networks of proxies that take TLS off (10.0.0.0/8, fd00::/8): only they and loopback may connect"},
     {"listener-plain.port", "CRADLE_JOIN_PORT", CONFIG_UNSIGNED, AT(port), "8081", 0, 65535,
         "its port"},
     {"listener-tls.address", NULL, CONFIG_TEXT, AT(tls_address), "0.0.0.0", 0, 0,
@@ -78,6 +84,12 @@ static const struct config_setting settings_table[] = {
         "requests that may wait; beyond them 503"},
     {"join.connections", NULL, CONFIG_UNSIGNED, AT(connections), "4096", 1, 100000,
         "connections that each listener may have open"},
+    {"join.plain_keys", NULL, CONFIG_BOOL, AT(plain_keys), "false", 0, 0,
+        "whether peers whose record allows it may get session keys in clear over mutual TLS"},
+    {"join.connections_per_address", NULL, CONFIG_UNSIGNED, AT(connections_per_address), "1024", 0,
+        100000, "those of one client address (IPv4, or an IPv6 /64) on each listener; 0: no limit"},
+    {"join.connections_per_peer", NULL, CONFIG_UNSIGNED, AT(connections_per_peer), "1024", 0,
+        100000, "those of one network or application server on each listener; 0: no limit"},
     {"answers.directory", NULL, CONFIG_TEXT, AT(answers_directory), "", 0, 0,
         "folder of what is shown at peers' answer URLs (NAME.crt .key .ca .header); empty: nothing"},
     {"answers.queue", NULL, CONFIG_UNSIGNED, AT(answers_queue), "4096", 1, 1000000,
@@ -107,7 +119,7 @@ static int start_listeners(struct app *app)
         const char *scheme;
         struct api_listener listener;
     } listeners[JOIN_LISTENERS_MAX] = {
-        {"http", {.address = s->address, .port = s->port}},
+        {"http", {.address = s->address, .port = s->port, .proxies = s->proxies}},
         {"https (certificate)", {.address = s->tls_address,
                                     .port = s->tls_port,
                                     .tls = API_TLS_MUTUAL,
@@ -128,6 +140,8 @@ static int start_listeners(struct app *app)
         const struct api_listener *listener = &listeners[i].listener;
         const struct api_server_config config = {.listener = *listener,
             .max_connections = s->connections,
+            .connections_per_address = s->connections_per_address,
+            .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE) +
                                  api_client_descriptors(s->answers_connections),
             .admit = join_routes_admit,
@@ -162,6 +176,7 @@ static int start(struct app *app)
     if (app->n_workers > WORKERS_MAX)
         app->n_workers = WORKERS_MAX;
     app->shared.retry_window_ms = s->retry_window_ms;
+    app->shared.plain_keys = s->plain_keys;
     app->shared.metrics = &app->metrics;
     app->routes.shared = &app->shared;
     join_metrics_init(&app->metrics);
@@ -189,7 +204,8 @@ static int start(struct app *app)
                                          KEYD_MAY(KEYD_VERB_SELF_TEST),
                                 .n_processes = s->processes,
                                 .n_channels = app->n_workers,
-                                .max_operations = s->recycle_operations},
+                                .max_operations = s->recycle_operations,
+                                .plain_keys = s->plain_keys},
              &app->keyd)) < 0)
         return r;
     log_info("%s", keyd_pool_describe(app->keyd));
@@ -229,6 +245,7 @@ static void stop(struct app *app)
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);
+    join_metrics_done(&app->metrics);
     config_done(settings_table, N_SETTINGS, &app->settings);
 }
 

@@ -25,13 +25,13 @@ static void write_join(
     struct text *out, const struct ts002_request *request, const struct join_answer *answer)
 {
     ts002_write_join_ans(out, request, answer->reply, answer->join_nonce, answer->ns_kek_label,
-        answer->as_kek_label);
+        answer->as_kek_label, !answer->session_key_id_omit);
 }
 
 static void write_home_ns(
     struct text *out, const struct ts002_request *request, const struct join_answer *answer)
 {
-    ts002_write_home_ns_ans(out, request, &answer->row->record.home_net_id);
+    ts002_write_home_ns_ans(out, request, &answer->row->record.home_net_id, answer->home_ns_id);
 }
 
 static void write_app_s_key(
@@ -51,7 +51,12 @@ static const struct join_message messages[] = {
         .check = ts002_check_home_ns,
         .decide = decide_home_ns,
         .write = write_home_ns},
-    {.name = "RejoinReq"},
+    {.name = "RejoinReq",
+        .series = JOIN_SERIES_REJOIN,
+        .activates = true,
+        .check = ts002_check_rejoin,
+        .decide = join_decide_rejoin,
+        .write = write_join},
     {.name = TS002_APP_S_KEY_REQ,
         .series = JOIN_SERIES_APP_S_KEY,
         .by_application_server = true,
@@ -76,11 +81,7 @@ enum join_result join_message_check(const struct join_message *message,
 {
     if (message != NULL && message->check != NULL)
         return message->check(request, description);
-    if (message == NULL)
-        (void)snprintf(description, TS002_DESCRIPTION_MAX,
-            "MessageType is not one that this join server answers");
-    else
-        (void)snprintf(description, TS002_DESCRIPTION_MAX,
-            "%s is not answered by this release of the join server", message->name);
+    (void)snprintf(
+        description, TS002_DESCRIPTION_MAX, "MessageType is not one that this join server answers");
     return JOIN_MALFORMED;
 }

@@ -7,15 +7,24 @@
 /** What an answer is written from. */
 struct join_answer {
     const struct db_join_row *row;
-    const struct keyd_join_reply *reply;   /* of a join */
-    uint32_t join_nonce;                   /* of a join */
+    const struct keyd_join_reply *reply; /* of a join */
+    uint32_t join_nonce;                 /* of a join */
+    /* NULL: that key is in clear. */
     const char *ns_kek_label;              /* of a join */
     const char *as_kek_label;              /* of what holds an AppSKey */
+    bool session_key_id_omit;              /* of a join */
     const struct keyd_envelope *app_s_key; /* of a session, again */
+    const struct eui64 *home_ns_id;        /* of who is home; NULL: it is not known which */
 };
 
 /** Which metric counts the answers. */
-enum join_series { JOIN_SERIES_JOIN, JOIN_SERIES_HOME_NS, JOIN_SERIES_APP_S_KEY, N_JOIN_SERIES };
+enum join_series {
+    JOIN_SERIES_JOIN,
+    JOIN_SERIES_REJOIN,
+    JOIN_SERIES_HOME_NS,
+    JOIN_SERIES_APP_S_KEY,
+    N_JOIN_SERIES
+};
 
 struct join_message {
     const char *name; /* MessageType */
@@ -25,7 +34,7 @@ struct join_message {
     bool activates; /* an attempt to activate: has a retry memory, is recorded and counted as one */
     bool by_application_server; /* asked by one, and by nobody else; its SenderID is its AS-ID */
     bool needs_session;         /* the session of SessionKeyID is loaded with the device */
-    /** Checks the members. NULL: a message that is known and not answered yet. */
+    /** Checks the members. NULL: of what notifies. */
     enum join_result (*check)(
         struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
     struct join_decision (*decide)(const struct db_join_row *row,

@@ -1,5 +1,6 @@
 #include "joinserver/queue.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "joinserver/share.h"
 #include <pthread.h>
@@ -110,6 +111,7 @@ bool join_queue_put(struct join_queues *q, struct join_work *work)
     bool open;
 
     work->next = NULL;
+    work->queued_us = clock_monotonic_us();
     pthread_mutex_lock(&queue->lock);
     open = !queue->closed;
     if (open) {
@@ -126,6 +128,7 @@ void join_queue_put_back(struct join_queues *q, unsigned index, struct join_work
 {
     struct queue *queue = &q->queues[index];
 
+    work->queued_us = clock_monotonic_us();
     pthread_mutex_lock(&queue->lock);
     work->next = queue->first;
     if (queue->first == NULL)

@@ -4,7 +4,16 @@
 
 #include "api/server.h"
 #include "joinserver/deliver.h"
-#include "joinserver/message.h"
+#include "joinserver/metrics.h"
+
+/** How its peer is answered: as the directory said when it asked, which may be replaced since. */
+struct join_terms {
+    bool mutual_tls; /* it came over mutual TLS, and its answer leaves over nothing less than TLS */
+    bool ns_id_is_its_own; /* request.sender_ns_id is one that the peer is known to have */
+    /* Of the peer's record (db/directory.h). Both of the first need mutual_tls as well. */
+    bool allow_plain_keys, app_s_key_plain;
+    bool session_key_id_omit;
+};
 
 /** One request on its way. Owned by the pool, then by a queue, then by its worker. */
 struct join_work {
@@ -13,10 +22,13 @@ struct join_work {
     struct api_request *http;       /* NULL: answered already, by an acknowledgement */
     struct join_delivery *delivery; /* NULL: in the response */
     int64_t started_us;             /* monotonic: the first byte of the request */
+    int64_t queued_us;              /* monotonic: when it began to wait for a worker */
     int64_t deadline_ms;            /* monotonic: no commit is sent after it */
     int64_t peer_id;
-    unsigned n_tries; /* races lost so far */
+    struct join_peer_counts *counts; /* of that peer */
+    unsigned n_tries;                /* races lost so far */
     const struct join_message *message;
+    struct join_terms terms;
     struct ts002_request request;
     uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
 };

@@ -13,6 +13,7 @@ enum join_result {
     JOIN_UNKNOWN_DEV_EUI,
     JOIN_NONCE_REPLAYED,
     JOIN_NONCE_EXHAUSTED,
+    JOIN_REFUSED, /* the device's own word is wrong: a rejoin in another network's name */
     JOIN_ACTIVATION_DISALLOWED,
     JOIN_UNKNOWN_SENDER,
     JOIN_UNKNOWN_RECEIVER,

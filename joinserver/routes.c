@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define BASIC_MAX 160
+#define HTTPS "https://"
 
 static void answer_plain(struct api_request *request, unsigned status, const char *body)
 {
@@ -84,14 +85,21 @@ long join_routes_admit(struct api_request *request, void *context)
 {
     struct join_routes *routes = context;
     const struct join_directory *directory;
-    long r;
+    const struct db_peer *peer;
+    long r = API_BODY_MAX_DEFAULT;
 
     if (api_request_method(request) == API_GET)
         return own_page(request) >= 0 ? 0 : -404;
     if (api_request_method(request) != API_POST)
         return -405;
     directory = join_directory_acquire(routes->shared->directory);
-    r = directory != NULL && identify(request, directory) != NULL ? API_BODY_MAX_DEFAULT : -401;
+    peer = directory != NULL ? identify(request, directory) : NULL;
+    if (peer == NULL) {
+        r = -401;
+    } else if (!api_request_claim_peer(request, peer->id)) {
+        r = -503;
+        api_problem(request, PROBLEM_UNAVAILABLE, "this peer has too many connections open");
+    }
     join_directory_release(routes->shared->directory, directory);
     return r;
 }
@@ -132,7 +140,7 @@ static void refuse(struct api_request *request, struct join_routes *routes, stru
     struct text out = {0};
 
     ts002_write_refusal(&out, &work->request, result, description);
-    join_metrics_count(routes->shared->metrics, work->message, result);
+    join_metrics_count(routes->shared->metrics, work->message, work->counts, result);
     if (work->delivery == NULL) {
         api_answer_text(request, 200, "application/json", &out);
         return;
@@ -174,13 +182,35 @@ static void take_notification(struct api_request *request, struct join_routes *r
     acknowledge(request);
 }
 
-/* Who asks what: an application server is known by its AS-ID, a network server by its NetIDs. */
+/* Who asks what: an application server is known by its AS-ID, a network server by its NetIDs, and
+ * by its NSIDs where it has some and names one. */
 static bool may_ask(const struct db_peer *peer, const struct join_message *message,
     const struct ts002_request *request)
 {
     if (message != NULL && message->by_application_server)
         return peer->kind == PEER_APPLICATION_SERVER && strcmp(peer->name, request->sender_id) == 0;
-    return join_directory_may_speak(peer, &request->sender);
+    return join_directory_may_speak(peer, &request->sender) &&
+           (!request->has_sender_ns_id ||
+               join_directory_may_speak_as(peer, &request->sender_ns_id));
+}
+
+/* A session key that leaves in clear must have TLS around it all the way to the peer. */
+static bool is_answered_privately(const struct db_peer *peer)
+{
+    return peer->answer_url[0] == '\0' || strncmp(peer->answer_url, HTTPS, sizeof(HTTPS) - 1) == 0;
+}
+
+static struct join_terms terms_of(const struct api_request *request, const struct db_peer *peer,
+    const struct ts002_request *message)
+{
+    return (struct join_terms){
+        .mutual_tls = api_request_peer_san(request) != NULL && is_answered_privately(peer),
+        .ns_id_is_its_own =
+            message->has_sender_ns_id && db_peer_has_ns_id(peer, &message->sender_ns_id),
+        .allow_plain_keys = peer->allow_plain_keys,
+        .app_s_key_plain = peer->app_s_key_plain,
+        .session_key_id_omit = peer->session_key_id_omit,
+    };
 }
 
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
@@ -201,6 +231,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         return false;
     }
     work->message = join_message_find(message);
+    work->counts = join_metrics_peer(routes->shared->metrics, peer);
     if (work->message != NULL && work->message->notifies && peer->kind == PEER_NETWORK_SERVER) {
         take_notification(request, routes, peer, message);
         return false;
@@ -223,6 +254,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     }
     is_delivered = work->delivery != NULL;
     work->http = is_delivered ? NULL : request;
+    work->terms = terms_of(request, peer, message);
     work->started_us = api_request_started_us(request);
     work->deadline_ms = work->started_us / 1000 + JOIN_DEADLINE_MS;
     if (work->message->activates)

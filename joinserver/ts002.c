@@ -3,7 +3,6 @@
 #include "api/json.h"
 #include "base/bytes.h"
 #include "base/hex.h"
-#include "lorawan/frame.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -48,7 +47,7 @@ static const struct json_field fields[] = {
     {.name = "PHYPayload",
         .kind = JSON_BYTES,
         .offset = offsetof(struct ts002_request, frame),
-        .size = LW_JOIN_REQUEST_LEN,
+        .size = LW_REJOIN_MAX,
         .len_offset = offsetof(struct ts002_request, frame_len),
         .empty_is_absent = true,
         .present_offset = offsetof(struct ts002_request, has_frame)},
@@ -85,8 +84,11 @@ static void describe(char description[static TS002_DESCRIPTION_MAX], const char 
     (void)snprintf(description, TS002_DESCRIPTION_MAX, "%s", text);
 }
 
+/* The prefix of TS002 1.0's hexadecimal is as good here as elsewhere. */
 static bool is_hex(const char *text)
 {
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+        text += 2;
     return text[strspn(text, "0123456789abcdefABCDEF")] == '\0';
 }
 
@@ -160,10 +162,10 @@ enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request
     return TS002_OK;
 }
 
-enum join_result ts002_check_join(
+/* What a JoinReq and a RejoinReq must have, whatever is in it. */
+static enum join_result check_activation(
     struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
 {
-    struct lw_join_request parsed;
     const char *missing = NULL;
 
     if (request->fault[0] != '\0') {
@@ -182,21 +184,71 @@ enum join_result ts002_check_join(
         (void)snprintf(description, TS002_DESCRIPTION_MAX, "%s is missing", missing);
         return JOIN_MALFORMED;
     }
-    if (request->frame_len != sizeof(request->frame)) {
-        describe(description, join_result_row(JOIN_FRAME_SIZE)->description);
+    return JOIN_SUCCESS;
+}
+
+static enum join_result check_frame_dev_eui(const struct ts002_request *request,
+    const struct eui64 *dev_eui, char description[static TS002_DESCRIPTION_MAX])
+{
+    if (memcmp(dev_eui, &request->dev_eui, sizeof(*dev_eui)) == 0)
+        return JOIN_SUCCESS;
+    describe(description, "DevEUI is not the one in PHYPayload");
+    return JOIN_MALFORMED;
+}
+
+enum join_result ts002_check_join(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+{
+    struct lw_join_request parsed;
+    enum join_result result = check_activation(request, description);
+
+    if (result != JOIN_SUCCESS)
+        return result;
+    if (request->frame_len != LW_JOIN_REQUEST_LEN) {
+        describe(description, "PHYPayload of a Join-Request is 23 bytes");
         return JOIN_FRAME_SIZE;
     }
-    if (lw_join_request_parse(request->frame, sizeof(request->frame), &parsed) != LW_FRAME_OK) {
+    if (lw_join_request_parse(request->frame, LW_JOIN_REQUEST_LEN, &parsed) != LW_FRAME_OK) {
         describe(description, "PHYPayload is not a Join-Request");
         return JOIN_MALFORMED;
     }
-    if (memcmp(&parsed.dev_eui, &request->dev_eui, sizeof(parsed.dev_eui)) != 0) {
-        describe(description, "DevEUI is not the one in PHYPayload");
-        return JOIN_MALFORMED;
-    }
+    request->join_type = LW_JOIN;
     request->frame_join_eui = parsed.join_eui;
     request->dev_nonce = parsed.dev_nonce;
-    return JOIN_SUCCESS;
+    return check_frame_dev_eui(request, &parsed.dev_eui, description);
+}
+
+enum join_result ts002_check_rejoin(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX])
+{
+    struct lw_rejoin_request parsed;
+    enum lw_frame_outcome outcome;
+    size_t len;
+    enum join_result result = check_activation(request, description);
+
+    if (result != JOIN_SUCCESS)
+        return result;
+    /* The second byte is the type. */
+    len = request->frame[1] == LW_REJOIN_1 ? LW_REJOIN_LEN_1 : LW_REJOIN_LEN_0_2;
+    if (request->frame_len != len) {
+        describe(description, "PHYPayload of a Rejoin-Request is 19 bytes, or 24 of type 1");
+        return JOIN_FRAME_SIZE;
+    }
+    outcome = lw_rejoin_request_parse(request->frame, request->frame_len, &parsed);
+    if (outcome != LW_FRAME_OK) {
+        describe(description, "PHYPayload is not a Rejoin-Request");
+        return JOIN_MALFORMED;
+    }
+    /* Only a 1.1 session can rejoin, and its accept always says so (LoRaWAN 1.1 6.2.4). */
+    if ((request->dl_settings & LW_OPT_NEG) == 0) {
+        describe(description, "OptNeg of DLSettings must be set to answer a Rejoin-Request");
+        return JOIN_MALFORMED;
+    }
+    request->join_type = parsed.type;
+    request->frame_join_eui = parsed.type == LW_REJOIN_1 ? parsed.join_eui : request->receiver;
+    request->frame_net_id = parsed.net_id;
+    request->dev_nonce = parsed.rj_count;
+    return check_frame_dev_eui(request, &parsed.dev_eui, description);
 }
 
 enum join_result ts002_check_home_ns(
@@ -281,7 +333,7 @@ static void write_header(struct text *out, const struct ts002_request *request,
         text_addf(out, ",\"ReceiverToken\":\"%s\"", request->sender_token);
     if (request->has_sender_ns_id) {
         text_add(out, ",\"ReceiverNSID\":\"");
-        text_add_hex(out, request->sender_ns_id, sizeof(request->sender_ns_id));
+        text_add_hex(out, request->sender_ns_id.bytes, sizeof(request->sender_ns_id.bytes));
         text_add(out, "\"");
     }
     text_addf(out, ",\"Result\":{\"ResultCode\":\"%s\"", result_code);
@@ -310,14 +362,17 @@ static void write_success(struct text *out, const struct ts002_request *request)
 static void write_envelope(
     struct text *out, const char *name, const char *kek_label, const struct keyd_envelope *envelope)
 {
-    text_addf(out, ",\"%s\":{\"KEKLabel\":\"%s\",\"AESKey\":\"", name, kek_label);
-    text_add_hex(out, envelope->bytes, sizeof(envelope->bytes));
+    text_addf(out, ",\"%s\":{", name);
+    if (kek_label != NULL)
+        text_addf(out, "\"KEKLabel\":\"%s\",", kek_label);
+    text_add(out, "\"AESKey\":\"");
+    text_add_hex(out, envelope->bytes, envelope->len);
     text_add(out, "\"}");
 }
 
 void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
     const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
-    const char *as_kek_label)
+    const char *as_kek_label, bool with_session_key_id)
 {
     uint8_t session_key_id[SESSION_KEY_ID_LEN];
 
@@ -333,19 +388,28 @@ void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
         write_envelope(out, "NwkSKey", ns_kek_label, &reply->nwk_s_key);
     }
     write_envelope(out, "AppSKey", as_kek_label, &reply->app_s_key);
-    ts002_session_key_id(&request->dev_eui, join_nonce, session_key_id);
-    text_add(out, ",\"SessionKeyID\":\"");
-    text_add_hex(out, session_key_id, sizeof(session_key_id));
-    text_add(out, "\",\"Lifetime\":0}");
+    if (with_session_key_id) {
+        ts002_session_key_id(&request->dev_eui, join_nonce, session_key_id);
+        text_add(out, ",\"SessionKeyID\":\"");
+        text_add_hex(out, session_key_id, sizeof(session_key_id));
+        text_add(out, "\"");
+    }
+    text_add(out, ",\"Lifetime\":0}");
 }
 
-void ts002_write_home_ns_ans(
-    struct text *out, const struct ts002_request *request, const struct net_id *home_net_id)
+void ts002_write_home_ns_ans(struct text *out, const struct ts002_request *request,
+    const struct net_id *home_net_id, const struct eui64 *home_ns_id)
 {
     write_success(out, request);
     text_add(out, ",\"HNetID\":\"");
     text_add_hex(out, home_net_id->bytes, sizeof(home_net_id->bytes));
-    text_add(out, "\"}");
+    text_add(out, "\"");
+    if (home_ns_id != NULL && request->version != TS002_1_0) {
+        text_add(out, ",\"HNSID\":\"");
+        text_add_hex(out, home_ns_id->bytes, sizeof(home_ns_id->bytes));
+        text_add(out, "\"");
+    }
+    text_add(out, "}");
 }
 
 void ts002_write_app_s_key_ans(struct text *out, const struct ts002_request *request,

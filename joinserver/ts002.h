@@ -5,7 +5,7 @@
 #include "base/text.h"
 #include "hsm/client.h"
 #include "joinserver/result.h"
-#include "lorawan/types.h"
+#include "lorawan/frame.h"
 
 #define TS002_DESCRIPTION_MAX 160
 #define SESSION_KEY_ID_LEN 12
@@ -27,13 +27,13 @@ struct ts002_request {
     char receiver_id[PEER_ID_MAX + 1];
     uint32_t transaction_id;
     char sender_token[130]; /* opaque hex, echoed as ReceiverToken */
-    /* 1.1: which network server of the NetID; echoed as ReceiverNSID. Taken on nobody's word: no
-     * right follows from it. Under 1.0 it is nothing, whatever it holds. */
-    uint8_t sender_ns_id[sizeof(struct eui64)];
+    /* 1.1: which network server of the NetID; echoed as ReceiverNSID. Taken on nobody's word: what
+     * follows from it is the caller's question. Under 1.0 it is nothing, whatever it holds. */
+    struct eui64 sender_ns_id;
     size_t sender_ns_id_len;
     bool has_sender_ns_id;
-    /* JoinReq (TS002-1.0) */
-    uint8_t frame[LW_JOIN_REQUEST_LEN];
+    /* JoinReq and RejoinReq (TS002-1.0) */
+    uint8_t frame[LW_REJOIN_MAX];
     size_t frame_len; /* as sent; only a right one is in `frame` whole */
     struct eui64 dev_eui;
     struct dev_addr dev_addr;
@@ -52,8 +52,10 @@ struct ts002_request {
     enum ts002_version version; /* of the answer: TS002_1_0 when the request's is not known */
     struct net_id sender;
     struct eui64 receiver;
-    struct eui64 frame_join_eui;
-    uint16_t dev_nonce;
+    enum lw_join_type join_type;
+    struct eui64 frame_join_eui; /* a rejoin of type 0 or 2 names none: ReceiverID does */
+    struct net_id frame_net_id;  /* of a rejoin of type 0 or 2 */
+    uint16_t dev_nonce;          /* of a rejoin: its RJcount */
     uint32_t session_join_nonce; /* of SessionKeyID; 0, which no session has, when it is not ours */
 };
 
@@ -68,6 +70,9 @@ enum ts002_outcome ts002_read(const char *body, size_t len, struct ts002_request
 /** Checks the members of a JoinReq, after the sender is known. Returns JOIN_SUCCESS or the refusal.
  */
 enum join_result ts002_check_join(
+    struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
+/** The same for a RejoinReq. */
+enum join_result ts002_check_rejoin(
     struct ts002_request *request, char description[static TS002_DESCRIPTION_MAX]);
 /** The same for a HomeNSReq, which has a DevEUI and nothing else. */
 enum join_result ts002_check_home_ns(
@@ -86,14 +91,16 @@ void ts002_session_key_id(
 void ts002_write_refusal(struct text *out, const struct ts002_request *request,
     enum join_result result, const char *description);
 
-/** Writes JoinAns of a join that is durable (TS002-1.0). */
+/** Writes JoinAns or RejoinAns of a join that is durable (TS002-1.0). A label is NULL where the key
+ * is in clear, here and below. */
 void ts002_write_join_ans(struct text *out, const struct ts002_request *request,
     const struct keyd_join_reply *reply, uint32_t join_nonce, const char *ns_kek_label,
-    const char *as_kek_label);
+    const char *as_kek_label, bool with_session_key_id);
 
-/** Writes HomeNSAns. It has no HNSID: a device is bound to a NetID, not to one of its servers. */
-void ts002_write_home_ns_ans(
-    struct text *out, const struct ts002_request *request, const struct net_id *home_net_id);
+/** Writes HomeNSAns. A device is bound to a NetID: which of its network servers (HNSID, 1.1 only)
+ * is known where there is one; else `home_ns_id` is NULL. */
+void ts002_write_home_ns_ans(struct text *out, const struct ts002_request *request,
+    const struct net_id *home_net_id, const struct eui64 *home_ns_id);
 
 /** Writes AppSKeyAns. */
 void ts002_write_app_s_key_ans(struct text *out, const struct ts002_request *request,

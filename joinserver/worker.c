@@ -1,5 +1,6 @@
 #include "joinserver/worker_steps.h"
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include <stdlib.h>
@@ -47,10 +48,34 @@ int join_worker_load(struct join_worker *w)
     return 0;
 }
 
+/* A batch's time at a stage, for each request that took part in it. Returns the present. */
+static int64_t observe(struct join_worker *w, enum join_stage stage, int64_t since_us, size_t n)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    for (size_t i = 0; i < n; i++)
+        metric_observe_us(&w->shared->metrics->stages[stage], now_us - since_us);
+    return now_us;
+}
+
+static int64_t observe_queue(struct join_worker *w)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    for (size_t i = 0; i < w->n_items; i++)
+        metric_observe_us(
+            &w->shared->metrics->stages[JOIN_STAGE_QUEUE], now_us - w->items[i].work->queued_us);
+    return now_us;
+}
+
 static void work_batch(struct join_worker *w, struct join_work *const *batch, size_t n)
 {
+    int64_t at_us;
+    int r;
+
     w->n_items = n;
     w->n_requests = 0;
+    w->n_commits = 0;
     for (size_t i = 0; i < n; i++) {
         w->items[i].work = batch[i];
         w->items[i].row.found = false;
@@ -61,7 +86,10 @@ static void work_batch(struct join_worker *w, struct join_work *const *batch, si
     }
     metric_add(&w->shared->metrics->batches, 1);
     w->directory = join_directory_acquire(w->shared->directory);
-    if (join_worker_load(w) < 0) {
+    at_us = observe_queue(w);
+    r = join_worker_load(w);
+    at_us = observe(w, JOIN_STAGE_LOAD, at_us, n);
+    if (r < 0) {
         log_error("devices could not be loaded: %s", error_text());
         for (size_t i = 0; i < n; i++) {
             w->items[i].decision = (struct join_decision){.act = JOIN_ACT_HIDE};
@@ -70,9 +98,12 @@ static void work_batch(struct join_worker *w, struct join_work *const *batch, si
     } else {
         join_worker_decide(w);
         join_worker_ask_keyd(w);
+        at_us = observe(w, JOIN_STAGE_KEYD, at_us, w->n_requests);
         join_worker_commit(w);
+        at_us = observe(w, JOIN_STAGE_COMMIT, at_us, w->n_commits);
     }
     join_worker_answer(w);
+    (void)observe(w, JOIN_STAGE_ANSWER, at_us, n);
     join_directory_release(w->shared->directory, w->directory);
 }
 

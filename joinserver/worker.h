@@ -3,9 +3,9 @@
  * of a join"). A worker that is alone with one request waits for nobody. */
 #pragma once
 
-#include "base/metrics.h"
 #include "hsm/client.h"
 #include "joinserver/directory.h"
+#include "joinserver/metrics.h"
 #include "joinserver/queue.h"
 #include "joinserver/refusals.h"
 #include <stdatomic.h>
@@ -20,20 +20,6 @@
 _Static_assert(JOIN_BATCH_MAX <= KEYD_BATCH_MAX && JOIN_BATCH_MAX <= DB_JOIN_BATCH_MAX,
     "a batch must fit one keyd message and one statement");
 
-struct join_metrics {
-    struct metric answers[N_JOIN_SERIES][N_JOIN_RESULTS]; /* ..._requests_total{outcome=...} */
-    struct metric notifications;
-    struct metric mic_unchecked;
-    struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused;
-    struct metric_histogram latency;
-};
-
-void join_metrics_init(struct join_metrics *metrics);
-void join_metrics_write(struct join_metrics *metrics, struct text *out);
-/** Counts an answer. `message` NULL: refused before it was known to be anything but a JoinReq. */
-void join_metrics_count(
-    struct join_metrics *metrics, const struct join_message *message, enum join_result result);
-
 #define JOIN_LISTENERS_MAX 3 /* plain, mutual TLS, TLS with a token */
 
 /** What all workers share. Nothing here is owned by a worker. */
@@ -46,6 +32,8 @@ struct join_shared {
     struct join_refusals *refusals;
     struct join_metrics *metrics;
     unsigned retry_window_ms;
+    /* Keyd was started so that a peer's record may let session keys out in clear. */
+    bool plain_keys;
 };
 
 struct join_worker;

@@ -2,12 +2,16 @@
 #include "joinserver/worker_steps.h"
 
 #include "base/clock.h"
+#include "device/nonce.h"
 #include <stdio.h>
+
+#define ANSWER_MAX 4096 /* bytes; more than any answer with keys has */
 
 static void record_refusal(struct join_worker *w, const struct join_item *item)
 {
     struct db_join_refusal refusal = {.dev_eui = item->row.record.dev_eui,
         .join_eui = item->work->request.frame_join_eui,
+        .join_type = item->work->request.join_type,
         .dev_nonce = item->work->request.dev_nonce,
         .peer_id = item->work->peer_id,
         .ownership_epoch = item->row.record.ownership_epoch};
@@ -27,7 +31,7 @@ static void record_refusal(struct join_worker *w, const struct join_item *item)
 static void count_answer(
     struct join_shared *shared, const struct join_work *work, enum join_result result)
 {
-    join_metrics_count(shared->metrics, work->message, result);
+    join_metrics_count(shared->metrics, work->message, work->counts, result);
     metric_observe_us(&shared->metrics->latency, clock_monotonic_us() - work->started_us);
 }
 
@@ -52,22 +56,47 @@ static void answer_refusal(
     count_answer(shared, work, result);
 }
 
+/* What somebody should look at before it becomes a refusal. */
+static void count_joined(struct join_metrics *m, const struct join_item *item)
+{
+    const struct ts002_request *q = &item->work->request;
+    bool is_join = q->join_type == LW_JOIN;
+
+    if (device_join_nonces_low(item->decision.join_nonce))
+        metric_add(&m->nonces_low[JOIN_COUNTER_JOIN_NONCE], 1);
+    if (is_join &&
+        device_dev_nonces_low(&item->row.record, q->dev_nonce, item->decision.join_nonce))
+        metric_add(&m->nonces_low[JOIN_COUNTER_DEV_NONCE], 1);
+    if (is_join && device_nonce_jumps(&item->row.record, &item->row.state, q->dev_nonce))
+        metric_add(&m->dev_nonce_jumps, 1);
+}
+
 static void answer_success(struct join_worker *w, struct join_item *item)
 {
-    struct join_answer from = {.row = &item->row, .join_nonce = item->decision.join_nonce};
+    struct join_answer from = {.row = &item->row,
+        .join_nonce = item->decision.join_nonce,
+        .session_key_id_omit = item->work->terms.session_key_id_omit};
+    struct eui64 home_ns_id;
 
     if (item->keyd_at >= 0) {
         from.reply = &w->replies[item->keyd_at];
-        from.ns_kek_label = item->ns_kek->label;
-        from.as_kek_label = item->as_kek->label;
+        from.ns_kek_label = item->ns_plain ? NULL : item->ns_kek->label;
+        from.as_kek_label = item->as_plain ? NULL : item->as_kek->label;
     } else if (item->decision.act == JOIN_ACT_DERIVE) {
         from.app_s_key = &item->derived.app_s_key;
-        from.as_kek_label = item->as_kek->label;
+        from.as_kek_label = item->as_plain ? NULL : item->as_kek->label;
+    } else if (join_directory_only_ns_id(
+                   w->directory, &item->row.record.home_net_id, &home_ns_id)) {
+        from.home_ns_id = &home_ns_id;
     }
     text_clear(&w->answer);
+    text_reserve(&w->answer, ANSWER_MAX);
     item->work->message->write(&w->answer, &item->work->request, &from);
     send_text(item->work, &w->answer);
+    secret_wipe(w->answer.data, w->answer.len); /* keys may be in clear */
     count_answer(w->shared, item->work, JOIN_SUCCESS);
+    if (item->decision.act == JOIN_ACT_PLAN)
+        count_joined(w->shared->metrics, item);
     if (item->decision.act == JOIN_ACT_RETRY)
         metric_add(&w->shared->metrics->retries, 1);
 }

@@ -18,6 +18,13 @@ static void add_commit(struct join_worker *w, struct join_item *item)
 
     *c = (struct db_join_commit){
         .dev_eui = q->dev_eui,
+        .join_type = q->join_type,
+        .proved =
+            item->decision.by_session ? w->replies[item->keyd_at].session : DB_JOIN_NONE_PROVED,
+        .jump_from = q->join_type == LW_JOIN &&
+                             device_nonce_jumps(&item->row.record, &item->row.state, q->dev_nonce)
+                         ? item->row.state.last_dev_nonce
+                         : DEVICE_NO_NONCE,
         .join_eui = item->row.record.join_eui,
         .old_join_nonce = item->row.state.join_nonce,
         .new_join_nonce = item->decision.join_nonce,

@@ -6,6 +6,8 @@
 #include "base/log.h"
 #include <string.h>
 
+#define PLAIN_LOG_MS 60000
+
 static uint8_t kek_index(struct join_worker *w, const struct sealed_kek *kek)
 {
     size_t i = 0;
@@ -19,20 +21,68 @@ static uint8_t kek_index(struct join_worker *w, const struct sealed_kek *kek)
     return (uint8_t)i;
 }
 
-/* A join needs both KEKs: without one there is no answer, never one in clear. */
+/* A peer's record alone lets no key out in clear: whoever starts the join server must want it too.
+ */
+static bool plain_keys_are_on(struct join_worker *w, const struct join_item *item)
+{
+    int64_t now_ms = clock_monotonic_ms();
+
+    if (w->shared->plain_keys)
+        return true;
+    if (w->plain_logged_ms == 0 || now_ms - w->plain_logged_ms >= PLAIN_LOG_MS) {
+        w->plain_logged_ms = now_ms;
+        log_warn("session keys in clear are allowed by a peer's record and not by join.plain_keys "
+                 "in the configuration: such joins are refused peer=%lld",
+            (long long)item->work->peer_id);
+    }
+    return false;
+}
+
+/* NULL, or why there is no answer: a KEK wins over the leave to do without. */
+static const char *find_ns_kek(struct join_worker *w, struct join_item *item)
+{
+    const struct join_terms *terms = &item->work->terms;
+    const struct ts002_request *q = &item->work->request;
+
+    item->ns_plain = false;
+    item->ns_kek = join_directory_ns_kek(
+        w->directory, &q->sender, terms->ns_id_is_its_own ? &q->sender_ns_id : NULL);
+    if (item->ns_kek != NULL)
+        return NULL;
+    if (!terms->allow_plain_keys || !terms->mutual_tls)
+        return "the network server has no KEK";
+    if (!plain_keys_are_on(w, item))
+        return "the network server has no KEK, and join.plain_keys is off";
+    item->ns_plain = true;
+    return NULL;
+}
+
+/* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. */
+static const char *find_as_kek(struct join_worker *w, struct join_item *item)
+{
+    const struct join_terms *terms = &item->work->terms;
+
+    item->as_plain = false;
+    item->as_kek = NULL;
+    if (terms->app_s_key_plain && terms->mutual_tls) {
+        if (!plain_keys_are_on(w, item))
+            return "AppSKey is to be in clear, and join.plain_keys is off";
+        item->as_plain = true;
+        return NULL;
+    }
+    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
+    return item->as_kek != NULL ? NULL : "the device's application server has no KEK";
+}
+
+/* A join needs both: without one there is no answer, never one in clear that was not asked for. */
 static void find_keks(struct join_worker *w, struct join_item *item)
 {
-    char net_id[NET_ID_TEXT_LEN + 1];
+    const char *missing = find_ns_kek(w, item);
 
-    item->ns_kek = join_directory_kek(
-        w->directory, KEK_CLASS_NS, net_id_format(&item->work->request.sender, net_id));
-    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
-    if (item->ns_kek != NULL && item->as_kek != NULL)
-        return;
-    item->decision = (struct join_decision){.act = JOIN_ACT_VERIFY,
-        .result = JOIN_UNAVAILABLE,
-        .reason = item->ns_kek == NULL ? "the network server has no KEK"
-                                       : "the device's application server has no KEK"};
+    if (missing == NULL)
+        missing = find_as_kek(w, item);
+    if (missing != NULL)
+        join_decision_refuse(&item->decision, JOIN_UNAVAILABLE, missing);
 }
 
 static void add_keyd_request(struct join_worker *w, struct join_item *item)
@@ -51,9 +101,20 @@ static void add_keyd_request(struct join_worker *w, struct join_item *item)
         .as_kek = KEYD_NO_KEK,
     };
     memcpy(r->frame, q->frame, sizeof(r->frame));
+    r->frame_len = (uint8_t)q->frame_len;
+    for (size_t i = 0; i < DEVICE_N_SESSIONS; i++) {
+        const struct join_verdict *verdict = &item->decision.sessions[i];
+        const struct device_session *session = &item->row.state.sessions[i];
+
+        if (verdict->present)
+            r->sessions[i] = (struct keyd_session){.present = true,
+                .plan = r->plan && verdict->result == JOIN_SUCCESS,
+                .join_nonce = session->join_nonce,
+                .nonce = session->nonce};
+    }
     if (r->plan) {
-        r->ns_kek = kek_index(w, item->ns_kek);
-        r->as_kek = kek_index(w, item->as_kek);
+        r->ns_kek = item->ns_plain ? KEYD_PLAIN : kek_index(w, item->ns_kek);
+        r->as_kek = item->as_plain ? KEYD_PLAIN : kek_index(w, item->as_kek);
         r->accept = (struct lw_join_accept){.join_nonce = item->decision.join_nonce,
             .net_id = q->sender,
             .dev_addr = q->dev_addr,
@@ -74,14 +135,14 @@ static bool is_spared(struct join_worker *w, const struct join_item *item, int64
            random_bytes(&dice, sizeof(dice)) == 0 && dice % MIC_CHECK_ONE_IN != 0;
 }
 
-/* Session keys for the application server alone. */
-static void find_as_kek(struct join_worker *w, struct join_item *item)
+/* For the application server alone. */
+static void find_kek(struct join_worker *w, struct join_item *item)
 {
-    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
-    if (item->as_kek == NULL)
-        item->decision = (struct join_decision){.act = JOIN_ACT_TELL,
-            .result = JOIN_UNAVAILABLE,
-            .reason = "the device's application server has no KEK"};
+    const char *missing = find_as_kek(w, item);
+
+    if (missing != NULL)
+        item->decision = (struct join_decision){
+            .act = JOIN_ACT_TELL, .result = JOIN_UNAVAILABLE, .reason = missing};
 }
 
 /* Whether there is a frame to verify. */
@@ -121,7 +182,7 @@ void join_worker_decide(struct join_worker *w)
         if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
             find_keks(w, item);
         if (item->decision.act == JOIN_ACT_DERIVE)
-            find_as_kek(w, item);
+            find_kek(w, item);
         join_item_set(item, item->decision.result, item->decision.reason);
         if (needs_mic(&item->decision))
             add_keyd_request(w, item);
@@ -156,7 +217,7 @@ static void take_keyd_status(struct join_worker *w, struct join_item *item, enum
     join_item_set(item, JOIN_UNAVAILABLE, "keyd gave an unknown status");
 }
 
-/* They are few: each is a message of its own. */
+/* They are few: each is a message of its own. Without a KEK it is as_plain. */
 static void derive_app_s_keys(struct join_worker *w)
 {
     int64_t deadline_ms = clock_monotonic_ms() + JOIN_KEYD_MS;
@@ -185,6 +246,15 @@ static void derive_app_s_keys(struct join_worker *w)
     }
 }
 
+/* The MIC has told which session the rejoin is of. */
+static void take_proof(struct join_item *item, const struct keyd_join_reply *reply)
+{
+    const struct join_verdict *verdict = &item->decision.sessions[reply->session];
+
+    if (verdict->result != JOIN_SUCCESS)
+        join_item_set(item, verdict->result, verdict->reason);
+}
+
 static void answer_joins(struct join_worker *w)
 {
     int r = 0;
@@ -198,12 +268,17 @@ static void answer_joins(struct join_worker *w)
     for (size_t i = 0; i < w->n_items; i++) {
         struct join_item *item = &w->items[i];
 
+        const struct keyd_join_reply *reply;
+
         if (item->keyd_at < 0)
             continue;
+        reply = &w->replies[item->keyd_at];
         if (r < 0)
             join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
         else
-            take_keyd_status(w, item, w->replies[item->keyd_at].status);
+            take_keyd_status(w, item, reply->status);
+        if (r == 0 && reply->status == KEYD_OK && item->decision.by_session)
+            take_proof(item, reply);
     }
 }
 

@@ -8,6 +8,7 @@
 
 #define JOIN_KEKS_MAX (2 * JOIN_BATCH_MAX)
 
+_Static_assert(KEYD_SESSIONS_MAX == DEVICE_N_SESSIONS, "keyd is shown every session of a device");
 _Static_assert(JOIN_KEKS_MAX <= KEYD_KEKS_MAX, "every item may name two KEKs of its own");
 
 /* One request of the present batch. */
@@ -18,6 +19,7 @@ struct join_item {
     enum join_result result; /* what it will be answered with */
     const char *reason;
     const struct sealed_kek *ns_kek, *as_kek;
+    bool ns_plain, as_plain;             /* in the place of the KEK: in clear */
     struct keyd_app_s_key_reply derived; /* of JOIN_ACT_DERIVE */
     int keyd_at;                         /* index of its keyd request, or -1 */
     int commit_at;                       /* index of its commit, or -1 */
@@ -46,6 +48,7 @@ struct join_worker {
     bool won[JOIN_BATCH_MAX];
     size_t n_commits;
     struct mic_limit mic_limit;
+    int64_t plain_logged_ms; /* when it was said last that join.plain_keys is off; 0: never */
     struct text answer;
 };
 

@@ -20,6 +20,7 @@ CORES = len(os.sched_getaffinity(0))
 LIMIT_SECONDS_MAX = 5
 METHOD = ("closed loop of fresh valid frames made beforehand, every answer checked, warm-up of 1 s "
           "excluded; the load generator runs on the same cores")
+TLS_METHOD = "; mutual TLS 1.3, handshakes before the clock starts"
 
 
 def say(line):
@@ -63,7 +64,8 @@ def measure(stack, options):
     process = stack.bench(
         "joins", devices=options.devices, seed=SEED, version=options.version,
         connections=options.connections, seconds=options.seconds, rate=options.rate,
-        ports=",".join(str(port) for port in stack.ports))
+        tls=int(options.tls),
+        ports=",".join(str(port) for port in (stack.tls_ports if options.tls else stack.ports)))
     marks = {}
     try:
         for _ in range(2):
@@ -117,8 +119,9 @@ def settings_of(stack):
 
 def report(answer):
     cpu = answer["cpu_us"]
+    over = "mutual TLS" if answer["tls"] else "plain HTTP"
     say(f"{answer['joins_per_s']:.0f} joins a second of LoRaWAN {answer['version']} devices, "
-        f"{answer['connections']} connections, {answer['servers']} join server(s): "
+        f"{answer['connections']} connections over {over}, {answer['servers']} join server(s): "
         f"p50 {answer['p50_ms']:.2f} ms, p95 {answer['p95_ms']:.2f} ms, p99 {answer['p99_ms']:.2f} ms; "
         f"{answer['checked']} answers checked, {answer['errors']} wrong or missing.")
     say(f"CPU a join: keyd {cpu['keyd']} us, joinserver {cpu['joinserver']} us, "
@@ -152,8 +155,10 @@ def run(options):
         "seconds": result["seconds"], "rate": options.rate, "version": options.version,
         "servers": options.servers, "keyds": n_keyds, "workers": n_workers, "cores": CORES,
         "build": build_type(options.built), "postgres": postgres, "host": host(),
-        "method": METHOD if options.rate == 0 else METHOD.replace(
-            "closed loop", f"open loop of {options.rate}/s, latency from the intended send time,")}
+        "tls": options.tls,
+        "method": (METHOD if options.rate == 0 else METHOD.replace(
+            "closed loop", f"open loop of {options.rate}/s, latency from the intended send time,"))
+                  + (TLS_METHOD if options.tls else "")}
     report(answer)
     say(json.dumps(answer))
     return 0 if good else 1
@@ -176,6 +181,7 @@ def main():
     parser.add_argument("--seconds", type=at_least(1), default=10)
     parser.add_argument("--rate", type=at_least(0), default=0)
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--servers", type=at_least(1), default=1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:

@@ -114,7 +114,7 @@ class Stack:
         self.folder = tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
         self.state = os.path.join(self.folder.name, "state")
         self.ports = [free_port() for _ in range(n_servers)]
-        self.tls_port = free_port()
+        self.tls_ports = [free_port() for _ in range(n_servers)]
         self.run = None
         self.others = []
         self.psql = None
@@ -139,7 +139,7 @@ class Stack:
 
     def environment(self):
         return {**os.environ, "CRADLE_STATE": self.state, "CRADLE_JOIN_PORT": str(self.ports[0]),
-                "CRADLE_JOIN_TLS_PORT": str(self.tls_port),
+                "CRADLE_JOIN_TLS_PORT": str(self.tls_ports[0]),
                 "CRADLE_ACTIVATION_PORT": str(free_port()),
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
@@ -159,8 +159,8 @@ class Stack:
                 raise Failed(f"scripts/run ended: {log.read().strip()}")
         self.psql = Psql(self)
         token = self.add_peers()
-        for port in self.ports[1:]:
-            self.start_other(port)
+        for port, tls_port in list(zip(self.ports, self.tls_ports))[1:]:
+            self.start_other(port, tls_port)
         for port in self.ports:
             wait_until(lambda p=port: self.knows_peers(p, token), START_SECONDS,
                        f"the join server on port {port} knows its peers")
@@ -212,7 +212,10 @@ class Stack:
     def add_peers(self):
         """A network server, an application server and the route; writes the load generator's
         configuration and returns the token."""
-        token = self.cradle("ns", "add", "--name", "bench", "--net-id", NET_ID)["token"]
+        # The certificate that scripts/run makes for the demo's network server of this NetID.
+        tls = self.path("tls")
+        token = self.cradle("ns", "add", "--name", "bench", "--net-id", NET_ID, "--san",
+                            f"urn:cradle:netid:{NET_ID}", "--ca", f"{tls}/ca.pem")["token"]
         self.cradle("as", "add", "--as-id", AS_ID)
         ns_kek = self.add_kek("--ns", NET_ID, "bench-ns")
         as_kek = self.add_kek("--as", AS_ID, "bench-as")
@@ -223,17 +226,18 @@ class Stack:
                        f"join_conninfo = {join['database']['conninfo']}\n[hsm]\n"
                        + "".join(f"{name} = {join['hsm'][name]}\n"
                                  for name in ("uri", "lock_file", "keyd"))
-                       + f"[peer]\ntoken = {token}\nnet_id = {NET_ID}\nas_id = {AS_ID}\n"
+                       + f"[peer]\ntoken = {token}\ncertificate = {tls}/ns-{NET_ID}.pem\n"
+                       f"key = {tls}/ns-{NET_ID}.key\nca = {tls}/ca.pem\nnet_id = {NET_ID}\nas_id = {AS_ID}\n"
                        f"ns_kek_label = bench-ns\nns_kek = {ns_kek}\n"
                        f"as_kek_label = bench-as\nas_kek = {as_kek}\n")
         return token
 
-    def start_other(self, port):
+    def start_other(self, port, tls_port):
         with open(self.path("log", f"joinserver-{port}.log"), "wb") as log:
             self.others.append(subprocess.Popen(
                 [self.program("joinserver/cradle-joinserver"), "--config",
                  self.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
-                 "--set", "listener-tls.port=0"],
+                 "--set", f"listener-tls.port={tls_port}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()))
 
     @staticmethod

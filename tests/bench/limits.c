@@ -153,7 +153,8 @@ static int fill_keyd_request(struct bench_fleet *fleet, uint32_t number,
             .rx_delay = network->rx_delay,
             .has_cf_list = network->has_cf_list},
         .ns_kek = 0,
-        .as_kek = 1};
+        .as_kek = 1,
+        .frame_len = LW_JOIN_REQUEST_LEN};
     memcpy(ret->accept.cf_list, network->cf_list, sizeof(ret->accept.cf_list));
     return simdev_request_build(&device, dev_nonce, ret->frame);
 }

@@ -19,12 +19,14 @@ static int add_request(const struct bench_settings *settings, struct bench_fleet
     if (r < 0)
         return r;
     text_clear(body);
-    simdev_request_json(body, &device, network, frame, (uint32_t)(request - plan->requests));
+    simdev_request_json(
+        body, &device, network, frame, sizeof(frame), (uint32_t)(request - plan->requests));
     request->at = plan->bytes.len;
-    text_addf(&plan->bytes,
-        "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n"
-        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-        settings->token, body->len);
+    text_add(&plan->bytes, "POST / HTTP/1.1\r\nHost: localhost\r\n");
+    if (settings->tls == 0) /* else the certificate says who asks */
+        text_addf(&plan->bytes, "Authorization: Bearer %s\r\n", settings->token);
+    text_addf(
+        &plan->bytes, "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", body->len);
     text_add_len(&plan->bytes, body->data, body->len);
     request->len = (uint32_t)(plan->bytes.len - request->at);
     return body->failed || plan->bytes.failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;

@@ -22,6 +22,9 @@ static const struct config_setting table[] = {
     {"hsm.lock_file", NULL, CONFIG_TEXT, AT(hsm_lock), NULL, 0, 0, "lock of the token"},
     {"hsm.keyd", NULL, CONFIG_TEXT, AT(keyd), NULL, 0, 0, "path of cradle-keyd"},
     {"peer.token", NULL, CONFIG_TEXT, AT(token), NULL, 0, 0, "the network server's token"},
+    {"peer.certificate", NULL, CONFIG_TEXT, AT(certificate), "", 0, 0, "its certificate, PEM"},
+    {"peer.key", NULL, CONFIG_TEXT, AT(key), "", 0, 0, "the key of that, PEM"},
+    {"peer.ca", NULL, CONFIG_TEXT, AT(ca), "", 0, 0, "CA of the join servers, PEM"},
     {"peer.net_id", NULL, CONFIG_TEXT, AT(net_id), NULL, 0, 0, "its NetID"},
     {"peer.as_id", NULL, CONFIG_TEXT, AT(as_id), NULL, 0, 0, "AS-ID of the application server"},
     {"peer.ns_kek_label", NULL, CONFIG_TEXT, AT(ns_kek_label), NULL, 0, 0, "label of the NS KEK"},
@@ -40,6 +43,7 @@ static const struct config_setting table[] = {
     {"run.rate", NULL, CONFIG_UNSIGNED, AT(rate), "0", 0, 1000000,
         "requests a second; 0: the next when one is answered"},
     {"run.threads", NULL, CONFIG_UNSIGNED, AT(threads), "1", 1, 64, "threads that commit"},
+    {"run.tls", NULL, CONFIG_UNSIGNED, AT(tls), "0", 0, 1, "1: mutual TLS"},
     {"run.processes", NULL, CONFIG_UNSIGNED, AT(processes), "1", 1, 64, "key processes"},
 };
 #define N_SETTINGS (sizeof(table) / sizeof(table[0]))

@@ -19,6 +19,9 @@ struct bench_settings {
     char *keyd;
     /* [peer]: the network server that the load generator is, and the application server */
     char *token;
+    char *certificate; /* PEM files for mutual TLS: its own, its key, and the join servers' CA */
+    char *key;
+    char *ca;
     char *net_id;
     char *as_id;
     char *ns_kek_label;
@@ -35,6 +38,7 @@ struct bench_settings {
     unsigned rate; /* requests a second; 0: closed loop */
     unsigned threads;
     unsigned processes;
+    unsigned tls; /* 1: over mutual TLS, `ports` are of the listeners for it */
 };
 
 /** Reads `--config FILE [--NAME VALUE]...`. ERROR_CONFIG says what is wrong. */

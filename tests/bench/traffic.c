@@ -2,15 +2,13 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include <arpa/inet.h>
+#include "tests/bench/wire.h"
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 #define WARM_UP_US 1000000
 #define DRAIN_US 10000000
@@ -20,7 +18,7 @@
 #define NONE UINT32_MAX
 
 struct connection {
-    int fd;           /* -1: closed */
+    struct bench_wire wire;
     uint32_t request; /* under way, or NONE */
     size_t len;
     char in[ANSWER_MAX];
@@ -58,36 +56,20 @@ static void announce(const char *word)
     (void)fflush(stdout);
 }
 
-static int connect_to(uint16_t port, int *ret)
-{
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    CLEANUP(cleanup_close) int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int on = 1;
-
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0)
-        return error_set_errno("cannot connect to port %u", port);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    *ret = fd;
-    fd = -1;
-    return 0;
-}
-
-static int open_connections(struct run *run, const struct bench_settings *settings)
+static int open_connections(
+    struct run *run, const struct bench_settings *settings, const struct bench_wiring *wiring)
 {
     uint16_t ports[BENCH_PORTS_MAX];
     size_t n_ports = 0;
     int r = bench_ports_parse(settings, ports, &n_ports);
 
-    for (unsigned i = 0; i < run->n_connections; i++)
-        run->connections[i].fd = -1;
     for (unsigned i = 0; r == 0 && i < run->n_connections; i++) {
         struct connection *c = &run->connections[i];
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 
         c->request = NONE;
-        r = connect_to(ports[i % n_ports], &c->fd);
-        if (r == 0 && epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
+        r = bench_wire_open(wiring, ports[i % n_ports], &c->wire);
+        if (r == 0 && epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->wire.fd, &event) != 0)
             r = error_set_errno("cannot watch a connection");
         run->idle[run->n_idle++] = c;
     }
@@ -97,8 +79,7 @@ static int open_connections(struct run *run, const struct bench_settings *settin
 /* A connection on which something went wrong carries nothing more; its request has no answer. */
 static void give_up(struct run *run, struct connection *c)
 {
-    (void)close(c->fd);
-    c->fd = -1;
+    bench_wire_close(&c->wire);
     if (c->request != NONE) {
         run->in_flight[run->plan->requests[c->request].device] = false;
         run->n_busy--;
@@ -112,7 +93,7 @@ static void send_next(struct run *run, int64_t due_us)
     uint32_t index = run->traffic->n_sent;
     const struct bench_request *request = &run->plan->requests[index];
 
-    if (c->fd < 0)
+    if (c->wire.fd < 0)
         return;
     run->traffic->n_sent++;
     run->traffic->replies[index].due_us = due_us;
@@ -120,7 +101,7 @@ static void send_next(struct run *run, int64_t due_us)
     run->n_busy++;
     c->request = index;
     c->len = 0;
-    if (send(c->fd, run->plan->bytes.data + request->at, request->len, 0) != (ssize_t)request->len)
+    if (!bench_wire_send(&c->wire, run->plan->bytes.data + request->at, request->len))
         give_up(run, c);
 }
 
@@ -185,29 +166,35 @@ static void keep(struct run *run, struct connection *c, int64_t now_us)
     t->len += c->len;
 }
 
-static void receive(struct run *run, struct connection *c)
+static void finish(struct run *run, struct connection *c)
 {
-    ssize_t n = recv(c->fd, c->in + c->len, sizeof(c->in) - c->len, MSG_DONTWAIT);
-
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (n <= 0 || c->request == NONE) {
-        give_up(run, c);
-        return;
-    }
-    c->len += (size_t)n;
-    ssize_t len = answer_len(c);
-    if (len == 0 && c->len < sizeof(c->in))
-        return;
-    if (len != (ssize_t)c->len) {
-        give_up(run, c);
-        return;
-    }
     keep(run, c, clock_monotonic_us());
     run->in_flight[run->plan->requests[c->request].device] = false;
     run->n_busy--;
     c->request = NONE;
     run->idle[run->n_idle++] = c;
+}
+
+/* Takes what is there, to the end of the answer. */
+static void receive(struct run *run, struct connection *c)
+{
+    for (;;) {
+        ssize_t n = bench_wire_receive(&c->wire, c->in + c->len, sizeof(c->in) - c->len);
+
+        if (n == BENCH_WIRE_EMPTY)
+            return;
+        if (n == BENCH_WIRE_ENDED || c->request == NONE)
+            break;
+        c->len += (size_t)n;
+        ssize_t len = answer_len(c);
+        if (len == (ssize_t)c->len) {
+            finish(run, c);
+            return;
+        }
+        if (len != 0 || c->len == sizeof(c->in))
+            break;
+    }
+    give_up(run, c);
 }
 
 static void mark_time(struct run *run, int64_t now_us)
@@ -285,6 +272,7 @@ static int make_room(struct bench_traffic *t, uint32_t n)
 int bench_traffic_run(
     const struct bench_settings *settings, const struct bench_plan *plan, struct bench_traffic *ret)
 {
+    CLEANUP(bench_wiring_done) struct bench_wiring wiring = {.credentials = NULL};
     CLEANUP(cleanup_close) int epoll = epoll_create1(EPOLL_CLOEXEC);
     unsigned n = settings->connections;
     CLEANUP(cleanup_free) struct connection *connections = calloc(n, sizeof(*connections));
@@ -302,14 +290,17 @@ int bench_traffic_run(
     *ret = (struct bench_traffic){.len = 0};
     if (epoll < 0 || connections == NULL || idle == NULL || in_flight == NULL)
         return error_set_errno("cannot prepare %u connections", n);
+    for (unsigned i = 0; i < n; i++)
+        connections[i].wire.fd = -1;
     int r = make_room(ret, plan->n);
     if (r == 0)
-        r = open_connections(&run, settings);
+        r = bench_wiring_make(settings, &wiring);
+    if (r == 0)
+        r = open_connections(&run, settings, &wiring);
     if (r == 0)
         r = loop(&run, settings->seconds);
     for (unsigned i = 0; i < n; i++)
-        if (connections[i].fd > 0)
-            (void)close(connections[i].fd);
+        bench_wire_close(&connections[i].wire);
     return r;
 }
 

@@ -1,5 +1,5 @@
-/* Sends the requests of a plan and keeps what comes back, raw. One thread, one epoll, plain
- * keep-alive connections; nothing is looked at but where an answer ends. */
+/* Sends the requests of a plan and keeps what comes back, raw. One thread, one epoll,
+ * keep-alive connections, plain or TLS; nothing is looked at but where an answer ends. */
 #pragma once
 
 #include "tests/bench/plan.h"

@@ -91,22 +91,79 @@ def join_req(device, dev_nonce, net_id, dev_addr="01020304", **changes):
     return {name: value for name, value in message.items() if value is not None}
 
 
-def open_accept(device, phy_payload, dev_nonce):
-    """Takes a Join-Accept's protection off and checks its MIC; the fields, or None when it is wrong."""
+def js_key(device, block):
+    """JSEncKey (5) or JSIntKey (6) of a 1.1 device (LoRaWAN 1.1 6.1.1.3)."""
+    return ecb_encrypt(root_key(device), bytes([block]) + le(device["dev_eui"]) + bytes(7))
+
+
+def session_keys(device, join_nonce, nonce, net_id=None):
+    """The keys of a session, by their names on the wire. `nonce` is the DevNonce or RJcount. With a
+    NetID by the block of 1.0 (OptNeg 0), without one by that of 1.1 (LoRaWAN 1.1 6.2.3, 6.2.4.4)."""
+    root = root_key(device)
+    count = nonce.to_bytes(2, "little")
+    if net_id is not None:
+        tail = join_nonce.to_bytes(3, "little") + le(net_id) + count + bytes(7)
+        return {"NwkSKey": ecb_encrypt(root, b"\x01" + tail), "AppSKey": ecb_encrypt(root, b"\x02" + tail)}
+    tail = join_nonce.to_bytes(3, "little") + le(device["join_eui"]) + count + bytes(2)
+    return {"FNwkSIntKey": ecb_encrypt(root, b"\x01" + tail),
+            "SNwkSIntKey": ecb_encrypt(root, b"\x03" + tail),
+            "NwkSEncKey": ecb_encrypt(root, b"\x04" + tail),
+            "AppSKey": ecb_encrypt(bytes.fromhex(device["app_key"]), b"\x02" + tail)}
+
+
+def rejoin_request(device, rejoin_type, rj_count, net_id=None, key=None):
+    """A Rejoin-Request, as hex (LoRaWAN 1.1 6.2.4): of type 1 with the JoinEUI and by JSIntKey, of
+    types 0 and 2 with the session's NetID and by its SNwkSIntKey, the `key`."""
+    middle = le(device["join_eui"] if rejoin_type == 1 else net_id)
+    body = bytes([0xC0, rejoin_type]) + middle + le(device["dev_eui"]) + rj_count.to_bytes(2, "little")
+    return (body + cmac(key or js_key(device, 6), body)[:4]).hex()
+
+
+def rejoin_req(device, phy_payload, net_id, transaction_id=1, dev_addr="01020305", **changes):
+    """A RejoinReq message (TS002-1.0) with this frame; `changes` replace members, None removes one."""
+    message = {
+        "ProtocolVersion": "1.0",
+        "SenderID": net_id,
+        "ReceiverID": device["join_eui"],
+        "TransactionID": transaction_id,
+        "MessageType": "RejoinReq",
+        "MACVersion": device["mac_version"],
+        "PHYPayload": phy_payload,
+        "DevEUI": device["dev_eui"],
+        "DevAddr": dev_addr,
+        "DLSettings": "80",
+        "RxDelay": 1,
+        "CFList": "",
+    }
+    message.update(changes)
+    return {name: value for name, value in message.items() if value is not None}
+
+
+JOIN = 0xFF  # JoinReqType of a Join-Request; a rejoin's is its type
+
+
+def open_accept(device, phy_payload, nonce, join_req_type=JOIN):
+    """Takes a Join-Accept's protection off and checks its MIC; the fields, or None when it is wrong.
+    `nonce` is the DevNonce or RJcount of the request."""
     raw = bytes.fromhex(phy_payload)
-    plain = raw[:1] + ecb_encrypt(root_key(device), raw[1:])
+    key = root_key(device) if join_req_type == JOIN else js_key(device, 5)
+    plain = raw[:1] + ecb_encrypt(key, raw[1:])
     body, mic = plain[:-4], plain[-4:]
-    if body[11] & 0x80:
-        int_key = ecb_encrypt(root_key(device), b"\x06" + le(device["dev_eui"]) + bytes(7))
-        prefix = b"\xff" + le(device["join_eui"]) + dev_nonce.to_bytes(2, "little")
-        wanted = cmac(int_key, prefix + body)[:4]
-    else:
+    if device["mac_version"] == "1.1" and body[11] & 0x80:
+        prefix = bytes([join_req_type]) + le(device["join_eui"]) + nonce.to_bytes(2, "little")
+        wanted = cmac(js_key(device, 6), prefix + body)[:4]
+    elif join_req_type == JOIN:
         wanted = cmac(root_key(device), body)[:4]
+    else:
+        return None  # a rejoin is of 1.1
     if mic != wanted:
         return None
     return {
+        "plain": plain.hex(),
         "join_nonce": int.from_bytes(body[1:4], "little"),
         "net_id": body[4:7][::-1].hex(),
         "dev_addr": body[7:11][::-1].hex(),
         "dl_settings": body[11],
+        "rx_delay": body[12],
+        "cf_list": body[13:].hex(),
     }

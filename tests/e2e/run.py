@@ -27,6 +27,8 @@ def run(options):
         print("reports of sanitizers:", *reports, sep="\n")
         failed += 1
     skipped = len(result.skipped)
+    for test, reason in result.skipped:
+        print(f"skipped: {test.id()}: {reason}")
     if result.testsRun == 0 and failed == 0:
         print("no test was run")
         failed = 1

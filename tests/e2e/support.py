@@ -140,17 +140,18 @@ def descendants(pid):
 
 
 class JoinServer:
-    """One more join server on a Stack's database and token; `settings` are "section.key=value"."""
+    """One more join server on a Stack's database and token; `settings` are its own, "name=value"."""
 
-    def __init__(self, stack, port, settings=()):
-        self.stack, self.port = stack, port
+    def __init__(self, stack, port, tls_port=0, settings=()):
+        self.stack, self.port, self.tls_port = stack, port, tls_port
         self.url = f"http://127.0.0.1:{port}/"
         self.log = stack.path("log", f"joinserver-{port}.log")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [stack.program("joinserver/cradle-joinserver"), "--config",
                  stack.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
-                 "--set", "listener-tls.port=0", *(x for s in settings for x in ("--set", s))],
+                 "--set", f"listener-tls.port={tls_port}",
+                 *(word for setting in settings for word in ("--set", setting))],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=stack.environment())
 
     def wait_ready(self, seconds=READY_SECONDS):
@@ -262,7 +263,7 @@ class Stack:
 
     def second_joinserver(self, *settings):
         """Starts one more join server; stopped with the Stack, or by its own stop()."""
-        other = JoinServer(self, free_ports(1)[0], settings)
+        other = JoinServer(self, *free_ports(2), settings)
         self._others.append(other)
         other.wait_ready()
         return other
@@ -353,8 +354,9 @@ class Stack:
     def _device_arguments(self, device, server, dev_nonce, options):
         arguments = ["--dev-eui", device["dev_eui"], "--join-eui", device["join_eui"],
                      "--app-key", device["app_key"], "--mac-version", device["mac_version"],
-                     "--net-id", server["net_id"], "--dev-nonce",
-                     str(self.next_nonce(device) if dev_nonce is None else dev_nonce)]
+                     "--net-id", server["net_id"]]
+        if "rejoin" not in options:
+            arguments += ["--dev-nonce", str(self.next_nonce(device) if dev_nonce is None else dev_nonce)]
         if device["nwk_key"]:
             arguments += ["--nwk-key", device["nwk_key"]]
         for name, value in options.items():
@@ -370,12 +372,15 @@ class Stack:
         except ValueError:
             raise AssertionError(f"cradle-device: {run.stdout}{run.stderr}") from None
 
-    def join(self, device, server=None, dev_nonce=None, url=None, **options):
-        """One join with cradle-device; what it says as JSON. Further options are cradle-device's,
-        with _ for -: dev_addr="26000001"."""
+    def join(self, device, server=None, dev_nonce=None, url=None, tls=False, **options):
+        """One join with cradle-device; what it says as JSON. With `tls` over mutual TLS, else with
+        the token. Further options are cradle-device's, with _ for -: dev_addr="26000001"."""
         server, application = server or self.home, self.application_server()
+        join = self.demo["join"]
+        way = (["--url", join["tls_url"], "--ca", join["ca"], "--cert", server["cert"], "--key", server["key"]]
+               if tls else ["--url", url or self.join_url, "--token", server["token"]])
         return self._device([
-            "--json", "--url", url or self.join_url, "--token", server["token"],
+            "--json", *way,
             "--ns-kek", f"{server['kek_label']}={server['kek']}",
             "--as-kek", f"{application['kek_label']}={application['kek']}",
             *self._device_arguments(device, server, dev_nonce, options)])

@@ -15,7 +15,7 @@ import bench_stack  # noqa: E402 (it is where scripts/bench has it)
 FIELDS = {
     "benchmark", "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "cpu_us",
     "keyd_share", "keyd_limit", "commit_limit", "wal_bytes", "devices", "connections", "seconds",
-    "rate", "version", "servers", "cores", "build", "postgres", "host", "method"}
+    "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method"}
 BENCH_SECONDS = 180
 
 
@@ -49,12 +49,10 @@ class Bench(unittest.TestCase):
         # The second of warm-up is sent too; what is due is sent, no more and no less.
         self.assertEqual(answer["checked"], 150)
 
-    def test_tls_is_refused_in_one_sentence(self):
-        run = bench("--tls")
-        self.assertEqual(run.returncode, 1)
-        self.assertEqual(run.stdout, "")
-        self.assertEqual(len(run.stderr.splitlines()), 1)
-        self.assertIn("TLS", run.stderr)
+    def test_mutual_tls_with_two_join_servers(self):
+        answer = self.measured("--tls", "--servers", "2", "--version", "mix", "--devices", "1000")
+        self.assertEqual((answer["errors"], answer["tls"]), (0, True))
+        self.assertGreater(answer["joins"], 0)
 
     def test_too_few_devices_for_the_connections_are_refused(self):
         run = bench("--built", support.Stack.program(""), "--devices", "10", "--connections", "16",
@@ -77,10 +75,10 @@ class LoadGenerator(unittest.TestCase):
         if load.returncode != 0:
             raise AssertionError("load-devices failed")
 
-    def joins(self, while_it_runs=lambda: None):
+    def joins(self, while_it_runs=lambda: None, tls=0):
         """(exit status, result)"""
-        process = self.stack.bench("joins", devices=self.N_DEVICES, connections=4, seconds=1,
-                                   rate=100, ports=self.stack.ports[0])
+        process = self.stack.bench("joins", devices=self.N_DEVICES, connections=4, seconds=1, rate=100,
+                                   tls=tls, ports=(self.stack.tls_ports if tls else self.stack.ports)[0])
         with process:
             self.assertEqual(process.stdout.readline(), "begin\n")
             while_it_runs()
@@ -105,7 +103,23 @@ class LoadGenerator(unittest.TestCase):
                 file.write(right)
         self.assertEqual((status, result["errors"], result["joins"]), (1, 200, 0))
 
-    def test_3_missing_answers_are_errors(self):
+    def test_3_another_networks_certificate_gets_no_joins(self):
+        with open(self.stack.config, encoding="utf-8") as file:
+            right = file.read()
+        try:
+            with open(self.stack.config, "w", encoding="utf-8") as file:
+                file.write(right.replace(f"/ns-{bench_stack.NET_ID}.", "/ns-000024."))
+            process = self.stack.bench("joins", devices=self.N_DEVICES, connections=4, seconds=1, tls=1,
+                                       ports=self.stack.tls_ports[0])
+            out, _ = process.communicate()
+        finally:
+            with open(self.stack.config, "w", encoding="utf-8") as file:
+                file.write(right)
+        self.assertEqual(process.returncode, 1)
+        self.assertFalse('"errors": 0' in out, out)
+        self.assertEqual(self.joins(tls=1)[0], 0)
+
+    def test_4_missing_answers_are_errors(self):
         with open(self.stack.path("run", "joinserver.pid"), encoding="ascii") as file:
             pid = int(file.read())
         status, result = self.joins(lambda: os.kill(pid, signal.SIGKILL))

@@ -95,7 +95,7 @@ class Gate(unittest.TestCase):
             lambda: len(e := self.events(device)) == 2 and e, SOON_S, "the refusal is recorded"
         )
         self.assertEqual(events[0], ["success", ""])
-        self.assertEqual(events[1], ["dev_nonce_replayed", "the DevNonce is not above the last one"])
+        self.assertEqual(events[1], ["nonce_replayed", "the DevNonce is not above the last one"])
 
     def test_a_suspension_between_load_and_commit_wins(self):
         device = self.stack.device("1.0.4")
@@ -331,6 +331,10 @@ class Start(unittest.TestCase):
 
     def test_an_address_that_is_not_loopback_is_refused(self):
         self.assertIn("0.0.0.0", self.refused("--set", "listener-plain.address=0.0.0.0"))
+
+    def test_a_proxy_that_is_no_network_is_named(self):
+        self.assertIn("10.1.2.3/8", self.refused(
+            "--set", "listener-plain.address=0.0.0.0", "--set", "listener-plain.proxies=10.1.2.3/8"))
 
     def test_a_port_in_use_is_named(self):
         said = self.refused("--set", f"listener-plain.port={self.stack.join_port}")

@@ -11,7 +11,7 @@ import unittest
 
 import lorawan
 import support
-from test_tls import Ca
+from certificates import Ca
 
 CHANGE_SECONDS = 10
 
@@ -133,7 +133,8 @@ class Revoking(PeersTest):
     def test_an_application_server_is_listed_and_revoked(self):
         token = self.cradle("as", "add", "--as-id", "as-gone")["token"]
         before = self.listed("as", "as_id", "as-gone")
-        self.assertEqual([sorted(line) for line in before], [["as_id", "created"]])
+        self.assertEqual([sorted(line) for line in before],
+                         [["answer_credential", "answer_url", "app_s_key", "as_id", "created"]])
         self.assertEqual(self.cradle("as", "revoke", "--as-id", "as-gone"), {"as_id": "as-gone"})
         self.assertIn("revoked", self.listed("as", "as_id", "as-gone")[0])
         self.assertNotIn(token, self.stack.cradle("as", "list").stdout)
@@ -143,7 +144,10 @@ class Revoking(PeersTest):
         self.cradle("ns", "add", "--name", "hub", "--net-id", "000054", "--net-id", "000053")
         line = self.listed("ns", "name", "hub")[0]
         self.assertRegex(line.pop("created"), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
-        self.assertEqual(line, {"name": "hub", "net_ids": ["000053", "000054"]})
+        self.assertEqual(line, {"name": "hub", "net_ids": ["000053", "000054"], "ns_ids": [],
+                                "allow_plain_keys": "no", "app_s_key": "wrapped",
+                                "session_key_id": "send", "answer_url": "none",
+                                "answer_credential": "none"})
 
 
 class Keks(PeersTest):

@@ -230,6 +230,19 @@ class StateFolder(RunTest):
         self.assertEqual(joined, VERSIONS)
         self.assertEqual({**before, "devices": 0}, {**after, "devices": 0})
 
+    def test_network_servers_of_an_older_demo_are_given_their_ns_ids(self):
+        before = self.demo_on_disk()
+        older = {**before, "network_servers": [
+            {name: value for name, value in server.items() if name != "ns_id"}
+            for server in before["network_servers"]]}
+        with open(self.stack.path("demo.json"), "w", encoding="utf-8") as file:
+            json.dump(older, file)
+        with self.running(self.stack):
+            self.assertEqual(self.demo_on_disk()["network_servers"], before["network_servers"])
+            rows = self.stack.psql("SELECT encode(ns_id, 'hex') FROM peer_ns_id ORDER BY ns_id")
+        self.assertEqual([ns_id for (ns_id,) in rows],
+                         sorted(server["ns_id"] for server in before["network_servers"]))
+
     def test_demo_json_has_the_shape_that_is_promised(self):
         demo = self.demo_on_disk()
         self.assertEqual(stat.S_IMODE(os.stat(self.stack.path("demo.json")).st_mode), 0o600)
@@ -237,7 +250,8 @@ class StateFolder(RunTest):
         self.assertEqual(demo["activation"]["url"], self.stack.activation_url)
         self.assertGreaterEqual(len(demo["network_servers"]), 2)
         for server in demo["network_servers"]:
-            self.assertLessEqual({"net_id", "token", "kek_label", "kek"}, set(server))
+            self.assertLessEqual({"net_id", "ns_id", "token", "kek_label", "kek"}, set(server))
+            self.assertRegex(server["ns_id"], r"\A[0-9a-f]{16}\Z")
         for server in demo["application_servers"]:
             self.assertLessEqual({"as_id", "token", "kek_label", "kek"}, set(server))
         for role in ("admin", "maker"):

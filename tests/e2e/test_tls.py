@@ -10,56 +10,9 @@ import unittest
 
 import lorawan
 import support
+from certificates import Ca
 
 CHANGE_SECONDS = 10
-
-
-class Ca:
-    """A CA made with openssl, for peers of these tests."""
-
-    def __init__(self, folder, name):
-        self.folder, self.name = folder, name
-        os.makedirs(folder, exist_ok=True)
-        with open(self.path("cnf"), "w", encoding="ascii") as file:
-            file.write(f"[req]\ndistinguished_name=dn\n[dn]\n[ca]\ndefault_ca=it\n[it]\n"
-                       f"database={self.path('index')}\ndefault_md=sha256\n"
-                       f"default_crl_days=30\n")
-        with open(self.path("index"), "w", encoding="ascii"):
-            pass
-        self.openssl("req", "-x509", *self.new_key(name), "-addext",
-                     "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=keyCertSign,cRLSign")
-        self.pem = self.path("pem")
-
-    def path(self, suffix, name=None):
-        return os.path.join(self.folder, f"{name or self.name}.{suffix}")
-
-    def new_key(self, name):
-        return ["-config", self.path("cnf"), "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                "-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", self.path("key", name),
-                "-out", self.path("pem", name)]
-
-    @staticmethod
-    def openssl(*args):
-        run = subprocess.run(["openssl", *args], stdin=subprocess.DEVNULL, capture_output=True,
-                             text=True, check=False)
-        if run.returncode != 0:
-            raise AssertionError(f"openssl {args}: {run.stderr}")
-
-    def client(self, name, san):
-        """A client certificate, as demo.json would name it."""
-        self.openssl("req", "-x509", "-CA", self.pem, "-CAkey", self.path("key"),
-                     *self.new_key(name), "-addext", f"subjectAltName={san}",
-                     "-addext", "basicConstraints=critical,CA:FALSE",
-                     "-addext", "extendedKeyUsage=clientAuth")
-        return {"cert": self.path("pem", name), "key": self.path("key", name)}
-
-    def crl(self, *revoked):
-        """A revocation list of these clients."""
-        key = ["-config", self.path("cnf"), "-keyfile", self.path("key"), "-cert", self.pem]
-        for client in revoked:
-            self.openssl("ca", *key, "-revoke", client["cert"])
-        self.openssl("ca", *key, "-gencrl", "-out", self.path("crl"))
-        return self.path("crl")
 
 
 class TlsTest(unittest.TestCase):
@@ -130,6 +83,22 @@ class MutualTls(TlsTest):
                 message = self.request(dev_nonce=nonce)
                 self.assertEqual(self.post(connection, message), (200, "Success"))
 
+    def test_the_simulated_device_joins_over_it(self):
+        for version in support.FIRST_DEV_NONCE:
+            joined = self.stack.join(self.stack.device(version), tls=True)
+            self.assertTrue(joined["agree"], joined)
+        refused = self.stack.join(self.stack.device("1.1"), self.stack.server(support.OTHER), tls=True)
+        self.assertEqual(refused["result_code"], "UnknownDevEUI")
+        stranger = Ca(self.stack.path("stranger"), "ca").client("home", "URI:urn:cradle:netid:000013")
+        away = self.stack.join(self.stack.device("1.1"), self.stack.home | stranger, tls=True)
+        self.assertEqual((away["http_status"], away["agree"]), (0, False))
+
+    def test_the_simulated_device_believes_its_own_ca_only(self):
+        other = Ca(self.stack.path("other"), "ca")
+        away = self.stack.join(self.stack.device("1.0.3"), tls=True, ca=other.pem)
+        self.assertEqual((away["http_status"], away["agree"]), (0, False))
+        self.assertIn("certificate", away["error"])
+
     def test_a_certificate_speaks_for_its_own_net_id_only(self):
         self.assertEqual(self.ask(self.stack.server(support.OTHER), self.request())[1], "UnknownSender")
 
@@ -194,7 +163,7 @@ class Peers(TlsTest):
             *add, "--san", "a.b", "--ca", self.ca.pem, "--crl", other.crl()))
         self.assertIn("there already", self.refused_by_cradle(
             *add, "--san", "urn:cradle:netid:000013", "--ca", self.ca.pem))
-        self.assertIn("no peer", self.refused_by_cradle(
+        self.assertIn("no network server", self.refused_by_cradle(
             "ns", "trust", "--name", "nobody", "--san", "a.b", "--ca", self.ca.pem))
         self.assertEqual(self.stack.psql("SELECT 1 FROM peer WHERE name = 'tls-none'"), [])
 

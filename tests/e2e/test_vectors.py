@@ -13,12 +13,14 @@ AS_ID = "vector-as"
 NS_KEK_LABEL, AS_KEK_LABEL = "vector-ns", "vector-as"
 NS_KEK_BYTES, AS_KEK_BYTES = 16, 32  # two sizes of KEK
 CONVERSATIONS = {"V060": "1.0.2", "V061": "1.1"}
+REJOINS = ("V054", "V055", "V057")
+NETWORK_KEYS = ("FNwkSIntKey", "SNwkSIntKey", "NwkSEncKey")
 
 
 def load():
     with open(os.path.join(support.ROOT, "tests/data/vectors.json"), encoding="utf-8") as file:
         vectors = json.load(file)["vectors"]
-    return {v["id"]: v for v in vectors if v["id"] in CONVERSATIONS}
+    return {v["id"]: v for v in vectors if v["id"] in (*CONVERSATIONS, *REJOINS)}
 
 
 class Vectors(unittest.TestCase):
@@ -105,3 +107,66 @@ class Vectors(unittest.TestCase):
 
     def test_v061_over_protocol_1_1(self):
         self.hold("V061", "1.1")
+
+    # --- rejoins ---
+
+    def rejoining_device(self, last_join_nonce, **memory):
+        """The 1.1 device of V054, V055 and V057 (they are of one), with this in its memory of joins."""
+        inputs = self.vectors["V057"]["inputs"]
+        device = {name: inputs[name] for name in ("dev_eui", "join_eui", "app_key", "nwk_key")}
+        self.import_device(dict(device, home_net_id=inputs["net_id"], last_join_nonce=last_join_nonce), "1.1")
+        for column, value in memory.items():
+            self.stack.psql(f"UPDATE device_join SET {column} = {value} WHERE dev_eui = '\\x{device['dev_eui']}'")
+        return dict(device, mac_version="1.1")
+
+    def ask(self, message):
+        status, answer = self.stack.post_join(message, self.token)
+        self.assertEqual((status, answer["Result"]["ResultCode"]), (200, "Success"), answer)
+        return answer
+
+    def opened_keys(self, answer):
+        return {name: lorawan.unwrap(self.as_kek if name == "AppSKey" else self.ns_kek,
+                                     bytes.fromhex(answer[name]["AESKey"])).hex()
+                for name in (*NETWORK_KEYS, "AppSKey")}
+
+    def test_v054_and_v055_rejoins_of_each_type(self):
+        keys, accepts = self.vectors["V054"], self.vectors["V055"]
+        inputs = accepts["inputs"]
+        wanted_keys = {wire: keys["expected"][name] for wire, name in (
+            ("FNwkSIntKey", "f_nwk_s_int_key"), ("SNwkSIntKey", "s_nwk_s_int_key"),
+            ("NwkSEncKey", "nwk_s_enc_key"), ("AppSKey", "app_s_key"))}
+        before, dev_nonce, count = inputs["join_nonce"] - 1, 77, inputs["rjcount"]
+        for rejoin_type in (0, 1, 2):
+            for which in ("current", "pending"):
+                with self.subTest(rejoin_type, which=which):
+                    device = self.rejoining_device(before, rj_count1=count - 1, **{
+                        f"{which}_join_type": lorawan.JOIN, f"{which}_join_nonce": before,
+                        f"{which}_nonce": dev_nonce, f"{which}_net_id": f"'\\x{inputs['net_id']}'",
+                        f"{which}_rj_count0": count - 1})
+                    key = None
+                    if rejoin_type != 1:
+                        key = lorawan.session_keys(device, before, dev_nonce)["SNwkSIntKey"]
+                    phy = lorawan.rejoin_request(device, rejoin_type, count, inputs["net_id"], key)
+                    wanted = accepts["expected"][f"type{rejoin_type}"]
+                    answer = self.ask(lorawan.rejoin_req(
+                        device, phy, inputs["net_id"], dev_addr=inputs["dev_addr"],
+                        DLSettings=inputs["dl_settings"], RxDelay=inputs["rx_delay"], CFList=wanted["cf_list"]))
+                    self.assertEqual(answer["PHYPayload"], wanted["phy_payload_encrypted"])
+                    self.assertEqual(self.opened_keys(answer), wanted_keys)
+                    self.remove_device(device["dev_eui"])
+
+    def test_v057_a_join_and_rejoins_in_sequence(self):
+        vector = self.vectors["V057"]
+        inputs, expected = vector["inputs"], vector["expected"]
+        device = self.rejoining_device(65535)
+        accept = inputs["steps"][0].partition("(")[2].rstrip(")")
+        common = {"DLSettings": "95", "CFList": "988d8468958400000000000000000000"}
+        answer = self.ask(lorawan.join_req(device, 258, inputs["net_id"], "01020304", **common))
+        self.assertEqual(answer["PHYPayload"], accept)
+        later = {"DLSettings": "80", "CFList": ""}
+        for rejoin_type, dev_addr, changes in ((0, "01020305", common), (2, "01020305", later),
+                                               (1, "01020306", later)):
+            answer = self.ask(lorawan.rejoin_req(device, expected[f"rejoin{rejoin_type}"], inputs["net_id"],
+                                                 dev_addr=dev_addr, **changes))
+            self.assertEqual(answer["PHYPayload"], inputs[f"accept{rejoin_type}"], rejoin_type)
+        self.assertEqual(self.opened_keys(answer), {name: expected[name] for name in (*NETWORK_KEYS, "AppSKey")})

@@ -14,12 +14,20 @@
 
 int client_dial(void)
 {
+    return client_dial_from("127.0.0.1");
+}
+
+int client_dial_from(const char *address)
+{
+    struct sockaddr_in from = {.sin_family = AF_INET};
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)service.port)};
     const struct timeval patience = {.tv_sec = ANSWER_WAIT_S};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     ck_assert_int_ge(fd, 0);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ck_assert_int_eq(inet_pton(AF_INET, address, &from.sin_addr), 1);
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
     ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
     if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
         (void)close(fd);
@@ -30,9 +38,14 @@ int client_dial(void)
 
 struct client *client_new(void)
 {
+    return client_new_from("127.0.0.1");
+}
+
+struct client *client_new_from(const char *address)
+{
     struct client *client = calloc(1, sizeof(*client));
 
-    client->fd = client_dial();
+    client->fd = client_dial_from(address);
     ck_assert_int_ge(client->fd, 0);
     return client;
 }

@@ -23,6 +23,9 @@ struct answer {
 /** A connected socket; -1 when refused. */
 int client_dial(void);
 struct client *client_new(void);
+/** From an address of 127.0.0.0/8 of one's own choice. */
+int client_dial_from(const char *address);
+struct client *client_new_from(const char *address);
 void client_free(struct client *client);
 
 /** False when the server has closed: its answer may still be heard. */

@@ -10,6 +10,7 @@
 #define N_WORKERS 3
 #define QUEUE_MAX 512
 #define BATCH_MAX 64
+#define SERVICE_WIDE 600 /* connections */
 
 struct service service;
 
@@ -24,6 +25,15 @@ static struct {
     pthread_t workers[N_WORKERS];
 } app = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
+static long admit_peer(struct api_request *request)
+{
+    const char *peer = api_request_header(request, "X-Peer");
+
+    if (peer == NULL)
+        return -401;
+    return api_request_claim_peer(request, strtol(peer, NULL, 10)) ? API_BODY_MAX_DEFAULT : -503;
+}
+
 static long admit(struct api_request *request, void *context)
 {
     const char *path = api_request_path(request);
@@ -33,6 +43,8 @@ static long admit(struct api_request *request, void *context)
         return 0;
     if (strcmp(path, "/large") == 0)
         return SERVICE_LARGE_BODY;
+    if (strcmp(path, "/peer") == 0)
+        return admit_peer(request);
     if (strcmp(path, "/closed") == 0)
         return -401;
     if (strcmp(path, "/own-refusal") == 0) {
@@ -183,16 +195,11 @@ void service_wait_done(size_t n)
     (void)pthread_mutex_unlock(&app.lock);
 }
 
-static void service_start(
-    const struct api_listener *listener, unsigned max_connections, unsigned request_deadline_ms)
+static void service_start(struct api_server_config config)
 {
-    const struct api_server_config config = {.listener = *listener,
-        .max_connections = max_connections,
-        .idle_timeout_s = SERVICE_IDLE_S,
-        .request_deadline_ms = request_deadline_ms,
-        .admit = admit,
-        .handle = handle};
-
+    config.idle_timeout_s = SERVICE_IDLE_S;
+    config.admit = admit;
+    config.handle = handle;
     service.server = NULL;
     app.n_queue = app.n_done = 0;
     app.held = NULL;
@@ -209,22 +216,37 @@ static const struct api_listener plain = {.address = "127.0.0.1"};
 
 void service_start_on(const struct api_listener *listener)
 {
-    service_start(listener, 600, SERVICE_IMPATIENT_MS);
+    service_start((struct api_server_config){.listener = *listener,
+        .max_connections = SERVICE_WIDE,
+        .request_deadline_ms = SERVICE_IMPATIENT_MS});
 }
 
 void service_start_usual(void)
 {
-    service_start(&plain, 600, 0);
+    service_start((struct api_server_config){.listener = plain, .max_connections = SERVICE_WIDE});
 }
 
 void service_start_impatient(void)
 {
-    service_start(&plain, 600, SERVICE_IMPATIENT_MS);
+    service_start_on(&plain);
 }
 
 void service_start_narrow(void)
 {
-    service_start(&plain, SERVICE_NARROW, 0);
+    service_start((struct api_server_config){.listener = plain, .max_connections = SERVICE_NARROW});
+}
+
+void service_start_sharing_on(const struct api_listener *listener)
+{
+    service_start((struct api_server_config){.listener = *listener,
+        .max_connections = SERVICE_WIDE,
+        .connections_per_address = SERVICE_PER_ADDRESS,
+        .connections_per_peer = SERVICE_PER_PEER});
+}
+
+void service_start_sharing(void)
+{
+    service_start_sharing_on(&plain);
 }
 
 void service_stop(void)

@@ -7,6 +7,7 @@
  *   /only-bearer  answers 204 to the token "right", 403 to others
  *   /elsewhere    redirects to /echo
  *   /who    answers the name in the client's certificate, or "nobody"
+ *   /peer   echoes, for the peer of the number in X-Peer; refused when that has its connections
  *   /nowhere /closed /own-refusal   are refused before the body: 404, 401, and 409 with its own
  * text /credentials /query /silent /forgetful   see api_service.c */
 #pragma once
@@ -18,6 +19,8 @@
 #define SERVICE_IMPATIENT_MS 1000
 #define SERVICE_NARROW 4
 #define SERVICE_IDLE_S 60
+#define SERVICE_PER_ADDRESS 4
+#define SERVICE_PER_PEER 2
 
 /* One at a time: Check's fixtures take no argument. */
 extern struct service {
@@ -31,6 +34,10 @@ void service_start_usual(void);
 void service_start_impatient(void);
 /** With SERVICE_NARROW connections at most. */
 void service_start_narrow(void);
+/** With SERVICE_PER_ADDRESS connections of an address and SERVICE_PER_PEER of a peer at most, on
+ * the plain listener or one of its own. */
+void service_start_sharing(void);
+void service_start_sharing_on(const struct api_listener *listener);
 /** On a listener of its own, whose texts must live until service_stop. */
 void service_start_on(const struct api_listener *listener);
 /** Also releases what a failed test left held. */

@@ -4,6 +4,7 @@
 
 #include "base/aes.h"
 #include "hsm/client.h"
+#include "lorawan/derive.h"
 #include "lorawan/frame.h"
 #include "tests/support/softhsm.h"
 #include <check.h>
@@ -43,11 +44,19 @@ int keyd_test_run(Suite *suite, TCase *tcase, const TTest *const *tests, size_t 
 
 struct keyd_pool *keyd_test_pool(
     unsigned n_processes, unsigned n_channels, unsigned max_operations);
+/** One process and one channel, and session keys may leave in clear. `uri` NULL: the token's own.
+ */
+struct keyd_pool *keyd_test_plain_pool(const char *uri);
 int64_t keyd_test_deadline(void);
 
 /** Invents a device and has keyd seal its keys; fails the test when that fails. */
 void keyd_test_adopt(
     struct keyd_channel *channel, uint64_t dev_eui, bool has_nwk, struct keyd_test_device *ret);
+/** Has keyd seal the keys in clear of a device that is named. */
+void keyd_test_seal(struct keyd_channel *channel, struct keyd_test_device *device);
+/** Encrypts a KEK to the exchange key and has keyd adopt it under the name it is given. */
+void keyd_test_adopt_kek(
+    struct keyd_channel *channel, const uint8_t *clear, size_t len, struct sealed_kek *kek);
 /** Encrypts two KEKs to the exchange key and has keyd adopt them. */
 void keyd_test_peers(struct keyd_channel *channel, struct keyd_test_peers *ret);
 /** RSAES-OAEP with SHA-1 to the token's exchange key. */
@@ -56,8 +65,15 @@ void keyd_test_oaep(const uint8_t *key, size_t len, uint8_t out[static KEYD_OAEP
 /** A valid Join-Request of the device, with a plan for its answer. */
 void keyd_test_request(const struct keyd_test_device *device, uint16_t dev_nonce, bool opt_neg,
     bool cf_list, struct keyd_join_request *ret);
+/** A valid Rejoin-Request of a device of 1.1, with a plan for its answer. Types 0 and 2 are proven
+ * by `session`, which becomes the first of the request's; type 1 takes none. */
+void keyd_test_rejoin(const struct keyd_test_device *device, enum lw_join_type type,
+    uint16_t rj_count, const struct keyd_session *session, struct keyd_join_request *ret);
+/** One of the session keys of 1.1, as the device derives it. */
+void keyd_test_session_key(const struct keyd_test_device *device, enum lw_session_key key,
+    uint32_t join_nonce, uint16_t nonce, uint8_t out[static AES_KEY_LEN]);
 /** Decrypts the accept as the device would, derives the session keys, opens the envelopes as NS and
- * AS would; fails the test when anything differs. */
+ * AS would (what was asked for in clear must be so); fails the test when anything differs. */
 void keyd_test_check(const struct keyd_test_device *device, const struct keyd_test_peers *peers,
     const struct keyd_join_request *request, const struct keyd_join_reply *reply);
 

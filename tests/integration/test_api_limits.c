@@ -61,7 +61,8 @@ START_TEST(beyond_the_limit_each_is_told_to_come_again)
         ck_assert(!client_hear(next, &answer));
         client_free(next);
     }
-    ck_assert_int_eq(service_metric("\ncradle_http_over_limit_total "), (long)n);
+    ck_assert_int_eq(
+        service_metric("cradle_http_over_limit_total{reason=\"connections\"} "), (long)n);
     /* Those within it have noticed nothing, and one that goes leaves its place. */
     for (size_t i = 0; i < SERVICE_NARROW; i++) {
         client_say(clients[i], "dy");
@@ -73,7 +74,8 @@ START_TEST(beyond_the_limit_each_is_told_to_come_again)
     clients[0] = client_new();
     client_post(clients[0], "/defer", "served");
     client_expect(clients[0], 200, "served");
-    ck_assert_int_eq(service_metric("\ncradle_http_over_limit_total "), (long)n);
+    ck_assert_int_eq(
+        service_metric("cradle_http_over_limit_total{reason=\"connections\"} "), (long)n);
     free_all(clients, SERVICE_NARROW);
 }
 END_TEST
@@ -121,7 +123,8 @@ START_TEST(who_says_nothing_beyond_the_limit_is_closed)
     client_expect_refusal(last, 503, "the last");
     for (size_t i = 0; i < API_OVER_LIMIT_RESERVE; i++)
         ck_assert(!client_listen(silent[i]));
-    ck_assert_int_eq(service_metric("\ncradle_http_over_limit_total "), API_OVER_LIMIT_RESERVE + 1);
+    ck_assert_int_eq(service_metric("cradle_http_over_limit_total{reason=\"connections\"} "),
+        API_OVER_LIMIT_RESERVE + 1);
     ck_assert_int_eq(service_metric("\ncradle_http_too_slow_total "), 0);
     client_free(last);
     free_all(silent, API_OVER_LIMIT_RESERVE);

@@ -435,6 +435,7 @@ static const struct {
     const char *address;
     unsigned port;
     const char *sentence;
+    const char *proxies;
 } bad_listeners[] = {
     {"0.0.0.0", 0, "loopback"},
     {"::", 0, "loopback"},
@@ -443,6 +444,7 @@ static const struct {
     {"localhost", 0, "not an IP address"},
     {"", 0, "not an IP address"},
     {"127.0.0.1", 65536, "not a port"},
+    {"0.0.0.0", 0, "\"10.0.0.1/8\" is not a network", "192.0.2.0/24, 10.0.0.1/8"},
 };
 
 START_TEST(only_a_loopback_address_is_listened_on)
@@ -452,9 +454,22 @@ START_TEST(only_a_loopback_address_is_listened_on)
 
     config.listener.address = bad_listeners[_i].address;
     config.listener.port = bad_listeners[_i].port;
+    config.listener.proxies = bad_listeners[_i].proxies;
     ck_assert_int_eq(api_server_start(&config, &server), ERROR_CONFIG);
     ck_assert_ptr_null(server);
     ck_assert_msg(strstr(error_text(), bad_listeners[_i].sentence) != NULL, "%s", error_text());
+}
+END_TEST
+
+START_TEST(with_proxies_any_address_is_listened_on)
+{
+    struct api_server_config config = {
+        .listener = {.address = "0.0.0.0", .proxies = "192.0.2.0/24"}, .handle = handle_nothing};
+    struct api_server *server = NULL;
+
+    ck_assert_int_eq(api_server_start(&config, &server), 0);
+    ck_assert_uint_gt(api_server_port(server), 0);
+    api_server_stop(server);
 }
 END_TEST
 
@@ -532,6 +547,7 @@ static Suite *server_suite(void)
     tcase_add_loop_test(starting, only_a_loopback_address_is_listened_on, 0,
         (int)(sizeof(bad_listeners) / sizeof(bad_listeners[0])));
     tcase_add_test(starting, a_port_in_use_is_named);
+    tcase_add_test(starting, with_proxies_any_address_is_listened_on);
     tcase_add_test(starting, ipv6_loopback_is_served);
     suite_add_tcase(suite, starting);
     return suite;

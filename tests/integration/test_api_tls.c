@@ -8,6 +8,7 @@
 #include "tests/integration/certificates.h"
 #include <check.h>
 #include <openssl/ssl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -23,6 +24,8 @@
 #define DNS_B "js-client.b.example"
 #define LOOKED_AT_MS 1100 /* the server looks at its files once a second */
 #define GOOD_SERIAL 100
+#define N_PIPELINED 40
+#define PIPELINED_BODY 1000
 #define REVOKED_SERIAL 200
 
 /* Two peers, each with a CA of its own, a CA that nobody knows, and the server's. */
@@ -136,6 +139,14 @@ static void setup_server_only(void)
     service_start_on(&server_only);
 }
 
+static void setup_sharing(void)
+{
+    const struct api_listener mutual = listener(API_TLS_MUTUAL);
+
+    set_trust(true, NULL);
+    service_start_sharing_on(&mutual);
+}
+
 static void teardown(void)
 {
     service_stop();
@@ -156,11 +167,13 @@ struct manner {
     int version;                           /* 0: what both can */
     const char *protocols;                 /* ALPN, in its wire form; NULL: none */
     SSL_SESSION *session;
+    const char *from; /* the client's address; NULL: 127.0.0.1 */
 };
 
 static struct caller call_server(const struct manner *manner)
 {
-    struct caller c = {.context = SSL_CTX_new(TLS_client_method()), .fd = client_dial()};
+    struct caller c = {.context = SSL_CTX_new(TLS_client_method()),
+        .fd = client_dial_from(manner->from != NULL ? manner->from : "127.0.0.1")};
 
     ck_assert(c.context != NULL && c.fd >= 0);
     /* An old version is refused by the server, not by the client's own settings. */
@@ -195,32 +208,36 @@ static void hang_up(struct caller *c)
     (void)close(c->fd);
 }
 
-/* The status of one exchange; 0 when there is no answer. The body's end is in `body`. */
+/* The status of one exchange; 0 when there is no answer. The body is in `body`. A `request` of
+ * NULL: the answer to one that was sent before. Reads no further than the answer. */
 static unsigned ask(struct caller *c, const char *request, char body[static ANSWER_MAX])
 {
-    int len = 0, n;
+    size_t len = 0, body_len = 0;
     unsigned status = 0;
-    size_t body_len = 0;
-    char *end = NULL;
+    const char *length;
 
     body[0] = '\0';
-    if (!c->shaken || SSL_write(c->ssl, request, (int)strlen(request)) <= 0)
+    if (!c->shaken || (request != NULL && SSL_write(c->ssl, request, (int)strlen(request)) <= 0))
         return 0;
-    while (end == NULL || strlen(end + 4) < body_len) {
-        const char *length;
-
-        n = SSL_read(c->ssl, body + len, ANSWER_MAX - 1 - len);
-        if (n <= 0)
+    while (len < 4 || memcmp(body + len - 4, "\r\n\r\n", 4) != 0) {
+        ck_assert_uint_lt(len, ANSWER_MAX - 1);
+        if (SSL_read(c->ssl, body + len, 1) != 1)
             return 0;
-        len += n;
-        body[len] = '\0';
-        end = strstr(body, "\r\n\r\n");
-        length = strstr(body, "Content-Length: ");
-        if (end != NULL && length != NULL)
-            body_len = strtoul(length + strlen("Content-Length: "), NULL, 10);
+        body[++len] = '\0';
     }
     ck_assert_int_eq(sscanf(body, "HTTP/1.1 %u", &status), 1);
-    memmove(body, end + 4, strlen(end + 4) + 1);
+    length = strstr(body, "Content-Length: ");
+    if (length != NULL)
+        body_len = strtoul(length + strlen("Content-Length: "), NULL, 10);
+    ck_assert_uint_lt(body_len, ANSWER_MAX);
+    for (len = 0; len < body_len;) {
+        int n = SSL_read(c->ssl, body + len, (int)(body_len - len));
+
+        if (n <= 0)
+            return 0;
+        len += (size_t)n;
+    }
+    body[len] = '\0';
     return status;
 }
 
@@ -575,6 +592,87 @@ START_TEST(a_handshake_that_never_ends_is_cut)
 }
 END_TEST
 
+/* More than one record, and than the library's pool: what GnuTLS has read ahead makes no descriptor
+ * ready. */
+START_TEST(requests_in_one_piece_are_all_answered_through_tls)
+{
+    struct certificate certificate = good_a(GOOD_SERIAL);
+    struct caller c = call_server(&(struct manner){.certificate = &certificate});
+    CLEANUP(text_done) struct text text = {0};
+    char body[ANSWER_MAX], expected[PIPELINED_BODY + 1];
+
+    for (int i = 0; i < N_PIPELINED; i++)
+        text_addf(&text, "POST %s HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%0*d",
+            i % 4 == 1 ? "/echo" : "/defer", PIPELINED_BODY, PIPELINED_BODY, i);
+    for (int i = 0; i < N_PIPELINED; i++) {
+        (void)snprintf(expected, sizeof(expected), "%0*d", PIPELINED_BODY, i);
+        ck_assert_uint_eq(ask(&c, i == 0 ? text.data : NULL, body), 200);
+        ck_assert_msg(strncmp(body, expected, PIPELINED_BODY) == 0, "%d: %s", i, body);
+    }
+    hang_up(&c);
+    certificate_done(&certificate);
+}
+END_TEST
+
+START_TEST(a_handshake_that_drips_is_cut)
+{
+    struct client *client = client_new();
+    struct pollfd closed = {.fd = client->fd, .events = POLLIN | POLLRDHUP};
+
+    client_say_bytes(client, "\x16\x03\x01\x02\x00\x01", 6);
+    while (poll(&closed, 1, 20) == 0)
+        client_say_bytes(client, "", 1);
+    while (client_listen(client))
+        continue;
+    ck_assert_int_eq(service_metric("\ncradle_http_too_slow_total "), 1);
+    client_free(client);
+}
+END_TEST
+
+/* --- one of many -------------------------------------------------------------------------------
+ */
+
+static void ask_as(struct caller *c, int peer, unsigned status)
+{
+    char request[128], body[ANSWER_MAX];
+
+    (void)snprintf(request, sizeof(request),
+        "POST /peer HTTP/1.1\r\nHost: h\r\nX-Peer: %d\r\nContent-Length: 2\r\n\r\nme", peer);
+    ck_assert_uint_eq(ask(c, request, body), status);
+}
+
+START_TEST(an_address_and_a_peer_at_their_limit_are_told_so_through_tls)
+{
+    struct certificate certificate = good_a(GOOD_SERIAL);
+    const struct manner greedy = {.certificate = &certificate, .from = "127.0.0.2"};
+    const struct manner modest = {.certificate = &certificate, .from = "127.0.0.3"};
+    struct caller callers[SERVICE_PER_ADDRESS], beyond, other;
+
+    /* Whoever has shaken hands has a place, also before he says a word. */
+    for (size_t i = 0; i < SERVICE_PER_ADDRESS; i++)
+        ck_assert((callers[i] = call_server(&greedy)).shaken);
+    for (int i = 0; i < SERVICE_PER_PEER; i++)
+        ask_as(&callers[i], 7, 200);
+    beyond = call_server(&greedy);
+    ask_as(&beyond, 8, 503);
+    ck_assert_int_eq(service_metric("cradle_http_over_limit_total{reason=\"address\"} "), 1);
+    other = call_server(&modest);
+    ask_as(&other, 8, 200);
+    ask_as(&other, 7, 503);
+    ck_assert_int_eq(service_metric("cradle_http_over_limit_total{reason=\"peer\"} "), 1);
+    hang_up(&beyond);
+    hang_up(&other);
+    service_wait_connections(SERVICE_PER_ADDRESS);
+    hang_up(&callers[0]);
+    service_wait_connections(SERVICE_PER_ADDRESS - 1);
+    callers[0] = call_server(&greedy);
+    ask_as(&callers[0], 7, 200);
+    for (size_t i = 0; i < SERVICE_PER_ADDRESS; i++)
+        hang_up(&callers[i]);
+    certificate_done(&certificate);
+}
+END_TEST
+
 START_TEST(with_server_tls_only_no_certificate_is_asked_for)
 {
     struct certificate certificate = good_a(GOOD_SERIAL);
@@ -633,6 +731,7 @@ static int run_suite(void)
     Suite *suite = suite_create("api-tls");
     SRunner *runner = srunner_create(suite);
     TCase *mutual = add_case(suite, "mutual", setup);
+    TCase *sharing = add_case(suite, "sharing", setup_sharing);
     TCase *server_only = add_case(suite, "server only", setup_server_only);
     int n_failed;
 
@@ -651,7 +750,10 @@ static int run_suite(void)
     tcase_add_test(mutual, a_renewed_certificate_is_served_and_a_bad_one_is_not);
     tcase_add_test(mutual, a_listener_without_a_good_certificate_does_not_start);
     tcase_add_test(mutual, answers_of_workers_and_refusals_in_a_body_go_through_tls);
+    tcase_add_test(mutual, requests_in_one_piece_are_all_answered_through_tls);
     tcase_add_test(mutual, a_handshake_that_never_ends_is_cut);
+    tcase_add_test(mutual, a_handshake_that_drips_is_cut);
+    tcase_add_test(sharing, an_address_and_a_peer_at_their_limit_are_told_so_through_tls);
     tcase_add_test(server_only, with_server_tls_only_no_certificate_is_asked_for);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_ENV);

@@ -140,6 +140,160 @@ START_TEST(trust_is_replaced_whole)
 }
 END_TEST
 
+static const struct eui64 first_ns_id = {{0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, 1}};
+static const struct eui64 second_ns_id = {{0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, 2}};
+
+START_TEST(settings_of_a_new_peer_come_back)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    CLEANUP(db_peer_list_done) struct db_peer_list list = {0};
+    struct db_peer plain = ns_peer("ns-plain", 1), second = ns_peer("ns-second", 2);
+
+    second.n_ns_ids = 2;
+    second.ns_ids[0] = second_ns_id;
+    second.ns_ids[1] = first_ns_id;
+    second.allow_plain_keys = second.app_s_key_plain = second.session_key_id_omit = true;
+    (void)snprintf(second.answer_url, sizeof(second.answer_url), "https://ns.example/");
+    (void)snprintf(second.answer_credential, sizeof(second.answer_credential), "ns");
+    ck_ok(db_peer_add(activation, &plain));
+    ck_ok(db_peer_add(activation, &second));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_peers, 2);
+    ck_assert_uint_eq(d.peers[0].n_ns_ids, 0);
+    ck_assert(!d.peers[0].allow_plain_keys && !d.peers[0].app_s_key_plain &&
+              !d.peers[0].session_key_id_omit);
+    ck_assert_str_eq(d.peers[0].answer_url, "");
+    ck_assert_str_eq(d.peers[0].answer_credential, "");
+    ck_assert_uint_eq(d.peers[1].n_ns_ids, 2);
+    ck_assert_mem_eq(&d.peers[1].ns_ids[0], &first_ns_id, sizeof(first_ns_id));
+    ck_assert_mem_eq(&d.peers[1].ns_ids[1], &second_ns_id, sizeof(second_ns_id));
+    ck_assert(d.peers[1].allow_plain_keys && d.peers[1].app_s_key_plain &&
+              d.peers[1].session_key_id_omit);
+    ck_assert_str_eq(d.peers[1].answer_url, "https://ns.example/");
+    ck_assert_str_eq(d.peers[1].answer_credential, "ns");
+    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, &list));
+    ck_assert_uint_eq(list.n, 2);
+    ck_assert_ptr_null(list.entries[0].ns_ids);
+    ck_assert_str_eq(list.entries[1].ns_ids, "70b3d57ed0000001,70b3d57ed0000002");
+    ck_assert(list.entries[1].peer.allow_plain_keys && list.entries[1].peer.app_s_key_plain &&
+              list.entries[1].peer.session_key_id_omit);
+    ck_assert_str_eq(list.entries[1].peer.answer_url, "https://ns.example/");
+    ck_assert_str_eq(list.entries[1].peer.answer_credential, "ns");
+    ck_assert_int_eq(list.entries[1].peer.kind, PEER_NETWORK_SERVER);
+}
+END_TEST
+
+START_TEST(a_setting_is_changed_and_the_others_stay)
+{
+    CLEANUP(db_directory_done) struct db_directory before = {0};
+    CLEANUP(db_directory_done) struct db_directory after = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1), bystander = ns_peer("ns-other", 2), change = ns;
+
+    ns.n_ns_ids = bystander.n_ns_ids = 1;
+    ns.ns_ids[0] = bystander.ns_ids[0] = first_ns_id;
+    ns.app_s_key_plain = true;
+    (void)snprintf(ns.answer_url, sizeof(ns.answer_url), "https://ns.example/");
+    ck_ok(db_peer_add(activation, &ns));
+    ck_ok(db_peer_add(activation, &bystander));
+    change.allow_plain_keys = true;
+    ck_ok(db_peer_set(activation, &change, DB_PEER_ALLOW_PLAIN_KEYS));
+    ck_ok(db_directory_load(join, &before));
+    ck_assert(before.peers[0].allow_plain_keys && before.peers[0].app_s_key_plain &&
+              !before.peers[0].session_key_id_omit);
+    ck_assert_str_eq(before.peers[0].answer_url, "https://ns.example/");
+    ck_assert_uint_eq(before.peers[0].n_ns_ids, 1);
+    /* The new set shares one with the old one. */
+    change.n_ns_ids = 2;
+    change.ns_ids[0] = second_ns_id;
+    change.ns_ids[1] = first_ns_id;
+    ck_ok(db_peer_set(activation, &change, DB_PEER_NS_IDS));
+    change.n_ns_ids = 1;
+    change.session_key_id_omit = true;
+    ck_ok(db_peer_set(activation, &change,
+        DB_PEER_NS_IDS | DB_PEER_APP_S_KEY_PLAIN | DB_PEER_SESSION_KEY_ID_OMIT));
+    ck_ok(db_directory_load(join, &after));
+    ck_assert(after.peers[0].allow_plain_keys && !after.peers[0].app_s_key_plain &&
+              after.peers[0].session_key_id_omit);
+    ck_assert_uint_eq(after.peers[0].n_ns_ids, 1);
+    ck_assert_mem_eq(&after.peers[0].ns_ids[0], &second_ns_id, sizeof(second_ns_id));
+    ck_assert(!after.peers[1].allow_plain_keys && !after.peers[1].session_key_id_omit);
+    ck_assert_uint_eq(after.peers[1].n_ns_ids, 1);
+    ck_assert_mem_eq(&after.peers[1].ns_ids[0], &first_ns_id, sizeof(first_ns_id));
+    change.n_ns_ids = 0;
+    ck_ok(db_peer_set(activation, &change, DB_PEER_NS_IDS));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM peer_ns_id"), 1);
+}
+END_TEST
+
+START_TEST(an_answer_credential_goes_with_its_url)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    CLEANUP(db_directory_done) struct db_directory none = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1), stranger = ns_peer("ns-nobody", 2);
+
+    ck_ok(db_peer_add(activation, &ns));
+    (void)snprintf(ns.answer_credential, sizeof(ns.answer_credential), "ns");
+    ns.allow_plain_keys = true;
+    ns.n_ns_ids = 1;
+    /* All or nothing. */
+    ck_assert_int_eq(db_peer_set(activation, &ns,
+                         DB_PEER_ANSWER_CREDENTIAL | DB_PEER_ALLOW_PLAIN_KEYS | DB_PEER_NS_IDS),
+        DB_PEER_HAS_NO_URL);
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT count(*) FROM peer WHERE allow_plain_keys"), 0);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM peer_ns_id"), 0);
+    ck_assert_int_eq(db_peer_set(activation, &stranger, DB_PEER_ALLOW_PLAIN_KEYS), DB_PEER_UNKNOWN);
+    (void)snprintf(ns.answer_url, sizeof(ns.answer_url), "https://ns.example/");
+    ck_ok(db_peer_set(activation, &ns, DB_PEER_ANSWER_URL | DB_PEER_ANSWER_CREDENTIAL));
+    (void)snprintf(ns.answer_credential, sizeof(ns.answer_credential), "other");
+    ck_ok(db_peer_set(activation, &ns, DB_PEER_ANSWER_CREDENTIAL));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_str_eq(d.peers[0].answer_url, "https://ns.example/");
+    ck_assert_str_eq(d.peers[0].answer_credential, "other");
+    ns.answer_url[0] = '\0';
+    ck_ok(db_peer_set(activation, &ns, DB_PEER_ANSWER_URL));
+    ck_ok(db_directory_load(join, &none));
+    ck_assert_str_eq(none.peers[0].answer_url, "");
+    ck_assert_str_eq(none.peers[0].answer_credential, "");
+    ck_ok(db_peer_revoke(activation, PEER_NETWORK_SERVER, "ns-demo"));
+    ck_assert_int_eq(db_peer_set(activation, &ns, DB_PEER_ALLOW_PLAIN_KEYS), DB_PEER_UNKNOWN);
+}
+END_TEST
+
+START_TEST(a_surplus_of_ns_ids_is_left_out_and_nothing_else)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1), second = ns_peer("ns-second", 2);
+
+    second.n_ns_ids = 1;
+    second.ns_ids[0] = first_ns_id;
+    ck_ok(db_peer_add(activation, &ns));
+    ck_ok(db_peer_add(activation, &second));
+    pg_sql(cluster, database,
+        "INSERT INTO peer_ns_id SELECT id, int8send(n) FROM peer, generate_series(1, 65) n"
+        " WHERE name = 'ns-demo'");
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_peers, 2);
+    ck_assert_uint_eq(d.peers[0].n_ns_ids, PEER_NS_IDS_MAX);
+    ck_assert_uint_eq(d.peers[1].n_ns_ids, 1);
+}
+END_TEST
+
+START_TEST(a_network_server_has_a_kek_beside_its_networks)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct sealed_kek net = ns_kek("ns-1"), own = ns_kek("ns-1");
+
+    (void)snprintf(own.peer_id, sizeof(own.peer_id), "000013/70b3d57ed0000001");
+    ck_ok(db_kek_add(activation, &net));
+    ck_ok(db_kek_add(activation, &own));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_keks, 2);
+    ck_assert_str_eq(d.keks[1].peer_id, own.peer_id);
+    ck_assert_int_eq(db_kek_revoke(activation, &own), DB_KEK_IS_CURRENT);
+}
+END_TEST
+
 START_TEST(newest_kek_is_current_and_the_older_stays)
 {
     CLEANUP(db_directory_done) struct db_directory d = {0};
@@ -193,9 +347,9 @@ START_TEST(revoked_is_for_good_and_the_name_is_free_for_a_successor)
     ck_assert_uint_eq(d.peers[0].token_hash[0], 2);
     ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, &list));
     ck_assert_uint_eq(list.n, 2);
-    ck_assert_str_eq(list.entries[0].name, "ns-demo");
+    ck_assert_str_eq(list.entries[0].peer.name, "ns-demo");
     ck_assert_str_eq(list.entries[0].net_ids, "000012,000013");
-    ck_assert_str_eq(list.entries[0].san, "urn:x");
+    ck_assert_str_eq(list.entries[0].peer.san, "urn:x");
     ck_assert_uint_eq(strlen(list.entries[0].created), DB_TIME_TEXT_LEN);
     ck_assert_uint_eq(strlen(list.entries[0].revoked), DB_TIME_TEXT_LEN);
     ck_assert_str_eq(list.entries[1].revoked, "");
@@ -285,6 +439,11 @@ START_TEST(every_change_of_the_directory_is_announced)
     ck_ok(db_kek_use(activation, &kek));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     ck_ok(db_join_route_remove(activation, &route));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ns.session_key_id_omit = true;
+    ck_ok(db_peer_set(activation, &ns, DB_PEER_SESSION_KEY_ID_OMIT));
+    ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
+    ck_ok(db_peer_set(activation, &ns, DB_PEER_NS_IDS));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     ck_ok(db_peer_revoke(activation, PEER_NETWORK_SERVER, "ns-demo"));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
@@ -398,6 +557,11 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, directory_gives_back_what_was_added);
     tcase_add_test(tcase, duplicate_is_the_outcome_1_and_changes_nothing);
     tcase_add_test(tcase, trust_is_replaced_whole);
+    tcase_add_test(tcase, settings_of_a_new_peer_come_back);
+    tcase_add_test(tcase, a_setting_is_changed_and_the_others_stay);
+    tcase_add_test(tcase, an_answer_credential_goes_with_its_url);
+    tcase_add_test(tcase, a_surplus_of_ns_ids_is_left_out_and_nothing_else);
+    tcase_add_test(tcase, a_network_server_has_a_kek_beside_its_networks);
     tcase_add_test(tcase, newest_kek_is_current_and_the_older_stays);
     tcase_add_test(tcase, revoked_peer_is_not_in_the_directory);
     tcase_add_test(tcase, revoked_is_for_good_and_the_name_is_free_for_a_successor);

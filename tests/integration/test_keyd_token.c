@@ -62,6 +62,7 @@ START_TEST(a_storage_kek_opens_only_its_own_kind)
         {true, P11_USE_PEER, false},
         {true, P11_USE_TRANSPORT, false},
         {true, P11_USE_SESSION, false},
+        {true, P11_USE_CLEAR, false},
         {true, P11_USE_ADOPT_KEY, false},
         {true, P11_USE_ADOPT_KEK, false},
         {true, P11_USE_KNOWN, false},
@@ -69,6 +70,7 @@ START_TEST(a_storage_kek_opens_only_its_own_kind)
         {false, P11_USE_PEER, true},
         {false, P11_USE_TRANSPORT, true},
         {false, P11_USE_SESSION, false},
+        {false, P11_USE_CLEAR, false},
         {false, P11_USE_ADOPT_KEY, false},
         {false, P11_USE_ADOPT_KEK, false},
         {false, P11_USE_KNOWN, false},
@@ -190,7 +192,7 @@ END_TEST
 START_TEST(the_exchange_key_opens_nothing_that_can_be_read_or_used_as_a_kek)
 {
     static const enum p11_use uses[] = {P11_USE_KNOWN, P11_USE_DEVICE, P11_USE_PEER,
-        P11_USE_TRANSPORT, P11_USE_SESSION, P11_USE_JS_INT};
+        P11_USE_TRANSPORT, P11_USE_SESSION, P11_USE_CLEAR, P11_USE_MIC, P11_USE_JS_ENC};
     static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
     static const CK_OBJECT_CLASS class = CKO_SECRET_KEY;
     static const CK_KEY_TYPE type = CKK_AES;

@@ -24,6 +24,21 @@ START_TEST(a_text_grows_past_its_first_size)
 }
 END_TEST
 
+START_TEST(a_text_with_room_is_not_moved)
+{
+    CLEANUP(text_done) struct text t = {0};
+    const char *data;
+
+    text_reserve(&t, 4000);
+    data = t.data;
+    for (int i = 0; i < 1000; i++)
+        text_addf(&t, "%04d", i);
+    ck_assert(!t.failed);
+    ck_assert_ptr_eq(t.data, data);
+    ck_assert_uint_eq(t.len, 4000);
+}
+END_TEST
+
 START_TEST(hex_is_lower_case)
 {
     CLEANUP(text_done) struct text t = {0};
@@ -33,5 +48,5 @@ START_TEST(hex_is_lower_case)
 }
 END_TEST
 
-SUITE_MAIN(
-    "base text", 4, a_json_string_is_escaped, a_text_grows_past_its_first_size, hex_is_lower_case)
+SUITE_MAIN("base text", 4, a_json_string_is_escaped, a_text_grows_past_its_first_size,
+    a_text_with_room_is_not_moved, hex_is_lower_case)

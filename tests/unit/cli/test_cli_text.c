@@ -40,6 +40,26 @@ START_TEST(a_route_that_is_not_meant_is_refused)
 }
 END_TEST
 
+START_TEST(a_network_is_a_net_id_and_may_name_one_of_its_servers)
+{
+    static const char *const wrong[] = {"", "/", "00001", "0000130", "000013/",
+        "000013/70b3d57ed000000", "000013/70b3d57ed00000010", "000013/000013", "/70b3d57ed0000001",
+        "000013/70b3d57ed0000001/1", "some as"};
+    struct net_id net_id;
+    struct eui64 ns_id = {0};
+    bool has_ns_id;
+
+    ck_assert(cli_network_parse("000A13", &net_id, &has_ns_id, &ns_id));
+    ck_assert(!has_ns_id);
+    ck_assert_mem_eq(net_id.bytes, "\x00\x0a\x13", sizeof(net_id.bytes));
+    ck_assert(cli_network_parse("000013/70B3D57ED0000001", &net_id, &has_ns_id, &ns_id));
+    ck_assert(has_ns_id);
+    ck_assert_uint_eq(eui64_to_u64(&ns_id), 0x70b3d57ed0000001);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        ck_assert_msg(!cli_network_parse(wrong[i], &net_id, &has_ns_id, &ns_id), "%s", wrong[i]);
+}
+END_TEST
+
 START_TEST(aes_keys_have_three_lengths)
 {
     static const char *const wrong[] = {"", "0", "8", "15", "17", "33", "128", "16 ", "0x10"};
@@ -65,4 +85,5 @@ START_TEST(names_have_a_length_and_no_control_characters)
 END_TEST
 
 SUITE_MAIN("cli_text", 10, routes_are_read_with_their_bits, a_route_that_is_not_meant_is_refused,
-    aes_keys_have_three_lengths, names_have_a_length_and_no_control_characters)
+    a_network_is_a_net_id_and_may_name_one_of_its_servers, aes_keys_have_three_lengths,
+    names_have_a_length_and_no_control_characters)

@@ -14,6 +14,7 @@
 #define DEVICE "--dev-eui 20635f00c4000017 --join-eui 20635f0000000100 --net-id 000013 "
 #define TARGET "--url http://127.0.0.1:1/ --token t "
 #define CLASSIC DEVICE TARGET "--mac-version 1.0.3 --app-key " KEY " "
+#define UNTOLD DEVICE "--mac-version 1.0.3 --app-key " KEY " "
 #define MODERN DEVICE TARGET "--mac-version 1.1 --app-key " KEY " --nwk-key " KEY " "
 
 struct line {
@@ -126,6 +127,21 @@ START_TEST(each_fault_names_its_option)
         {CLASSIC "--cf-list 00", "--cf-list"},
         {CLASSIC "--timeout 0", "--timeout"},
         {CLASSIC "--timeout 5s", "--timeout"},
+        {UNTOLD "--url http://127.0.0.1:1/", "--token"},
+        {UNTOLD "--url https://127.0.0.1:1/ --ca ca.pem", "--cert"},
+        {UNTOLD "--url https://127.0.0.1:1/ --cert c.pem", "--key"},
+        {CLASSIC "--url https://127.0.0.1:1/ --key k.pem", "--cert"},
+        {UNTOLD "--url http://127.0.0.1:1/ --cert c.pem --key k.pem", "https"},
+        {CLASSIC "--ca ca.pem", "https"},
+        {CLASSIC "--rejoin 1", "--rejoin"},
+        {MODERN "--rejoin 3 --session 1,1", "--rejoin"},
+        {MODERN "--rejoin 1 --dev-nonce 1", "--rj-count"},
+        {MODERN "--rj-count 1", "--rj-count"},
+        {MODERN "--rejoin 0", "--session"},
+        {MODERN "--rejoin 1 --session 1,1", "--session"},
+        {MODERN "--rejoin 2 --session 1", "--session"},
+        {MODERN "--rejoin 2 --session 16777216,1", "--session"},
+        {MODERN "--rejoin 2 --session 1,65536", "--session"},
         {CLASSIC "--nonsense=1", "--nonsense"},
         {CLASSIC "--cf-list", "--cf-list"},
         {CLASSIC "stray", "argument"},
@@ -200,6 +216,37 @@ START_TEST(printing_the_request_needs_no_server)
 }
 END_TEST
 
+START_TEST(a_certificate_takes_the_place_of_a_token)
+{
+    struct simdev_options o;
+    struct line *line =
+        line_of(UNTOLD "--url https://localhost:1/ --cert c.pem --key k.pem --ca ca.pem");
+
+    ck_assert_int_eq(simdev_options_read(line->argc, line->argv, &o), 0);
+    ck_assert_str_eq(o.cert, "c.pem");
+    ck_assert_str_eq(o.key, "k.pem");
+    ck_assert_str_eq(o.ca, "ca.pem");
+    ck_assert_str_eq(o.token, "");
+    free(line);
+}
+END_TEST
+
+START_TEST(a_rejoin_is_told_its_session)
+{
+    struct simdev_options o;
+
+    ck_assert_int_eq(read_line(MODERN "--rejoin 2 --rj-count 7 --session 65537,258", &o), 0);
+    ck_assert(o.device.rejoins);
+    ck_assert_int_eq(o.device.rejoin_type, LW_REJOIN_2);
+    ck_assert_uint_eq(o.dev_nonce, 7);
+    ck_assert_uint_eq(o.device.session_join_nonce, 65537);
+    ck_assert_uint_eq(o.device.session_nonce, 258);
+    ck_assert_int_eq(read_line(MODERN "--rejoin 1", &o), 0);
+    ck_assert_int_eq(o.device.rejoin_type, LW_REJOIN_1);
+    ck_assert_uint_eq(o.dev_nonce, 0);
+}
+END_TEST
+
 START_TEST(help_needs_nothing_else)
 {
     struct simdev_options o;
@@ -224,6 +271,8 @@ int main(void)
     tcase_add_test(tc, secrets_do_not_stay_in_argv);
     tcase_add_test(tc, a_key_is_read_from_a_file_only_its_owner_may_read);
     tcase_add_test(tc, printing_the_request_needs_no_server);
+    tcase_add_test(tc, a_certificate_takes_the_place_of_a_token);
+    tcase_add_test(tc, a_rejoin_is_told_its_session);
     tcase_add_test(tc, help_needs_nothing_else);
     suite_add_tcase(suite, tc);
 

@@ -1,5 +1,6 @@
 /* The simulated device against the device stack of another maker (V056, V058, V059) and against
- * another join server's published exchanges (V060, V061); then every way an answer can be wrong. */
+ * another join server's published exchanges (V060, V061); its rejoins against that stack too (V055,
+ * V057); then every way an answer can be wrong. */
 #include "base/aes.h"
 #include "base/error.h"
 #include "base/hex.h"
@@ -176,7 +177,7 @@ START_TEST(join_request_json_has_every_field_of_the_published_one)
     json_t *value;
 
     ck_assert_int_eq(simdev_request_build(&x.device, dev_nonce, frame), 0);
-    simdev_request_json(&text, &x.device, &x.network, frame, 1234);
+    simdev_request_json(&text, &x.device, &x.network, frame, sizeof(frame), 1234);
     json_t *ours = json_loads(text.data, JSON_REJECT_DUPLICATES, NULL);
     ck_assert_ptr_nonnull(ours);
     ck_assert_uint_eq(json_object_size(ours), json_object_size(published));
@@ -186,6 +187,69 @@ START_TEST(join_request_json_has_every_field_of_the_published_one)
         ck_assert_msg(json_equal(value, json_object_get(published, name)), "%s", name);
     json_decref(ours);
     text_done(&text);
+}
+END_TEST
+
+START_TEST(rejoin_request_is_the_frame_of_another_stack)
+{
+    static const struct {
+        enum lw_join_type type;
+        const char *name;
+        uint32_t session_join_nonce; /* of the accept before */
+        uint16_t session_nonce;
+        size_t len;
+    } steps[] = {{LW_REJOIN_0, "rejoin0", 65536, 258, LW_REJOIN_LEN_0_2},
+        {LW_REJOIN_2, "rejoin2", 65537, 1, LW_REJOIN_LEN_0_2},
+        {LW_REJOIN_1, "rejoin1", 0, 0, LW_REJOIN_LEN_1}};
+    struct simdev_network network = {.rx_delay = 1};
+
+    read_hex(vector("V057", "inputs"), "net_id", network.net_id.bytes, 3);
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        struct simdev device = device_of_vectors(LW_MAC_1_1);
+        uint8_t frame[SIMDEV_FRAME_MAX], expected[SIMDEV_FRAME_MAX];
+        size_t len = 0;
+
+        device.rejoins = true;
+        device.rejoin_type = steps[i].type;
+        device.session_join_nonce = steps[i].session_join_nonce;
+        device.session_nonce = steps[i].session_nonce;
+        ck_assert_int_eq(simdev_frame_build(&device, &network, 1, frame, &len), 0);
+        ck_assert_uint_eq(len, steps[i].len);
+        read_hex(vector("V057", "expected"), steps[i].name, expected, len);
+        ck_assert_mem_eq(frame, expected, len);
+    }
+}
+END_TEST
+
+START_TEST(accept_of_a_rejoin_opens_with_its_own_type_and_count_only)
+{
+    static const char *const names[] = {"type0", "type1", "type2"};
+    static const size_t lens[] = {LW_JOIN_ACCEPT_MAX, LW_JOIN_ACCEPT_MAX, LW_JOIN_ACCEPT_MIN};
+    uint8_t app_s_key[AES_KEY_LEN];
+    struct simdev_network network = {.rx_delay = 1};
+
+    read_hex(vector("V054", "expected"), "app_s_key", app_s_key, sizeof(app_s_key));
+    for (unsigned type = 0; type < 3; type++) {
+        struct simdev device = device_of_vectors(LW_MAC_1_1);
+        struct simdev_answer answer = {.phy_payload_len = lens[type]};
+        struct simdev_result result;
+
+        device.rejoins = true;
+        device.rejoin_type = (enum lw_join_type)type;
+        read_hex(json_object_get(vector("V055", "expected"), names[type]), "phy_payload_encrypted",
+            answer.phy_payload, lens[type]);
+        ck_assert_int_ge(simdev_answer_check(&device, &network, 123, &answer, &result), 0);
+        ck_assert(result.opened);
+        ck_assert_mem_eq(result.keys[SIMDEV_APP_S].bytes, app_s_key, sizeof(app_s_key));
+        ck_assert_int_eq(
+            simdev_answer_check(&device, &network, 124, &answer, &result), SIMDEV_BAD_MIC);
+        device.rejoin_type = (enum lw_join_type)((type + 1) % 3);
+        ck_assert_int_eq(
+            simdev_answer_check(&device, &network, 123, &answer, &result), SIMDEV_BAD_MIC);
+        device.rejoins = false;
+        ck_assert_int_gt(simdev_answer_check(&device, &network, 123, &answer, &result), 0);
+        ck_assert(!result.opened);
+    }
 }
 END_TEST
 
@@ -417,6 +481,8 @@ int main(void)
     tcase_add_test(tc, device_of_1_1_on_a_1_0_network_derives_what_another_stack_derives);
     tcase_add_test(tc, join_request_is_the_published_frame);
     tcase_add_test(tc, join_request_json_has_every_field_of_the_published_one);
+    tcase_add_test(tc, rejoin_request_is_the_frame_of_another_stack);
+    tcase_add_test(tc, accept_of_a_rejoin_opens_with_its_own_type_and_count_only);
     tcase_add_test(tc, published_answers_agree);
     tcase_add_test(tc, join_nonce_not_above_the_last_is_refused);
     tcase_add_test(tc, any_flipped_bit_of_the_accept_is_noticed);

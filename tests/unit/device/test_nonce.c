@@ -29,7 +29,8 @@ START_TEST(devnonce_equal_to_or_below_last_is_replay)
     ck_assert_int_eq(judge(LW_MAC_1_1, 7, 7, false), NONCE_NOT_ABOVE);
     ck_assert_int_eq(judge(LW_MAC_1_1, 7, 6, false), NONCE_NOT_ABOVE);
     ck_assert_int_eq(judge(LW_MAC_1_1, 7, 8, false), NONCE_FRESH);
-    ck_assert_int_eq(judge(LW_MAC_1_1, 65535, 65535, false), NONCE_NOT_ABOVE);
+    ck_assert_int_eq(judge(LW_MAC_1_1, 65535, 65535, false), NONCE_NONE_LEFT);
+    ck_assert_int_eq(judge(LW_MAC_1_0_4, 65535, 3, false), NONCE_NONE_LEFT);
     ck_assert_int_eq(judge(LW_MAC_1_1, 65534, 65535, false), NONCE_FRESH);
 }
 END_TEST
@@ -50,6 +51,57 @@ START_TEST(a_newer_nonce_epoch_empties_the_counter_memory)
     ck_assert_int_eq(device_nonce_judge(&r, &s, 0, false), NONCE_FRESH);
     s.nonce_epoch = 4;
     ck_assert_int_eq(device_nonce_judge(&r, &s, 0, false), NONCE_NOT_ABOVE);
+}
+END_TEST
+
+START_TEST(rj_counts_only_go_up)
+{
+    struct device_record r = {.mac_version = LW_MAC_1_1, .nonce_epoch = 3};
+    struct device_join_state s = {.rj_count1 = 7, .nonce_epoch = 3};
+    struct device_session session = {.rj_count0 = DEVICE_NO_NONCE};
+
+    ck_assert_int_eq(device_rj_count0_judge(&session, 0), NONCE_FRESH);
+    session.rj_count0 = 0;
+    ck_assert_int_eq(device_rj_count0_judge(&session, 0), RJ_COUNT_NOT_ABOVE);
+    ck_assert_int_eq(device_rj_count0_judge(&session, 1), NONCE_FRESH);
+    session.rj_count0 = 65535; /* it never wraps */
+    ck_assert_int_eq(device_rj_count0_judge(&session, 65535), RJ_COUNT_NOT_ABOVE);
+    ck_assert_int_eq(device_rj_count1_judge(&r, &s, 7), RJ_COUNT_NOT_ABOVE);
+    ck_assert_int_eq(device_rj_count1_judge(&r, &s, 8), NONCE_FRESH);
+    r.nonce_epoch = 4;
+    ck_assert_int_eq(device_rj_count1_judge(&r, &s, 0), NONCE_FRESH);
+}
+END_TEST
+
+START_TEST(a_jump_is_more_than_a_thousand_above_a_counted_one)
+{
+    struct device_record r = {.mac_version = LW_MAC_1_0_4};
+    struct device_join_state s = {.last_dev_nonce = 5};
+
+    ck_assert(!device_nonce_jumps(&r, &s, 1005));
+    ck_assert(device_nonce_jumps(&r, &s, 1006));
+    s.last_dev_nonce = DEVICE_NO_NONCE;
+    ck_assert(!device_nonce_jumps(&r, &s, 60000));
+    s.last_dev_nonce = 5;
+    r.nonce_epoch = 1;
+    ck_assert(!device_nonce_jumps(&r, &s, 60000));
+    r.nonce_epoch = 0;
+    r.mac_version = LW_MAC_1_0_3;
+    ck_assert(!device_nonce_jumps(&r, &s, 60000));
+}
+END_TEST
+
+START_TEST(a_warning_is_due_at_80_percent_of_a_counter)
+{
+    struct device_record counted = {.mac_version = LW_MAC_1_1},
+                         random = {.mac_version = LW_MAC_1_0_3};
+
+    ck_assert(!device_join_nonces_low(13421700));
+    ck_assert(device_join_nonces_low(13421800));
+    ck_assert(!device_dev_nonces_low(&counted, 52300, 60000));
+    ck_assert(device_dev_nonces_low(&counted, 52430, 1));
+    ck_assert(!device_dev_nonces_low(&random, 65535, 52300));
+    ck_assert(device_dev_nonces_low(&random, 1, 52430));
 }
 END_TEST
 
@@ -75,6 +127,9 @@ int main(void)
     tcase_add_test(tc, devnonce_equal_to_or_below_last_is_replay);
     tcase_add_test(tc, random_devnonces_go_by_their_bit_alone);
     tcase_add_test(tc, a_newer_nonce_epoch_empties_the_counter_memory);
+    tcase_add_test(tc, rj_counts_only_go_up);
+    tcase_add_test(tc, a_jump_is_more_than_a_thousand_above_a_counted_one);
+    tcase_add_test(tc, a_warning_is_due_at_80_percent_of_a_counter);
     tcase_add_test(tc, join_nonce_starts_at_one_and_ends_at_its_24_bits);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_NORMAL);

@@ -34,7 +34,9 @@ static struct keyd_join_request sample_join(void)
         .app = sample_key("store-device.1", 24),
         .has_nwk = true,
         .nwk = sample_key("store-device.2", 24),
-        .frame = {0x00, 0x11, 0x22},
+        .frame = {0xC0, 0x00, 0x22, [LW_REJOIN_LEN_0_2 - 1] = 0x77},
+        .frame_len = LW_REJOIN_LEN_0_2,
+        .sessions = {{.present = true, .plan = true, .join_nonce = 0xFFFFFF, .nonce = 0xABCD}},
         .plan = true,
         .accept = {.join_nonce = 0xFFFFFF,
             .net_id = {{0, 0, 0x13}},
@@ -44,7 +46,7 @@ static struct keyd_join_request sample_join(void)
             .has_cf_list = true,
             .cf_list = {9, 8, 7}},
         .ns_kek = 0,
-        .as_kek = KEYD_NO_KEK};
+        .as_kek = KEYD_PLAIN};
 }
 
 static size_t encode_joins(size_t n_keks, size_t n)
@@ -81,7 +83,36 @@ START_TEST(a_join_request_comes_back_as_it_was)
     ck_assert_mem_eq(request.joins[2].frame, expected.frame, sizeof(expected.frame));
     ck_assert_mem_eq(request.joins[2].accept.cf_list, expected.accept.cf_list, LW_CF_LIST_LEN);
     ck_assert_uint_eq(request.joins[2].accept.join_nonce, 0xFFFFFF);
-    ck_assert_uint_eq(request.joins[2].as_kek, KEYD_NO_KEK);
+    ck_assert_uint_eq(request.joins[2].as_kek, KEYD_PLAIN);
+    ck_assert_uint_eq(request.joins[2].frame_len, LW_REJOIN_LEN_0_2);
+    ck_assert(request.joins[2].sessions[0].present && request.joins[2].sessions[0].plan);
+    ck_assert_uint_eq(request.joins[2].sessions[0].join_nonce, 0xFFFFFF);
+    ck_assert_uint_eq(request.joins[2].sessions[0].nonce, 0xABCD);
+    ck_assert(!request.joins[2].sessions[1].present);
+}
+END_TEST
+
+START_TEST(what_is_not_of_the_frame_is_not_sent)
+{
+    static const uint8_t lengths[] = {LW_JOIN_REQUEST_LEN, LW_REJOIN_LEN_0_2, LW_REJOIN_LEN_1};
+
+    for (size_t i = 0; i < sizeof(lengths); i++) {
+        struct keyd_join_request join = sample_join();
+        size_t len = 0;
+
+        memset(join.frame, 0x5A, sizeof(join.frame)); /* whatever stands behind the frame */
+        join.frame_len = lengths[i];
+        join.sessions[1] = (struct keyd_session){.plan = true, .join_nonce = UINT32_MAX};
+        join.ns_kek = KEYD_NO_KEK;
+        ck_assert_int_eq(keyd_request_encode(KEYD_VERB_JOIN, 1, NULL, 0, &join, 1, frame, &len), 0);
+        ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+        ck_assert_uint_eq(request.joins[0].frame_len, lengths[i]);
+        for (size_t at = 0; at < LW_REJOIN_MAX; at++)
+            ck_assert_uint_eq(request.joins[0].frame[at], at < lengths[i] ? 0x5A : 0);
+        ck_assert_int_eq(request.joins[0].sessions[0].present, lengths[i] == LW_REJOIN_LEN_0_2);
+        ck_assert(!request.joins[0].sessions[1].plan);
+        ck_assert_uint_eq(request.joins[0].sessions[1].join_nonce, 0);
+    }
 }
 END_TEST
 
@@ -125,6 +156,10 @@ END_TEST
 #define KEK (HEADER)
 #define KEK_WIRE (1 + 65 + 1 + 65 + 105)
 #define ITEM (HEADER + KEK_WIRE)
+#define AIR_FRAME (ITEM + 16 + 105 + 1 + 105)
+#define SESSIONS (AIR_FRAME + 1 + 24)
+#define SESSION_WIRE 8
+#define PLAN (SESSIONS + 2 * SESSION_WIRE)
 
 START_TEST(a_field_out_of_range_is_refused)
 {
@@ -153,10 +188,24 @@ START_TEST(a_field_out_of_range_is_refused)
         {"blob padding", KEK + 132 + 33 + 39, 1},
         {"has_nwk", ITEM + 16 + 105, 2},
         {"absent NwkKey that is not empty", ITEM + 16 + 105, 0},
-        {"plan", ITEM + 16 + 105 + 1 + 105 + 23, 2},
-        {"JoinNonce of 25 bits", ITEM + 16 + 105 + 1 + 105 + 23 + 1, 1},
-        {"has_cf_list", ITEM + 16 + 105 + 1 + 105 + 23 + 1 + 4 + 3 + 4 + 2, 2},
-        {"NS KEK index", ITEM + 16 + 105 + 1 + 105 + 23 + 1 + 30, 1},
+        {"no frame", AIR_FRAME, 0},
+        {"frame of 20 bytes", AIR_FRAME, 20},
+        {"frame longer than any", AIR_FRAME, 25},
+        {"text behind the frame", AIR_FRAME + 1 + LW_REJOIN_LEN_0_2, 1},
+        {"text at the end behind the frame", AIR_FRAME + LW_REJOIN_MAX, 1},
+        {"session of a Join-Request", AIR_FRAME, LW_JOIN_REQUEST_LEN},
+        {"session of a rejoin of type 1", AIR_FRAME, LW_REJOIN_LEN_1},
+        {"session that is present twice", SESSIONS, 2},
+        {"absent session that is not empty", SESSIONS, 0},
+        {"session's plan", SESSIONS + 1, 2},
+        {"session's JoinNonce of 25 bits", SESSIONS + 2, 1},
+        {"plan of an absent session", SESSIONS + SESSION_WIRE + 1, 1},
+        {"nonce of an absent session", SESSIONS + SESSION_WIRE + 7, 1},
+        {"plan", PLAN, 2},
+        {"JoinNonce of 25 bits", PLAN + 1, 1},
+        {"has_cf_list", PLAN + 1 + 4 + 3 + 4 + 2, 2},
+        {"NS KEK index", PLAN + 1 + 30, 1},
+        {"AS KEK index", PLAN + 1 + 31, 0xFD},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -180,6 +229,12 @@ START_TEST(what_could_not_be_decoded_is_not_encoded)
     ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
     join = sample_join();
     join.accept.join_nonce = 0x1000000;
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
+    join = sample_join();
+    join.sessions[0].join_nonce = 0x1000000;
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
+    join = sample_join();
+    join.frame_len = 22;
     ck_assert_int_lt(keyd_request_encode(KEYD_VERB_JOIN, 1, keks, 1, &join, 1, frame, &len), 0);
     join = sample_join();
     memset(join.app.kek_label, 'x', sizeof(join.app.kek_label)); /* no NUL */
@@ -239,6 +294,11 @@ START_TEST(an_app_s_key_request_comes_back_as_it_was)
         ck_assert_msg(keyd_request_decode(frame, len, &request) < 0, "%s", wrong[i].what);
         frame[wrong[i].offset] = good;
     }
+    q.as_kek = KEYD_PLAIN; /* then no KEK is needed */
+    ck_assert_int_eq(keyd_request_encode(KEYD_VERB_APP_S_KEY, 3, NULL, 0, &q, 1, frame, &len), 0);
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+    ck_assert_uint_eq(request.n_keks, 0);
+    ck_assert_uint_eq(request.app_s_key.as_kek, KEYD_PLAIN);
     q.as_kek = 1;
     ck_assert_int_lt(keyd_request_encode(KEYD_VERB_APP_S_KEY, 3, keks, 1, &q, 1, frame, &len), 0);
     q.as_kek = 0;
@@ -269,6 +329,104 @@ START_TEST(every_verbs_reply_comes_back_as_it_was)
         frame[24] = KEYD_HSM_FAILED + 1;
         ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
     }
+}
+END_TEST
+
+/* Offsets of the first item of a reply. */
+#define REPLY_ITEM 24
+#define REPLY_SESSION (REPLY_ITEM + 1)
+#define REPLY_ENVELOPES (REPLY_ITEM + 3 + 33 + 1)
+#define ENVELOPE_WIRE 25
+
+static size_t encode_join_reply(uint8_t envelope_len)
+{
+    size_t len = 0;
+
+    memset(&reply, 0, sizeof(reply));
+    reply.verb = KEYD_VERB_JOIN;
+    reply.n_items = 2;
+    reply.joins[0] = (struct keyd_join_reply){
+        .session = 1, .phy_payload_len = 17, .opt_neg = true, .app_s_key = {.len = envelope_len}};
+    memset(reply.joins[0].app_s_key.bytes, 0xA5, KEYD_WRAPPED_LEN);
+    ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
+    return len;
+}
+
+START_TEST(an_envelope_holds_as_much_as_it_says)
+{
+    static const uint8_t lengths[] = {0, AES_KEY_LEN, KEYD_WRAPPED_LEN};
+    static struct keyd_reply got;
+
+    for (size_t i = 0; i < sizeof(lengths); i++) {
+        const size_t len = encode_join_reply(lengths[i]);
+        const struct keyd_join_reply *a = &got.joins[0];
+
+        ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
+        ck_assert_uint_eq(a->session, 1);
+        ck_assert_uint_eq(a->nwk_s_key.len, 0);
+        ck_assert_uint_eq(a->app_s_key.len, lengths[i]);
+        for (size_t at = 0; at < KEYD_WRAPPED_LEN; at++)
+            ck_assert_uint_eq(a->app_s_key.bytes[at], at < lengths[i] ? 0xA5 : 0);
+    }
+}
+END_TEST
+
+START_TEST(a_join_reply_out_of_range_is_refused)
+{
+    static const struct {
+        const char *what;
+        size_t offset;
+        uint8_t value;
+    } cases[] = {
+        {"session", REPLY_SESSION, KEYD_SESSIONS_MAX},
+        {"length of the accept", REPLY_SESSION + 1, 18},
+        {"OptNeg", REPLY_ENVELOPES - 1, 2},
+        {"an envelope of 17 bytes", REPLY_ENVELOPES + 4 * ENVELOPE_WIRE, 17},
+        {"an envelope of 25 bytes", REPLY_ENVELOPES + 4 * ENVELOPE_WIRE, 25},
+        {"an empty envelope that is not empty", REPLY_ENVELOPES + 4 * ENVELOPE_WIRE, 0},
+        {"bytes behind a key in clear", REPLY_ENVELOPES + 4 * ENVELOPE_WIRE + 17, 1},
+        {"bytes of an envelope that is not filled", REPLY_ENVELOPES + 24, 1},
+    };
+    static struct keyd_reply got;
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        len = encode_join_reply(AES_KEY_LEN);
+        ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
+        frame[cases[i].offset] = cases[i].value;
+        ck_assert_msg(keyd_reply_decode(frame, len, &got) < 0, "%s", cases[i].what);
+    }
+    (void)encode_join_reply(0);
+    reply.joins[1].nwk_s_enc_key.len = 8;
+    ck_assert_int_lt(keyd_reply_encode(&reply, frame, &len), 0);
+    (void)encode_join_reply(0);
+    reply.joins[1].session = KEYD_SESSIONS_MAX;
+    ck_assert_int_lt(keyd_reply_encode(&reply, frame, &len), 0);
+}
+END_TEST
+
+START_TEST(a_reply_with_one_key_in_clear_is_known_by_it)
+{
+    (void)encode_join_reply(KEYD_WRAPPED_LEN);
+    for (size_t i = 0; i < reply.n_items; i++) {
+        struct keyd_join_reply *a = &reply.joins[i];
+        struct keyd_envelope *const envelopes[] = {&a->nwk_s_key, &a->f_nwk_s_int_key,
+            &a->s_nwk_s_int_key, &a->nwk_s_enc_key, &a->app_s_key};
+
+        for (size_t e = 0; e < sizeof(envelopes) / sizeof(envelopes[0]); e++) {
+            ck_assert(!keyd_reply_holds_clear_keys(&reply));
+            envelopes[e]->len = AES_KEY_LEN;
+            ck_assert(keyd_reply_holds_clear_keys(&reply));
+            envelopes[e]->len = 0;
+        }
+    }
+    memset(&reply, 0, sizeof(reply));
+    reply.verb = KEYD_VERB_APP_S_KEY;
+    reply.n_items = 1;
+    reply.app_s_key.app_s_key.len = KEYD_WRAPPED_LEN;
+    ck_assert(!keyd_reply_holds_clear_keys(&reply));
+    reply.app_s_key.app_s_key.len = AES_KEY_LEN;
+    ck_assert(keyd_reply_holds_clear_keys(&reply));
 }
 END_TEST
 
@@ -311,5 +469,7 @@ END_TEST
 SUITE_MAIN("hsm-frame", 10, a_join_request_comes_back_as_it_was,
     without_a_plan_nothing_of_it_is_sent, the_greatest_request_fits, every_other_length_is_refused,
     a_field_out_of_range_is_refused, what_could_not_be_decoded_is_not_encoded,
-    an_app_s_key_request_comes_back_as_it_was, every_verbs_reply_comes_back_as_it_was,
+    an_app_s_key_request_comes_back_as_it_was, what_is_not_of_the_frame_is_not_sent,
+    an_envelope_holds_as_much_as_it_says, a_join_reply_out_of_range_is_refused,
+    a_reply_with_one_key_in_clear_is_known_by_it, every_verbs_reply_comes_back_as_it_was,
     a_hello_is_printable_and_bounded, every_set_of_verbs_comes_back_as_it_was)

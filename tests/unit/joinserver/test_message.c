@@ -21,7 +21,7 @@ START_TEST(each_message_is_known_in_its_versions_and_nothing_else_is)
     } cases[] = {
         {"JoinReq", {true, true}, false, true},
         {"HomeNSReq", {true, true}, false, true},
-        {"RejoinReq", {true, true}, false, false},
+        {"RejoinReq", {true, true}, false, true},
         {"AppSKeyReq", {true, true}, false, true},
         {"ErrorNotif", {false, true}, true, false},
         {"JoinAns", {false, false}, false, false},
@@ -53,7 +53,7 @@ START_TEST(what_is_not_answered_is_malformed_and_told_so)
     static const struct {
         const char *type, *told;
     } cases[] = {
-        {"RejoinReq", "RejoinReq is not answered by this release of the join server"},
+        {"JoinAns", "MessageType is not one that this join server answers"},
         {"PRStartReq", "MessageType is not one that this join server answers"},
     };
 

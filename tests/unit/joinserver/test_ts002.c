@@ -85,6 +85,7 @@ START_TEST(a_join_request_is_read_in_any_common_spelling)
         {"TransactionID", "4294967295"},
         {"ProtocolVersion", "\"1.1\""},
         {"SenderNSID", "\"010203\""},
+        {"SenderToken", "\"0x0a0B\""},
         {"SenderNSID", "\"somewhere\""},
         {"SenderNSID", "7"},
         {"VSExtension", "{\"VendorID\":\"000000\",\"Object\":{}}"},
@@ -182,7 +183,7 @@ START_TEST(a_refusal_swaps_the_ids_and_copies_transaction_and_token)
         "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"0807060504030201\",\"ReceiverID\":\"010203\","
         "\"TransactionID\":1234,\"MessageType\":\"JoinAns\",\"ReceiverToken\":\"0a0B\","
         "\"Result\":{\"ResultCode\":\"MICFailed\","
-        "\"Description\":\"the MIC of the Join-Request is wrong\"}}");
+        "\"Description\":\"the MIC is wrong\"}}");
 }
 END_TEST
 
@@ -279,18 +280,27 @@ START_TEST(the_code_of_a_refusal_is_one_of_the_requests_version)
 }
 END_TEST
 
-START_TEST(a_home_ns_answer_names_the_net_id)
+START_TEST(a_home_ns_answer_names_the_net_id_and_in_1_1_its_one_server)
 {
     static const struct net_id home = {{0x00, 0x0a, 0x13}};
+    static const struct eui64 ns_id = {{0x70, 0xb3, 0xd5, 0x7e, 0xd0, 0, 0, 1}};
     CLEANUP(text_done) struct text out = {0};
     struct ts002_request r;
 
     ck_assert_int_eq(read_with("MessageType", "\"HomeNSReq\"", &r), JOIN_SUCCESS);
-    ts002_write_home_ns_ans(&out, &r, &home);
+    ts002_write_home_ns_ans(&out, &r, &home, &ns_id); /* 1.0 has no HNSID */
     ck_assert_str_eq(out.data,
         "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"0807060504030201\",\"ReceiverID\":\"010203\","
         "\"TransactionID\":1234,\"MessageType\":\"HomeNSAns\","
         "\"Result\":{\"ResultCode\":\"Success\"},\"HNetID\":\"000a13\"}");
+    ck_assert_int_eq(read_1_1("\"X\":1", &r), JOIN_SUCCESS);
+    text_clear(&out);
+    ts002_write_home_ns_ans(&out, &r, &home, &ns_id);
+    ck_assert_ptr_nonnull(
+        strstr(out.data, ",\"HNetID\":\"000a13\",\"HNSID\":\"70b3d57ed0000001\"}"));
+    text_clear(&out);
+    ts002_write_home_ns_ans(&out, &r, &home, NULL);
+    ck_assert_ptr_nonnull(strstr(out.data, ",\"HNetID\":\"000a13\"}"));
 }
 END_TEST
 
@@ -300,7 +310,7 @@ START_TEST(an_app_s_key_answer_holds_that_key_and_its_session)
                                "\"ReceiverID\":\"0807060504030201\",\"TransactionID\":9,"
                                "\"MessageType\":\"AppSKeyReq\",\"DevEUI\":\"0102030405060708\","
                                "\"SessionKeyID\":\"0x01020304050607080000002A\"}";
-    static const struct keyd_envelope key = {.bytes = {0xab}};
+    static const struct keyd_envelope key = {.len = KEYD_WRAPPED_LEN, .bytes = {0xab}};
     CLEANUP(text_done) struct text out = {0};
     char description[TS002_DESCRIPTION_MAX] = "";
     enum join_result result = JOIN_SUCCESS;
@@ -322,12 +332,15 @@ END_TEST
 
 START_TEST(an_answer_holds_the_keys_of_its_scheme_and_no_others)
 {
-    struct keyd_join_reply reply = {.phy_payload_len = 17, .phy_payload = {0x20}};
+    struct keyd_join_reply reply = {.phy_payload_len = 17,
+        .phy_payload = {0x20},
+        .nwk_s_key.len = KEYD_WRAPPED_LEN,
+        .app_s_key.len = KEYD_WRAPPED_LEN};
     CLEANUP(text_done) struct text out = {0};
     struct ts002_request r;
 
     ck_assert_int_eq(read_with(NULL, NULL, &r), JOIN_SUCCESS);
-    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", "as-1");
+    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", "as-1", true);
     ck_assert_ptr_nonnull(strstr(out.data, "\"NwkSKey\":{\"KEKLabel\":\"ns-1\",\"AESKey\":\"0000"));
     ck_assert_ptr_nonnull(strstr(out.data, "\"AppSKey\":{\"KEKLabel\":\"as-1\""));
     ck_assert_ptr_nonnull(strstr(out.data, "\"SessionKeyID\":\"010203040506070800000007\""));
@@ -335,11 +348,54 @@ START_TEST(an_answer_holds_the_keys_of_its_scheme_and_no_others)
     ck_assert_ptr_null(strstr(out.data, "SNwkSIntKey"));
     text_clear(&out);
     reply.opt_neg = true;
-    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", "as-1");
+    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", "as-1", true);
     ck_assert_ptr_nonnull(strstr(out.data, "\"SNwkSIntKey\""));
     ck_assert_ptr_nonnull(strstr(out.data, "\"FNwkSIntKey\""));
     ck_assert_ptr_nonnull(strstr(out.data, "\"NwkSEncKey\""));
     ck_assert_ptr_null(strstr(out.data, "\"NwkSKey\""));
+}
+END_TEST
+
+START_TEST(a_key_in_clear_has_no_label_and_sixteen_bytes)
+{
+    const struct keyd_envelope clear = {.len = 16, .bytes = {0xcd, [15] = 0xef, [16] = 0x99}};
+    struct keyd_join_reply reply = {.phy_payload_len = 17,
+        .nwk_s_key = clear,
+        .app_s_key = {.len = KEYD_WRAPPED_LEN, .bytes = {0xab}}};
+    CLEANUP(text_done) struct text out = {0};
+    struct ts002_request r;
+
+    ck_assert_int_eq(read_with(NULL, NULL, &r), JOIN_SUCCESS);
+    ts002_write_join_ans(&out, &r, &reply, 7, NULL, "as-1", true);
+    ck_assert_ptr_nonnull(
+        strstr(out.data, ",\"NwkSKey\":{\"AESKey\":\"cd0000000000000000000000000000ef\"},"));
+    ck_assert_ptr_nonnull(strstr(out.data, ",\"AppSKey\":{\"KEKLabel\":\"as-1\",\"AESKey\":\"ab"));
+    reply.app_s_key = clear;
+    text_clear(&out);
+    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", NULL, true);
+    ck_assert_ptr_nonnull(strstr(out.data, ",\"NwkSKey\":{\"KEKLabel\":\"ns-1\","));
+    ck_assert_ptr_nonnull(
+        strstr(out.data, ",\"AppSKey\":{\"AESKey\":\"cd0000000000000000000000000000ef\"},"));
+    text_clear(&out);
+    ts002_write_app_s_key_ans(&out, &r, &clear, NULL);
+    ck_assert_ptr_nonnull(
+        strstr(out.data, ",\"AppSKey\":{\"AESKey\":\"cd0000000000000000000000000000ef\"},"));
+}
+END_TEST
+
+START_TEST(a_session_key_id_that_is_not_wanted_is_left_out)
+{
+    const struct keyd_join_reply reply = {.phy_payload_len = 17,
+        .nwk_s_key.len = KEYD_WRAPPED_LEN,
+        .app_s_key.len = KEYD_WRAPPED_LEN};
+    CLEANUP(text_done) struct text out = {0};
+    struct ts002_request r;
+
+    ck_assert_int_eq(read_with(NULL, NULL, &r), JOIN_SUCCESS);
+    ts002_write_join_ans(&out, &r, &reply, 7, "ns-1", "as-1", false);
+    ck_assert_ptr_null(strstr(out.data, "SessionKeyID"));
+    ck_assert_ptr_nonnull(strstr(out.data, "\"AppSKey\""));
+    ck_assert_ptr_nonnull(strstr(out.data, "0000\"},\"Lifetime\":0}"));
 }
 END_TEST
 
@@ -348,6 +404,8 @@ SUITE_MAIN("joinserver ts002", 4, a_join_request_is_read_in_any_common_spelling,
     a_refusal_swaps_the_ids_and_copies_transaction_and_token,
     an_unknown_message_type_is_answered_by_its_own_name_when_it_is_a_name,
     an_ns_id_is_echoed_by_1_1_alone_and_an_eui_64_there,
-    the_code_of_a_refusal_is_one_of_the_requests_version, a_home_ns_answer_names_the_net_id,
+    the_code_of_a_refusal_is_one_of_the_requests_version,
+    a_home_ns_answer_names_the_net_id_and_in_1_1_its_one_server,
     an_answer_holds_the_keys_of_its_scheme_and_no_others,
-    an_app_s_key_answer_holds_that_key_and_its_session)
+    an_app_s_key_answer_holds_that_key_and_its_session,
+    a_key_in_clear_has_no_label_and_sixteen_bytes, a_session_key_id_that_is_not_wanted_is_left_out)
