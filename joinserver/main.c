@@ -37,6 +37,9 @@ struct settings {
     bool plain_keys;
     unsigned connections_per_address;
     unsigned connections_per_peer;
+    char *answers_directory;
+    unsigned answers_queue;
+    unsigned answers_connections;
     char *log_level;
 };
 
@@ -87,6 +90,12 @@ static const struct config_setting settings_table[] = {
         100000, "those of one client address (IPv4, or an IPv6 /64) on each listener; 0: no limit"},
     {"join.connections_per_peer", NULL, CONFIG_UNSIGNED, AT(connections_per_peer), "1024", 0,
         100000, "those of one network or application server on each listener; 0: no limit"},
+    {"answers.directory", NULL, CONFIG_TEXT, AT(answers_directory), "", 0, 0,
+        "folder of what is shown at peers' answer URLs (NAME.crt .key .ca .header); empty: nothing"},
+    {"answers.queue", NULL, CONFIG_UNSIGNED, AT(answers_queue), "4096", 1, 1000000,
+        "answers that may wait to be taken at answer URLs; beyond them 503"},
+    {"answers.connections", NULL, CONFIG_UNSIGNED, AT(answers_connections), "256", 1, 10000,
+        "connections to answer URLs at once"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -133,7 +142,8 @@ static int start_listeners(struct app *app)
             .max_connections = s->connections,
             .connections_per_address = s->connections_per_address,
             .connections_per_peer = s->connections_per_peer,
-            .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE),
+            .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE) +
+                                 api_client_descriptors(s->answers_connections),
             .admit = join_routes_admit,
             .handle = join_routes_handle,
             .context = &app->routes};
@@ -180,7 +190,12 @@ static int start(struct app *app)
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||
-        (r = join_queues_new(app->n_workers, s->queue, &app->shared.queues)) < 0)
+        (r = join_queues_new(app->n_workers, s->queue, &app->shared.queues)) < 0 ||
+        (r = join_deliveries_open(
+             &(struct join_deliveries_config){.directory = s->answers_directory,
+                 .max_answers = s->answers_queue,
+                 .max_connections = s->answers_connections},
+             &app->shared.deliveries)) < 0)
         return r;
     if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
                                 .uri = s->hsm_uri,
@@ -224,6 +239,7 @@ static void stop(struct app *app)
     join_keeper_stop(app->keeper);
     for (size_t i = 0; i < app->shared.n_servers; i++)
         api_server_stop(app->shared.servers[i]);
+    join_deliveries_stop(app->shared.deliveries, give_up_ms);
     keyd_pool_close(app->keyd);
     join_queues_free(app->shared.queues);
     join_refusals_free(app->shared.refusals);

@@ -2,14 +2,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "joinserver/share.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Peers share counters by their number; a collision makes two peers share a share. */
-#define N_SHARES 256
-#define SHARE_NUMERATOR 3
-#define SHARE_DENOMINATOR 4
 
 struct queue {
     pthread_mutex_t lock;
@@ -23,7 +19,7 @@ struct join_queues {
     pthread_mutex_t pool_lock;
     struct join_work *free_work;
     unsigned n_work;
-    unsigned taken[N_SHARES]; /* by peer */
+    unsigned taken[JOIN_SHARES]; /* by peer */
     struct join_work *all_work;
     unsigned n_queues;
     struct queue queues[];
@@ -69,7 +65,7 @@ void join_queues_free(struct join_queues *q)
 
 static unsigned *share_of(struct join_queues *q, int64_t peer_id)
 {
-    return &q->taken[(uint64_t)peer_id % N_SHARES];
+    return &q->taken[join_share_of(peer_id)];
 }
 
 struct join_work *join_work_take(struct join_queues *q, int64_t peer_id)
@@ -78,13 +74,15 @@ struct join_work *join_work_take(struct join_queues *q, int64_t peer_id)
     unsigned *taken = share_of(q, peer_id);
 
     pthread_mutex_lock(&q->pool_lock);
-    if ((uint64_t)*taken * SHARE_DENOMINATOR < (uint64_t)q->n_work * SHARE_NUMERATOR)
+    if (join_share_allows(*taken, q->n_work))
         work = q->free_work;
     if (work != NULL) {
         q->free_work = work->next;
         (*taken)++;
         work->peer_id = peer_id;
         work->n_tries = 0;
+        work->http = NULL;
+        work->delivery = NULL;
     }
     pthread_mutex_unlock(&q->pool_lock);
     return work;

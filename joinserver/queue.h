@@ -3,6 +3,7 @@
 #pragma once
 
 #include "api/server.h"
+#include "joinserver/deliver.h"
 #include "joinserver/metrics.h"
 
 /** How its peer is answered: as the directory said when it asked, which may be replaced since. */
@@ -17,9 +18,12 @@ struct join_terms {
 /** One request on its way. Owned by the pool, then by a queue, then by its worker. */
 struct join_work {
     struct join_work *next;
-    struct api_request *http;
-    int64_t deadline_ms; /* monotonic: no commit is sent after it */
-    int64_t queued_us;   /* monotonic: when it began to wait for a worker */
+    /* Where its answer goes: into the HTTP response, or to the peer's answer URL. */
+    struct api_request *http;       /* NULL: answered already, by an acknowledgement */
+    struct join_delivery *delivery; /* NULL: in the response */
+    int64_t started_us;             /* monotonic: the first byte of the request */
+    int64_t queued_us;              /* monotonic: when it began to wait for a worker */
+    int64_t deadline_ms;            /* monotonic: no commit is sent after it */
     int64_t peer_id;
     struct join_peer_counts *counts; /* of that peer */
     unsigned n_tries;                /* races lost so far */

@@ -34,6 +34,7 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
     join_metrics_write(routes->shared->metrics, &out);
     text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
         join_queues_waiting(routes->shared->queues));
+    join_deliveries_metrics(routes->shared->deliveries, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
     api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
@@ -127,14 +128,48 @@ uint64_t join_routes_trust_version(void *context)
     return join_directory_version(routes->shared->directory);
 }
 
-static void refuse(struct api_request *request, struct join_routes *routes,
-    const struct join_work *work, enum join_result result, const char *description)
+/* The answer is, or will be, a request of its own: whoever sent this one overlooks the body. */
+static void acknowledge(struct api_request *request)
+{
+    api_answer(request, 200, NULL, NULL, 0);
+}
+
+static void refuse(struct api_request *request, struct join_routes *routes, struct join_work *work,
+    enum join_result result, const char *description)
 {
     struct text out = {0};
 
     ts002_write_refusal(&out, &work->request, result, description);
     join_metrics_count(routes->shared->metrics, work->message, work->counts, result);
-    api_answer_text(request, 200, "application/json", &out);
+    if (work->delivery == NULL) {
+        api_answer_text(request, 200, "application/json", &out);
+        return;
+    }
+    join_delivery_send(work->delivery, &out);
+    text_done(&out);
+    acknowledge(request);
+}
+
+/* A place for the answer of a peer that is answered at its URL. Without one the request is refused
+ * while nothing is lost: before its join is decided. */
+static bool take_delivery(struct api_request *request, struct join_routes *routes,
+    const struct db_peer *peer, struct join_work *work)
+{
+    if (peer->answer_url[0] == '\0')
+        return true;
+    switch (join_delivery_take(
+        routes->shared->deliveries, peer, api_request_started_us(request), &work->delivery)) {
+    case JOIN_DELIVERY_TAKEN:
+        return true;
+    case JOIN_DELIVERY_FULL:
+        api_problem(request, PROBLEM_UNAVAILABLE, "too many answers are waiting");
+        return false;
+    case JOIN_DELIVERY_UNUSABLE:
+        break;
+    }
+    api_problem(request, PROBLEM_UNAVAILABLE,
+        "the join server cannot use your answer URL, or its own credential for it");
+    return false;
 }
 
 /* A notification has no answer, whatever it holds; what it holds is not repeated in the log. */
@@ -144,7 +179,7 @@ static void take_notification(struct api_request *request, struct join_routes *r
     metric_add(&routes->shared->metrics->notifications, 1);
     log_info("a network server reports an error peer=%lld type=%s request=%s", (long long)peer->id,
         message->message_type, api_request_id(request));
-    api_answer(request, 200, NULL, NULL, 0);
+    acknowledge(request);
 }
 
 /* Who asks what: an application server is known by its AS-ID, a network server by its NetIDs, and
@@ -186,6 +221,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     struct ts002_request *message = &work->request;
     enum join_result result = JOIN_SUCCESS;
     enum ts002_outcome outcome;
+    bool is_delivered;
     size_t len;
     const char *body = api_request_body(request, &len);
 
@@ -200,6 +236,8 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         take_notification(request, routes, peer, message);
         return false;
     }
+    if (!take_delivery(request, routes, peer, work))
+        return false;
     if (outcome == TS002_REFUSED) {
         refuse(request, routes, work, result, description);
         return false;
@@ -214,16 +252,23 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }
-    work->http = request;
+    is_delivered = work->delivery != NULL;
+    work->http = is_delivered ? NULL : request;
     work->terms = terms_of(request, peer, message);
-    work->deadline_ms = api_request_started_us(request) / 1000 + JOIN_DEADLINE_MS;
+    work->started_us = api_request_started_us(request);
+    work->deadline_ms = work->started_us / 1000 + JOIN_DEADLINE_MS;
     if (work->message->activates)
         join_fingerprint(peer->id, message, work->fingerprint);
     if (!join_queue_put(routes->shared->queues, work)) {
+        if (is_delivered)
+            join_delivery_give(work->delivery);
         api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
         return false;
     }
-    api_defer(request);
+    if (is_delivered)
+        acknowledge(request);
+    else
+        api_defer(request);
     return true;
 }
 

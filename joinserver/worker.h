@@ -27,6 +27,7 @@ struct join_shared {
     struct api_server *servers[JOIN_LISTENERS_MAX];
     _Atomic size_t n_servers; /* of these; raised when one has started */
     struct join_queues *queues;
+    struct join_deliveries *deliveries;
     struct join_directory_holder *directory;
     struct join_refusals *refusals;
     struct join_metrics *metrics;

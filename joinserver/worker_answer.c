@@ -32,15 +32,16 @@ static void count_answer(
     struct join_shared *shared, const struct join_work *work, enum join_result result)
 {
     join_metrics_count(shared->metrics, work->message, work->counts, result);
-    metric_observe_us(
-        &shared->metrics->latency, clock_monotonic_us() - api_request_started_us(work->http));
+    metric_observe_us(&shared->metrics->latency, clock_monotonic_us() - work->started_us);
 }
 
 /* Half an answer would be worse than none: without memory for the text the peer is told to retry.
  */
 static void send_text(struct join_work *work, const struct text *text)
 {
-    if (text->failed)
+    if (work->delivery != NULL)
+        join_delivery_send(work->delivery, text);
+    else if (text->failed)
         api_answer(work->http, 503, NULL, NULL, 0);
     else
         api_answer(work->http, 200, "application/json", text->data, text->len);
@@ -116,9 +117,11 @@ void join_worker_answer(struct join_worker *w)
             answer_success(w, item);
         else
             answer_refusal(w->shared, &w->answer, item->work, item->result);
-        done[n_done++] = item->work->http;
+        if (item->work->http != NULL)
+            done[n_done++] = item->work->http;
     }
-    api_give_back(done, n_done);
+    if (n_done > 0)
+        api_give_back(done, n_done);
     for (size_t i = 0; i < w->n_items; i++) {
         struct join_item *item = &w->items[i];
 
@@ -141,7 +144,8 @@ void join_answer_expired(struct join_shared *shared, struct join_work *list)
 
         list = work->next;
         answer_refusal(shared, &text, work, JOIN_DEADLINE);
-        api_give_back(&work->http, 1);
+        if (work->http != NULL)
+            api_give_back(&work->http, 1);
         join_work_give(shared->queues, work);
     }
     text_done(&text);

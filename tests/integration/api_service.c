@@ -123,6 +123,14 @@ static void handle(struct api_request *request, void *context)
 
         san = san != NULL ? san : "nobody";
         api_answer(request, 200, "text/plain", san, strlen(san));
+    } else if (strcmp(path, "/only-bearer") == 0) {
+        const char *token = api_request_bearer(request);
+
+        api_answer(
+            request, token != NULL && strcmp(token, "right") == 0 ? 204 : 403, NULL, NULL, 0);
+    } else if (strcmp(path, "/elsewhere") == 0) {
+        api_answer_header(request, "Location", "/echo");
+        api_answer(request, 307, NULL, NULL, 0);
     } else if (strcmp(path, "/forgetful") == 0) {
         return;
     } else if (strcmp(path, "/query") == 0) {

@@ -4,6 +4,8 @@
  *   /hold                  deferred until service_release_held
  *   /pause                 stops the server's own thread: posts `paused`, waits for `go_on`
  *   /none /large           take no body, or SERVICE_LARGE_BODY bytes
+ *   /only-bearer  answers 204 to the token "right", 403 to others
+ *   /elsewhere    redirects to /echo
  *   /who    answers the name in the client's certificate, or "nobody"
  *   /peer   echoes, for the peer of the number in X-Peer; refused when that has its connections
  *   /nowhere /closed /own-refusal   are refused before the body: 404, 401, and 409 with its own
