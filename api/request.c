@@ -55,6 +55,11 @@ const char *api_request_path(const struct api_request *request)
     return request->path;
 }
 
+bool api_request_is_plain(const struct api_request *request)
+{
+    return request->server->config.listener.tls == API_TLS_NONE;
+}
+
 const char *api_request_query(const struct api_request *request, const char *name)
 {
     return MHD_lookup_connection_value(request->mhd, MHD_GET_ARGUMENT_KIND, name);

@@ -148,6 +148,9 @@ void api_give_back(struct api_request *const *requests, size_t n);
  * listener is one of API_TLS_MUTUAL. No header has a say in it. */
 const char *api_request_peer_san(const struct api_request *request);
 
+/** Whether it came in clear: over loopback, or from a proxy that the configuration names. */
+bool api_request_is_plain(const struct api_request *request);
+
 /** Says whose request this is: its connection counts as this peer's until a later request on it is
  * claimed for another, or it closes. False when the peer has connections_per_peer others on this
  * listener: the request is to be refused (PROBLEM_UNAVAILABLE), and the connection closes after the

@@ -36,7 +36,8 @@ const struct db_statement db_join_load_statement = {
         "   AND p.nonce_epoch = d.nonce_epoch AND p.page = (k.dev_nonce >> 11)::int2) = 1, false),"
         "  j.rj_count1,"
         "  j.current_join_nonce, j.current_nonce, j.current_net_id, j.current_rj_count0,"
-        "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0"
+        "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0,"
+        "  j.previous_join_nonce, j.previous_nonce, j.previous_net_id, NULL::int4"
         " FROM (SELECT a.asked, " NEAREST_TO_ASKED " AS dev_eui, a.dev_nonce, a.ordinal"
         "  FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
         "  OFFSET 0) k"
@@ -83,8 +84,9 @@ enum load_column {
  * before the lock was had, and the retry window is counted from the answer. The event keeps now():
  * all rows of one statement are of one moment, and two joins of a device are never in one.
  *
- * Of sessions two are kept: the one answered last, which the device may have got or not, and the
- * one it proved last; while it has proved none, the one answered before.
+ * Of sessions three are kept: the one answered last, which the device may have got or not, the one
+ * answered before, and the one that it proved last; while it has proved none, the oldest of them.
+ * What proves a session tells that the device is in no other.
  *
  * Pages change only together with join_nonce, so the winner of the compare-and-set is alone at its
  * page; ON CONFLICT is there for the page that exists. `newest` carries the bit number into it. */
@@ -110,20 +112,23 @@ const struct db_statement db_join_commit_statement = {
         "      WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.rj_count1 END,"
         "    nonce_epoch = i.nonce_epoch,"
         "    current_join_type = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_join_type"
-        "      ELSE j.current_join_type END,"
+        "      WHEN i.proved = 1 THEN j.pending_join_type WHEN i.proved = 2 THEN j.previous_join_type"
+        "      WHEN j.current_join_nonce IS NULL THEN j.previous_join_type ELSE j.current_join_type END,"
         "    current_join_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_join_nonce"
-        "      ELSE j.current_join_nonce END,"
+        "      WHEN i.proved = 1 THEN j.pending_join_nonce WHEN i.proved = 2 THEN j.previous_join_nonce"
+        "      WHEN j.current_join_nonce IS NULL THEN j.previous_join_nonce ELSE j.current_join_nonce END,"
         "    current_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_nonce"
-        "      ELSE j.current_nonce END,"
+        "      WHEN i.proved = 1 THEN j.pending_nonce WHEN i.proved = 2 THEN j.previous_nonce"
+        "      WHEN j.current_join_nonce IS NULL THEN j.previous_nonce ELSE j.current_nonce END,"
         "    current_net_id = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 OR j.current_join_nonce IS NULL THEN j.pending_net_id"
-        "      ELSE j.current_net_id END,"
-        "    current_rj_count0 = CASE WHEN NOT i.opt_neg THEN NULL WHEN i.proved >= 0 THEN i.dev_nonce"
-        "      WHEN j.current_join_nonce IS NULL THEN j.pending_rj_count0"
-        "      ELSE j.current_rj_count0 END,"
+        "      WHEN i.proved = 1 THEN j.pending_net_id WHEN i.proved = 2 THEN j.previous_net_id"
+        "      WHEN j.current_join_nonce IS NULL THEN j.previous_net_id ELSE j.current_net_id END,"
+        "    current_rj_count0 = CASE WHEN i.proved >= 0 THEN i.dev_nonce"
+        "      WHEN i.opt_neg THEN j.current_rj_count0 END,"
+        "    previous_join_type = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_join_type END,"
+        "    previous_join_nonce = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_join_nonce END,"
+        "    previous_nonce = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_nonce END,"
+        "    previous_net_id = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_net_id END,"
         "    pending_join_type = CASE WHEN i.opt_neg THEN i.join_type::int2 END,"
         "    pending_join_nonce = CASE WHEN i.opt_neg THEN i.new_join_nonce END,"
         "    pending_nonce = CASE WHEN i.opt_neg THEN i.dev_nonce END,"
@@ -220,14 +225,15 @@ const struct db_statement db_join_settle_statement = {
 
 const struct db_statement db_join_refusals_statement = {
     .name = "join_refusals",
-    .sql = "INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, reason, dev_nonce,"
-           "  peer_id, sender_id, ownership_epoch)"
-           " SELECT now(), dev_eui, join_eui, join_type::int2, outcome, reason, dev_nonce, peer_id,"
-           "  sender_id, ownership_epoch"
-           " FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::int4[], $6::int8[],"
-           "  $7::text[], $8::int8[], $9::int4[])"
-           "  AS i(dev_eui, join_eui, outcome, reason, dev_nonce, peer_id, sender_id,"
-           "  ownership_epoch, join_type)",
+    .sql =
+        "INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, reason, dev_nonce,"
+        "  peer_id, sender_id, ownership_epoch)"
+        " SELECT now(), i.dev_eui, i.join_eui, i.join_type::int2, i.outcome, i.reason, i.dev_nonce,"
+        "  i.peer_id, i.sender_id, coalesce(i.ownership_epoch, d.ownership_epoch)"
+        " FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::int4[], $6::int8[],"
+        "  $7::text[], $8::int8[], $9::int4[])"
+        "  AS i(dev_eui, join_eui, outcome, reason, dev_nonce, peer_id, sender_id,"
+        "  ownership_epoch, join_type) JOIN device d ON d.dev_eui = i.dev_eui",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 9,
@@ -511,7 +517,13 @@ int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)
     COLUMN_INT(p, DB_INT4_ARRAY, f, n, dev_nonce);
     COLUMN_INT(p, DB_INT8_ARRAY, f, n, peer_id);
     COLUMN_TEXT(p, f, n, sender_id);
-    COLUMN_INT(p, DB_INT8_ARRAY, f, n, ownership_epoch);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++) {
+        if (f[i].was_loaded)
+            db_element_int(p, f[i].ownership_epoch);
+        else
+            db_element_null(p);
+    }
     COLUMN_INT(p, DB_INT4_ARRAY, f, n, join_type);
     return db_run_quiet(db, DB_JOIN_REFUSALS);
 }

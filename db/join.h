@@ -51,8 +51,8 @@ int db_join_ready(struct db *db);
  * RJcount1 in the same statement.
  *
  * With OptNeg the new session becomes the pending one; the one that the rejoin proved becomes the
- * current one, with its RJcount0, and so does the one that was pending while none was ever proved.
- * Without OptNeg there is no session left that could rejoin. */
+ * current one, with its RJcount0, and is the only other. Where none was proved, the pending one
+ * becomes the previous one. Without OptNeg there is no session left that could rejoin. */
 struct db_join_commit {
     struct eui64 dev_eui, join_eui;
     uint32_t old_join_nonce, new_join_nonce;
@@ -92,7 +92,7 @@ int db_join_settle(struct db *db);
 int db_join_resolve(
     struct db *db, const struct db_join_commit *commits, size_t n_commits, bool *won);
 
-/** A refused attempt on a known device. Written in bulk after the answer. */
+/** A refused attempt. Written in bulk after the answer; of a device that is not here nothing is. */
 struct db_join_refusal {
     struct eui64 dev_eui, join_eui;
     enum lw_join_type join_type;
@@ -101,6 +101,7 @@ struct db_join_refusal {
     int32_t dev_nonce; /* of a rejoin: its RJcount */
     int64_t peer_id;
     char sender_id[PEER_ID_MAX + 1];
+    bool was_loaded; /* else the device's present ownership epoch is taken */
     uint32_t ownership_epoch;
 };
 int db_join_refusals(struct db *db, const struct db_join_refusal *refusals, size_t n_refusals);

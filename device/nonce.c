@@ -46,8 +46,11 @@ bool device_join_nonces_low(uint32_t join_nonce)
 bool device_dev_nonces_low(
     const struct device_record *record, uint16_t dev_nonce, uint32_t join_nonce)
 {
-    uint32_t used = device_nonce_is_counted(record->mac_version) ? dev_nonce : join_nonce;
+    bool counted = device_nonce_is_counted(record->mac_version);
+    uint32_t used = counted ? dev_nonce : join_nonce;
 
+    if (!counted && record->nonce_epoch > 0)
+        return false;
     return used >= UINT16_MAX / 100 * DEVICE_NONCES_LOW_PERCENT;
 }
 

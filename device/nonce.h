@@ -39,7 +39,7 @@ bool device_nonce_jumps(
     const struct device_record *record, const struct device_join_state *state, uint16_t dev_nonce);
 
 /** Whether most of the JoinNonces, or of the DevNonces, are used by this join. Random DevNonces are
- * as many as joins, so that JoinNonce bounds them. */
+ * as many as joins, so that JoinNonce bounds them, unless their memory was ever emptied. */
 bool device_join_nonces_low(uint32_t join_nonce);
 bool device_dev_nonces_low(
     const struct device_record *record, uint16_t dev_nonce, uint32_t join_nonce);

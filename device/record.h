@@ -55,9 +55,9 @@ struct device_session {
     int32_t rj_count0; /* the last one taken in it; DEVICE_NO_NONCE before the first */
 };
 
-/** Whether a device got its last Join-Accept is known only when it proves a session: until then
- * both are kept. */
-enum { DEVICE_SESSION_CURRENT, DEVICE_SESSION_PENDING, DEVICE_N_SESSIONS };
+/** Whether a device got a Join-Accept is known only when it proves a session: beside the one proved
+ * last, the two answered last are kept. As db/join.c numbers them. */
+enum { DEVICE_SESSION_CURRENT, DEVICE_SESSION_PENDING, DEVICE_SESSION_PREVIOUS, DEVICE_N_SESSIONS };
 
 /** The hot row of a device (table device_join). */
 struct device_join_state {

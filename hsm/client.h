@@ -18,7 +18,7 @@
 #define KEYD_NO_KEK 0xFF
 /* In the place of a KEK's index: the keys leave in clear; see plain_keys. */
 #define KEYD_PLAIN 0xFE
-#define KEYD_SESSIONS_MAX 2
+#define KEYD_SESSIONS_MAX 3
 #define KEYD_CODE_MAX 32  /* characters of a claim code */
 #define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
 #define KEYD_HASH_LEN 32

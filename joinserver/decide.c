@@ -157,11 +157,18 @@ static struct join_decision decide_rejoin_0_2(const struct db_join_row *row,
     return decision;
 }
 
+static bool has_session(const struct device_join_state *state)
+{
+    for (int i = 0; i < DEVICE_N_SESSIONS; i++)
+        if (state->sessions[i].present)
+            return true;
+    return false;
+}
+
 struct join_decision join_decide_rejoin(const struct db_join_row *row,
     const struct ts002_request *request, const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN],
     unsigned retry_window_ms)
 {
-    const struct device_session *sessions = row->state.sessions;
     struct join_decision decision = decide_gate(row, request);
 
     if (decision.act == JOIN_ACT_HIDE)
@@ -173,7 +180,7 @@ struct join_decision join_decide_rejoin(const struct db_join_row *row,
         return decision.act == JOIN_ACT_PLAN
                    ? decide_rejoin_1(row, request, fingerprint, retry_window_ms)
                    : decision;
-    if (!sessions[DEVICE_SESSION_CURRENT].present && !sessions[DEVICE_SESSION_PENDING].present)
+    if (!has_session(&row->state))
         return refuse(JOIN_ACT_HIDE, JOIN_MIC_FAILED, "the device has no session that can rejoin");
     decision = decision.act == JOIN_ACT_PLAN
                    ? decide_rejoin_0_2(row, request, fingerprint, retry_window_ms)

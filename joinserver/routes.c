@@ -7,6 +7,7 @@
 
 #define BASIC_MAX 160
 #define HTTPS "https://"
+#define NOTIFICATION_LOG_MS 1000 /* between two lines about ErrorNotif */
 
 static void answer_plain(struct api_request *request, unsigned status, const char *body)
 {
@@ -43,16 +44,18 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
 static const struct {
     const char *path;
     void (*handle)(struct api_request *request, struct join_routes *routes);
+    bool plain_only; /* names peers: not for whoever can reach a TLS listener */
 } own_pages[] = {
-    {"/healthz", handle_healthz},
-    {"/readyz", handle_readyz},
-    {"/metrics", handle_metrics},
+    {"/healthz", handle_healthz, false},
+    {"/readyz", handle_readyz, false},
+    {"/metrics", handle_metrics, true},
 };
 
 static int own_page(const struct api_request *request)
 {
     for (size_t i = 0; i < sizeof(own_pages) / sizeof(own_pages[0]); i++)
-        if (strcmp(api_request_path(request), own_pages[i].path) == 0)
+        if (strcmp(api_request_path(request), own_pages[i].path) == 0 &&
+            (!own_pages[i].plain_only || api_request_is_plain(request)))
             return (int)i;
     return -1;
 }
@@ -172,16 +175,6 @@ static bool take_delivery(struct api_request *request, struct join_routes *route
     return false;
 }
 
-/* A notification has no answer, whatever it holds; what it holds is not repeated in the log. */
-static void take_notification(struct api_request *request, struct join_routes *routes,
-    const struct db_peer *peer, const struct ts002_request *message)
-{
-    metric_add(&routes->shared->metrics->notifications, 1);
-    log_info("a network server reports an error peer=%lld type=%s request=%s", (long long)peer->id,
-        message->message_type, api_request_id(request));
-    acknowledge(request);
-}
-
 /* Who asks what: an application server is known by its AS-ID, a network server by its NetIDs, and
  * by its NSIDs where it has some and names one. */
 static bool may_ask(const struct db_peer *peer, const struct join_message *message,
@@ -192,6 +185,24 @@ static bool may_ask(const struct db_peer *peer, const struct join_message *messa
     return join_directory_may_speak(peer, &request->sender) &&
            (!request->has_sender_ns_id ||
                join_directory_may_speak_as(peer, &request->sender_ns_id));
+}
+
+/* A notification has no answer, whatever it holds; what it holds is not repeated in the log, nor
+ * is it told more often than a person can read. Whose it says to be and is not is nobody's word. */
+static void take_notification(struct api_request *request, struct join_routes *routes,
+    const struct db_peer *peer, const struct join_work *work)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    int64_t told_ms = atomic_load(&routes->notified_ms);
+
+    if (may_ask(peer, work->message, &work->request)) {
+        metric_add(&routes->shared->metrics->notifications, 1);
+        if ((told_ms == 0 || now_ms - told_ms >= NOTIFICATION_LOG_MS) &&
+            atomic_compare_exchange_strong(&routes->notified_ms, &told_ms, now_ms))
+            log_info("a network server reports an error peer=%lld type=%s request=%s",
+                (long long)peer->id, work->request.message_type, api_request_id(request));
+    }
+    acknowledge(request);
 }
 
 /* A session key that leaves in clear must have TLS around it all the way to the peer. */
@@ -233,7 +244,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     work->message = join_message_find(message);
     work->counts = join_metrics_peer(routes->shared->metrics, peer);
     if (work->message != NULL && work->message->notifies && peer->kind == PEER_NETWORK_SERVER) {
-        take_notification(request, routes, peer, message);
+        take_notification(request, routes, peer, work);
         return false;
     }
     if (!take_delivery(request, routes, peer, work))
@@ -249,6 +260,8 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     else
         result = join_message_check(work->message, message, description);
     if (result != JOIN_SUCCESS) {
+        if (result == JOIN_MALFORMED || result == JOIN_FRAME_SIZE)
+            join_record_unloaded(routes->shared, work, result, description);
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }
@@ -292,8 +305,12 @@ void join_routes_handle(struct api_request *request, void *context)
     struct join_routes *routes = context;
     int page = api_request_method(request) == API_GET ? own_page(request) : -1;
 
-    if (page >= 0)
+    if (page >= 0) {
+        /* It was asked for by nobody in particular: its connection counts for no peer. */
+        if (!api_request_is_plain(request))
+            api_answer_header(request, "Connection", "close");
         own_pages[page].handle(request, routes);
-    else
+    } else {
         handle_message(request, routes);
+    }
 }

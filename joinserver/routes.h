@@ -8,7 +8,8 @@
 struct join_routes {
     struct join_shared *shared;
     struct keyd_pool *keyd;
-    _Atomic bool ready; /* kept by the keeper thread */
+    _Atomic bool ready;          /* kept by the keeper thread */
+    _Atomic int64_t notified_ms; /* monotonic: when an ErrorNotif was logged last; 0: never */
 };
 
 /** See api/server.h. `context` is a struct join_routes. */

@@ -38,12 +38,6 @@ static const struct json_field fields[] = {
         .size = sizeof(((struct ts002_request *)0)->sender_token),
         .empty_is_absent = true,
         .present_offset = JSON_NO_PRESENT},
-    {.name = "MACVersion",
-        .kind = JSON_TEXT,
-        .offset = offsetof(struct ts002_request, mac_version),
-        .size = sizeof(((struct ts002_request *)0)->mac_version),
-        .empty_is_absent = true,
-        .present_offset = JSON_NO_PRESENT},
     {.name = "PHYPayload",
         .kind = JSON_BYTES,
         .offset = offsetof(struct ts002_request, frame),
@@ -203,6 +197,7 @@ enum join_result ts002_check_join(
     struct lw_join_request parsed;
     enum join_result result = check_activation(request, description);
 
+    request->join_type = LW_JOIN;
     if (result != JOIN_SUCCESS)
         return result;
     if (request->frame_len != LW_JOIN_REQUEST_LEN) {
@@ -213,7 +208,6 @@ enum join_result ts002_check_join(
         describe(description, "PHYPayload is not a Join-Request");
         return JOIN_MALFORMED;
     }
-    request->join_type = LW_JOIN;
     request->frame_join_eui = parsed.join_eui;
     request->dev_nonce = parsed.dev_nonce;
     return check_frame_dev_eui(request, &parsed.dev_eui, description);
@@ -240,15 +234,15 @@ enum join_result ts002_check_rejoin(
         describe(description, "PHYPayload is not a Rejoin-Request");
         return JOIN_MALFORMED;
     }
+    request->join_type = parsed.type;
+    request->frame_join_eui = parsed.type == LW_REJOIN_1 ? parsed.join_eui : request->receiver;
+    request->frame_net_id = parsed.net_id;
+    request->dev_nonce = parsed.rj_count;
     /* Only a 1.1 session can rejoin, and its accept always says so (LoRaWAN 1.1 6.2.4). */
     if ((request->dl_settings & LW_OPT_NEG) == 0) {
         describe(description, "OptNeg of DLSettings must be set to answer a Rejoin-Request");
         return JOIN_MALFORMED;
     }
-    request->join_type = parsed.type;
-    request->frame_join_eui = parsed.type == LW_REJOIN_1 ? parsed.join_eui : request->receiver;
-    request->frame_net_id = parsed.net_id;
-    request->dev_nonce = parsed.rj_count;
     return check_frame_dev_eui(request, &parsed.dev_eui, description);
 }
 

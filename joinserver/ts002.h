@@ -45,7 +45,6 @@ struct ts002_request {
     uint8_t session_key_id[SESSION_KEY_ID_LEN];
     size_t session_key_id_len; /* as sent; only a right one is in `session_key_id` whole */
     bool has_session_key_id;
-    char mac_version[16];              /* logged; never a reason to refuse */
     char fault[TS002_DESCRIPTION_MAX]; /* the first member that is malformed, judged after the
                                           sender */
     /* Derived from the above. */

@@ -44,5 +44,10 @@ int join_worker_start(struct join_shared *shared, unsigned index, const char *co
 /** After join_queues_close: waits until the worker has answered what it had. NULL is fine. */
 void join_worker_join(struct join_worker *worker);
 
+/** Records a refusal of what was not looked up: whether its device is here shows when it is
+ * written. Not what names no device, or activates none. */
+void join_record_unloaded(struct join_shared *shared, const struct join_work *work,
+    enum join_result result, const char *reason);
+
 /** Answers a list of work whose time has passed; gives the items back. */
 void join_answer_expired(struct join_shared *shared, struct join_work *list);

@@ -7,6 +7,18 @@
 
 #define ANSWER_MAX 4096 /* bytes; more than any answer with keys has */
 
+/* The words and the sender; then into the ring. */
+static void keep_refusal(struct join_shared *shared, struct db_join_refusal *refusal,
+    const struct join_work *work, enum join_result result, const char *reason)
+{
+    (void)snprintf(
+        refusal->outcome, sizeof(refusal->outcome), "%s", join_result_row(result)->outcome);
+    (void)snprintf(refusal->reason, sizeof(refusal->reason), "%s", reason != NULL ? reason : "");
+    (void)net_id_format(&work->request.sender, refusal->sender_id);
+    if (!join_refusals_add(shared->refusals, refusal))
+        metric_add(&shared->metrics->refusals_dropped, 1);
+}
+
 static void record_refusal(struct join_worker *w, const struct join_item *item)
 {
     struct db_join_refusal refusal = {.dev_eui = item->row.record.dev_eui,
@@ -14,18 +26,26 @@ static void record_refusal(struct join_worker *w, const struct join_item *item)
         .join_type = item->work->request.join_type,
         .dev_nonce = item->work->request.dev_nonce,
         .peer_id = item->work->peer_id,
+        .was_loaded = true,
         .ownership_epoch = item->row.record.ownership_epoch};
 
     /* Nobody is entitled to know about a device that is not here. */
     if (!item->row.found || !item->work->message->activates)
         return;
-    (void)snprintf(
-        refusal.outcome, sizeof(refusal.outcome), "%s", join_result_row(item->result)->outcome);
-    (void)snprintf(
-        refusal.reason, sizeof(refusal.reason), "%s", item->reason != NULL ? item->reason : "");
-    (void)net_id_format(&item->work->request.sender, refusal.sender_id);
-    if (!join_refusals_add(w->shared->refusals, &refusal))
-        metric_add(&w->shared->metrics->refusals_dropped, 1);
+    keep_refusal(w->shared, &refusal, item->work, item->result, item->reason);
+}
+
+void join_record_unloaded(struct join_shared *shared, const struct join_work *work,
+    enum join_result result, const char *reason)
+{
+    struct db_join_refusal refusal = {.dev_eui = work->request.dev_eui,
+        .join_eui = work->request.frame_join_eui,
+        .join_type = work->request.join_type,
+        .dev_nonce = work->request.dev_nonce,
+        .peer_id = work->peer_id};
+
+    if (work->message != NULL && work->message->activates && work->request.has_dev_eui)
+        keep_refusal(shared, &refusal, work, result, reason);
 }
 
 static void count_answer(
@@ -144,6 +164,7 @@ void join_answer_expired(struct join_shared *shared, struct join_work *list)
 
         list = work->next;
         answer_refusal(shared, &text, work, JOIN_DEADLINE);
+        join_record_unloaded(shared, work, JOIN_DEADLINE, "no worker was free in time");
         if (work->http != NULL)
             api_give_back(&work->http, 1);
         join_work_give(shared->queues, work);

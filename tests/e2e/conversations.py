@@ -330,6 +330,8 @@ TOLERANCES = [
     *[row(f"MACVersion {text!r}", "Success", change={"MACVersion": text})
       for text in ("1.0", "1.0.0", "1.0.1", "1.0.2", "1.0.4", "1.1", "1.1.0", "1.1.1", "LW1.0.3", "")],
     row("no MACVersion", "Success", change={"MACVersion": None}),
+    row("a MACVersion that is a number", "Success", change={"MACVersion": 5}),
+    row("a MACVersion of a vendor's own", "Success", change={"MACVersion": "1.0.3-vendor-build-7"}),
     row("a MACVersion of 1.0 for a 1.1 device", "Success", mac="1.1", change={"MACVersion": "1.0.2"}),
     row("a SenderToken comes back", "Success", change={"SenderToken": "0aF0"}, ReceiverToken="0aF0"),
     row("a SenderToken comes back in a refusal", "MICFailed", change={"SenderToken": "77"},

@@ -18,6 +18,7 @@ import re
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -107,6 +108,21 @@ def http(method, url, body=None, headers=None, timeout=HTTP_SECONDS):
     request = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
     try:
         with _opener.open(request, timeout=timeout) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+def https(method, url, identity, ca, body=None, headers=None, timeout=HTTP_SECONDS):
+    """As http, with the client certificate of `identity` (its "cert" and "key")."""
+    context = ssl.create_default_context(cafile=ca)
+    context.load_cert_chain(identity["cert"], identity["key"])
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    request = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
+    try:
+        with opener.open(request, timeout=timeout) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         with error:

@@ -85,3 +85,20 @@ class History(unittest.TestCase):
         for nonce in (1, 60000, 30000):
             self.assertEqual(self.ask(device, nonce), "Success")
         self.assertEqual(self.signals(device), [])
+
+    def events(self, device):
+        return self.stack.psql("SELECT join_type, outcome, reason FROM join_event WHERE outcome <> 'success' AND "
+                               "dev_eui = '\\x%s' ORDER BY at" % device["dev_eui"])
+
+    def test_a_malformed_request_about_a_known_device_is_in_its_history(self):
+        device = self.stack.device("1.1")
+        self.assertEqual(self.ask(device, 1, DevAddr=None), "MalformedRequest")
+        events = support.wait_until(lambda: self.events(device), 10, "the refusal is recorded")
+        self.assertEqual(events, [["255", "malformed", "DevAddr is missing"]])
+
+    def test_nobody_learns_from_metrics_who_asks_but_over_the_plain_listener(self):
+        server = self.stack.demo["network_servers"][0]
+        for path, status in (("metrics", 404), ("healthz", 200)):
+            self.assertEqual(support.http("GET", self.stack.join_url + path)[0], 200)
+            self.assertEqual(support.https("GET", self.stack.demo["join"]["tls_url"] + path, server,
+                                           self.stack.demo["join"]["ca"])[0], status)

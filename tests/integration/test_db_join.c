@@ -365,125 +365,6 @@ START_TEST(newer_nonce_epoch_resets_the_counter)
 }
 END_TEST
 
-START_TEST(only_a_session_with_opt_neg_is_kept)
-{
-    static const char sql[] =
-        "SELECT coalesce(current_join_nonce, -1), coalesce(current_nonce, -1),"
-        " coalesce(pending_join_nonce, -1), coalesce(pending_nonce, -1),"
-        " coalesce(pending_join_type, -1) FROM device_join";
-    static const char *const expected[] = {
-        "-1 -1 -1 -1 -1 \n", "-1 -1 2 21 255 \n", "-1 -1 -1 -1 -1 \n"};
-
-    make_devices(1, 1, LW_MAC_1_1);
-    for (uint16_t i = 0; i < 3; i++) {
-        struct db_join_row row = load_one(join, 1, (uint16_t)(20 + i));
-        struct db_join_commit c = commit_of(&row, (uint16_t)(20 + i), true);
-        char *numbers;
-
-        c.opt_neg = i == 1;
-        ck_assert(commit_one(&c));
-        numbers = pg_text(cluster, database, sql);
-        ck_assert_str_eq(numbers, expected[i]);
-        free(numbers);
-    }
-}
-END_TEST
-
-/* Commits a rejoin and returns the row that follows. */
-static struct db_join_row rejoin(enum lw_join_type type, int proved, uint16_t count)
-{
-    struct db_join_row row = load_one(join, 1, 0);
-    struct db_join_commit c = commit_of(&row, count, true);
-
-    c.opt_neg = true;
-    c.join_type = type;
-    c.proved = proved;
-    ck_assert(commit_one(&c));
-    return load_one(join, 1, 0);
-}
-
-static void session_is(
-    const struct device_session *s, uint32_t join_nonce, uint16_t nonce, int32_t count)
-{
-    ck_assert(s->present);
-    ck_assert_uint_eq(s->join_nonce, join_nonce);
-    ck_assert_uint_eq(s->nonce, nonce);
-    ck_assert_int_eq(s->rj_count0, count);
-    ck_assert_uint_eq(s->net_id.bytes[2], 0x13);
-}
-
-START_TEST(the_proved_session_is_current_and_the_new_one_pending)
-{
-    struct db_join_row row;
-
-    make_devices(1, 1, LW_MAC_1_1);
-    row = rejoin(LW_JOIN, DB_JOIN_NONE_PROVED, 20);
-    ck_assert(!row.state.sessions[DEVICE_SESSION_CURRENT].present);
-    session_is(&row.state.sessions[DEVICE_SESSION_PENDING], 1, 20, DEVICE_NO_NONCE);
-
-    row = rejoin(LW_REJOIN_0, DEVICE_SESSION_PENDING, 1);
-    session_is(&row.state.sessions[DEVICE_SESSION_CURRENT], 1, 20, 1);
-    session_is(&row.state.sessions[DEVICE_SESSION_PENDING], 2, 1, DEVICE_NO_NONCE);
-    ck_assert_int_eq(row.state.last_dev_nonce, 20);
-
-    /* The accept was lost: the device goes on in the old one. */
-    row = rejoin(LW_REJOIN_2, DEVICE_SESSION_CURRENT, 2);
-    session_is(&row.state.sessions[DEVICE_SESSION_CURRENT], 1, 20, 2);
-    session_is(&row.state.sessions[DEVICE_SESSION_PENDING], 3, 2, DEVICE_NO_NONCE);
-
-    row = rejoin(LW_REJOIN_0, DEVICE_SESSION_PENDING, 1);
-    session_is(&row.state.sessions[DEVICE_SESSION_CURRENT], 3, 2, 1);
-    session_is(&row.state.sessions[DEVICE_SESSION_PENDING], 4, 1, DEVICE_NO_NONCE);
-
-    /* What proves nothing leaves the current one as it is. */
-    row = rejoin(LW_REJOIN_1, DB_JOIN_NONE_PROVED, 9);
-    session_is(&row.state.sessions[DEVICE_SESSION_CURRENT], 3, 2, 1);
-    session_is(&row.state.sessions[DEVICE_SESSION_PENDING], 5, 9, DEVICE_NO_NONCE);
-    ck_assert_int_eq(
-        pg_number(cluster, database,
-            "SELECT count(*) FROM join_event WHERE (join_nonce, join_type, dev_nonce) IN"
-            " ((1, 255, 20), (2, 0, 1), (3, 2, 2), (4, 0, 1), (5, 1, 9))"),
-        5);
-}
-END_TEST
-
-START_TEST(until_one_is_proved_the_last_two_are_kept)
-{
-    struct db_join_row row;
-
-    make_devices(1, 1, LW_MAC_1_1);
-    (void)rejoin(LW_JOIN, DB_JOIN_NONE_PROVED, 20);
-    row = rejoin(LW_REJOIN_1, DB_JOIN_NONE_PROVED, 0);
-    session_is(&row.state.sessions[DEVICE_SESSION_CURRENT], 1, 20, DEVICE_NO_NONCE);
-    session_is(&row.state.sessions[DEVICE_SESSION_PENDING], 2, 0, DEVICE_NO_NONCE);
-    row = rejoin(LW_REJOIN_0, DEVICE_SESSION_CURRENT, 5);
-    session_is(&row.state.sessions[DEVICE_SESSION_CURRENT], 1, 20, 5);
-    session_is(&row.state.sessions[DEVICE_SESSION_PENDING], 3, 5, DEVICE_NO_NONCE);
-}
-END_TEST
-
-START_TEST(rj_count1_is_the_devices)
-{
-    struct db_join_row row;
-
-    make_devices(1, 1, LW_MAC_1_1);
-    row = rejoin(LW_JOIN, DB_JOIN_NONE_PROVED, 20);
-    ck_assert_int_eq(row.state.rj_count1, DEVICE_NO_NONCE);
-    row = rejoin(LW_REJOIN_1, DB_JOIN_NONE_PROVED, 9);
-    ck_assert_int_eq(row.state.rj_count1, 9);
-    row = rejoin(LW_JOIN, DB_JOIN_NONE_PROVED, 21);
-    ck_assert_int_eq(row.state.rj_count1, 9);
-    pg_sql(cluster, database, "UPDATE device SET nonce_epoch = 1");
-    row = rejoin(LW_JOIN, DB_JOIN_NONE_PROVED, 0);
-    ck_assert_int_eq(row.state.rj_count1, DEVICE_NO_NONCE);
-    ck_assert_int_eq(row.state.last_dev_nonce, 0);
-    pg_sql(cluster, database, "UPDATE device SET nonce_epoch = 2");
-    row = rejoin(LW_REJOIN_1, DB_JOIN_NONE_PROVED, 0);
-    ck_assert_int_eq(row.state.rj_count1, 0);
-    ck_assert_int_eq(row.state.last_dev_nonce, DEVICE_NO_NONCE);
-}
-END_TEST
-
 START_TEST(a_jump_is_a_trust_signal)
 {
     struct db_join_row row;
@@ -520,9 +401,28 @@ START_TEST(resolve_tells_which_of_two_requests_was_committed)
 }
 END_TEST
 
+START_TEST(a_refusal_of_what_was_not_looked_up_is_kept_for_a_known_device_alone)
+{
+    struct db_join_refusal refusals[2] = {{.dev_eui = eui_of(1),
+                                              .outcome = "malformed",
+                                              .join_type = LW_JOIN,
+                                              .peer_id = 1,
+                                              .sender_id = "000013"},
+        {.dev_eui = eui_of(2), .outcome = "malformed", .join_type = LW_JOIN, .peer_id = 1}};
+
+    make_devices(1, 1, LW_MAC_1_0_3);
+    pg_sql(cluster, database, "UPDATE device SET ownership_epoch = 7");
+    ck_ok(db_join_refusals(join, refusals, 2));
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT sum(ownership_epoch)::int8 FROM join_event"), 7);
+}
+END_TEST
+
 START_TEST(refusals_are_written_in_bulk)
 {
     struct db_join_refusal refusals[3] = {0};
+
+    make_devices(0, 3, LW_MAC_1_0_3);
 
     for (uint32_t i = 0; i < 3; i++) {
         refusals[i] = (struct db_join_refusal){.dev_eui = eui_of(i),
@@ -531,6 +431,7 @@ START_TEST(refusals_are_written_in_bulk)
             .dev_nonce = (int32_t)i,
             .peer_id = 1,
             .sender_id = "000013",
+            .was_loaded = true,
             .ownership_epoch = 1};
         snprintf(refusals[i].reason, sizeof(refusals[i].reason), "reason %u", i);
     }
@@ -755,12 +656,9 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, dev_nonce_of_another_join_eui_is_free);
     tcase_add_test(tcase, newer_nonce_epoch_starts_empty_and_keeps_join_nonce);
     tcase_add_test(tcase, newer_nonce_epoch_resets_the_counter);
-    tcase_add_test(tcase, only_a_session_with_opt_neg_is_kept);
-    tcase_add_test(tcase, the_proved_session_is_current_and_the_new_one_pending);
-    tcase_add_test(tcase, until_one_is_proved_the_last_two_are_kept);
-    tcase_add_test(tcase, rj_count1_is_the_devices);
     tcase_add_test(tcase, a_jump_is_a_trust_signal);
     tcase_add_test(tcase, resolve_tells_which_of_two_requests_was_committed);
+    tcase_add_test(tcase, a_refusal_of_what_was_not_looked_up_is_kept_for_a_known_device_alone);
     tcase_add_test(tcase, refusals_are_written_in_bulk);
     tcase_add_test(tcase, refusals_are_never_read_to_find_a_session);
     tcase_add_test(tcase, partitions_are_three_months_ahead_and_take_back_the_stray);

@@ -159,7 +159,7 @@ END_TEST
 #define AIR_FRAME (ITEM + 16 + 105 + 1 + 105)
 #define SESSIONS (AIR_FRAME + 1 + 24)
 #define SESSION_WIRE 8
-#define PLAN (SESSIONS + 2 * SESSION_WIRE)
+#define PLAN (SESSIONS + KEYD_SESSIONS_MAX * SESSION_WIRE)
 
 START_TEST(a_field_out_of_range_is_refused)
 {

@@ -172,16 +172,6 @@ START_TEST(optneg_needs_a_record_of_1_1)
 }
 END_TEST
 
-START_TEST(macversion_of_the_request_never_decides)
-{
-    struct scene s = scene_of(LW_MAC_1_0_4);
-
-    (void)snprintf(s.request.mac_version, sizeof(s.request.mac_version), "1.0.2");
-    s.request.dev_nonce = 6; /* a counted device stays counted */
-    ck_assert_int_eq(decide(&s).result, JOIN_NONCE_REPLAYED);
-}
-END_TEST
-
 START_TEST(exhausted_join_nonces_refuse_behind_the_mic)
 {
     struct scene s = scene_of(LW_MAC_1_0_3);
@@ -319,7 +309,7 @@ SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_no
     a_clock_that_went_back_opens_no_window,
     a_nonce_epoch_that_went_back_is_refused_and_not_tried_for_ever, a_retry_passes_the_gate_again,
     a_window_of_zero_switches_retries_off, optneg_needs_a_record_of_1_1,
-    macversion_of_the_request_never_decides, exhausted_join_nonces_refuse_behind_the_mic,
+    exhausted_join_nonces_refuse_behind_the_mic,
     a_record_without_its_keys_is_our_fault_and_never_an_answer,
     the_fingerprint_is_of_everything_that_shapes_the_answer,
     the_home_network_alone_is_told_who_is_home,

@@ -35,7 +35,8 @@ struct scene {
     struct ts002_request request;
 };
 
-/* A 1.1 device with a current and a pending session, and its home network's Rejoin-Request. */
+/* A 1.1 device with a current, a pending and a previous session, and its home network's
+ * Rejoin-Request. */
 static struct scene scene_of(enum lw_join_type type)
 {
     const struct lw_rejoin_request frame = {
@@ -57,6 +58,10 @@ static struct scene scene_of(enum lw_join_type type)
                 .sessions = {{.present = true, .join_nonce = 40, .net_id = HOME, .rj_count0 = 6},
                     {.present = true,
                         .join_nonce = 41,
+                        .net_id = HOME,
+                        .rj_count0 = DEVICE_NO_NONCE},
+                    {.present = true,
+                        .join_nonce = 39,
                         .net_id = HOME,
                         .rj_count0 = DEVICE_NO_NONCE}}},
             .has_app = true,
@@ -157,6 +162,7 @@ START_TEST(rj_count0_counts_in_its_session)
     ck_assert_int_eq(d.sessions[DEVICE_SESSION_CURRENT].result, JOIN_NONCE_REPLAYED);
     ck_assert_int_eq(d.sessions[DEVICE_SESSION_PENDING].result, JOIN_SUCCESS);
     s.row.state.sessions[DEVICE_SESSION_PENDING].present = false;
+    s.row.state.sessions[DEVICE_SESSION_PREVIOUS].present = false;
     d = decide(&s);
     ck_assert_int_eq(d.act, JOIN_ACT_VERIFY);
     ck_assert_int_eq(d.sessions[DEVICE_SESSION_CURRENT].result, JOIN_NONCE_REPLAYED);

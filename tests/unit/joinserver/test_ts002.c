@@ -80,6 +80,8 @@ START_TEST(a_join_request_is_read_in_any_common_spelling)
         {"CFList", NULL},
         {"RxDelay", NULL},
         {"MACVersion", "\"9.9\""},
+        {"MACVersion", "\"a version of a vendor's own\""},
+        {"MACVersion", "5"},
         {"MACVersion", NULL},
         {"TransactionID", "0"},
         {"TransactionID", "4294967295"},
