@@ -18,6 +18,9 @@ struct cli_settings {
 /** Outcome of a verb besides 0 and an error: it was called wrongly. Its usage is shown. */
 #define CLI_USAGE 1
 
+/** Says what the fault is, "`what` `why`", in a line above the usage. Returns CLI_USAGE. */
+int cli_usage(const char *what, const char *why);
+
 /** Runs a verb; argv[0] is its last word, the rest its own arguments. What it has to say goes to
  * `out`, which is printed only on success. */
 typedef int (*cli_run)(

@@ -37,7 +37,7 @@ static const struct {
     {{"ns", "set"},
         "--name NAME [--ns-id HEX16 ... | --no-ns-id] [--allow-plain-keys yes|no]"
         " [--app-s-key wrapped|plain] [--session-key-id send|omit] [--answer-url URL|none]"
-        " [--answer-credential FILE|none]",
+        " [--answer-credential NAME|none]",
         "Says anew which NSIDs are this network server's and how it is answered; what is not "
         "given stays.",
         cli_ns_set},
@@ -52,7 +52,7 @@ static const struct {
         "Makes an application server; its token is shown once.", cli_as_add},
     {{"as", "set"},
         "--as-id ID [--app-s-key wrapped|plain] [--answer-url URL|none]"
-        " [--answer-credential FILE|none]",
+        " [--answer-credential NAME|none]",
         "Says anew how this application server is answered; what is not given stays.", cli_as_set},
     {{"as", "trust"}, "--as-id ID --san SAN --ca FILE [--crl FILE]",
         "Says anew which client certificates are this application server's.", cli_as_trust},
@@ -69,8 +69,9 @@ static const struct {
     {{"kek", "list"}, "", "Lists the peers' key encryption keys, a line each.", cli_kek_list},
     {{"kek", "use"}, "(--ns NETID[/NSID] | --as ASID) --label LABEL",
         "Makes another KEK of the peer the current one, which wraps from now on.", cli_kek_use},
-    {{"kek", "revoke"}, "(--ns NETID[/NSID] | --as ASID) --label LABEL",
-        "Removes a KEK of the peer that is not the current one.", cli_kek_revoke},
+    {{"kek", "revoke"}, "(--ns NETID[/NSID] | --as ASID) --label LABEL [--last]",
+        "Removes a KEK of the peer that is not the current one; with --last its only one.",
+        cli_kek_revoke},
     {{"route", "add"}, "PREFIX/BITS", "Says that JoinEUIs beginning so are answered here.",
         cli_route_add},
     {{"route", "list"}, "", "Lists the routes, a line each.", cli_route_list},
@@ -96,6 +97,12 @@ static const struct config_setting settings_table[] = {
 };
 
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
+
+int cli_usage(const char *what, const char *why)
+{
+    (void)fprintf(stderr, "cradle: %s %s\n", what, why);
+    return CLI_USAGE;
+}
 
 int cli_need(const char *value, const char *setting)
 {

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define BODY_MAX 65536 /* a JoinAns has less than 2 KB */
+#define DETAIL_MAX 200 /* of a problem, for people */
 
 /* All that one join came to. */
 struct join_report {
@@ -124,12 +125,20 @@ static int ask(const struct simdev_options *options, const struct text *request,
 {
     CLEANUP(secret_buffer_done) struct secret_buffer body = {.data = NULL};
     struct simdev_answer *answer = &report->answer;
+    char detail[DETAIL_MAX];
     int r = post(options, request, &body, &report->http_status);
 
     if (r < 0)
         return SIMDEV_EXIT_ERROR;
     if (report->http_status != 200) {
-        (void)error_set(ERROR_INPUT, "the join server answers HTTP %ld", report->http_status);
+        simdev_problem_detail(
+            body.len ? (const char *)body.data : "", body.len, detail, sizeof(detail));
+        (void)error_set(ERROR_INPUT, "the join server answers HTTP %ld%s%s", report->http_status,
+            detail[0] != '\0' ? ", " : "", detail);
+        return SIMDEV_EXIT_ERROR;
+    }
+    if (body.len == 0) {
+        (void)error_set(ERROR_INPUT, "acknowledged; the answer goes to the peer's answer URL");
         return SIMDEV_EXIT_ERROR;
     }
     r = simdev_answer_parse(body.len ? (const char *)body.data : "", body.len, &options->device,

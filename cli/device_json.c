@@ -149,6 +149,15 @@ static int read_success(const json_t *root, struct simdev_answer *answer)
     return r;
 }
 
+void simdev_problem_detail(const char *body, size_t len, char *ret, size_t size)
+{
+    json_error_t fault;
+    CLEANUP(json_cleanup) json_t *root = json_loadb(body, len, JSON_REJECT_DUPLICATES, &fault);
+    const char *detail = json_string_value(json_object_get(root, "detail"));
+
+    (void)snprintf(ret, size, "%s", detail != NULL ? detail : "");
+}
+
 int simdev_answer_parse(const char *body, size_t len, const struct simdev *device,
     const struct simdev_network *network, uint32_t transaction_id, struct simdev_answer *ret)
 {

@@ -353,7 +353,7 @@ static const struct option_spec {
         "1.1 only: a Rejoin-Request of type 0, 1 or 2 in the place of a join"},
     [OPT_RJ_COUNT] = {"rj-count", "N", 0, set_dev_nonce, "its RJcount; default 0"},
     [OPT_SESSION] = {"session", "N,N", 0, set_session,
-        "types 0 and 2: JoinNonce, and DevNonce or RJcount, of the session it is sent in"},
+        "types 0 and 2: JoinNonce, and DevNonce or RJcount, that the join before has printed"},
     [OPT_LAST_JOIN_NONCE] = {"last-join-nonce", "N", 0, set_last_join_nonce,
         "the device wants a JoinNonce above this; default 0, a fresh device"},
     [OPT_DEV_ADDR] = {"dev-addr", "ADDR", 0, set_dev_addr,
@@ -438,6 +438,7 @@ static int fill_defaults(struct simdev_options *o)
 static int check_together(const struct simdev_options *o)
 {
     bool is_1_1 = o->device.mac_version == LW_MAC_1_1;
+    bool in_session = o->device.rejoins && o->device.rejoin_type != LW_REJOIN_1;
     bool is_tls = o->url != NULL && strncmp(o->url, "https://", 8) == 0;
 
     for (unsigned i = 0; i < N_OPTIONS; i++) {
@@ -453,10 +454,17 @@ static int check_together(const struct simdev_options *o)
         return error_set(ERROR_INPUT, "--cert and --key go together");
     if ((given(o, OPT_CERT) || given(o, OPT_CA)) && !is_tls && !o->print_request)
         return error_set(ERROR_INPUT, "--cert, --key and --ca want an https:// address");
-    if (given(o, OPT_REJOIN) && (!is_1_1 || given(o, OPT_DEV_NONCE)))
-        return error_set(ERROR_INPUT, "--rejoin is for a 1.1 device, and goes with --rj-count");
-    if (given(o, OPT_SESSION) != (o->device.rejoins && o->device.rejoin_type != LW_REJOIN_1))
-        return error_set(ERROR_INPUT, "--session goes with --rejoin 0 and 2");
+    if (given(o, OPT_REJOIN) && !is_1_1)
+        return error_set(ERROR_INPUT, "--rejoin is for a 1.1 device");
+    if (given(o, OPT_REJOIN) && given(o, OPT_DEV_NONCE))
+        return error_set(ERROR_INPUT,
+            "--dev-nonce does not go with --rejoin: a rejoin has a counter of its own, --rj-count");
+    if (!given(o, OPT_SESSION) && in_session)
+        return error_set(ERROR_INPUT,
+            "--rejoin 0 and 2 need --session: the JoinNonce and the DevNonce (or RJcount) that the "
+            "join before has printed, as 7,12");
+    if (given(o, OPT_SESSION) && !in_session)
+        return error_set(ERROR_INPUT, "--session goes with --rejoin 0 and 2 alone");
     if (given(o, OPT_RJ_COUNT) && !given(o, OPT_REJOIN))
         return error_set(ERROR_INPUT, "--rj-count goes with --rejoin");
     if (is_1_1 && !given(o, OPT_NWK_KEY))

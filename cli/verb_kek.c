@@ -15,6 +15,7 @@
 
 struct arguments {
     const char *ns, *as, *label, *sealed, *length;
+    bool last;
 };
 
 static int read_arguments(int argc, char **argv, struct arguments *ret)
@@ -25,6 +26,7 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
         {"label", required_argument, NULL, 'l'},
         {"sealed", required_argument, NULL, 's'},
         {"length", required_argument, NULL, 'b'},
+        {"last", no_argument, NULL, 't'},
         {0},
     };
     int c;
@@ -45,6 +47,9 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             break;
         case 'b':
             ret->length = optarg;
+            break;
+        case 't':
+            ret->last = true;
             break;
         default:
             return CLI_USAGE;
@@ -186,7 +191,7 @@ int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, stru
     int r;
 
     if (read_arguments(argc, argv, &arguments) != 0 || arguments.sealed == NULL ||
-        arguments.length == NULL)
+        arguments.length == NULL || arguments.last)
         return CLI_USAGE;
     if (!cli_key_length_parse(arguments.length, &length))
         return error_set(ERROR_INPUT, "--length is 16, 24 or 32");
@@ -204,14 +209,16 @@ int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, stru
     return 0;
 }
 
-/* For the verbs that name a KEK and need nothing else. */
-static int read_name(int argc, char **argv, struct sealed_kek *kek)
+/* For the verbs that name a KEK and need nothing else; `ret_last` may be NULL: no such option. */
+static int read_name(int argc, char **argv, struct sealed_kek *kek, bool *ret_last)
 {
     struct arguments arguments = {0};
 
     if (read_arguments(argc, argv, &arguments) != 0 || arguments.sealed != NULL ||
-        arguments.length != NULL)
+        arguments.length != NULL || (arguments.last && ret_last == NULL))
         return CLI_USAGE;
+    if (ret_last != NULL)
+        *ret_last = arguments.last;
     return name_kek(&arguments, kek);
 }
 
@@ -270,7 +277,7 @@ int cli_kek_use(const struct cli_settings *settings, int argc, char **argv, stru
     struct sealed_kek kek = {0};
     int r;
 
-    if ((r = read_name(argc, argv, &kek)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
+    if ((r = read_name(argc, argv, &kek, NULL)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
         (r = db_kek_use(db, &kek)) < 0)
         return r;
     if (r > 0)
@@ -284,17 +291,23 @@ int cli_kek_revoke(const struct cli_settings *settings, int argc, char **argv, s
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
     struct sealed_kek kek = {0};
+    bool last = false;
     int r;
 
-    if ((r = read_name(argc, argv, &kek)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
-        (r = db_kek_revoke(db, &kek)) < 0)
+    if ((r = read_name(argc, argv, &kek, &last)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
+        (r = db_kek_revoke(db, &kek, last)) < 0)
         return r;
     if (r == DB_KEK_UNKNOWN)
         return no_such_kek(&kek);
+    if (r == DB_KEK_IS_CURRENT && last)
+        return error_set(ERROR_INPUT,
+            "%s is the current KEK of %s and not its last one: remove the others first", kek.label,
+            kek.peer_id);
     if (r == DB_KEK_IS_CURRENT)
         return error_set(ERROR_INPUT,
             "%s is the current KEK of %s: add another first (cradle kek add), or make another one "
-            "current (cradle kek use)",
+            "current (cradle kek use); --last removes it when it is the only one, and joins that "
+            "need it are refused from then on, or answered in clear where that is allowed",
             kek.label, kek.peer_id);
     add_kek(out, kek.peer_id, kek.kek_class, kek.label);
     text_add(out, "}\n");

@@ -4,6 +4,7 @@
 #include "activation/import_csv.h"
 #include "base/error.h"
 #include "cli/cli_text.h"
+#include "cli/peer_known.h"
 #include "cli/peer_settings.h"
 #include "cli/peer_trust.h"
 #include "db/peer.h"
@@ -106,13 +107,15 @@ static int read_arguments(
     if ((takes & TAKES_SETTINGS) != 0)
         n += cli_peer_options(peer->kind, table + n);
     table[n] = (struct option){0};
-    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (c == '?')
+            return cli_usage(argv[optind - 1], "is no option of this verb, or lacks its value");
         if ((r = take_option(c, peer, ret)) != 0)
             return r;
-    if (optind != argc || ret->name == NULL || (ret->san == NULL) != (ret->ca == NULL) ||
-        (ret->crl != NULL && ret->ca == NULL))
-        return CLI_USAGE;
-    return 0;
+    }
+    if ((ret->san == NULL) != (ret->ca == NULL) || (ret->crl != NULL && ret->ca == NULL))
+        return cli_usage("--san", "and --ca go together, and --crl only with both");
+    return optind == argc && ret->name != NULL ? 0 : CLI_USAGE;
 }
 
 /* The name of a peer that is there already, or is not. */
@@ -168,10 +171,7 @@ static int add_peer(const struct cli_settings *settings, const struct arguments 
     if (r < 0 || (r = act_secret_make(ret_token, peer->token_hash)) < 0 ||
         (r = cli_open_db(settings, &db)) < 0 || (r = db_peer_add(db, peer)) < 0)
         return r;
-    return r == 0 ? 0
-                  : error_set(ERROR_INPUT, "%s %.64s%s is there already",
-                        peer->kind == PEER_NETWORK_SERVER ? "a network server" : "the AS-ID",
-                        peer->name, peer->san[0] != '\0' ? " or its SAN" : "");
+    return r == 0 ? 0 : cli_peer_is_taken(db, peer);
 }
 
 int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -280,6 +280,9 @@ static int set_peer(const struct cli_settings *settings, enum peer_kind kind, in
     if ((arguments.set & DB_PEER_NS_IDS) != 0)
         add_ns_ids(out, &peer);
     cli_peer_settings_write(out, &peer, arguments.set);
+    if ((arguments.set & DB_PEER_ALLOW_PLAIN_KEYS) != 0 && peer.allow_plain_keys &&
+        (r = cli_peer_keks_write(db, peer.name, out)) < 0)
+        return r;
     text_add(out, "}\n");
     return 0;
 }

@@ -1,5 +1,6 @@
 #include "db/join.h"
 
+#include "base/clock.h"
 #include "db/connection.h"
 #include <stdio.h>
 #include <string.h>
@@ -228,17 +229,17 @@ const struct db_statement db_join_refusals_statement = {
     .sql =
         "INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, reason, dev_nonce,"
         "  peer_id, sender_id, ownership_epoch)"
-        " SELECT now(), i.dev_eui, i.join_eui, i.join_type::int2, i.outcome, i.reason, i.dev_nonce,"
+        " SELECT now() - i.age_ms * interval '1 millisecond', i.dev_eui, i.join_eui, i.join_type::int2, i.outcome, i.reason, i.dev_nonce,"
         "  i.peer_id, i.sender_id, coalesce(i.ownership_epoch, d.ownership_epoch)"
         " FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::int4[], $6::int8[],"
-        "  $7::text[], $8::int8[], $9::int4[])"
+        "  $7::text[], $8::int8[], $9::int4[], $10::int8[])"
         "  AS i(dev_eui, join_eui, outcome, reason, dev_nonce, peer_id, sender_id,"
-        "  ownership_epoch, join_type) JOIN device d ON d.dev_eui = i.dev_eui",
+        "  ownership_epoch, join_type, age_ms) JOIN device d ON d.dev_eui = i.dev_eui",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 9,
+    .n_params = 10,
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT4_ARRAY,
-        DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT4_ARRAY},
+        DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT4_ARRAY, DB_INT8_ARRAY},
 };
 
 const struct db_statement db_join_partitions_statement = {
@@ -507,6 +508,7 @@ int db_join_settle(struct db *db)
 int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)
 {
     struct db_params *p = db_params_of(db);
+    int64_t now_ms = clock_monotonic_ms();
 
     if (n == 0)
         return 0;
@@ -525,6 +527,9 @@ int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)
             db_element_null(p);
     }
     COLUMN_INT(p, DB_INT4_ARRAY, f, n, join_type);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, now_ms - f[i].refused_ms);
     return db_run_quiet(db, DB_JOIN_REFUSALS);
 }
 

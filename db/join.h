@@ -103,6 +103,7 @@ struct db_join_refusal {
     char sender_id[PEER_ID_MAX + 1];
     bool was_loaded; /* else the device's present ownership epoch is taken */
     uint32_t ownership_epoch;
+    int64_t refused_ms; /* monotonic; join_event.at is as long ago as this is when it is written */
 };
 int db_join_refusals(struct db *db, const struct db_join_refusal *refusals, size_t n_refusals);
 

@@ -72,15 +72,18 @@ const struct db_statement db_kek_find_statement = {
 /* The DELETE looks at is_current again once it has the row: another may just have made it so. */
 const struct db_statement db_kek_remove_statement = {
     .name = "kek_remove",
-    .sql = "WITH found AS (SELECT id FROM kek"
-           "  WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND label = $4),"
-           " gone AS (DELETE FROM kek USING found"
-           "  WHERE kek.id = found.id AND NOT kek.is_current RETURNING kek.id)"
-           " SELECT EXISTS (SELECT FROM gone) FROM found",
+    .sql =
+        "WITH found AS (SELECT id FROM kek"
+        "  WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND label = $4),"
+        " gone AS (DELETE FROM kek USING found"
+        "  WHERE kek.id = found.id AND (NOT kek.is_current OR $5 AND NOT EXISTS (SELECT FROM kek o"
+        "   WHERE o.peer_kind = $1 AND o.peer_id = $2 AND o.class = $3 AND o.id <> found.id))"
+        "  RETURNING kek.id)"
+        " SELECT EXISTS (SELECT FROM gone) FROM found",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 4,
-    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
+    .n_params = 5,
+    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_BOOL},
 };
 const struct db_statement db_route_list_statement = {
     .name = "route_list",
@@ -268,7 +271,7 @@ int db_kek_use(struct db *db, const struct sealed_kek *kek)
     return make_current(db, kek, find_kek);
 }
 
-int db_kek_revoke(struct db *db, const struct sealed_kek *kek)
+int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -277,6 +280,7 @@ int db_kek_revoke(struct db *db, const struct sealed_kek *kek)
 
     db_param_kek_peer(p, kek);
     db_param_text(p, kek->label);
+    db_param_int(p, DB_BOOL, last);
     r = db_run(db, DB_KEK_REMOVE, &rows);
     if (r < 0)
         return r;

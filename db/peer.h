@@ -45,9 +45,10 @@ int db_kek_add(struct db *db, const struct sealed_kek *kek);
 /** Makes another KEK of the peer the one that wraps. Outcome 1: no such KEK. */
 int db_kek_use(struct db *db, const struct sealed_kek *kek);
 enum { DB_KEK_UNKNOWN = 1, DB_KEK_IS_CURRENT = 2 };
-/** Removes a KEK. The current one stays (DB_KEK_IS_CURRENT): without it the peer gets no keys.
- * Other outcome: DB_KEK_UNKNOWN. */
-int db_kek_revoke(struct db *db, const struct sealed_kek *kek);
+/** Removes a KEK. The current one stays (DB_KEK_IS_CURRENT), for without it the peer gets no keys
+ * or keys in clear; unless `last`, and the peer has no other of that class. Other outcome:
+ * DB_KEK_UNKNOWN. */
+int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last);
 
 struct db_route_entry {
     struct db_join_route route;

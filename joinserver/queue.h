@@ -8,9 +8,10 @@
 
 /** How its peer is answered: as the directory said when it asked, which may be replaced since. */
 struct join_terms {
-    bool mutual_tls; /* it came over mutual TLS, and its answer leaves over nothing less than TLS */
+    bool mutual_tls;       /* it came over mutual TLS */
+    bool tls_to_the_end;   /* its answer leaves over nothing less than TLS, seen from there */
     bool ns_id_is_its_own; /* request.sender_ns_id is one that the peer is known to have */
-    /* Of the peer's record (db/directory.h). Both of the first need mutual_tls as well. */
+    /* Of the peer's record (db/directory.h). Both of the first need both of the above. */
     bool allow_plain_keys, app_s_key_plain;
     bool session_key_id_omit;
 };

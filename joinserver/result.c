@@ -25,7 +25,8 @@ static const struct join_result_row rows[N_JOIN_RESULTS] = {
     [JOIN_ACTIVATION_DISALLOWED] = {BOTH("ActivationDisallowed"), "activation_disallowed",
         "the device may not be activated now"},
     [JOIN_UNKNOWN_SENDER] = {BOTH("UnknownSender"), "unknown_sender",
-        "SenderID is not a NetID or AS-ID that the authenticated peer may speak for in this message"},
+        "SenderID is not a NetID or AS-ID, or SenderNSID not an NSID, that the authenticated peer may "
+        "speak for in this message"},
     /* The specification's spelling, TS002-1.0, table of result codes; every peer parses it. */
     [JOIN_UNKNOWN_RECEIVER] = {BOTH("UnkownReceiver"), "unknown_receiver",
         "ReceiverID is not a JoinEUI of this join server"},

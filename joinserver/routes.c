@@ -215,7 +215,8 @@ static struct join_terms terms_of(const struct api_request *request, const struc
     const struct ts002_request *message)
 {
     return (struct join_terms){
-        .mutual_tls = api_request_peer_san(request) != NULL && is_answered_privately(peer),
+        .mutual_tls = api_request_peer_san(request) != NULL,
+        .tls_to_the_end = is_answered_privately(peer),
         .ns_id_is_its_own =
             message->has_sender_ns_id && db_peer_has_ns_id(peer, &message->sender_ns_id),
         .allow_plain_keys = peer->allow_plain_keys,

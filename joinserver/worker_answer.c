@@ -15,6 +15,7 @@ static void keep_refusal(struct join_shared *shared, struct db_join_refusal *ref
         refusal->outcome, sizeof(refusal->outcome), "%s", join_result_row(result)->outcome);
     (void)snprintf(refusal->reason, sizeof(refusal->reason), "%s", reason != NULL ? reason : "");
     (void)net_id_format(&work->request.sender, refusal->sender_id);
+    refusal->refused_ms = clock_monotonic_ms();
     if (!join_refusals_add(shared->refusals, refusal))
         metric_add(&shared->metrics->refusals_dropped, 1);
 }

@@ -21,6 +21,23 @@ static uint8_t kek_index(struct join_worker *w, const struct sealed_kek *kek)
     return (uint8_t)i;
 }
 
+/* What bars the way to a key in clear that a peer's record allows. */
+enum plain_bar { BAR_NONE, BAR_TOKEN, BAR_URL, BAR_SETTING, N_PLAIN_BARS };
+
+#define NS_HAS_NO_KEK "the network server has no KEK"
+#define AS_HAS_NO_KEK "the device's application server has no KEK"
+
+static const char *const ns_reasons[N_PLAIN_BARS] = {
+    [BAR_TOKEN] = NS_HAS_NO_KEK ", and keys in clear are for mutual TLS, not for a token",
+    [BAR_URL] = NS_HAS_NO_KEK ", and keys in clear do not go to an answer URL that is not https",
+    [BAR_SETTING] = NS_HAS_NO_KEK ", and join.plain_keys is off",
+};
+static const char *const as_reasons[N_PLAIN_BARS] = {
+    [BAR_NONE] = AS_HAS_NO_KEK,
+    [BAR_TOKEN] = AS_HAS_NO_KEK ", and AppSKey in clear is for mutual TLS, not for a token",
+    [BAR_URL] = AS_HAS_NO_KEK ", and AppSKey in clear does not go to a URL that is not https",
+};
+
 /* A peer's record alone lets no key out in clear: whoever starts the join server must want it too.
  */
 static bool plain_keys_are_on(struct join_worker *w, const struct join_item *item)
@@ -38,40 +55,49 @@ static bool plain_keys_are_on(struct join_worker *w, const struct join_item *ite
     return false;
 }
 
+static enum plain_bar bar_of(const struct join_terms *terms)
+{
+    if (!terms->mutual_tls)
+        return BAR_TOKEN;
+    return terms->tls_to_the_end ? BAR_NONE : BAR_URL;
+}
+
 /* NULL, or why there is no answer: a KEK wins over the leave to do without. */
 static const char *find_ns_kek(struct join_worker *w, struct join_item *item)
 {
     const struct join_terms *terms = &item->work->terms;
     const struct ts002_request *q = &item->work->request;
+    enum plain_bar bar = bar_of(terms);
 
     item->ns_plain = false;
     item->ns_kek = join_directory_ns_kek(
         w->directory, &q->sender, terms->ns_id_is_its_own ? &q->sender_ns_id : NULL);
     if (item->ns_kek != NULL)
         return NULL;
-    if (!terms->allow_plain_keys || !terms->mutual_tls)
-        return "the network server has no KEK";
-    if (!plain_keys_are_on(w, item))
-        return "the network server has no KEK, and join.plain_keys is off";
-    item->ns_plain = true;
-    return NULL;
+    if (!terms->allow_plain_keys)
+        return NS_HAS_NO_KEK;
+    if (bar == BAR_NONE && !plain_keys_are_on(w, item))
+        bar = BAR_SETTING;
+    item->ns_plain = bar == BAR_NONE;
+    return ns_reasons[bar];
 }
 
 /* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. */
 static const char *find_as_kek(struct join_worker *w, struct join_item *item)
 {
     const struct join_terms *terms = &item->work->terms;
+    enum plain_bar bar = terms->app_s_key_plain ? bar_of(terms) : BAR_NONE;
 
     item->as_plain = false;
     item->as_kek = NULL;
-    if (terms->app_s_key_plain && terms->mutual_tls) {
+    if (terms->app_s_key_plain && bar == BAR_NONE) {
         if (!plain_keys_are_on(w, item))
             return "AppSKey is to be in clear, and join.plain_keys is off";
         item->as_plain = true;
         return NULL;
     }
     item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
-    return item->as_kek != NULL ? NULL : "the device's application server has no KEK";
+    return item->as_kek != NULL ? NULL : as_reasons[bar];
 }
 
 /* A join needs both: without one there is no answer, never one in clear that was not asked for. */

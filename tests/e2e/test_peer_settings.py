@@ -14,7 +14,9 @@ from test_peers import CHANGE_SECONDS, PeersTest
 
 AS_ID = "as-settings"
 NS_A, NS_B, NS_C = "70b3d57ed0000a01", "70b3d57ed0000a02", "70b3d57ed0000a03"
-NO_KEK, REFUSED = "the network server has no KEK", "unavailable"
+NO_KEK = "the network server has no KEK"
+NOT_BY_TOKEN = NO_KEK + ", and keys in clear are for mutual TLS, not for a token"
+NOT_TO_URL = NO_KEK + ", and keys in clear do not go to an answer URL that is not https"
 
 
 class SettingsTest(PeersTest):
@@ -145,8 +147,8 @@ class NetworkKeys(SettingsTest):
                     else:
                         self.wait_refused(NO_KEK, server, ("on", "tls"), device)
                         self.wait_refused(NO_KEK, server, ("off", "tls"), device)
-                    self.wait_refused(NO_KEK, server, ("on", "token"), device)
-                    self.wait_refused(NO_KEK, server, ("off", "token"), device)
+                    for place in (("on", "token"), ("off", "token")):
+                        self.wait_refused(NOT_BY_TOKEN if allowed == "yes" else NO_KEK, server, place, device)
 
     def test_a_kek_wins(self):
         server = self.network_server_of("000072", "--allow-plain-keys", "yes")
@@ -156,6 +158,11 @@ class NetworkKeys(SettingsTest):
         for place in self.places:
             self.wait_join({"NwkSEncKey": "ns-000072", "FNwkSIntKey": "ns-000072",
                             "SNwkSIntKey": "ns-000072", "AppSKey": "as-demo"}, server, place, device)
+        allow = ["ns", "set", "--name", "ns-000072", "--allow-plain-keys", "yes"]
+        self.assertEqual(self.cradle(*allow)["keks_that_win"], ["ns-000072"])
+        self.cradle("kek", "revoke", "--ns", "000072", "--label", "ns-000072", "--last")
+        self.assertNotIn("keks_that_win", self.cradle(*allow))
+        self.wait_join({"NwkSEncKey": "clear"}, server, ("on", "tls"), device)
 
     def test_a_rejoin_is_answered_as_a_join_is(self):
         server = self.network_server_of("000070")
@@ -192,7 +199,7 @@ class NetworkKeys(SettingsTest):
 
         def refused():
             self.post(server, ("on", "tls"), lorawan.join_req(device, self.stack.next_nonce(device), "000074"))
-            return NO_KEK in self.reasons(device)
+            return NOT_TO_URL in self.reasons(device)
         support.wait_until(refused, CHANGE_SECONDS, "an event that says so")
 
 
@@ -220,7 +227,9 @@ class AppSKeys(SettingsTest):
                     self.wait_refused(no_kek, server, ("on", "tls"), without)
                 for place in (("on", "token"), ("off", "token")):
                     self.wait_join(wrapped, server, place, device)
-                    self.wait_refused(no_kek, server, place, without)
+                    self.wait_refused(no_kek if form == "wrapped" else
+                                      no_kek + ", and AppSKey in clear is for mutual TLS, not for a token",
+                                      server, place, without)
 
     def asked(self, server, place, session):
         device, session_key_id, key = session
@@ -341,6 +350,12 @@ class NsIds(SettingsTest):
         self.cradle("kek", "use", "--ns", f"00007a/{NS_A}", "--label", "own-7a")
         self.wait_join({"NwkSEncKey": "own-7a"}, server, ("off", "tls"), device, **with_a)
         self.cradle("kek", "revoke", "--ns", f"00007a/{NS_A}", "--label", "own-7a-2")
+        # Nobody has the NSID any more: its KEK can still be removed.
+        self.cradle("ns", "set", "--name", "ns-00007a", "--no-ns-id")
+        last = ["--ns", f"00007a/{NS_A}", "--label", "own-7a"]
+        self.assertIn("--last", self.refused("kek", "revoke", *last))
+        self.cradle("kek", "revoke", *last, "--last")
+        self.assertEqual(self.listed("kek", "peer", f"00007a/{NS_A}"), [])
 
     def test_a_kek_is_taken_of_an_ns_id_that_is_known(self):
         self.network_server_of("00007b", "--ns-id", NS_A)
@@ -417,8 +432,10 @@ class Operator(SettingsTest):
                 ("omit", ["--session-key-id", "no"]), ("NSID", ["--ns-id", "00007e"]),
                 ("twice", ["--ns-id", NS_A, "--ns-id", NS_A]), ("exclude", ["--ns-id", NS_A, "--no-ns-id"]),
                 ("http", ["--answer-url", "ns.example"]),
+                ("loopback", ["--answer-url", "http://ns.example/"]),
                 ("user", ["--answer-url", "https://a:b@ns.example/"]),
-                ("file", ["--answer-url", "https://ns.example/", "--answer-credential", "../x"]),
+                ("name", ["--answer-url", "https://ns.example/", "--answer-credential", "../x"]),
+                ('"ns"', ["--answer-url", "https://ns.example/", "--answer-credential", "ns.header"]),
                 ("no answer URL", ["--answer-credential", "x", "--allow-plain-keys", "yes"])):
             with self.subTest(options):
                 self.assertIn(words, self.refused("ns", "set", *name, *options))
@@ -429,6 +446,20 @@ class Operator(SettingsTest):
         for args in (["ns", "set", *name], ["as", "set", "--as-id", AS_ID, "--allow-plain-keys", "yes"],
                      ["as", "set", "--as-id", AS_ID, "--ns-id", NS_A]):
             self.assertEqual(self.stack.cradle(*args).returncode, 2, args)
+        for args, words in ((["ns", "set", *name, "--net-id", "000013"], "--net-id"),
+                            (["ns", "add", *name, "--net-id", "000013", "--san", "a.example"], "--ca")):
+            run = self.stack.cradle(*args)
+            self.assertEqual((run.returncode, len(run.stderr.splitlines())), (2, 2), run.stderr)
+            self.assertIn(words, run.stderr.splitlines()[0])
+
+    def test_what_is_taken_is_named_with_whoever_has_it(self):
+        ca = Ca(self.folder, "taken").pem
+        trust = ["--san", "taken.example", "--ca", ca]
+        self.cradle("ns", "add", "--name", "taken-7f", "--net-id", "00007f", *trust)
+        self.assertIn("network server taken-7f is there", self.refused(
+            "ns", "add", "--name", "taken-7f", "--net-id", "00007f"))
+        for args in (["ns", "add", "--name", "free-7f", "--net-id", "00007f"], ["as", "add", "--as-id", "free-7f"]):
+            self.assertIn("SAN taken.example is that of the network server taken-7f", self.refused(*args, *trust))
 
 
 if __name__ == "__main__":

@@ -181,6 +181,7 @@ class Keks(PeersTest):
                          [(f"ns-000064-{n}", n == 1, ["class", "created", "current", "label", "peer"])
                           for n in (1, 2)])
         self.assertIn("cradle kek use", self.refused("kek", "revoke", *first))
+        self.assertIn("remove the others", self.refused("kek", "revoke", *first, "--last"))
         self.assertEqual(self.cradle("kek", "revoke", *second), {
             "peer": "000064", "class": "ns", "label": "ns-000064-2"})
         self.assertIn("no KEK", self.refused("kek", "revoke", *second))

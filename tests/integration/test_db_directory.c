@@ -290,7 +290,7 @@ START_TEST(a_network_server_has_a_kek_beside_its_networks)
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_keks, 2);
     ck_assert_str_eq(d.keks[1].peer_id, own.peer_id);
-    ck_assert_int_eq(db_kek_revoke(activation, &own), DB_KEK_IS_CURRENT);
+    ck_assert_int_eq(db_kek_revoke(activation, &own, false), DB_KEK_IS_CURRENT);
 }
 END_TEST
 
@@ -388,12 +388,29 @@ START_TEST(current_kek_is_not_removed)
     (void)snprintf(other.peer_id, sizeof(other.peer_id), "000024");
     ck_ok(db_kek_add(activation, &first));
     ck_ok(db_kek_add(activation, &other));
-    ck_assert_int_eq(db_kek_revoke(activation, &first), DB_KEK_IS_CURRENT);
+    ck_assert_int_eq(db_kek_revoke(activation, &first, false), DB_KEK_IS_CURRENT);
     ck_ok(db_kek_add(activation, &second));
-    ck_assert_int_eq(db_kek_revoke(activation, &second), DB_KEK_IS_CURRENT);
-    ck_ok(db_kek_revoke(activation, &first));
-    ck_assert_int_eq(db_kek_revoke(activation, &first), DB_KEK_UNKNOWN);
+    ck_assert_int_eq(db_kek_revoke(activation, &second, false), DB_KEK_IS_CURRENT);
+    ck_ok(db_kek_revoke(activation, &first, false));
+    ck_assert_int_eq(db_kek_revoke(activation, &first, false), DB_KEK_UNKNOWN);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM kek"), 2);
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT count(*) FROM kek WHERE peer_id = '000024'"), 1);
+}
+END_TEST
+
+START_TEST(the_last_kek_is_removed_when_it_is_asked_for_as_such)
+{
+    struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2"), other = ns_kek("ns-1");
+
+    (void)snprintf(other.peer_id, sizeof(other.peer_id), "000024");
+    ck_ok(db_kek_add(activation, &other));
+    ck_ok(db_kek_add(activation, &first));
+    ck_ok(db_kek_add(activation, &second));
+    ck_assert_int_eq(db_kek_revoke(activation, &second, true), DB_KEK_IS_CURRENT);
+    ck_ok(db_kek_revoke(activation, &first, true));
+    ck_ok(db_kek_revoke(activation, &second, true));
+    ck_assert_int_eq(db_kek_revoke(activation, &second, true), DB_KEK_UNKNOWN);
     ck_assert_int_eq(
         pg_number(cluster, database, "SELECT count(*) FROM kek WHERE peer_id = '000024'"), 1);
 }
@@ -567,6 +584,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, revoked_is_for_good_and_the_name_is_free_for_a_successor);
     tcase_add_test(tcase, another_kek_can_be_made_current);
     tcase_add_test(tcase, current_kek_is_not_removed);
+    tcase_add_test(tcase, the_last_kek_is_removed_when_it_is_asked_for_as_such);
     tcase_add_test(tcase, route_is_removed_however_its_prefix_is_written);
     tcase_add_test(tcase, every_change_of_the_directory_is_announced);
     tcase_add_test(tcase, listener_that_lost_its_connection_listens_again_and_looks);

@@ -1,5 +1,6 @@
 #include "tests/integration/db_fixture.h"
 
+#include "base/clock.h"
 #include "base/text.h"
 #include <libpq-fe.h>
 #include <stdio.h>
@@ -185,7 +186,8 @@ START_TEST(a_refused_join_is_no_session)
             .outcome = "mic_failed",
             .sender_id = "000013",
             .peer_id = 1,
-            .ownership_epoch = 1};
+            .ownership_epoch = 1,
+            .refused_ms = clock_monotonic_ms()};
     ck_ok(db_join_refusals(join, f, sizeof(f) / sizeof(f[0])));
     ck_ok(db_join_session_find(join, &one, 1, &s));
     ck_assert_msg(s.found, "refusals count among the last joins");
@@ -407,7 +409,8 @@ START_TEST(a_refusal_of_what_was_not_looked_up_is_kept_for_a_known_device_alone)
                                               .outcome = "malformed",
                                               .join_type = LW_JOIN,
                                               .peer_id = 1,
-                                              .sender_id = "000013"},
+                                              .sender_id = "000013",
+                                              .refused_ms = clock_monotonic_ms()},
         {.dev_eui = eui_of(2), .outcome = "malformed", .join_type = LW_JOIN, .peer_id = 1}};
 
     make_devices(1, 1, LW_MAC_1_0_3);
@@ -432,7 +435,8 @@ START_TEST(refusals_are_written_in_bulk)
             .peer_id = 1,
             .sender_id = "000013",
             .was_loaded = true,
-            .ownership_epoch = 1};
+            .ownership_epoch = 1,
+            .refused_ms = clock_monotonic_ms()};
         snprintf(refusals[i].reason, sizeof(refusals[i].reason), "reason %u", i);
     }
     ck_ok(db_join_refusals(join, refusals, 3));
@@ -442,6 +446,32 @@ START_TEST(refusals_are_written_in_bulk)
                          " 'reason ' || dev_nonce AND join_nonce IS NULL"
                          " AND join_type = CASE dev_nonce WHEN 2 THEN 1 ELSE 255 END"),
         3);
+}
+END_TEST
+
+START_TEST(a_refusal_written_late_stands_where_it_happened)
+{
+    struct db_join_refusal refusal = {.dev_eui = eui_of(1),
+        .outcome = "mic_failed",
+        .join_type = LW_JOIN,
+        .peer_id = 1,
+        .sender_id = "000013",
+        .was_loaded = true,
+        .ownership_epoch = 1};
+    struct db_join_commit c;
+    struct db_join_row row;
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    refusal.refused_ms = clock_monotonic_ms() - 60000;
+    row = load_one(join, 1, 5);
+    c = commit_of(&row, 5, true);
+    ck_assert(commit_one(&c));
+    ck_ok(db_join_refusals(join, &refusal, 1));
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT count(*) FROM join_event refused, join_event joined"
+                         " WHERE refused.outcome = 'mic_failed' AND joined.outcome = 'success'"
+                         " AND refused.at < joined.at"),
+        1);
 }
 END_TEST
 
@@ -660,6 +690,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, resolve_tells_which_of_two_requests_was_committed);
     tcase_add_test(tcase, a_refusal_of_what_was_not_looked_up_is_kept_for_a_known_device_alone);
     tcase_add_test(tcase, refusals_are_written_in_bulk);
+    tcase_add_test(tcase, a_refusal_written_late_stands_where_it_happened);
     tcase_add_test(tcase, refusals_are_never_read_to_find_a_session);
     tcase_add_test(tcase, partitions_are_three_months_ahead_and_take_back_the_stray);
     tcase_add_test(tcase, batch_beyond_its_bound_is_our_own_mistake);

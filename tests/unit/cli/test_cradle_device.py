@@ -48,6 +48,10 @@ class JoinServer(http.server.BaseHTTPRequestHandler):
             text = b"<html>hello</html>"
         elif way == "endless":
             text = b" " * 200000 + text
+        elif way == "acknowledge":
+            text = b""
+        elif way == "busy":
+            text = b'{"title":"unavailable","status":503,"detail":"the queue is full"}'
         self.send_response(503 if way == "busy" else 200)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -107,7 +111,7 @@ class CradleDevice(unittest.TestCase):
 
     def test_exit_codes_tell_the_faults_apart(self):
         for way, code in (("refuse", 2), ("mic", 3), ("key", 3), ("transaction", 1), ("html", 1),
-                          ("endless", 1), ("busy", 1)):
+                          ("endless", 1), ("busy", 1), ("acknowledge", 1)):
             for more in ([], ["--json"]):
                 with self.subTest(way=way, more=more):
                     done = self.join(way, *more)
@@ -118,6 +122,12 @@ class CradleDevice(unittest.TestCase):
                         self.assertTrue(report["error"])
                     else:
                         self.assertIn("Not joined", done.stdout)
+
+    def test_what_is_no_answer_is_told_in_the_servers_words(self):
+        for way, words in (("busy", "HTTP 503, the queue is full"),
+                           ("acknowledge", "acknowledged; the answer goes to the peer's answer URL")):
+            with self.subTest(way):
+                self.assertIn(words, self.join(way).stdout)
 
     def test_a_stale_join_nonce_disagrees(self):
         self.assertEqual(self.join("right", "--last-join-nonce", "65536").returncode, 3)

@@ -93,6 +93,11 @@ START_TEST(what_is_not_meant_is_refused_and_sets_nothing)
         {"answer-url", "host.example/x"},
         {"answer-url", "ftp://host.example"},
         {"answer-url", "http://"},
+        {"answer-url", "http://host.example/"},
+        {"answer-url", "http://localhost/"},
+        {"answer-url", "http://10.0.0.1/"},
+        {"answer-url", "HTTPS://host.example/"},
+        {"answer-url", "https://host.example:99999/"},
         {"answer-url", "https:///path"},
         {"answer-url", "https://:443/"},
         {"answer-url", "https://user:secret@host.example/"},
@@ -106,6 +111,10 @@ START_TEST(what_is_not_meant_is_refused_and_sets_nothing)
         {"answer-credential", ".."},
         {"answer-credential", "a/b"},
         {"answer-credential", "a b"},
+        {"answer-credential", "ns.crt"},
+        {"answer-credential", "ns.key"},
+        {"answer-credential", "ns.ca"},
+        {"answer-credential", "ns.header"},
         {"answer-credential", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
     };
 
@@ -123,7 +132,8 @@ END_TEST
 
 START_TEST(an_answer_url_has_a_host_and_a_length)
 {
-    static const char *const good[] = {"http://h", "https://host.example", "https://[::1]:8443/x",
+    static const char *const good[] = {"http://127.0.0.1", "http://[::1]:8090/",
+        "https://host.example", "https://[::1]:8443/x",
         "https://host.example:443/lrwan/join?x=1&y=%20@z"};
     struct db_peer peer = {.kind = PEER_APPLICATION_SERVER};
     char url[PEER_URL_MAX + 2] = "https://";
