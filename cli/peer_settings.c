@@ -90,10 +90,11 @@ static int read_answer_credential(const char *value, struct db_peer *peer)
     static const char *const endings[] = {".crt", ".key", ".ca", ".header"}; /* api/credential.c */
     size_t len = strlen(value);
 
-    if (strcmp(value, NONE) == 0)
-        value = "";
-    else if (len == 0 || len > PEER_CREDENTIAL_MAX || value[0] == '.' ||
-             strspn(value, letters) != len)
+    if (strcmp(value, NONE) == 0) {
+        peer->answer_credential[0] = '\0';
+        return 0;
+    }
+    if (len == 0 || len > PEER_CREDENTIAL_MAX || value[0] == '.' || strspn(value, letters) != len)
         return error_set(ERROR_INPUT,
             "an answer credential is a name of 1 to %d of A-Z a-z 0-9 . _ -, the first no dot, "
             "or " NONE ", not \"%.64s\"",

@@ -161,7 +161,7 @@ class Peers(TlsTest):
         self.assertIn("no certificate", self.refused_by_cradle(*add, "--san", "a.b", "--ca", leaf["key"]))
         self.assertIn("not of the CA", self.refused_by_cradle(
             *add, "--san", "a.b", "--ca", self.ca.pem, "--crl", other.crl()))
-        self.assertIn("there already", self.refused_by_cradle(
+        self.assertIn("that of the network server demo-home", self.refused_by_cradle(
             *add, "--san", "urn:cradle:netid:000013", "--ca", self.ca.pem))
         self.assertIn("no network server", self.refused_by_cradle(
             "ns", "trust", "--name", "nobody", "--san", "a.b", "--ca", self.ca.pem))
