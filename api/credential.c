@@ -301,7 +301,8 @@ static void entry_look(const struct api_credentials *c, struct entry *entry)
     }
 }
 
-static struct entry *entry_find(struct api_credentials *c, const char *name)
+/* A new entry's first look is due at `now_ms`. */
+static struct entry *entry_find(struct api_credentials *c, const char *name, int64_t now_ms)
 {
     struct entry *entry = c->entries;
 
@@ -309,7 +310,7 @@ static struct entry *entry_find(struct api_credentials *c, const char *name)
         entry = entry->next;
     if (entry == NULL && (entry = calloc(1, sizeof(*entry))) != NULL) {
         (void)snprintf(entry->name, sizeof(entry->name), "%s", name);
-        entry->looked_ms = clock_monotonic_ms() - LOOK_MS;
+        entry->looked_ms = now_ms - LOOK_MS;
         entry->next = c->entries;
         c->entries = entry;
     }
@@ -328,7 +329,7 @@ int api_credential_get(
     if (!name_is_good(name))
         return error_set(ERROR_CONFIG, "a credential's name is letters, digits, '.', '_' and '-'");
     pthread_mutex_lock(&c->lock);
-    entry = entry_find(c, name);
+    entry = entry_find(c, name, now_ms);
     if (entry != NULL && now_ms - entry->looked_ms >= LOOK_MS) {
         entry->looked_ms = now_ms;
         entry_look(c, entry);
