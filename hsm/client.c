@@ -294,15 +294,29 @@ int keyd_derive_app_s_key(struct keyd_channel *channel, const struct sealed_kek 
 
 /* --- adoption --------------------------------------------------------------------------------- */
 
-int keyd_adopt_device_keys(struct keyd_channel *channel, struct keyd_adopt_request *requests,
-    size_t n_requests, struct keyd_adopt_reply *replies, int64_t deadline_ms)
+/* In the place of a KEK that cannot be sent. Nothing has its tag, so what names it is refused as
+ * what names a damaged one is, and the others are served. */
+static const struct sealed_kek unsendable_kek = {
+    .peer_kind = PEER_ORGANIZATION,
+    .peer_id = "-",
+    .kek_class = KEK_CLASS_TRANSPORT,
+    .label = "-",
+    .key = {.kek_label = "-", .blob_len = 24},
+};
+
+int keyd_adopt_device_keys(struct keyd_channel *channel, const struct sealed_kek *const *keks,
+    size_t n_keks, const struct keyd_adopt_request *requests, size_t n_requests,
+    struct keyd_adopt_reply *replies, int64_t deadline_ms)
 {
+    const struct sealed_kek *sent[KEYD_KEKS_MAX];
     int r;
 
-    assert(n_requests <= KEYD_BATCH_MAX);
+    assert(n_keks <= KEYD_KEKS_MAX && n_requests <= KEYD_BATCH_MAX);
     if (n_requests == 0)
         return 0;
-    r = ask(channel, KEYD_VERB_ADOPT_KEY, NULL, 0, requests, n_requests, deadline_ms);
+    for (size_t i = 0; i < n_keks; i++)
+        sent[i] = keyd_sealed_kek_valid(keks[i]) ? keks[i] : &unsendable_kek;
+    r = ask(channel, KEYD_VERB_ADOPT_KEY, sent, n_keks, requests, n_requests, deadline_ms);
     secret_wipe(channel->request_frame, sizeof(channel->request_frame));
     if (r == 0)
         memcpy(replies, channel->reply.adopts, n_requests * sizeof(*replies));

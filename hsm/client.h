@@ -23,7 +23,8 @@
 #define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
 #define KEYD_HASH_LEN 32
 #define KEYD_OAEP_LEN 384 /* RSA-3072 */
-#define KEYD_KCV_LEN 3    /* key check value: first bytes of the CMAC of 16 zero bytes */
+#define KEYD_FINGERPRINT_LEN 16
+#define KEYD_KCV_LEN 3 /* key check value: first bytes of the CMAC of 16 zero bytes */
 
 struct keyd_pool;
 struct keyd_channel;
@@ -180,22 +181,42 @@ int keyd_derive_app_s_key(struct keyd_channel *channel, const struct sealed_kek 
 
 /* --- adopt keys ----------------------------------------------------------------------------- */
 
-/** Seals one root key for its row. The caller wipes `key`. */
+/** How a root key comes to us. */
+enum keyd_key_form {
+    KEYD_FORM_CLEAR = 0, /* AES_KEY_LEN bytes */
+    KEYD_FORM_WRAPPED,   /* KEYD_WRAPPED_LEN bytes: RFC 3394 under a KEK of class TRANSPORT */
+    KEYD_FORM_SEALED,    /* KEYD_OAEP_LEN bytes: RSAES-OAEP to the exchange key, as of a KEK */
+};
+
+/** Seals one root key for its row. A wrapped or sealed key is opened in the HSM and is in clear
+ * nowhere else. The caller wipes `key`. */
 struct keyd_adopt_request {
     struct eui64 dev_eui;
     struct eui64 join_eui;
     enum key_slot slot;
-    struct secret_key key;
+    enum keyd_key_form form;
+    uint8_t transport_kek; /* of KEYD_FORM_WRAPPED: index into the message's KEKs */
+    union {
+        struct secret_key key;
+        uint8_t wrapped[KEYD_WRAPPED_LEN];
+        uint8_t sealed[KEYD_OAEP_LEN];
+    };
 };
 
+/* KEYD_BAD_INPUT: a text that does not open, or no key of 16 bytes in it; a KEK of another class.
+ * KEYD_KEK_TAG_REFUSED, KEYD_KEK_UNKNOWN: the transport KEK. None of them touches other items. */
 struct keyd_adopt_reply {
     enum keyd_status status;
     struct sealed_key sealed;
     uint8_t kcv[KEYD_KCV_LEN];
+    uint8_t fingerprint[KEYD_FINGERPRINT_LEN]; /* of the key alone: see base/sealed.h */
 };
 
-int keyd_adopt_device_keys(struct keyd_channel *channel, struct keyd_adopt_request *requests,
-    size_t n_requests, struct keyd_adopt_reply *replies, int64_t deadline_ms);
+/** Items of every form may stand in one message. ERROR_INPUT: an item that cannot be (slot, form,
+ * or an index beyond `n_keks`). A sealed key costs about 1 ms of CPU (RSA-3072), another 50 us. */
+int keyd_adopt_device_keys(struct keyd_channel *channel, const struct sealed_kek *const *keks,
+    size_t n_keks, const struct keyd_adopt_request *requests, size_t n_requests,
+    struct keyd_adopt_reply *replies, int64_t deadline_ms);
 
 /** Opens a peer's KEK that was encrypted to the exchange key (RSAES-OAEP, SHA-1, MGF1-SHA-1, empty
  * label) inside the HSM and seals it for its row. `kek` names everything but the key, which is

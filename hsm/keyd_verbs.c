@@ -96,8 +96,8 @@ static void serve_item(
             &reply->joins[i]);
         break;
     case KEYD_VERB_ADOPT_KEY:
-        SETTLE(
-            keyd, keyd_adopt_key(keyd, &request->adopts[i], &reply->adopts[i]), &reply->adopts[i]);
+        SETTLE(keyd, keyd_adopt_key(keyd, request->keks, &request->adopts[i], &reply->adopts[i]),
+            &reply->adopts[i]);
         break;
     case KEYD_VERB_ADOPT_KEK:
         SETTLE(

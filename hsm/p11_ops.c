@@ -3,6 +3,7 @@
 #include "base/error.h"
 
 struct use_row {
+    bool generic; /* secret, not AES */
     bool sensitive, extractable, sign, derive, decrypt, encrypt, wrap, unwrap, verify;
 };
 
@@ -16,6 +17,7 @@ static const struct use_row uses[P11_N_USES] = {
     [P11_USE_JS_ENC] = {.sensitive = true, .decrypt = true},
     [P11_USE_ADOPT_KEY] = {.sensitive = true, .extractable = true, .sign = true},
     [P11_USE_ADOPT_KEK] = {.sensitive = true, .extractable = true, .sign = true},
+    [P11_USE_HMAC] = {.generic = true, .sensitive = true, .sign = true},
     [P11_USE_KNOWN] = {.extractable = true,
         .sign = true,
         .derive = true,
@@ -34,7 +36,7 @@ struct p11_template {
 
 static const CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
 static const CK_OBJECT_CLASS secret_key_class = CKO_SECRET_KEY;
-static const CK_KEY_TYPE aes_type = CKK_AES;
+static const CK_KEY_TYPE aes_type = CKK_AES, generic_type = CKK_GENERIC_SECRET;
 
 static void add(struct p11_template *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
 {
@@ -52,7 +54,7 @@ static void template_fill(struct p11_template *t, enum p11_use use)
 
     t->n = 0;
     add(t, CKA_CLASS, &secret_key_class, sizeof(secret_key_class));
-    add(t, CKA_KEY_TYPE, &aes_type, sizeof(aes_type));
+    add(t, CKA_KEY_TYPE, row->generic ? &generic_type : &aes_type, sizeof(aes_type));
     add_flag(t, CKA_TOKEN, false);
     add_flag(t, CKA_PRIVATE, false);
     add_flag(t, CKA_SENSITIVE, row->sensitive);
@@ -99,8 +101,8 @@ void p11_restriction_fill(struct p11_restriction *restriction, enum p11_use use)
     }
 }
 
-int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
-    CK_OBJECT_HANDLE *ret)
+static int create(struct p11_token *token, CK_SESSION_HANDLE session, enum p11_use use,
+    const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret)
 {
     struct p11_template t = {.n = 0};
     CK_RV rv;
@@ -108,8 +110,19 @@ int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, si
     template_fill(&t, use);
     add(&t, CKA_VALUE, key, len);
     template_seal(&t);
-    rv = token->f->C_CreateObject(token->work, t.attributes, t.n, ret);
+    rv = token->f->C_CreateObject(session, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_CreateObject");
+}
+
+int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
+    CK_OBJECT_HANDLE *ret)
+{
+    return create(token, token->work, use, key, len, ret);
+}
+
+int p11_create_hmac(struct p11_token *token, const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret)
+{
+    return create(token, token->anchor, P11_USE_HMAC, key, len, ret);
 }
 
 int p11_unwrap(struct p11_token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE kek,

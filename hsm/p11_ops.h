@@ -20,6 +20,7 @@ enum p11_use {
     P11_USE_JS_ENC,    /* JSEncKey: DECRYPT */
     P11_USE_ADOPT_KEY, /* a root key on its way in: SIGN for its check value, to be wrapped */
     P11_USE_ADOPT_KEK, /* a peer's KEK on its way in: the same */
+    P11_USE_HMAC,      /* a generic secret: SIGN; never leaves */
     P11_USE_KNOWN,     /* a published test key: everything */
 };
 #define P11_N_USES (P11_USE_KNOWN + 1)
@@ -29,6 +30,9 @@ enum p11_use {
 
 int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
     CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** A key for p11_hmac() that lives as long as this process. */
+int p11_create_hmac(
+    struct p11_token *token, const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
 /** `session` owns the new key: anchor for what lives long, work for what one item needs. */
 int p11_unwrap(struct p11_token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE kek,
     enum p11_use use, const uint8_t *blob, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;

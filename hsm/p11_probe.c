@@ -186,6 +186,18 @@ int p11_exchange_test(
     return r < 0 ? r : p11_destroy(token, &opened);
 }
 
+int p11_transport_test(struct p11_token *token, CK_OBJECT_HANDLE kek)
+{
+    CLEANUP(destroy_known) struct known_keys k = {.token = token};
+    uint8_t blob[P11_WRAPPED_MAX];
+    size_t len = 0;
+    int r = p11_create(token, P11_USE_KNOWN, nist_key, sizeof(nist_key), &k.nist);
+
+    if (r == 0)
+        r = p11_wrap(token, kek, k.nist, blob, &len);
+    return r < 0 ? r : p11_unwrap(token, token->work, kek, P11_USE_ADOPT_KEY, blob, len, &k.opened);
+}
+
 /* What opens for any use could be read by whoever has a session. */
 static int try_exchange(
     struct p11_token *token, const struct p11_keys *keys, const struct p11_known *known)

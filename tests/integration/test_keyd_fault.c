@@ -68,8 +68,10 @@ static void join_must_succeed(const char *when)
 static unsigned do_everything(const char *when)
 {
     const int64_t deadline = keyd_test_deadline();
-    struct keyd_adopt_request adopt = {
-        device.dev_eui, device.join_eui, KEY_SLOT_APP, device.app_clear};
+    struct keyd_adopt_request adopt = {.dev_eui = device.dev_eui,
+        .join_eui = device.join_eui,
+        .slot = KEY_SLOT_APP,
+        .key = device.app_clear};
     struct keyd_adopt_reply adopted;
     struct keyd_join_request request;
     struct keyd_join_reply reply;
@@ -90,7 +92,7 @@ static unsigned do_everything(const char *when)
                 keyd_status_text(reply.status));
         failed += r != 0 || reply.status != KEYD_OK;
     }
-    r = keyd_adopt_device_keys(channel, &adopt, 1, &adopted, deadline);
+    r = keyd_adopt_device_keys(channel, NULL, 0, &adopt, 1, &adopted, deadline);
     ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
     if (r == 0 && adopted.status == KEYD_OK)
         ck_assert_mem_eq(adopted.sealed.blob, device.app.blob, 24);

@@ -376,8 +376,8 @@ START_TEST(a_message_that_two_keyds_died_of_is_not_sent_to_a_third)
     struct keyd_pool *pool = NULL;
 
     ck_assert_msg(keyd_pool_open(&config, &pool) == 0, "%s", error_text());
-    ck_assert_int_eq(
-        keyd_adopt_device_keys(keyd_pool_channel(pool, 0), &adopt, 1, &reply, keyd_test_deadline()),
+    ck_assert_int_eq(keyd_adopt_device_keys(keyd_pool_channel(pool, 0), NULL, 0, &adopt, 1, &reply,
+                         keyd_test_deadline()),
         ERROR_HSM);
     ck_assert_int_eq(keyd_self_test(keyd_pool_channel(pool, 0), keyd_test_deadline()), 0);
     ck_assert_int_eq(metric_of(pool, "cradle_keyd_deaths_total"), 2);
