@@ -50,7 +50,8 @@ static int start_keyds(struct act_service *service)
         .uri = service->settings.hsm_uri,
         .lock_file = service->settings.hsm_lock_file,
         .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
-                 KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST),
+                 KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
+                 KEYD_MAY(KEYD_VERB_RANDOM),
         .n_processes = service->settings.hsm_processes,
         .n_channels = service->settings.workers,
     };

@@ -22,7 +22,8 @@
 #define KEYD_CODE_MAX 32  /* characters of a claim code */
 #define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
 #define KEYD_HASH_LEN 32
-#define KEYD_OAEP_LEN 384 /* RSA-3072 */
+#define KEYD_RANDOM_MAX 32 /* bytes of an item */
+#define KEYD_OAEP_LEN 384  /* RSA-3072 */
 #define KEYD_FINGERPRINT_LEN 16
 #define KEYD_KCV_LEN 3 /* key check value: first bytes of the CMAC of 16 zero bytes */
 
@@ -38,8 +39,9 @@ enum keyd_verb {
     KEYD_VERB_HASH_TOKEN,
     KEYD_VERB_SELF_TEST,
     KEYD_VERB_APP_S_KEY,
+    KEYD_VERB_RANDOM,
 };
-#define KEYD_N_VERBS 7
+#define KEYD_N_VERBS 8
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -227,14 +229,30 @@ int keyd_adopt_kek(struct keyd_channel *channel, const uint8_t oaep[static KEYD_
 
 /* --- keyed hashes --------------------------------------------------------------------------- */
 
-/** HMAC-SHA-256 with the code key over "claim-v1" | DevEUI | generation | code. */
-int keyd_hash_claim_code(struct keyd_channel *channel, const struct eui64 *dev_eui,
-    uint32_t generation, const char *code, uint8_t ret_hash[static KEYD_HASH_LEN],
-    int64_t deadline_ms);
+/** A claim code of a device, and how often it was made anew. */
+struct keyd_claim_code {
+    struct eui64 dev_eui;
+    uint32_t generation;
+    uint8_t code_len;
+    char code[KEYD_CODE_MAX]; /* no NUL */
+};
+
+/** HMAC-SHA-256 with the code key over "claim-v1" | DevEUI | generation | code, of up to
+ * KEYD_BATCH_MAX codes: all, or an error (ERROR_HSM, where the token failed one). The caller wipes
+ * `codes`. */
+int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_code *codes,
+    size_t n_codes, uint8_t (*ret_hashes)[KEYD_HASH_LEN], int64_t deadline_ms);
 
 /** HMAC-SHA-256 with the token key over "token-v1" | body: signs and checks an access token. */
 int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t body_len,
     uint8_t ret_hash[static KEYD_HASH_LEN], int64_t deadline_ms);
+
+/* --- random bytes ---------------------------------------------------------------------------- */
+
+/** Fills `n_items` times `len` bytes at `ret` from the HSM's generator: up to KEYD_BATCH_MAX items
+ * of up to KEYD_RANDOM_MAX bytes; all, or an error. The caller wipes what is to stay secret. */
+int keyd_random(
+    struct keyd_channel *channel, uint8_t *ret, size_t len, size_t n_items, int64_t deadline_ms);
 
 /** A known-answer wrap, derivation and tag on the live token: the only honest health check. */
 int keyd_self_test(struct keyd_channel *channel, int64_t deadline_ms);

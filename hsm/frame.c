@@ -15,6 +15,7 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_HASH_TOKEN] = "hash-token",
     [KEYD_VERB_SELF_TEST] = "self-test",
     [KEYD_VERB_APP_S_KEY] = "app-s-key",
+    [KEYD_VERB_RANDOM] = "random",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])
@@ -169,12 +170,14 @@ int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret)
     return 0;
 }
 
-bool keyd_reply_holds_clear_keys(const struct keyd_reply *reply)
+bool keyd_reply_holds_secrets(const struct keyd_reply *reply)
 {
     bool clear = false;
 
     if (reply->verb == KEYD_VERB_APP_S_KEY)
         return reply->app_s_key.app_s_key.len == AES_KEY_LEN;
+    if (reply->verb == KEYD_VERB_RANDOM)
+        return true;
     if (reply->verb != KEYD_VERB_JOIN)
         return false;
     for (size_t i = 0; i < reply->n_items; i++) {

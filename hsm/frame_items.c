@@ -319,6 +319,7 @@ static const struct keyd_verb_shape *const shapes[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_HASH_TOKEN] = &keyd_shape_hash_token,
     [KEYD_VERB_SELF_TEST] = &keyd_shape_self_test,
     [KEYD_VERB_APP_S_KEY] = &shape_app_s_key,
+    [KEYD_VERB_RANDOM] = &keyd_shape_random,
 };
 
 const struct keyd_verb_shape *keyd_verb_shape(unsigned verb)

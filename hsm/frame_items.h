@@ -32,6 +32,7 @@ extern const struct keyd_verb_shape keyd_shape_adopt_kek;
 extern const struct keyd_verb_shape keyd_shape_hash_code;
 extern const struct keyd_verb_shape keyd_shape_hash_token;
 extern const struct keyd_verb_shape keyd_shape_self_test;
+extern const struct keyd_verb_shape keyd_shape_random;
 
 /** Whether a frame on the air that keyd is asked about can be that long. */
 bool keyd_frame_len_valid(unsigned len);

@@ -1,4 +1,4 @@
-/* Adoption and hashes: items and rows. */
+/* Adoption, hashes and random bytes: items and rows. */
 #include "hsm/frame_items.h"
 
 #include <string.h>
@@ -89,7 +89,7 @@ static void read_adopt_kek(struct bytes_reader *r, struct keyd_request *request,
 
 static void write_code(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
-    const struct keyd_code_request *q = (const struct keyd_code_request *)items + i;
+    const struct keyd_claim_code *q = (const struct keyd_claim_code *)items + i;
 
     (void)n_keks;
     if (q->code_len > KEYD_CODE_MAX) {
@@ -99,22 +99,36 @@ static void write_code(struct bytes_writer *w, const void *items, size_t i, size
     bytes_write(w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_write_u32_be(w, q->generation);
     bytes_write_u8(w, q->code_len);
-    bytes_write(w, q->code, q->code_len);
-    keyd_write_zeros(w, (size_t)(KEYD_CODE_MAX - q->code_len));
+    keyd_write_padded(w, (const uint8_t *)q->code, q->code_len, KEYD_CODE_MAX);
 }
 
 static void read_code(struct bytes_reader *r, struct keyd_request *request, size_t i)
 {
-    struct keyd_code_request *q = &request->code + i;
+    struct keyd_claim_code *q = &request->codes[i];
 
     memset(q, 0, sizeof(*q));
     bytes_read(r, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     q->generation = bytes_read_u32_be(r);
     q->code_len = (uint8_t)keyd_read_ranged(r, 0, KEYD_CODE_MAX);
-    bytes_read(r, q->code, q->code_len);
-    keyd_read_zeros(r, (size_t)(KEYD_CODE_MAX - q->code_len));
+    keyd_read_padded(r, (uint8_t *)q->code, q->code_len, KEYD_CODE_MAX);
 }
 #define CODE_LEN (8 + 4 + 1 + KEYD_CODE_MAX)
+
+static void write_random(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
+{
+    const struct keyd_random_request *q = (const struct keyd_random_request *)items + i;
+
+    (void)n_keks;
+    if (q->len < 1 || q->len > KEYD_RANDOM_MAX)
+        w->failed = true;
+    bytes_write_u8(w, q->len);
+}
+
+static void read_random(struct bytes_reader *r, struct keyd_request *request, size_t i)
+{
+    request->randoms[i].len = (uint8_t)keyd_read_ranged(r, 1, KEYD_RANDOM_MAX);
+}
+#define RANDOM_LEN 1
 
 static void write_token(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -126,8 +140,7 @@ static void write_token(struct bytes_writer *w, const void *items, size_t i, siz
         return;
     }
     bytes_write_u8(w, q->body_len);
-    bytes_write(w, q->body, q->body_len);
-    keyd_write_zeros(w, (size_t)(KEYD_TOKEN_MAX - q->body_len));
+    keyd_write_padded(w, q->body, q->body_len, KEYD_TOKEN_MAX);
 }
 
 static void read_token(struct bytes_reader *r, struct keyd_request *request, size_t i)
@@ -136,8 +149,7 @@ static void read_token(struct bytes_reader *r, struct keyd_request *request, siz
 
     memset(q, 0, sizeof(*q));
     q->body_len = (uint8_t)keyd_read_ranged(r, 0, KEYD_TOKEN_MAX);
-    bytes_read(r, q->body, q->body_len);
-    keyd_read_zeros(r, (size_t)(KEYD_TOKEN_MAX - q->body_len));
+    keyd_read_padded(r, q->body, q->body_len, KEYD_TOKEN_MAX);
 }
 #define TOKEN_LEN (1 + KEYD_TOKEN_MAX)
 
@@ -209,7 +221,7 @@ static void read_adopt_kek_reply(struct bytes_reader *r, struct keyd_reply *repl
 
 static void write_hash_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
-    const struct keyd_hash_reply *a = &reply->hash + i;
+    const struct keyd_hash_reply *a = &reply->hashes[i];
 
     keyd_write_status(w, a->status);
     bytes_write(w, a->hash, sizeof(a->hash));
@@ -217,12 +229,35 @@ static void write_hash_reply(struct bytes_writer *w, const struct keyd_reply *re
 
 static void read_hash_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
 {
-    struct keyd_hash_reply *a = &reply->hash + i;
+    struct keyd_hash_reply *a = &reply->hashes[i];
 
     a->status = keyd_read_status(r);
     bytes_read(r, a->hash, sizeof(a->hash));
 }
 #define HASH_REPLY_LEN (1 + KEYD_HASH_LEN)
+
+static void write_random_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
+{
+    const struct keyd_random_reply *a = &reply->randoms[i];
+
+    if (a->len > KEYD_RANDOM_MAX) {
+        w->failed = true;
+        return;
+    }
+    keyd_write_status(w, a->status);
+    bytes_write_u8(w, a->len);
+    keyd_write_padded(w, a->bytes, a->len, KEYD_RANDOM_MAX);
+}
+
+static void read_random_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
+{
+    struct keyd_random_reply *a = &reply->randoms[i];
+
+    *a = (struct keyd_random_reply){.status = keyd_read_status(r)};
+    a->len = (uint8_t)keyd_read_ranged(r, 0, KEYD_RANDOM_MAX);
+    keyd_read_padded(r, a->bytes, a->len, KEYD_RANDOM_MAX);
+}
+#define RANDOM_REPLY_LEN (1 + 1 + KEYD_RANDOM_MAX)
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
@@ -233,8 +268,13 @@ KEYD_ASSERT_FITS(KEYD_KEKS_MAX, KEYD_BATCH_MAX, ADOPT_LEN, ADOPT_REPLY_LEN);
 const struct keyd_verb_shape keyd_shape_adopt_kek = {0, 1, ADOPT_KEK_LEN, SEALED_REPLY_LEN,
     write_adopt_kek, read_adopt_kek, write_adopt_kek_reply, read_adopt_kek_reply};
 
-const struct keyd_verb_shape keyd_shape_hash_code = {
-    0, 1, CODE_LEN, HASH_REPLY_LEN, write_code, read_code, write_hash_reply, read_hash_reply};
+const struct keyd_verb_shape keyd_shape_hash_code = {0, KEYD_BATCH_MAX, CODE_LEN, HASH_REPLY_LEN,
+    write_code, read_code, write_hash_reply, read_hash_reply};
+KEYD_ASSERT_FITS(0, KEYD_BATCH_MAX, CODE_LEN, HASH_REPLY_LEN);
+
+const struct keyd_verb_shape keyd_shape_random = {0, KEYD_BATCH_MAX, RANDOM_LEN, RANDOM_REPLY_LEN,
+    write_random, read_random, write_random_reply, read_random_reply};
+KEYD_ASSERT_FITS(0, KEYD_BATCH_MAX, RANDOM_LEN, RANDOM_REPLY_LEN);
 
 const struct keyd_verb_shape keyd_shape_hash_token = {
     0, 1, TOKEN_LEN, HASH_REPLY_LEN, write_token, read_token, write_hash_reply, read_hash_reply};

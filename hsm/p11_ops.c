@@ -214,6 +214,13 @@ int p11_ecb_decrypt(
     return 0;
 }
 
+int p11_random(struct p11_token *token, uint8_t *out, size_t len)
+{
+    CK_RV rv = token->f->C_GenerateRandom(token->work, out, len);
+
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_GenerateRandom");
+}
+
 int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
     const uint8_t block[static 16], CK_OBJECT_HANDLE *ret)
 {

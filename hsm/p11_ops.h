@@ -47,6 +47,8 @@ int p11_hmac(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, s
     uint8_t out[static 32]) MUST_CHECK;
 int p11_ecb_decrypt(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, size_t len,
     uint8_t *out) MUST_CHECK;
+/** From the token's generator. */
+int p11_random(struct p11_token *token, uint8_t *out, size_t len) MUST_CHECK;
 /** A new key = AES-ECB-encrypt(base, block), made inside the token. */
 int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
     const uint8_t block[static 16], CK_OBJECT_HANDLE *ret) MUST_CHECK;

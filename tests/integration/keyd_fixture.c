@@ -137,6 +137,17 @@ void keyd_test_seal(struct keyd_channel *channel, struct keyd_test_device *ret)
         ret->nwk = replies[1].sealed;
 }
 
+struct keyd_claim_code keyd_test_code(
+    const struct eui64 *dev_eui, uint32_t generation, const char *code)
+{
+    struct keyd_claim_code ret = {
+        .dev_eui = *dev_eui, .generation = generation, .code_len = (uint8_t)strlen(code)};
+
+    ck_assert_uint_le(strlen(code), sizeof(ret.code));
+    memcpy(ret.code, code, ret.code_len);
+    return ret;
+}
+
 void keyd_test_oaep(const uint8_t *key, size_t len, uint8_t out[static KEYD_OAEP_LEN])
 {
     FILE *f = fopen(keyd_test_hsm.exchange_pem, "re");

@@ -76,6 +76,7 @@ static unsigned do_everything(const char *when)
     struct keyd_join_request request;
     struct keyd_join_reply reply;
     struct sealed_kek kek = peers.sealed[0];
+    struct keyd_claim_code code;
     uint8_t oaep[KEYD_OAEP_LEN], kcv[KEYD_KCV_LEN], hash[KEYD_HASH_LEN];
     enum keyd_status status = KEYD_OK;
     unsigned failed = 0;
@@ -108,7 +109,11 @@ static unsigned do_everything(const char *when)
     if (r == 0 && status == KEYD_OK)
         ck_assert_mem_eq(kek.key.tag, peers.sealed[0].key.tag, SEALED_TAG_LEN);
     failed += r != 0 || status != KEYD_OK;
-    r = keyd_hash_claim_code(channel, &device.dev_eui, 1, "ABCD", hash, deadline);
+    code = keyd_test_code(&device.dev_eui, 1, "ABCD");
+    r = keyd_hash_claim_codes(channel, &code, 1, &hash, deadline);
+    ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
+    failed += r != 0;
+    r = keyd_random(channel, hash, sizeof(hash), 1, deadline);
     ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
     failed += r != 0;
     r = keyd_self_test(channel, deadline);

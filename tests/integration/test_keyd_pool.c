@@ -264,13 +264,15 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
 {
     static uint8_t frame[KEYD_FRAME_MAX];
     static struct keyd_join_request join;
-    static const struct keyd_adopt_request adopt = {.slot = KEY_SLOT_APP};
+    static const struct keyd_adopt_request adopt = {
+        .slot = KEY_SLOT_APP, .transport_kek = KEYD_NO_KEK};
     static const struct keyd_adopt_kek_request adopt_kek = {.key_len = 16,
         .kek = {.peer_kind = PEER_NETWORK_SERVER,
             .peer_id = "000013",
             .kek_class = KEK_CLASS_NS,
             .label = "ns"}};
-    static const struct keyd_code_request code;
+    static const struct keyd_claim_code code;
+    static const struct keyd_random_request random = {.len = 1};
     static const struct keyd_token_request body;
     static struct keyd_app_s_key_request app_s_key;
     const void *const items[KEYD_N_VERBS + 1] = {
@@ -280,6 +282,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_HASH_CODE] = &code,
         [KEYD_VERB_HASH_TOKEN] = &body,
         [KEYD_VERB_APP_S_KEY] = &app_s_key,
+        [KEYD_VERB_RANDOM] = &random,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));
