@@ -15,9 +15,10 @@ const char *keyd_status_text(enum keyd_status status)
         [KEYD_KEK_UNKNOWN] = "the token does not hold the storage KEK",
         [KEYD_BAD_INPUT] = "the input cannot be used",
         [KEYD_HSM_FAILED] = "the HSM failed",
+        [KEYD_CANNOT_EXPORT] = "this token cannot export",
     };
 
-    if ((int)status < 0 || status > KEYD_HSM_FAILED)
+    if ((int)status < 0 || status > KEYD_STATUS_LAST)
         return "unknown";
     return texts[status];
 }

@@ -40,8 +40,9 @@ enum keyd_verb {
     KEYD_VERB_SELF_TEST,
     KEYD_VERB_APP_S_KEY,
     KEYD_VERB_RANDOM,
+    KEYD_VERB_EXPORT_KEY,
 };
-#define KEYD_N_VERBS 8
+#define KEYD_N_VERBS 9
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -86,7 +87,9 @@ enum keyd_status {
     KEYD_KEK_UNKNOWN = 4,     /* the token has no storage KEK of that label */
     KEYD_BAD_INPUT = 5,       /* an OAEP text that does not open, a length that cannot be */
     KEYD_HSM_FAILED = 6,      /* the token failed: try later, nothing was learnt */
+    KEYD_CANNOT_EXPORT = 7,   /* the token was made without a key that opens this one for export */
 };
+#define KEYD_STATUS_LAST KEYD_CANNOT_EXPORT
 const char *keyd_status_text(enum keyd_status status);
 
 /* --- answer a join or a rejoin -------------------------------------------------------------- */
@@ -226,6 +229,45 @@ int keyd_adopt_device_keys(struct keyd_channel *channel, const struct sealed_kek
 int keyd_adopt_kek(struct keyd_channel *channel, const uint8_t oaep[static KEYD_OAEP_LEN],
     unsigned key_len, struct sealed_kek *kek, uint8_t ret_kcv[static KEYD_KCV_LEN],
     enum keyd_status *ret_status, int64_t deadline_ms);
+
+/* --- export ---------------------------------------------------------------------------------- */
+
+#define KEYD_RSA_MIN 256 /* bytes of a modulus: RSA-2048, its highest bit set */
+#define KEYD_RSA_MAX 512 /* RSA-4096 */
+#define KEYD_RSA_EXPONENT_MAX 8
+
+/** An RSA public key: big-endian numbers without leading zeros, as BN_bn2bin() gives them. */
+struct keyd_public_key {
+    uint16_t modulus_len;
+    uint8_t modulus[KEYD_RSA_MAX];
+    uint8_t exponent_len;
+    uint8_t exponent[KEYD_RSA_EXPONENT_MAX];
+};
+
+/** One root key as its row has it. */
+struct keyd_export_request {
+    struct eui64 dev_eui;
+    struct eui64 join_eui;
+    enum key_slot slot;
+    struct sealed_key key;
+};
+
+/* KEYD_TAG_REFUSED, KEYD_KEK_UNKNOWN as at a join; KEYD_CANNOT_EXPORT. None touches other items. */
+struct keyd_export_reply {
+    enum keyd_status status;
+    uint16_t len; /* of the modulus; 0 when refused */
+    uint8_t text[KEYD_RSA_MAX];
+};
+
+/** Whether it can be one: 2048 to 4096 bits, both numbers odd, the exponent at least 3. */
+bool keyd_public_key_valid(const struct keyd_public_key *key);
+
+/** Encrypts up to KEYD_BATCH_MAX root keys to `to` (RSAES-OAEP, SHA-1, MGF1-SHA-1, empty label: the
+ * 16 bytes of the key), inside the HSM. Whoever has the private key then has them for ever: mark
+ * the devices before the answer leaves. ERROR_INPUT: `to` is not valid. */
+int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key *to,
+    const struct keyd_export_request *requests, size_t n_requests,
+    struct keyd_export_reply *replies, int64_t deadline_ms);
 
 /* --- keyed hashes --------------------------------------------------------------------------- */
 

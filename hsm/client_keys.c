@@ -57,6 +57,33 @@ int keyd_adopt_kek(struct keyd_channel *channel, const uint8_t oaep[static KEYD_
     return 0;
 }
 
+/* --- export ----------------------------------------------------------------------------------- */
+
+int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key *to,
+    const struct keyd_export_request *requests, size_t n_requests,
+    struct keyd_export_reply *replies, int64_t deadline_ms)
+{
+    static const struct sealed_key unsendable_key = {.kek_label = "-", .blob_len = 24};
+    struct keyd_export_message message;
+    int r;
+
+    assert(n_requests <= KEYD_BATCH_MAX);
+    if (!keyd_public_key_valid(to))
+        return error_set(ERROR_INPUT, "not an RSA public key of 2048 to 4096 bits");
+    if (n_requests == 0)
+        return 0;
+    message.to = *to;
+    for (size_t i = 0; i < n_requests; i++) {
+        message.items[i] = requests[i];
+        if (!keyd_sealed_key_valid(&requests[i].key))
+            message.items[i].key = unsendable_key;
+    }
+    r = keyd_ask(channel, KEYD_VERB_EXPORT_KEY, NULL, 0, &message, n_requests, deadline_ms);
+    if (r == 0)
+        memcpy(replies, channel->reply.exports, n_requests * sizeof(*replies));
+    return r;
+}
+
 /* Of acts that come whole or not at all. */
 static int item_failed(enum keyd_status status)
 {

@@ -1,6 +1,7 @@
 /* What a service and cradle-keyd say to each other: one message an act, over SOCK_SEQPACKET.
  *
- * A message is a header, then KEKs, then items, all of fixed size and big-endian; nothing in it has
+ * A message is a header, then KEKs, then of one verb what its items share, then items, all of fixed
+ * size and big-endian; nothing in it has
  * a length of its own, so a decoder has nothing to be talked into. Both sides check everything:
  * magic, version, verb, counts against the verb's row, total length, enums, flags, labels, padding.
  * Encoders and decoders are pure functions and total: any bytes give 0 or ERROR_INPUT.
@@ -44,6 +45,11 @@ struct keyd_random_request {
     uint8_t len; /* 1 to KEYD_RANDOM_MAX */
 };
 
+struct keyd_export_message {
+    struct keyd_public_key to;
+    struct keyd_export_request items[KEYD_BATCH_MAX];
+};
+
 struct keyd_adopt_kek_reply {
     enum keyd_status status;
     struct sealed_key sealed;
@@ -76,6 +82,7 @@ struct keyd_request {
         struct keyd_token_request token;
         struct keyd_app_s_key_request app_s_key;
         struct keyd_random_request randoms[KEYD_BATCH_MAX];
+        struct keyd_export_message export;
     };
 };
 
@@ -93,6 +100,7 @@ struct keyd_reply {
         struct keyd_hash_reply hashes[KEYD_BATCH_MAX];
         struct keyd_app_s_key_reply app_s_key;
         struct keyd_random_reply randoms[KEYD_BATCH_MAX];
+        struct keyd_export_reply exports[KEYD_BATCH_MAX];
     };
 };
 
@@ -112,8 +120,9 @@ int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 bool keyd_sealed_key_valid(const struct sealed_key *key);
 bool keyd_sealed_kek_valid(const struct sealed_kek *kek);
 
-/** Encoders take an array of KEK pointers because callers hold theirs in caches. ERROR_INPUT when
- * the request could not be decoded again. */
+/** Encoders take an array of KEK pointers because callers hold theirs in caches. `items` is an
+ * array of the verb's items; of an export it is the keyd_export_message. ERROR_INPUT when the
+ * request could not be decoded again. */
 int keyd_request_encode(enum keyd_verb verb, uint32_t sequence,
     const struct sealed_kek *const *keks, size_t n_keks, const void *items, size_t n_items,
     uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;

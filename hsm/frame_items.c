@@ -304,12 +304,24 @@ static void read_app_s_key_reply(struct bytes_reader *r, struct keyd_reply *repl
 
 /* --- the table of verbs ---------------------------------------------------------------------- */
 
-static const struct keyd_verb_shape shape_join = {KEYD_KEKS_MAX, KEYD_BATCH_MAX, JOIN_LEN,
-    JOIN_REPLY_LEN, write_join, read_join, write_join_reply, read_join_reply};
-KEYD_ASSERT_FITS(KEYD_KEKS_MAX, KEYD_BATCH_MAX, JOIN_LEN, JOIN_REPLY_LEN);
+static const struct keyd_verb_shape shape_join = {.keks_max = KEYD_KEKS_MAX,
+    .items_max = KEYD_BATCH_MAX,
+    .request_len = JOIN_LEN,
+    .reply_len = JOIN_REPLY_LEN,
+    .write_request = write_join,
+    .read_request = read_join,
+    .write_reply = write_join_reply,
+    .read_reply = read_join_reply};
+KEYD_ASSERT_FITS(KEYD_KEKS_MAX, 0, KEYD_BATCH_MAX, JOIN_LEN, JOIN_REPLY_LEN);
 
-static const struct keyd_verb_shape shape_app_s_key = {1, 1, APP_S_KEY_LEN, APP_S_KEY_REPLY_LEN,
-    write_app_s_key, read_app_s_key, write_app_s_key_reply, read_app_s_key_reply};
+static const struct keyd_verb_shape shape_app_s_key = {.keks_max = 1,
+    .items_max = 1,
+    .request_len = APP_S_KEY_LEN,
+    .reply_len = APP_S_KEY_REPLY_LEN,
+    .write_request = write_app_s_key,
+    .read_request = read_app_s_key,
+    .write_reply = write_app_s_key_reply,
+    .read_reply = read_app_s_key_reply};
 
 static const struct keyd_verb_shape *const shapes[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_JOIN] = &shape_join,
@@ -320,6 +332,7 @@ static const struct keyd_verb_shape *const shapes[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_SELF_TEST] = &keyd_shape_self_test,
     [KEYD_VERB_APP_S_KEY] = &shape_app_s_key,
     [KEYD_VERB_RANDOM] = &keyd_shape_random,
+    [KEYD_VERB_EXPORT_KEY] = &keyd_shape_export_key,
 };
 
 const struct keyd_verb_shape *keyd_verb_shape(unsigned verb)

@@ -11,6 +11,9 @@ struct keyd_verb_shape {
     size_t items_max;
     size_t request_len; /* of an item */
     size_t reply_len;
+    size_t head_len; /* of what the items of a request share; NULL below where nothing is */
+    void (*write_head)(struct bytes_writer *w, const void *items);
+    void (*read_head)(struct bytes_reader *r, struct keyd_request *request);
     void (*write_request)(struct bytes_writer *w, const void *items, size_t i, size_t n_keks);
     void (*read_request)(struct bytes_reader *r, struct keyd_request *request, size_t i);
     void (*write_reply)(struct bytes_writer *w, const struct keyd_reply *reply, size_t i);
@@ -18,21 +21,22 @@ struct keyd_verb_shape {
 };
 
 /* A row's greatest messages fit a frame. */
-#define KEYD_ASSERT_FITS(keks_max, items_max, request_len, reply_len)                              \
-    _Static_assert(                                                                                \
-        KEYD_REQUEST_HEADER_LEN + (keks_max)*KEYD_KEK_WIRE_LEN + (items_max) * (request_len) <=    \
-            KEYD_FRAME_MAX,                                                                        \
+#define KEYD_ASSERT_FITS(keks_max, head_len, items_max, request_len, reply_len)                    \
+    _Static_assert(KEYD_REQUEST_HEADER_LEN + (keks_max)*KEYD_KEK_WIRE_LEN + (head_len) +           \
+                           (items_max) * (request_len) <=                                          \
+                       KEYD_FRAME_MAX,                                                             \
         "the greatest request fits a frame");                                                      \
     _Static_assert(KEYD_REPLY_HEADER_LEN + (items_max) * (reply_len) <= KEYD_FRAME_MAX,            \
         "the greatest reply fits a frame")
 
-/* The rows of frame_keys.c. */
+/* The rows of frame_keys.c and frame_export.c. */
 extern const struct keyd_verb_shape keyd_shape_adopt_key;
 extern const struct keyd_verb_shape keyd_shape_adopt_kek;
 extern const struct keyd_verb_shape keyd_shape_hash_code;
 extern const struct keyd_verb_shape keyd_shape_hash_token;
 extern const struct keyd_verb_shape keyd_shape_self_test;
 extern const struct keyd_verb_shape keyd_shape_random;
+extern const struct keyd_verb_shape keyd_shape_export_key;
 
 /** Whether a frame on the air that keyd is asked about can be that long. */
 bool keyd_frame_len_valid(unsigned len);

@@ -261,23 +261,49 @@ static void read_random_reply(struct bytes_reader *r, struct keyd_reply *reply, 
 
 /* --- rows ------------------------------------------------------------------------------------ */
 
-const struct keyd_verb_shape keyd_shape_adopt_key = {KEYD_KEKS_MAX, KEYD_BATCH_MAX, ADOPT_LEN,
-    ADOPT_REPLY_LEN, write_adopt, read_adopt, write_adopt_reply, read_adopt_reply};
-KEYD_ASSERT_FITS(KEYD_KEKS_MAX, KEYD_BATCH_MAX, ADOPT_LEN, ADOPT_REPLY_LEN);
+const struct keyd_verb_shape keyd_shape_adopt_key = {.keks_max = KEYD_KEKS_MAX,
+    .items_max = KEYD_BATCH_MAX,
+    .request_len = ADOPT_LEN,
+    .reply_len = ADOPT_REPLY_LEN,
+    .write_request = write_adopt,
+    .read_request = read_adopt,
+    .write_reply = write_adopt_reply,
+    .read_reply = read_adopt_reply};
+KEYD_ASSERT_FITS(KEYD_KEKS_MAX, 0, KEYD_BATCH_MAX, ADOPT_LEN, ADOPT_REPLY_LEN);
 
-const struct keyd_verb_shape keyd_shape_adopt_kek = {0, 1, ADOPT_KEK_LEN, SEALED_REPLY_LEN,
-    write_adopt_kek, read_adopt_kek, write_adopt_kek_reply, read_adopt_kek_reply};
+const struct keyd_verb_shape keyd_shape_adopt_kek = {.items_max = 1,
+    .request_len = ADOPT_KEK_LEN,
+    .reply_len = SEALED_REPLY_LEN,
+    .write_request = write_adopt_kek,
+    .read_request = read_adopt_kek,
+    .write_reply = write_adopt_kek_reply,
+    .read_reply = read_adopt_kek_reply};
 
-const struct keyd_verb_shape keyd_shape_hash_code = {0, KEYD_BATCH_MAX, CODE_LEN, HASH_REPLY_LEN,
-    write_code, read_code, write_hash_reply, read_hash_reply};
-KEYD_ASSERT_FITS(0, KEYD_BATCH_MAX, CODE_LEN, HASH_REPLY_LEN);
+const struct keyd_verb_shape keyd_shape_hash_code = {.items_max = KEYD_BATCH_MAX,
+    .request_len = CODE_LEN,
+    .reply_len = HASH_REPLY_LEN,
+    .write_request = write_code,
+    .read_request = read_code,
+    .write_reply = write_hash_reply,
+    .read_reply = read_hash_reply};
+KEYD_ASSERT_FITS(0, 0, KEYD_BATCH_MAX, CODE_LEN, HASH_REPLY_LEN);
 
-const struct keyd_verb_shape keyd_shape_random = {0, KEYD_BATCH_MAX, RANDOM_LEN, RANDOM_REPLY_LEN,
-    write_random, read_random, write_random_reply, read_random_reply};
-KEYD_ASSERT_FITS(0, KEYD_BATCH_MAX, RANDOM_LEN, RANDOM_REPLY_LEN);
+const struct keyd_verb_shape keyd_shape_random = {.items_max = KEYD_BATCH_MAX,
+    .request_len = RANDOM_LEN,
+    .reply_len = RANDOM_REPLY_LEN,
+    .write_request = write_random,
+    .read_request = read_random,
+    .write_reply = write_random_reply,
+    .read_reply = read_random_reply};
+KEYD_ASSERT_FITS(0, 0, KEYD_BATCH_MAX, RANDOM_LEN, RANDOM_REPLY_LEN);
 
-const struct keyd_verb_shape keyd_shape_hash_token = {
-    0, 1, TOKEN_LEN, HASH_REPLY_LEN, write_token, read_token, write_hash_reply, read_hash_reply};
+const struct keyd_verb_shape keyd_shape_hash_token = {.items_max = 1,
+    .request_len = TOKEN_LEN,
+    .reply_len = HASH_REPLY_LEN,
+    .write_request = write_token,
+    .read_request = read_token,
+    .write_reply = write_hash_reply,
+    .read_reply = read_hash_reply};
 
 static void write_nothing(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -294,5 +320,9 @@ static void read_nothing(struct bytes_reader *r, struct keyd_request *request, s
     (void)i;
 }
 
-const struct keyd_verb_shape keyd_shape_self_test = {
-    0, 1, 0, HASH_REPLY_LEN, write_nothing, read_nothing, write_hash_reply, read_hash_reply};
+const struct keyd_verb_shape keyd_shape_self_test = {.items_max = 1,
+    .reply_len = HASH_REPLY_LEN,
+    .write_request = write_nothing,
+    .read_request = read_nothing,
+    .write_reply = write_hash_reply,
+    .read_reply = read_hash_reply};

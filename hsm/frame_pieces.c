@@ -171,7 +171,7 @@ void keyd_write_status(struct bytes_writer *w, enum keyd_status status)
 
 enum keyd_status keyd_read_status(struct bytes_reader *r)
 {
-    return (enum keyd_status)keyd_read_ranged(r, KEYD_OK, KEYD_HSM_FAILED);
+    return (enum keyd_status)keyd_read_ranged(r, KEYD_OK, KEYD_STATUS_LAST);
 }
 
 void keyd_write_kek(struct bytes_writer *w, const struct sealed_kek *kek)

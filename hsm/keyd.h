@@ -23,6 +23,8 @@ struct keyd {
     bool plain_keys;                           /* session keys may leave in clear */
     struct keyd_open_kek keks[KEYD_KEK_CACHE]; /* filled from the front */
     size_t n_keks;
+    struct keyd_public_key export_to; /* the one that keys were last exported to */
+    CK_OBJECT_HANDLE export_target;   /* CK_INVALID_HANDLE: none yet */
     CK_OBJECT_HANDLE fingerprint_key; /* CK_INVALID_HANDLE until it is needed */
     uint64_t clock;                   /* counts uses, for the cache */
     uint32_t operations;              /* items served */
@@ -62,3 +64,6 @@ int keyd_adopt_key(struct keyd *keyd, const struct sealed_kek *keks,
     const struct keyd_adopt_request *request, struct keyd_adopt_reply *reply) MUST_CHECK;
 int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *request,
     struct keyd_adopt_kek_reply *reply) MUST_CHECK;
+/** Opens a root key as one that can only be wrapped out, and wraps it under a public key. */
+int keyd_export_key(struct keyd *keyd, const struct keyd_public_key *to,
+    const struct keyd_export_request *request, struct keyd_export_reply *reply) MUST_CHECK;

@@ -129,6 +129,12 @@ static void serve_item(
         SETTLE(
             keyd, make_random(keyd, &request->randoms[i], &reply->randoms[i]), &reply->randoms[i]);
         break;
+    case KEYD_VERB_EXPORT_KEY:
+        SETTLE(keyd,
+            keyd_export_key(
+                keyd, &request->export.to, &request->export.items[i], &reply->exports[i]),
+            &reply->exports[i]);
+        break;
     }
 }
 

@@ -275,6 +275,8 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
     static const struct keyd_random_request random = {.len = 1};
     static const struct keyd_token_request body;
     static struct keyd_app_s_key_request app_s_key;
+    static struct keyd_export_message export = {
+        .to = {.modulus_len = KEYD_RSA_MIN, .exponent_len = 1, .exponent = {3}}};
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
@@ -283,11 +285,14 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_HASH_TOKEN] = &body,
         [KEYD_VERB_APP_S_KEY] = &app_s_key,
         [KEYD_VERB_RANDOM] = &random,
+        [KEYD_VERB_EXPORT_KEY] = &export,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));
     keyd_test_request(&device, 1, false, false, &join);
     join.plan = false;
+    memset(export.to.modulus, 0xFF, KEYD_RSA_MIN);
+    export.items[0] = (struct keyd_export_request){.slot = KEY_SLOT_APP, .key = device.app};
     app_s_key = (struct keyd_app_s_key_request){.app = device.app, .as_kek = KEYD_NO_KEK};
     for (unsigned own = 1; own <= KEYD_N_VERBS; own++) {
         struct keyd_pool_config config = {.program = KEYD_PROGRAM,
