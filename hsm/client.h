@@ -218,7 +218,8 @@ struct keyd_adopt_reply {
 };
 
 /** Items of every form may stand in one message. ERROR_INPUT: an item that cannot be (slot, form,
- * or an index beyond `n_keks`). A sealed key costs about 1 ms of CPU (RSA-3072), another 50 us. */
+ * or an index beyond `n_keks`). A sealed key costs about 3 ms of CPU (RSA-3072) and
+ * one that does not open 9, another 50 to 60 us: mind the deadline of a full message. */
 int keyd_adopt_device_keys(struct keyd_channel *channel, const struct sealed_kek *const *keks,
     size_t n_keks, const struct keyd_adopt_request *requests, size_t n_requests,
     struct keyd_adopt_reply *replies, int64_t deadline_ms);
