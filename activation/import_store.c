@@ -55,8 +55,8 @@ static int seal_some(struct act_worker *worker, struct chunk *chunk, enum key_sl
             .dev_eui = row->dev_eui, .join_eui = row->join_eui, .slot = slot, .key = *key};
         secret_key_wipe(key);
     }
-    r = keyd_adopt_device_keys(
-        worker->keyd, chunk->adopt, n, chunk->replies, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    r = keyd_adopt_device_keys(worker->keyd, NULL, 0, chunk->adopt, n, chunk->replies,
+        clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
     secret_wipe(chunk->adopt, sizeof(chunk->adopt));
     if (r < 0)
         return r;

@@ -34,6 +34,13 @@ const struct config_setting act_settings_table[] = {
     TEXT("hsm.lock_file", hsm_lock_file, NULL, "the lock that every keyd on this token takes"),
     TEXT("hsm.keyd", hsm_keyd, NULL, "path of cradle-keyd"),
     NUMBER("hsm.processes", hsm_processes, "0", 0, 64, "keyd processes; 0: one per core"),
+    {
+        .key = "hsm.export",
+        .kind = CONFIG_BOOL,
+        .offset = offsetof(struct act_settings, hsm_export),
+        .initial = "false",
+        .help = "let this service export root keys, sealed to a public key of their owner's",
+    },
     TEXT("hsm.exchange_key", exchange_key, "", "PEM file of the public exchange key, published"),
     TEXT("log.level", log_level, "info", "debug, info, warn or error"),
     NUMBER("token.lifetime_s", token_lifetime_s, "3600", 1, DAY_S, "seconds a token is valid"),

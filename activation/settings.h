@@ -12,6 +12,7 @@ struct act_settings {
     char *hsm_lock_file;
     char *hsm_keyd;
     unsigned hsm_processes;
+    bool hsm_export;
     char *exchange_key; /* path of a PEM file; "" for none */
     char *log_level;
     unsigned token_lifetime_s;

@@ -82,7 +82,7 @@ static void report_found(const struct found *found, struct text *report)
     for (size_t i = 0; i < found->n; i++) {
         char kcv[2 * CEREMONY_KCV_LEN + 1];
 
-        text_addf(report, "%-16s %-45s check value %s (%s)\n", found->objects[i].label,
+        text_addf(report, "%-22s %-45s check value %s (%s)\n", found->objects[i].label,
             found->objects[i].row->kind, hex_encode(found->objects[i].kcv, CEREMONY_KCV_LEN, kcv),
             found->objects[i].row->method);
     }
@@ -110,7 +110,8 @@ static int make_all(struct p11_token *token, struct found *ret)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < CEREMONY_N_OBJECTS; i++)
-        r = ceremony_objects[i].make(token, &ceremony_objects[i]);
+        r = ceremony_objects[i].make != NULL ? ceremony_objects[i].make(token, &ceremony_objects[i])
+                                             : 0;
     if (r == 0)
         r = look(token, ret);
     if (r == 0 && ret->n != CEREMONY_N_OBJECTS)
@@ -140,7 +141,7 @@ static bool holds(const struct found *found, const struct ceremony_object *row)
 static const struct ceremony_object *first_missing(const struct found *found)
 {
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
-        if (!holds(found, &ceremony_objects[i]))
+        if (!ceremony_objects[i].optional && !holds(found, &ceremony_objects[i]))
             return &ceremony_objects[i];
     }
     return NULL;
@@ -313,8 +314,9 @@ static int report_missing(const struct found *found, struct text *report)
 
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
         if (!holds(found, &ceremony_objects[i]))
-            text_addf(report, "%-16s %-45s MISSING\n", ceremony_objects[i].label,
-                ceremony_objects[i].kind);
+            text_addf(report, "%-22s %-45s %s\n", ceremony_objects[i].label,
+                ceremony_objects[i].kind,
+                ceremony_objects[i].optional ? "none: this token cannot export" : "MISSING");
     }
     if (missing == NULL)
         return 0;

@@ -4,13 +4,15 @@
 #include "hsm/p11_token.h"
 
 #define CEREMONY_KCV_LEN 3
-#define CEREMONY_N_OBJECTS 7
+#define CEREMONY_N_OBJECTS 8
 
 struct ceremony_object {
     const char *label;
     const char *kind;   /* for the report */
     const char *method; /* how its check value is made */
     CK_OBJECT_CLASS class;
+    bool optional; /* tokens were made before there was one */
+    /* NULL: another row makes it with its own. */
     int (*make)(struct p11_token *token, const struct ceremony_object *object);
     /* The first bytes of something that only this key gives and that tells nothing about it. */
     int (*check)(

@@ -39,7 +39,7 @@ struct loader {
 
 static int seal_pending(struct loader *l)
 {
-    int r = keyd_adopt_device_keys(l->channel, l->requests, l->n_requests, l->replies,
+    int r = keyd_adopt_device_keys(l->channel, NULL, 0, l->requests, l->n_requests, l->replies,
         clock_monotonic_ms() + KEYD_DEADLINE_MS);
 
     for (size_t i = 0; r == 0 && i < l->n_requests; i++) {

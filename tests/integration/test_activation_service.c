@@ -2,6 +2,7 @@
 
 #include "activation/service.h"
 #include "base/hex.h"
+#include <dirent.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -498,7 +499,53 @@ START_TEST(the_keys_of_the_token_are_listed_with_check_values)
     ck_assert_int_eq(
         act_cradle(out, err, sizeof(out), (const char *const[]){"hsm", "list", NULL}), 0);
     ck_assert_ptr_nonnull(strstr(out, "store-device.1"));
+    ck_assert_ptr_nonnull(strstr(out, "store-device-export.1"));
     ck_assert_ptr_nonnull(strstr(out, "token.1"));
+}
+END_TEST
+
+/* How many of this service's key processes there are, and how many of them serve exports. */
+static unsigned count_keyds(unsigned *ret_exporting)
+{
+    DIR *proc = opendir("/proc");
+    const struct dirent *entry;
+    unsigned n = 0;
+
+    *ret_exporting = 0;
+    ck_assert_ptr_nonnull(proc);
+    while ((entry = readdir(proc)) != NULL) {
+        char path[300], line[OUTPUT_MAX];
+        size_t len;
+        FILE *f;
+
+        (void)snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
+        f = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? fopen(path, "re") : NULL;
+        if (f == NULL)
+            continue; /* no process, or one that has just ended */
+        len = fread(line, 1, sizeof(line), f);
+        (void)fclose(f);
+        if (memmem(line, len, "--verbs", 7) == NULL ||
+            memmem(line, len, act_hsm.lock_file, strlen(act_hsm.lock_file)) == NULL)
+            continue;
+        n++;
+        *ret_exporting += memmem(line, len, "export-key", 10) != NULL;
+    }
+    (void)closedir(proc);
+    return n;
+}
+
+START_TEST(root_keys_can_be_exported_only_where_the_configuration_says_so)
+{
+    unsigned exporting = 0;
+
+    ck_assert_uint_gt(count_keyds(&exporting), 0);
+    ck_assert_uint_eq(exporting, 0);
+    ck_assert_int_eq(act_stop(), 0);
+    act_start("hsm.export=true");
+    ck_assert_uint_gt(count_keyds(&exporting), 0);
+    ck_assert_uint_gt(exporting, 0);
+    ck_assert_int_eq(act_stop(), 0);
+    act_start(NULL);
 }
 END_TEST
 
@@ -519,7 +566,8 @@ int main(void)
         the_service_is_not_ready_without_its_database_and_ready_again_with_it,
         a_wrong_pin_ends_the_service_for_good_and_a_signal_ends_it_well,
         the_command_says_what_is_wrong_in_one_sentence,
-        the_keys_of_the_token_are_listed_with_check_values};
+        the_keys_of_the_token_are_listed_with_check_values,
+        root_keys_can_be_exported_only_where_the_configuration_says_so};
 
     return act_test_main("activation-service", tests, sizeof(tests) / sizeof(tests[0]));
 }
