@@ -33,9 +33,11 @@ long act_admit(struct api_request *request, void *context)
     const struct act_route *route = NULL;
     enum act_bearing bearing = BEARS_NONE;
     struct act_token token;
+    struct act_params params;
     char allow[ACT_ALLOW_MAX];
 
-    switch (act_route_find(api_request_method(request), api_request_path(request), &route, allow)) {
+    switch (act_route_find(
+        api_request_method(request), api_request_path(request), &route, &params, allow)) {
     case ROUTE_FOUND:
         break;
     case ROUTE_NO_METHOD:
@@ -66,9 +68,10 @@ void act_handle(struct api_request *request, void *context)
 {
     struct act_service *service = context;
     const struct act_route *route = NULL;
+    struct act_params params;
 
-    if (act_route_find(api_request_method(request), api_request_path(request), &route, NULL) !=
-        ROUTE_FOUND) {
+    if (act_route_find(api_request_method(request), api_request_path(request), &route, &params,
+            NULL) != ROUTE_FOUND) {
         (void)refuse(service, NULL, request, PROBLEM_NOT_FOUND, NULL);
         return;
     }

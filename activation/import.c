@@ -1,10 +1,10 @@
 #include "activation/import.h"
 
+#include "activation/call.h"
 #include "activation/import_check.h"
 #include "activation/import_csv.h"
 #include "activation/import_report.h"
 #include "activation/import_store.h"
-#include "activation/reply.h"
 #include "base/error.h"
 #include "base/log.h"
 #include <inttypes.h>
@@ -76,41 +76,41 @@ static const char *check_query(const struct import *import)
     return NULL;
 }
 
-static unsigned fail(struct api_request *request, int code, size_t n_created)
+static unsigned fail(struct act_call *call, int code, size_t n_created)
 {
     char detail[DETAIL_MAX];
 
-    log_error("request=%s import failed after created=%zu: %s: %s", api_request_id(request),
+    log_error("request=%s import failed after created=%zu: %s: %s", api_request_id(call->request),
         n_created, error_name(code), error_text());
     (void)snprintf(detail, sizeof(detail),
         "%zu rows%s were created before the service failed. Repeating the same request is safe: "
         "rows that are here already are answered \"exists\"",
         n_created, code == ERROR_DB_UNKNOWN ? " or more" : "");
-    return reply_problem(request, PROBLEM_UNAVAILABLE, detail);
+    return act_call_problem(call, PROBLEM_UNAVAILABLE, detail);
 }
 
 /* Reads the body into rows. Returns 0, or the status of the answer it gave. */
-static unsigned read_file(struct api_request *request, struct import *import)
+static unsigned read_file(struct act_call *call, struct import *import)
 {
     char fault[IMPORT_FILE_FAULT_MAX];
     char detail[DETAIL_MAX];
     size_t len;
-    const char *body = api_request_body(request, &len);
+    const char *body = api_request_body(call->request, &len);
     int r = import_csv_read(import->format, body, len, &import->defaults, &import->file, fault);
 
     switch (r) {
     case IMPORT_OK:
         return 0;
     case IMPORT_BROKEN:
-        return reply_problem(request, PROBLEM_BAD_REQUEST, fault);
+        return act_call_problem(call, PROBLEM_BAD_REQUEST, fault);
     case IMPORT_TOO_MANY:
         (void)snprintf(detail, sizeof(detail),
             "a file may have %d rows; nothing of this one was imported", IMPORT_ROWS_MAX);
-        return reply_problem(request, PROBLEM_BODY_TOO_LARGE, detail);
+        return act_call_problem(call, PROBLEM_BODY_TOO_LARGE, detail);
     case IMPORT_EMPTY:
-        return reply_problem(request, PROBLEM_BAD_REQUEST, "the file has no row of a device");
+        return act_call_problem(call, PROBLEM_BAD_REQUEST, "the file has no row of a device");
     default:
-        return fail(request, r, 0);
+        return fail(call, r, 0);
     }
 }
 
@@ -126,37 +126,49 @@ static void count(struct act_metrics *metrics, const struct import *import)
         metric_add(&metrics->imports[counters[import->results[i]]], 1);
 }
 
-unsigned act_post_import(
-    struct act_worker *worker, struct api_request *request, const struct act_caller *caller)
+unsigned act_post_import(struct act_call *call)
 {
+    struct act_worker *worker = call->worker;
+    const struct act_caller *caller = call->caller;
     CLEANUP(import_done) struct import import = {0};
     CLEANUP(text_done) struct text report = {0};
-    const char *complaint = read_query(request, &import);
+    const char *complaint = read_query(call->request, &import);
     size_t n_created = 0;
     unsigned status;
     int r;
 
     if (complaint != NULL)
-        return reply_problem(request, PROBLEM_BAD_REQUEST, complaint);
+        return act_call_problem(call, PROBLEM_BAD_REQUEST, complaint);
     if ((r = db_directory_load(worker->db, &import.directory)) < 0)
-        return fail(request, r, 0);
+        return fail(call, r, 0);
     if ((complaint = check_query(&import)) != NULL)
-        return reply_problem(request, PROBLEM_BAD_REQUEST, complaint);
-    if ((status = read_file(request, &import)) != 0)
+        return act_call_problem(call, PROBLEM_BAD_REQUEST, complaint);
+    if ((status = read_file(call, &import)) != 0)
         return status;
     if ((r = import_check(&import.file, &import.directory)) < 0)
-        return fail(request, r, 0);
+        return fail(call, r, 0);
     /* Zero is "refused": what the rows with a fault stay. */
     import.results = calloc(import.file.n_rows, sizeof(*import.results));
     if (import.results == NULL)
-        return fail(request, error_set(ERROR_SYSTEM, "out of memory for the outcomes"), 0);
+        return fail(call, error_set(ERROR_SYSTEM, "out of memory for the outcomes"), 0);
     r = import_store(worker, caller, import_format_text(import.format), &import.file,
         import.results, &n_created);
     if (r < 0)
-        return fail(request, r, n_created);
+        return fail(call, r, n_created);
     count(&worker->service->metrics, &import);
     log_info("request=%s organization=%" PRId64 " import rows=%zu created=%zu",
-        api_request_id(request), caller->organization_id, import.file.n_rows, n_created);
+        api_request_id(call->request), caller->organization_id, import.file.n_rows, n_created);
     import_report_write(&import.file, import.results, &report);
-    return reply_text(request, 200, TYPE_NDJSON, &report);
+    return act_call_answer(call, 200, TYPE_NDJSON, &report);
 }
+
+static const struct act_route routes[] = {
+    {.method = API_POST,
+        .path = "/v1/batches/import",
+        .right = RIGHT_IMPORT,
+        .body_max = IMPORT_BODY_MAX,
+        .work = act_post_import,
+        .is_long = true},
+};
+
+const struct act_area act_area_imports = ACT_AREA(routes);

@@ -6,5 +6,4 @@
 
 #define IMPORT_BODY_MAX ((size_t)4 * 1024 * 1024) /* bytes of a file */
 
-unsigned act_post_import(
-    struct act_worker *worker, struct api_request *request, const struct act_caller *caller);
+unsigned act_post_import(struct act_call *call);

@@ -7,6 +7,10 @@ struct act_settings {
     char *address;
     char *proxies;
     unsigned port;
+    char *tls_address;
+    unsigned tls_port;
+    char *tls_certificate; /* "": no such listener */
+    char *tls_key;
     char *conninfo;
     char *hsm_uri;
     char *hsm_lock_file;

@@ -124,7 +124,7 @@ void answer_now(struct api_request *request, enum problem problem, const char *d
     CLEANUP(text_done) struct text body = {0};
     CLEANUP(text_done) struct text out = {0};
 
-    api_problem_text(&body, problem, detail, request->id);
+    api_problem_text(&body, problem, detail, NULL, request->id);
     text_addf(&out,
         "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
         "X-Request-Id: %s\r\nContent-Length: %zu\r\n",

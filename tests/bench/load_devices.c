@@ -130,7 +130,7 @@ static void *run_loader(void *arg)
 /* The maker of the devices; nobody knows its client's secret. */
 static int make_organization(struct db *db, int64_t *ret_id)
 {
-    struct db_client client = {.organization = "Load generator", .roles = ROLE_MAKER};
+    struct db_client client = {.organization = "Load generator", .roles = ROLES_MAKER};
     int r = random_bytes(client.id, sizeof(client.id));
 
     if (r == 0)

@@ -377,7 +377,7 @@ START_TEST(a_revoked_client_is_out_at_once)
                          (const char *const[]){"client", "add", "--organization", "Gone", "--role",
                              "maker", "--role", "admin", NULL}),
         0);
-    ck_assert_ptr_nonnull(strstr(out, "\"roles\":[\"admin\",\"maker\"]"));
+    ck_assert_ptr_nonnull(strstr(out, "\"roles\":[\"admin\",\"module_maker\",\"product_maker\"]"));
     act_member(out, "client_id", client.id, sizeof(client.id));
     act_member(out, "client_secret", client.secret, sizeof(client.secret));
     (void)act_bearer(&client, bearer);

@@ -487,7 +487,7 @@ END_TEST
 START_TEST(client_is_found_with_its_organization)
 {
     struct db_client first = {
-        .id = {1}, .organization = "maker", .roles = ROLE_MAKER, .secret_hash = {9}};
+        .id = {1}, .organization = "maker", .roles = ROLES_MAKER, .secret_hash = {9}};
     struct db_client second = {.id = {2}, .organization = "maker", .roles = ROLE_ADMIN};
     struct db_client found;
     uint8_t unknown[ACCOUNT_ID_LEN] = {3};
@@ -499,7 +499,7 @@ START_TEST(client_is_found_with_its_organization)
     ck_assert_mem_eq(found.id, first.id, ACCOUNT_ID_LEN);
     ck_assert_int_eq(found.organization_id, first.organization_id);
     ck_assert_str_eq(found.organization, "maker");
-    ck_assert_uint_eq(found.roles, ROLE_MAKER);
+    ck_assert_uint_eq(found.roles, ROLES_MAKER);
     ck_assert_uint_eq(found.secret_hash[0], 9);
     ck_assert(!found.revoked);
     pg_sql(cluster, database, "UPDATE client SET revoked_at = now()");
