@@ -90,16 +90,6 @@ const char *import_format_text(enum import_format format)
     return format_names[format];
 }
 
-bool import_id_valid(const char *text, size_t len)
-{
-    if (len == 0 || len > PEER_ID_MAX)
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (text[i] <= ' ' || text[i] > '~' || text[i] == '"' || text[i] == '\\')
-            return false;
-    return true;
-}
-
 static enum import_fault read_directive(struct import_row *row, const char *text, size_t len)
 {
     static const char create[] = "CREATE_OTAA";

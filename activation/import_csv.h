@@ -10,6 +10,7 @@
 #pragma once
 
 #include "activation/import_rows.h"
+#include "activation/import_text.h"
 #include "base/text.h"
 
 #define IMPORT_LINE_MAX 8192  /* bytes of a physical line */
@@ -42,7 +43,3 @@ enum import_outcome {
 int import_csv_read(enum import_format format, const char *body, size_t len,
     const struct import_defaults *defaults, struct import_file *ret,
     char fault[static IMPORT_FILE_FAULT_MAX]) MUST_CHECK;
-
-/** True for 1..64 characters of printable ASCII without blank, quote and backslash: what an AS-ID
- * and a KEK label may be. */
-bool import_id_valid(const char *text, size_t len);

@@ -1,5 +1,6 @@
 #include "api/internal.h"
 
+#include "base/base64.h"
 #include <assert.h>
 #include <string.h>
 #include <strings.h>
@@ -162,17 +163,6 @@ static const char *credentials(const struct api_request *request, const char *sc
     if (value == NULL || strncasecmp(value, scheme, len) != 0 || value[len] != ' ')
         return NULL;
     return value + len + strspn(value + len, " ");
-}
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 /* Strict base64 (RFC 4648 4): whole groups of four, padding only at the end, no stray bits. Returns
