@@ -34,6 +34,8 @@ void request_reset(struct api_request *request)
     struct api_connection *connection = request->connection;
 
     request_settled(request);
+    if (request->stream != NULL)
+        stream_detach(request);
     if (request->data_done != NULL)
         request->data_done(request->data);
     secret_buffer_done(&request->body);
@@ -148,7 +150,8 @@ void *api_request_data(const struct api_request *request)
 
 void api_defer(struct api_request *request)
 {
-    assert(request->state == REQUEST_HANDLING && !request->deferred);
+    assert(request->state == REQUEST_HANDLING && !request->deferred && request->stream == NULL);
+    assert(!request->body_streams); /* the body would be waited for by nobody */
     request->deferred = true;
     atomic_fetch_add(&request->server->n_deferred, 1);
 }
