@@ -10,11 +10,17 @@
 
 #define FIELD_MAX 96
 
-void act_call_done(struct act_call *call)
+static void forget_body(struct act_call *call)
 {
     if (call->body.data != NULL)
         secret_wipe(call->body.data, call->body.len);
     text_done(&call->body);
+}
+
+void act_call_done(struct act_call *call)
+{
+    forget_body(call);
+    text_done(&call->headers);
 }
 
 const char *act_call_param(const struct act_call *call, size_t index)
@@ -27,7 +33,7 @@ unsigned act_call_answer(
 {
     if (body->failed)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
-    act_call_done(call);
+    forget_body(call);
     call->status = status;
     call->content_type = content_type;
     call->body = *body;
@@ -41,7 +47,7 @@ static unsigned answer_problem(
     struct text body = {0};
 
     api_problem_text(&body, problem, detail, field, api_request_id(call->request));
-    act_call_done(call);
+    forget_body(call);
     call->status = api_problem_status(problem);
     call->content_type = TYPE_PROBLEM;
     call->body = body; /* without memory: no body, and the status still says it */
@@ -68,10 +74,16 @@ unsigned act_call_failed(struct act_call *call, int code)
 
 unsigned act_call_no_content(struct act_call *call)
 {
-    act_call_done(call);
+    forget_body(call);
     call->status = 204;
     call->content_type = NULL;
     return 204;
+}
+
+void act_call_header(struct act_call *call, const char *name, const char *value)
+{
+    text_add_len(&call->headers, name, strlen(name) + 1);
+    text_add_len(&call->headers, value, strlen(value) + 1);
 }
 
 void act_call_locate(struct act_call *call, const char *fmt, ...)

@@ -9,6 +9,7 @@
 #include "activation/auth.h"
 #include "activation/reply.h"
 #include "api/json.h"
+#include "api/stream.h"
 #include "db/audit.h"
 
 #define ACT_LOCATION_MAX 200
@@ -18,7 +19,8 @@
 
 struct act_call {
     struct act_worker *worker;
-    struct api_request *request;
+    const struct api_request *request; /* to read from; of a stream only its head */
+    struct api_stream *stream;         /* where the route streams; else NULL */
     const struct act_route *route;
     const struct act_caller *caller; /* NULL where the route is open to anyone */
     struct act_params params;
@@ -26,7 +28,10 @@ struct act_call {
     unsigned status;
     const char *content_type;
     struct text body;
+    struct text headers;                 /* name NUL value NUL, ... */
     char location[ACT_LOCATION_MAX + 1]; /* header; "" for none */
+    bool in_pieces;  /* the answer has begun to go out by act_call_piece; `body` is not used */
+    bool broken_off; /* and will not be whole */
     bool shown_once; /* the body holds a secret: it is not kept for an Idempotency-Key */
 };
 
@@ -46,8 +51,14 @@ unsigned act_call_answer(
     struct act_call *call, unsigned status, const char *content_type, struct text *body);
 /** 204 without a body. */
 unsigned act_call_no_content(struct act_call *call);
+/** Adds a header to the answer, whatever it will be. */
+void act_call_header(struct act_call *call, const char *name, const char *value);
 /** Sets Location, as for 201. */
 void act_call_locate(struct act_call *call, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/** Of a route that streams: sends a piece of a long answer, 200 of this type. What goes wrong after
+ * the first one can only break it off: set `broken_off`. Negative: nobody takes it any more. */
+int act_call_piece(struct act_call *call, const char *content_type, const struct text *piece);
 
 /** Reads the body as a JSON object. Outcome: 0, or the status of the answer it set. */
 unsigned act_call_read(
@@ -70,5 +81,5 @@ unsigned act_call_organization(struct act_call *call, size_t index, struct db_or
 
 /** Runs the call: the transaction, the Idempotency-Key, the handler. */
 void act_call_run(struct act_call *call);
-/** Hands the answer to the server, and counts it. */
-void act_call_send(struct act_call *call);
+/** Hands the answer to the server, and counts it. `request` is NULL for a stream, which ends. */
+void act_call_send(struct act_call *call, struct api_request *request);

@@ -9,21 +9,71 @@
 
 #define ROUTE_TEXT_MAX 200
 
-void act_call_send(struct act_call *call)
+static void complete_headers(struct act_call *call)
 {
-    act_metrics_request(&call->worker->service->metrics, call->route, call->status);
     if (call->location[0] != '\0')
-        api_answer_header(call->request, "Location", call->location);
+        act_call_header(call, "Location", call->location);
     if (call->shown_once)
-        api_answer_header(call->request, "Cache-Control", "no-store");
+        act_call_header(call, "Cache-Control", "no-store");
     if (call->content_type != NULL && strcmp(call->content_type, TYPE_PROBLEM) == 0) {
         enum problem problem = api_problem_of_status(call->status);
         const char *value, *header = api_problem_header(problem, &value);
 
         if (header != NULL)
-            api_answer_header(call->request, header, value);
+            act_call_header(call, header, value);
     }
-    api_answer_text(call->request, call->status, call->content_type, &call->body);
+}
+
+static void give_headers(struct act_call *call, struct api_request *request)
+{
+    complete_headers(call);
+    for (size_t at = 0; !call->headers.failed && at < call->headers.len;) {
+        const char *name = call->headers.data + at;
+        const char *value = name + strlen(name) + 1;
+
+        if (request != NULL)
+            api_answer_header(request, name, value);
+        else
+            api_stream_answer_header(call->stream, name, value);
+        at += strlen(name) + strlen(value) + 2;
+    }
+}
+
+/* Nothing of an answer matters once the client is gone. */
+static void end_stream(struct act_call *call)
+{
+    if (!call->in_pieces) {
+        give_headers(call, NULL);
+        (void)api_stream_answer(call->stream, call->status, call->content_type, &call->body);
+    }
+    api_stream_end(call->stream, !call->broken_off);
+}
+
+void act_call_send(struct act_call *call, struct api_request *request)
+{
+    act_metrics_request(&call->worker->service->metrics, call->route, call->status);
+    if (request == NULL) {
+        end_stream(call);
+        return;
+    }
+    give_headers(call, request);
+    api_answer_text(request, call->status, call->content_type, &call->body);
+}
+
+int act_call_piece(struct act_call *call, const char *content_type, const struct text *piece)
+{
+    int r = 0;
+
+    if (piece->failed)
+        return error_set(ERROR_SYSTEM, "out of memory for an answer");
+    if (!call->in_pieces) {
+        call->status = 200;
+        call->content_type = content_type;
+        give_headers(call, NULL);
+        call->in_pieces = true;
+        r = api_stream_answer_begin(call->stream, 200, content_type);
+    }
+    return r < 0 ? r : api_stream_write(call->stream, piece->data, piece->len);
 }
 
 static bool key_is_good(const char *key)

@@ -14,6 +14,7 @@ static const struct {
     [RIGHT_ORGANIZATION] = {ROLES_CLIENT, "see an organization"},
     [RIGHT_CLIENTS] = {ROLE_ADMIN, "manage clients"},
     [RIGHT_AUDIT] = {(unsigned)ROLE_ADMIN | (unsigned)ROLE_AUDITOR, "read audit events"},
+    [RIGHT_JOBS] = {ROLES_CLIENT, "see jobs"},
     [RIGHT_IMPORT] = {ROLES_MAKER, "import devices"},
 };
 

@@ -15,6 +15,7 @@ enum act_right {
     RIGHT_CLIENTS,       /* make, list and revoke clients */
     RIGHT_AUDIT,         /* read the events: an administrator all, an auditor his organization's */
     RIGHT_IMPORT,        /* bring in devices with their keys */
+    RIGHT_JOBS,          /* see and cancel jobs of his organization */
     N_ACT_RIGHTS
 };
 

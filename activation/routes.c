@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const struct act_area *const areas[] = {
-    &act_area_public, &act_area_accounts, &act_area_audit, &act_area_imports};
+    &act_area_public, &act_area_accounts, &act_area_audit, &act_area_imports, &act_area_jobs};
 #define N_AREAS (sizeof(areas) / sizeof(areas[0]))
 
 static const char *const method_names[] = {

@@ -18,15 +18,19 @@ typedef unsigned (*act_answer)(struct act_service *service, struct api_request *
  * (activation/call.h) and returns its status. */
 typedef unsigned (*act_work)(struct act_call *call);
 
+/** What goes through api/stream.h, so that it may have any size. Such a route takes a body slot. */
+enum act_streams { STREAMS_NOT, STREAMS_ANSWER, STREAMS_BOTH };
+
 struct act_route {
     enum api_method method;
     const char *path; /* segments in braces are parameters: "/v1/organizations/{organization}" */
     enum act_right right;
-    size_t body_max;   /* bytes; 0: no body */
+    size_t body_max;   /* bytes; 0: no body, or STREAMS_BOTH */
     act_answer answer; /* on the server's thread: must not block. Exactly one of these two is set */
     act_work work;     /* on a worker's thread */
     bool changes;      /* it is one transaction, and honours Idempotency-Key */
     bool is_long;      /* may take seconds: never occupies every worker */
+    enum act_streams streams; /* only with `work`, and not with `changes` */
 };
 
 /** The routes of one area. */
@@ -38,7 +42,8 @@ struct act_area {
     {                                                                                              \
         table, sizeof(table) / sizeof((table)[0])                                                  \
     }
-extern const struct act_area act_area_public, act_area_accounts, act_area_audit, act_area_imports;
+extern const struct act_area act_area_public, act_area_accounts, act_area_audit, act_area_imports,
+    act_area_jobs;
 
 /** What stands in the places of a path's parameters, in their order. */
 struct act_params {

@@ -57,7 +57,7 @@ const struct config_setting act_settings_table[] = {
     TEXT("hsm.exchange_key", exchange_key, "", "PEM file of the public exchange key, published"),
     TEXT("log.level", log_level, "info", "debug, info, warn or error"),
     NUMBER("token.lifetime_s", token_lifetime_s, "3600", 1, DAY_S, "seconds a token is valid"),
-    NUMBER("token.workers", workers, "2", 1, WORKERS_MAX, "threads with a database connection"),
+    NUMBER("token.workers", workers, "6", 1, WORKERS_MAX, "threads with a database connection"),
 };
 
 const size_t act_n_settings = sizeof(act_settings_table) / sizeof(act_settings_table[0]);

@@ -36,10 +36,10 @@ static void grant_wipe(struct grant *grant)
     secret_wipe(grant, sizeof(*grant));
 }
 
-static void forbid_storing(struct api_request *request)
+static void forbid_storing(struct act_call *call)
 {
-    api_answer_header(request, "Cache-Control", "no-store");
-    api_answer_header(request, "Pragma", "no-cache");
+    act_call_header(call, "Cache-Control", "no-store");
+    act_call_header(call, "Pragma", "no-cache");
 }
 
 static unsigned refuse(struct act_call *call, enum grant_error error, const char *description)
@@ -47,9 +47,9 @@ static unsigned refuse(struct act_call *call, enum grant_error error, const char
     CLEANUP(text_done) struct text body = {0};
 
     metric_add(&call->worker->service->metrics.tokens[COUNT_TOKEN_REFUSED], 1);
-    forbid_storing(call->request);
+    forbid_storing(call);
     if (error == INVALID_CLIENT)
-        api_answer_header(call->request, "WWW-Authenticate", "Basic realm=\"cradle\"");
+        act_call_header(call, "WWW-Authenticate", "Basic realm=\"cradle\"");
     text_addf(&body, "{\"error\":\"%s\",\"error_description\":", grant_errors[error].name);
     text_add_json(&body, description);
     text_add(&body, "}\n");
@@ -57,8 +57,8 @@ static unsigned refuse(struct act_call *call, enum grant_error error, const char
 }
 
 /* Outcome 1: refused, with `ret_error` and `ret_description`. */
-static int read_grant(struct api_request *request, struct grant *grant, enum grant_error *ret_error,
-    const char **ret_description)
+static int read_grant(const struct api_request *request, struct grant *grant,
+    enum grant_error *ret_error, const char **ret_description)
 {
     struct form_field fields[] = {
         {.name = "grant_type", .value = grant->grant_type, .size = FIELD_MAX},
@@ -156,7 +156,7 @@ unsigned act_post_token(struct act_call *call)
     if ((r = make_token(worker, client_id, text)) < 0)
         return act_call_failed(call, r);
     metric_add(&worker->service->metrics.tokens[COUNT_TOKEN_ISSUED], 1);
-    forbid_storing(call->request);
+    forbid_storing(call);
     text_addf(&answer, "{\"access_token\":\"%s\",\"token_type\":\"Bearer\",\"expires_in\":%u}\n",
         text, worker->service->settings.token_lifetime_s);
     return act_call_answer(call, 200, TYPE_JSON, &answer);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 struct job {
-    struct api_request *request;
+    struct api_request *request; /* one of these two is NULL */
+    struct api_stream *stream;
     const struct act_route *route;
 };
 
@@ -117,17 +118,20 @@ static const struct act_route *authorize(struct act_call *call, struct act_calle
 static void run_job(struct act_worker *worker, const struct job *job, bool stopping)
 {
     CLEANUP(act_call_done)
-    struct act_call call = {.worker = worker, .request = job->request, .route = job->route};
+    struct act_call call = {.worker = worker,
+        .request = job->stream != NULL ? api_stream_head(job->stream) : job->request,
+        .stream = job->stream,
+        .route = job->route};
     const struct act_route *route;
     struct act_caller caller;
 
-    (void)act_route_find(api_request_method(job->request), api_request_path(job->request), &route,
+    (void)act_route_find(api_request_method(call.request), api_request_path(call.request), &route,
         &call.params, NULL);
     if (stopping)
         (void)refuse(&call, PROBLEM_UNAVAILABLE, "shutting down");
     else if (authorize(&call, &caller) != NULL)
         act_call_run(&call);
-    act_call_send(&call);
+    act_call_send(&call, job->request);
 }
 
 static bool is_stopping(struct act_workers *workers)
@@ -148,7 +152,8 @@ static void *thread_main(void *context)
 
     while (wait_for_job(workers, &job)) {
         run_job(&thread->worker, &job, is_stopping(workers));
-        api_give_back(&job.request, 1);
+        if (job.request != NULL)
+            api_give_back(&job.request, 1);
         finish_job(workers, job.route);
     }
     return NULL;
@@ -207,14 +212,14 @@ int act_workers_start(struct act_service *service, struct act_workers **ret)
     return 0;
 }
 
-int act_workers_submit(
-    struct act_workers *workers, struct api_request *request, const struct act_route *route)
+int act_workers_submit(struct act_workers *workers, struct api_request *request,
+    struct api_stream *stream, const struct act_route *route)
 {
     bool taken;
 
     (void)pthread_mutex_lock(&workers->lock);
-    taken = !workers->stopping && queue_put(&workers->queues[route->is_long],
-                                      (struct job){.request = request, .route = route});
+    taken = !workers->stopping &&
+            queue_put(&workers->queues[route->is_long], (struct job){request, stream, route});
     if (taken)
         (void)pthread_cond_broadcast(&workers->wake);
     (void)pthread_mutex_unlock(&workers->lock);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "api/guard.h"
+#include "api/head.h"
 #include "api/linger.h"
 #include "api/listen.h"
 #include "api/problem.h"
@@ -43,6 +44,7 @@ struct api_request {
     struct api_server *server;
     struct api_connection *connection;
     struct MHD_Connection *mhd;
+    const struct api_head *head; /* instead of these two: a copy for the worker of a stream */
     struct api_request *next_given_back; /* under the server's lock */
     enum request_state state;
     enum api_method method;

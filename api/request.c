@@ -48,11 +48,6 @@ enum api_method api_request_method(const struct api_request *request)
     return request->method;
 }
 
-const char *api_request_method_text(const struct api_request *request)
-{
-    return request->method_text;
-}
-
 const char *api_request_path(const struct api_request *request)
 {
     return request->path;
@@ -65,6 +60,8 @@ bool api_request_is_plain(const struct api_request *request)
 
 const char *api_request_query(const struct api_request *request, const char *name)
 {
+    if (request->head != NULL)
+        return head_query(request->head, name);
     return MHD_lookup_connection_value(request->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
@@ -74,18 +71,23 @@ struct stranger {
     const char *name;
 };
 
-static enum MHD_Result find_stranger(
-    void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+static bool find_stranger(void *context, const char *name)
 {
     struct stranger *stranger = context;
 
-    (void)kind;
-    (void)value;
     for (size_t i = 0; i < stranger->n_known; i++)
         if (strcmp(name, stranger->known[i]) == 0)
-            return MHD_YES;
+            return true;
     stranger->name = name;
-    return MHD_NO;
+    return false;
+}
+
+static enum MHD_Result find_stranger_pair(
+    void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    (void)value;
+    return find_stranger(context, name) ? MHD_YES : MHD_NO;
 }
 
 const char *api_request_unknown_query(
@@ -93,14 +95,21 @@ const char *api_request_unknown_query(
 {
     struct stranger stranger = {.known = known, .n_known = n_known};
 
-    (void)MHD_get_connection_values(request->mhd, MHD_GET_ARGUMENT_KIND, find_stranger, &stranger);
+    if (request->head != NULL)
+        head_each_query(request->head, find_stranger, &stranger);
+    else
+        (void)MHD_get_connection_values(
+            request->mhd, MHD_GET_ARGUMENT_KIND, find_stranger_pair, &stranger);
     return stranger.name;
 }
 
 const char *api_request_peer_san(const struct api_request *request)
 {
-    const struct tls_session *tls = &request->connection->tls;
+    const struct tls_session *tls;
 
+    if (request->connection == NULL)
+        return NULL; /* a stream's head */
+    tls = &request->connection->tls;
     return tls->verified ? tls->san : NULL;
 }
 
@@ -115,6 +124,8 @@ bool api_request_claim_peer(struct api_request *request, int64_t peer_id)
 
 const char *api_request_header(const struct api_request *request, const char *name)
 {
+    if (request->head != NULL)
+        return head_header(request->head, name);
     return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
 }
 

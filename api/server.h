@@ -116,7 +116,6 @@ bool api_server_idle(struct api_server *server);
 void api_server_stop(struct api_server *server);
 
 enum api_method api_request_method(const struct api_request *request);
-const char *api_request_method_text(const struct api_request *request);
 /** Path without the query, percent-decoded by the library; at most API_PATH_MAX characters. */
 const char *api_request_path(const struct api_request *request);
 /** A query argument or header, or NULL. Header names are matched without case. */

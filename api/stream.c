@@ -45,7 +45,8 @@ struct api_stream {
     pthread_cond_t changed; /* for the worker */
     struct api_server *server;
     struct api_request *request; /* the server's thread alone; NULL once it has ended */
-    char id[API_ID_LEN + 1];     /* these three do not change */
+    struct api_head *head;       /* these four do not change */
+    char id[API_ID_LEN + 1];
     void *data;
     void (*data_done)(void *data);
     struct api_stream *next_stirred; /* under the server's lock */
@@ -186,6 +187,16 @@ int api_stream_read(struct api_stream *s, void *buffer, size_t size, int timeout
     return r;
 }
 
+bool api_stream_stopping(struct api_stream *s)
+{
+    bool stopping;
+
+    lock(s);
+    stopping = s->stopping;
+    unlock(s);
+    return stopping;
+}
+
 void api_stream_answer_header(struct api_stream *s, const char *name, const char *value)
 {
     assert(s->kind == ANSWER_NONE);
@@ -284,6 +295,11 @@ void api_stream_end(struct api_stream *s, bool whole)
     unlock(s);
 }
 
+const struct api_request *api_stream_head(const struct api_stream *s)
+{
+    return head_request(s->head);
+}
+
 void *api_stream_data(const struct api_stream *s)
 {
     return s->data;
@@ -304,8 +320,10 @@ int api_stream_begin(struct api_request *request, struct api_stream **ret)
     assert(request->state == REQUEST_HANDLING && request->stream == NULL);
     assert(!request->answered && !request->deferred);
     s = calloc(1, sizeof(*s));
-    if (s == NULL)
+    if (s == NULL || (s->head = head_copy(request)) == NULL) {
+        free(s);
         return error_set(ERROR_SYSTEM, "out of memory for a stream");
+    }
     (void)pthread_mutex_init(&s->lock, NULL); /* these cannot fail on Linux */
     (void)pthread_condattr_init(&monotonic);
     (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -338,6 +356,7 @@ static void stream_free(struct api_stream *s)
         secret_wipe(s->text.data, s->text.capacity);
     text_done(&s->text);
     text_done(&s->headers);
+    head_free(s->head);
     (void)pthread_cond_destroy(&s->changed);
     (void)pthread_mutex_destroy(&s->lock);
     secret_wipe(s, sizeof(*s));

@@ -5,8 +5,8 @@
  *
  * The stream outlives its request: the client may go at any moment, and the worker then hears so
  * from the next call. Between api_stream_begin and api_stream_end the stream is its worker's, one
- * thread at a time; the request is not for the worker at all, so what is needed of it (headers,
- * query, peer) is copied in the handler. A draining server waits for api_stream_end.
+ * thread at a time; the request is not for the worker at all, only a copy of its head. A draining
+ * server waits for api_stream_end.
  *
  * A client has no total time, but must keep API_STREAM_IDLE_MS (or the configuration's) between any
  * two pieces, and the least rates of larger bodies and answers; time in which the worker is waited
@@ -29,6 +29,9 @@ struct api_stream;
  * without memory. */
 int api_stream_begin(struct api_request *request, struct api_stream **ret);
 
+/** What the request said before its body, for the worker: method, path, id, headers and query.
+ * Lives as long as the stream, and knows of no body, connection or answer. */
+const struct api_request *api_stream_head(const struct api_stream *stream);
 /** What api_request_set_data and api_request_id say, for the worker. */
 void *api_stream_data(const struct api_stream *stream);
 const char *api_stream_id(const struct api_stream *stream);
@@ -38,6 +41,8 @@ const char *api_stream_id(const struct api_stream *stream);
  * the whole body: the client went away or was too slow, or sent what is no body, or the service is
  * stopping and will not wait. An answer may be tried after all of these. */
 int api_stream_read(struct api_stream *stream, void *buffer, size_t size, int timeout_ms);
+/** Whether the body was broken off because the service is stopping. */
+bool api_stream_stopping(struct api_stream *stream);
 
 /** Adds a header to the answer, before it begins. */
 void api_stream_answer_header(struct api_stream *stream, const char *name, const char *value);

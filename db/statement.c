@@ -45,9 +45,21 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_IDEMPOTENCY_FIND] = &db_idempotency_find_statement,
     [DB_IDEMPOTENCY_KEEP] = &db_idempotency_keep_statement,
     [DB_IDEMPOTENCY_PURGE] = &db_idempotency_purge_statement,
+    [DB_JOB_ADD] = &db_job_add_statement,
+    [DB_JOB_CALL] = &db_job_call_statement,
+    [DB_JOB_RESUME] = &db_job_resume_statement,
+    [DB_JOB_ADVANCE] = &db_job_advance_statement,
+    [DB_JOB_FIND] = &db_job_find_statement,
+    [DB_JOB_END] = &db_job_end_statement,
+    [DB_JOB_CANCEL] = &db_job_cancel_statement,
+    [DB_JOB_ROWS_ADD] = &db_job_rows_add_statement,
+    [DB_JOB_REPORT] = &db_job_report_statement,
     [DB_BATCH_BEGIN] = &db_batch_begin_statement,
-    [DB_BATCH_INSERT] = &db_batch_insert_statement,
     [DB_BATCH_FINISH] = &db_batch_finish_statement,
+    [DB_BATCH_INSERT] = &db_batch_insert_statement,
+    [DB_BATCH_NONCES] = &db_batch_nonces_statement,
+    [DB_BATCH_KNOWN_KEYS] = &db_batch_known_keys_statement,
+    [DB_BATCH_KNOWN_DEVICES] = &db_batch_known_devices_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

@@ -83,17 +83,27 @@ static void add_store(struct attributes *a, const char *label, struct p11_restri
     add(a, CKA_UNWRAP_TEMPLATE, restriction->attributes, restriction->n * sizeof(CK_ATTRIBUTE));
 }
 
-static int make_store_kek(struct p11_token *token, const struct ceremony_object *object)
+static int generate_store(struct p11_token *token, const char *label, enum p11_use opens)
 {
     const CK_ULONG len = STORE_KEY_LEN;
     CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct attributes a = {.n = 0};
     struct p11_restriction restriction;
 
-    p11_restriction_fill(&restriction, P11_USE_PEER);
-    add_store(&a, object->label, &restriction);
+    p11_restriction_fill(&restriction, opens);
+    add_store(&a, label, &restriction);
     add(&a, CKA_VALUE_LEN, &len, sizeof(len));
-    return generate(token, CKM_AES_KEY_GEN, &a, object->label, &made);
+    return generate(token, CKM_AES_KEY_GEN, &a, label, &made);
+}
+
+static int make_store_kek(struct p11_token *token, const struct ceremony_object *object)
+{
+    return generate_store(token, object->label, P11_USE_PEER);
+}
+
+static int make_store_device(struct p11_token *token, const struct ceremony_object *object)
+{
+    return generate_store(token, object->label, P11_USE_DEVICE);
 }
 
 /* --- a storage KEK and its twin --------------------------------------------------------------- */
@@ -191,7 +201,7 @@ static int must_be_twins(struct p11_token *token, CK_OBJECT_HANDLE one, CK_OBJEC
 
 /* What seals device keys, and its twin that opens them to be wrapped out: one value with two unwrap
  * templates, and no template opens a key for both. The value never leaves the token in clear. */
-static int make_store_device(struct p11_token *token, const struct ceremony_object *object)
+static int make_store_twins(struct p11_token *token, const struct ceremony_object *object)
 {
     CLEANUP(courier_end) struct courier c = {.token = token};
     CK_OBJECT_HANDLE store = CK_INVALID_HANDLE, twin = CK_INVALID_HANDLE;
@@ -389,6 +399,7 @@ const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
         .method = METHOD_WRAP,
         .class = CKO_SECRET_KEY,
         .make = make_store_device,
+        .make_exportable = make_store_twins,
         .check = check_store},
     [ROW_EXPORT] = {.label = P11_LABEL_EXPORT "1",
         .kind = "the same key, opens device keys for export",

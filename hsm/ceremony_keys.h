@@ -11,9 +11,11 @@ struct ceremony_object {
     const char *kind;   /* for the report */
     const char *method; /* how its check value is made */
     CK_OBJECT_CLASS class;
-    bool optional; /* tokens were made before there was one */
+    bool optional; /* only where keys may be exported */
     /* NULL: another row makes it with its own. */
     int (*make)(struct p11_token *token, const struct ceremony_object *object);
+    /* Instead of `make` where keys may be exported; NULL: no difference. */
+    int (*make_exportable)(struct p11_token *token, const struct ceremony_object *object);
     /* The first bytes of something that only this key gives and that tells nothing about it. */
     int (*check)(
         struct p11_token *token, CK_OBJECT_HANDLE handle, uint8_t ret[static CEREMONY_KCV_LEN]);

@@ -30,7 +30,7 @@ struct p11_store {
 struct p11_keys {
     struct p11_store device;
     struct p11_store kek;
-    struct p11_store export; /* none on a token that was made before there were any */
+    struct p11_store export; /* none on a token whose keys cannot be exported */
     CK_OBJECT_HANDLE tag;
     CK_OBJECT_HANDLE code;
     CK_OBJECT_HANDLE token;

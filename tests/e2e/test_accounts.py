@@ -178,7 +178,7 @@ class Accounts(unittest.TestCase):
         for path, item in description["paths"].items():
             for method, operation in item.items():
                 concrete = path
-                for parameter in ("organization", "client"):
+                for parameter in ("organization", "client", "job"):
                     concrete = concrete.replace("{%s}" % parameter, NOBODY)
                 self.assertNotIn("{", concrete, "a parameter that this test does not know")
                 protected = operation.get("security") == [{"accessToken": []}]

@@ -523,7 +523,10 @@ START_TEST(batch_makes_each_new_device_once)
         rows[i] = (struct db_batch_row){.record = {.dev_eui = eui_of((uint32_t[]){9, 1, 9, 5}[i]),
                                             .mac_version = LW_MAC_1_0_2,
                                             .credential = CREDENTIAL_ACTIVABLE},
-            .app = {.kek_label = "store-device.1", .blob_len = 24, .tag = {(uint8_t)(i + 1)}}};
+            .line = i + 1,
+            .last_dev_nonce = DEVICE_NO_NONCE,
+            .app = {.sealed = {
+                        .kek_label = "store-device.1", .blob_len = 24, .tag = {(uint8_t)(i + 1)}}}};
     ck_ok(db_batch_insert(activation, batch, client.organization_id, rows, 4, outcomes));
     ck_assert_int_eq(outcomes[0], DB_BATCH_CREATED);
     ck_assert_int_eq(outcomes[1], DB_BATCH_EXISTS);
@@ -559,11 +562,13 @@ START_TEST(batch_that_fails_leaves_nothing_of_it)
     ck_ok(db_batch_begin(activation, client.organization_id, "csv", &batch));
     for (uint32_t i = 0; i < 2; i++)
         rows[i] = (struct db_batch_row){.record = {.dev_eui = eui_of(i)},
-            .app = {.kek_label = "store-device.1", .blob_len = i ? 25 : 24}};
+            .line = i + 1,
+            .last_dev_nonce = DEVICE_NO_NONCE,
+            .app = {.sealed = {.kek_label = "store-device.1", .blob_len = i ? 25 : 24}}};
     ck_assert_int_eq(
         db_batch_insert(activation, batch, client.organization_id, rows, 2, outcomes), ERROR_DB);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM device"), 0);
-    rows[1].app.blob_len = 24;
+    rows[1].app.sealed.blob_len = 24;
     ck_ok(db_batch_insert(activation, batch, client.organization_id, rows, 2, outcomes));
 }
 END_TEST

@@ -324,6 +324,7 @@ START_TEST(a_wrong_path_costs_no_key_and_a_part_made_token_is_named_as_such)
     what.exchange_key_path = hsm.exchange_pem;
     ck_assert_msg(hsm_ceremony_init(&what, &report) == 0, "%s", error_text());
     ck_assert_ptr_nonnull(strstr(report.data, "check value"));
+    ck_assert_ptr_null(strstr(report.data, P11_LABEL_EXPORT)); /* only where it was asked for */
 
     ck_assert_int_eq(p11_lock(hsm.lock_file, &lock), 0);
     ck_assert_int_eq(p11_token_open(&token, hsm.uri, true, lock), 0);
