@@ -61,5 +61,7 @@ int act_authenticate(
         .roles = client.roles,
     };
     memcpy(ret->client_id, client.id, sizeof(ret->client_id));
+    memcpy(ret->organization_public_id, client.organization_public_id,
+        sizeof(ret->organization_public_id));
     return 0;
 }

@@ -6,7 +6,14 @@
 _Static_assert(ACT_BIG_BODIES_PER_CLIENT < ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_UNKNOWN,
     "one client may take every place of the known ones");
 
-struct act_body_slot *act_body_slot_take(struct act_body_slots *slots, const uint8_t *client_id)
+void act_body_slots_init(struct act_body_slots *slots)
+{
+    *slots = (struct act_body_slots){0};
+    (void)pthread_mutex_init(&slots->lock, NULL); /* cannot fail with default attributes on Linux */
+}
+
+/* The caller holds the lock. */
+static struct act_body_slot *find_place(struct act_body_slots *slots, const uint8_t *client_id)
 {
     struct act_body_slot *free_slot = NULL;
     size_t n_known = 0, n_unknown = 0, n_own = 0;
@@ -30,17 +37,29 @@ struct act_body_slot *act_body_slot_take(struct act_body_slots *slots, const uin
     else
         full = n_known >= ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_UNKNOWN ||
                n_own >= ACT_BIG_BODIES_PER_CLIENT;
-    if (full || free_slot == NULL)
-        return NULL;
-    *free_slot = (struct act_body_slot){.taken = true, .known = client_id != NULL};
-    if (client_id != NULL)
-        memcpy(free_slot->client_id, client_id, sizeof(free_slot->client_id));
-    return free_slot;
+    return full ? NULL : free_slot;
+}
+
+struct act_body_slot *act_body_slot_take(struct act_body_slots *slots, const uint8_t *client_id)
+{
+    struct act_body_slot *slot;
+
+    (void)pthread_mutex_lock(&slots->lock);
+    slot = find_place(slots, client_id);
+    if (slot != NULL)
+        *slot = (struct act_body_slot){.taken = true, .known = client_id != NULL, .all = slots};
+    if (slot != NULL && client_id != NULL)
+        memcpy(slot->client_id, client_id, sizeof(slot->client_id));
+    (void)pthread_mutex_unlock(&slots->lock);
+    return slot;
 }
 
 void act_body_slot_leave(void *data)
 {
     struct act_body_slot *slot = data;
+    struct act_body_slots *slots = slot->all;
 
+    (void)pthread_mutex_lock(&slots->lock);
     *slot = (struct act_body_slot){0};
+    (void)pthread_mutex_unlock(&slots->lock);
 }

@@ -3,6 +3,9 @@
 #include "activation/auth.h"
 #include "activation/reply.h"
 #include "activation/worker.h"
+#include "api/stream.h"
+#include "base/error.h"
+#include "base/log.h"
 
 static long refuse(struct act_service *service, const struct act_route *route,
     struct api_request *request, enum problem problem, const char *detail)
@@ -33,9 +36,11 @@ long act_admit(struct api_request *request, void *context)
     const struct act_route *route = NULL;
     enum act_bearing bearing = BEARS_NONE;
     struct act_token token;
+    struct act_params params;
     char allow[ACT_ALLOW_MAX];
 
-    switch (act_route_find(api_request_method(request), api_request_path(request), &route, allow)) {
+    switch (act_route_find(
+        api_request_method(request), api_request_path(request), &route, &params, allow)) {
     case ROUTE_FOUND:
         break;
     case ROUTE_NO_METHOD:
@@ -52,23 +57,39 @@ long act_admit(struct api_request *request, void *context)
         if (bearing == BEARS_STALE)
             return refuse(service, route, request, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
     }
-    if (route->body_max > ACT_BIG_BODY &&
+    if ((route->streams != STREAMS_NOT || route->body_max > ACT_BIG_BODY) &&
         !take_slot(service, request, bearing == BEARS_KNOWN ? &token : NULL))
         return refuse(service, route, request, PROBLEM_UNAVAILABLE,
             bearing == BEARS_KNOWN
-                ? "as many files as the service takes at once are being imported"
-                : "as many files as are taken with tokens not seen before are being imported; one "
-                  "that POST /v1/token gives now is known here");
-    return (long)route->body_max;
+                ? "as many files as the service takes and gives at once are under way"
+                : "as many files as are taken and given with tokens not seen before are under way; "
+                  "one that POST /v1/token gives now is known here");
+    return route->streams == STREAMS_BOTH ? API_BODY_STREAM : (long)route->body_max;
+}
+
+static void submit_stream(
+    struct act_service *service, const struct act_route *route, struct api_request *request)
+{
+    struct api_stream *stream = NULL;
+
+    if (api_stream_begin(request, &stream) < 0) {
+        log_error("no stream: %s", error_text());
+        (void)refuse(service, route, request, PROBLEM_UNAVAILABLE, NULL);
+    } else if (act_workers_submit(service->workers, NULL, stream, route) != 0) {
+        act_metrics_request(&service->metrics, route, api_problem_status(PROBLEM_UNAVAILABLE));
+        (void)api_stream_problem(stream, PROBLEM_UNAVAILABLE, "the queue is full");
+        api_stream_end(stream, true);
+    }
 }
 
 void act_handle(struct api_request *request, void *context)
 {
     struct act_service *service = context;
     const struct act_route *route = NULL;
+    struct act_params params;
 
-    if (act_route_find(api_request_method(request), api_request_path(request), &route, NULL) !=
-        ROUTE_FOUND) {
+    if (act_route_find(api_request_method(request), api_request_path(request), &route, &params,
+            NULL) != ROUTE_FOUND) {
         (void)refuse(service, NULL, request, PROBLEM_NOT_FOUND, NULL);
         return;
     }
@@ -76,7 +97,9 @@ void act_handle(struct api_request *request, void *context)
         act_metrics_request(&service->metrics, route, route->answer(service, request));
         return;
     }
-    if (act_workers_submit(service->workers, request, route) == 0)
+    if (route->streams != STREAMS_NOT)
+        submit_stream(service, route, request);
+    else if (act_workers_submit(service->workers, request, NULL, route) == 0)
         api_defer(request);
     else
         (void)refuse(service, route, request, PROBLEM_UNAVAILABLE, "the queue is full");

@@ -1,55 +1,38 @@
-#include "activation/import.h"
-
-#include "activation/import_check.h"
-#include "activation/import_csv.h"
-#include "activation/import_report.h"
-#include "activation/import_store.h"
-#include "activation/reply.h"
+/* POST /v1/batches/import: a file of devices with their keys, answered row by row. It is read as it
+ * arrives. Rows are done in chunks, each with its answer in one transaction; a file that broke off
+ * goes on behind the last of them with the same Idempotency-Key. */
+#include "activation/call.h"
+#include "activation/import_run.h"
+#include "activation/import_text.h"
+#include "activation/jobs.h"
+#include "base/aes.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define DETAIL_MAX 256
+#define DETAIL_MAX 400
+#define PIECE_SIZE 16384  /* bytes of a file at once */
+#define PATIENCE_MS 10000 /* for the next of them; shorter than a job's lease */
 
-struct import {
+/* What the call says beside the file. */
+struct import_call {
     enum import_format format;
     struct import_defaults defaults;
-    struct import_file file;
-    struct db_directory directory;
-    enum import_result *results;
+    bool dry_run;
 };
 
-static void import_done(struct import *import)
-{
-    import_file_done(&import->file);
-    db_directory_done(&import->directory);
-    free(import->results);
-}
-
-static const char *const known_queries[] = {"format", "mac_version", "home_net_id", "as_id"};
+static const char *const known_queries[] = {
+    "format", "mac_version", "home_net_id", "as_id", "state", "dry_run"};
 #define N_KNOWN_QUERIES (sizeof(known_queries) / sizeof(known_queries[0]))
 
-/* NULL when the query is complete, else what is wrong with it. */
-static const char *read_query(const struct api_request *request, struct import *import)
+static const char *read_home(const struct api_request *request, struct import_defaults *defaults)
 {
-    const char *format = api_request_query(request, "format");
-    const char *version = api_request_query(request, "mac_version");
     const char *home = api_request_query(request, "home_net_id");
     const char *as_id = api_request_query(request, "as_id");
-    struct import_defaults *defaults = &import->defaults;
 
-    if (api_request_unknown_query(request, known_queries, N_KNOWN_QUERIES) != NULL)
-        return "the query may have format, mac_version, home_net_id and as_id, and nothing else";
-    if (format == NULL || !import_format_parse(format, &import->format))
-        return "format must be thingpark-csv or csv";
-    if (version != NULL && !lw_mac_version_parse(version, &defaults->mac_version))
-        return "mac_version must be 1.0.0, 1.0.1, 1.0.2, 1.0.3, 1.0.4 or 1.1";
-    defaults->has_mac_version = version != NULL;
-    if (version == NULL && import->format == IMPORT_THINGPARK_CSV)
-        return "mac_version is missing: the file does not say it";
     if ((home == NULL) != (as_id == NULL))
         return "home_net_id and as_id go together: give both or neither";
     if (home == NULL)
@@ -63,100 +46,346 @@ static const char *read_query(const struct api_request *request, struct import *
     return NULL;
 }
 
-static const char *check_query(const struct import *import)
+/* NULL when the query is complete, else what is wrong with it. */
+static const char *read_query(const struct api_request *request, struct import_call *ret)
 {
-    const struct import_defaults *defaults = &import->defaults;
+    const char *format = api_request_query(request, "format");
+    const char *version = api_request_query(request, "mac_version");
+    const char *state = api_request_query(request, "state");
+    const char *dry_run = api_request_query(request, "dry_run");
+    struct import_defaults *defaults = &ret->defaults;
 
-    if (!defaults->has_home_net_id)
-        return NULL;
-    if (!import_home_known(&import->directory, &defaults->home_net_id))
-        return "home_net_id: no network server here speaks for this NetID";
-    if (!import_as_known(&import->directory, defaults->as_id))
-        return "as_id: no application server here has this AS-ID";
-    return NULL;
+    *ret = (struct import_call){.defaults = {.state = CREDENTIAL_ACTIVABLE}};
+    if (api_request_unknown_query(request, known_queries, N_KNOWN_QUERIES) != NULL)
+        return "the query may have format, mac_version, home_net_id, as_id, state and dry_run, and "
+               "nothing else";
+    if (format == NULL || !import_reader_format_parse(format, &ret->format))
+        return "format must be thingpark-csv, tts-csv, csv or jsonl";
+    if (version != NULL && !lw_mac_version_parse(version, &defaults->mac_version))
+        return "mac_version must be 1.0.0, 1.0.1, 1.0.2, 1.0.3, 1.0.4 or 1.1";
+    defaults->has_mac_version = version != NULL;
+    if (state != NULL && strcmp(state, "activable") != 0 && strcmp(state, "personalized") != 0)
+        return "state must be activable or personalized";
+    if (state != NULL && strcmp(state, "personalized") == 0)
+        defaults->state = CREDENTIAL_PERSONALIZED;
+    if (dry_run != NULL && strcmp(dry_run, "true") != 0 && strcmp(dry_run, "false") != 0)
+        return "dry_run must be true or false";
+    ret->dry_run = dry_run != NULL && strcmp(dry_run, "true") == 0;
+    return read_home(request, defaults);
 }
 
-static unsigned fail(struct api_request *request, int code, size_t n_created)
-{
-    char detail[DETAIL_MAX];
+/* --- the job --------------------------------------------------------------------------------- */
 
-    log_error("request=%s import failed after created=%zu: %s: %s", api_request_id(request),
-        n_created, error_name(code), error_text());
-    (void)snprintf(detail, sizeof(detail),
-        "%zu rows%s were created before the service failed. Repeating the same request is safe: "
-        "rows that are here already are answered \"exists\"",
-        n_created, code == ERROR_DB_UNKNOWN ? " or more" : "");
-    return reply_problem(request, PROBLEM_UNAVAILABLE, detail);
+/* Everything of the call but its file. */
+static void fingerprint(const struct import_call *q, uint8_t out[static 32])
+{
+    CLEANUP(text_done) struct text text = {0};
+
+    text_addf(&text, "%s|%d|%d|%d|%d|", import_reader_format_text(q->format), q->dry_run,
+        q->defaults.has_mac_version ? (int)q->defaults.mac_version : -1, q->defaults.state,
+        q->defaults.has_home_net_id);
+    text_add_hex(&text, q->defaults.home_net_id.bytes, sizeof(q->defaults.home_net_id.bytes));
+    text_addf(&text, "|%s", q->defaults.as_id);
+    digest_sha256(text.data != NULL ? text.data : "", text.len, out);
 }
 
-/* Reads the body into rows. Returns 0, or the status of the answer it gave. */
-static unsigned read_file(struct api_request *request, struct import *import)
+static int take_job(struct act_call *call, const struct import_call *q, struct db_job *ret)
 {
-    char fault[IMPORT_FILE_FAULT_MAX];
-    char detail[DETAIL_MAX];
-    size_t len;
-    const char *body = api_request_body(request, &len);
-    int r = import_csv_read(import->format, body, len, &import->defaults, &import->file, fault);
+    struct db *db = call->worker->db;
+    struct db_job_call wanted = {.organization_id = call->caller->organization_id,
+        .client_id = call->caller->client_id,
+        .dry_run = q->dry_run,
+        .key = api_request_header(call->request, "Idempotency-Key"),
+        .format = import_reader_format_text(q->format)};
+    char id[2 * ACCOUNT_ID_LEN + 1];
+    int r;
 
-    switch (r) {
-    case IMPORT_OK:
-        return 0;
-    case IMPORT_BROKEN:
-        return reply_problem(request, PROBLEM_BAD_REQUEST, fault);
-    case IMPORT_TOO_MANY:
-        (void)snprintf(detail, sizeof(detail),
-            "a file may have %d rows; nothing of this one was imported", IMPORT_ROWS_MAX);
-        return reply_problem(request, PROBLEM_BODY_TOO_LARGE, detail);
-    case IMPORT_EMPTY:
-        return reply_problem(request, PROBLEM_BAD_REQUEST, "the file has no row of a device");
-    default:
-        return fail(request, r, 0);
+    fingerprint(q, wanted.fingerprint);
+    if ((r = db_begin(db)) < 0)
+        return r;
+    if ((r = db_job_take(db, &wanted, ret)) == 0 && ret->line == 0)
+        r = act_call_audit(call, ret->organization_id, q->dry_run ? "import.try" : "import.begin",
+            hex_encode(ret->id, sizeof(ret->id), id), NULL);
+    if (r != 0) {
+        db_rollback(db);
+        return r;
     }
+    return db_commit(db);
 }
 
-static void count(struct act_metrics *metrics, const struct import *import)
+static int end_job(struct import_run *run, enum db_job_state state, const char *fault)
 {
-    static const enum act_import_counter counters[N_IMPORT_RESULTS] = {
-        [IMPORT_REFUSED] = COUNT_REFUSED,
-        [IMPORT_CREATED] = COUNT_CREATED,
-        [IMPORT_EXISTS] = COUNT_EXISTS,
-    };
+    struct db *db = run->worker->db;
+    int r = db_begin(db);
 
-    for (size_t i = 0; i < import->file.n_rows; i++)
-        metric_add(&metrics->imports[counters[import->results[i]]], 1);
+    if (r == 0)
+        r = db_job_end(db, &run->job, state, fault);
+    if (r != 0) {
+        db_rollback(db);
+        return r;
+    }
+    return db_commit(db);
 }
 
-unsigned act_post_import(
-    struct act_worker *worker, struct api_request *request, const struct act_caller *caller)
+/* --- the file -------------------------------------------------------------------------------- */
+
+/* How reading ended. */
+enum ending {
+    ENDED_WELL,
+    ENDED_EARLY,  /* no more of it came: the client is gone, or the service is stopping */
+    ENDED_BROKEN, /* the file is at fault, and the reader says how */
+    ENDED_TAKEN,  /* cancelled, or somebody else works on it */
+};
+
+struct piece {
+    char bytes[PIECE_SIZE]; /* with keys in it */
+};
+
+static void piece_wipe(struct piece *piece)
 {
-    CLEANUP(import_done) struct import import = {0};
-    CLEANUP(text_done) struct text report = {0};
-    const char *complaint = read_query(request, &import);
-    size_t n_created = 0;
-    unsigned status;
+    secret_wipe(piece, sizeof(*piece));
+}
+
+static int feed(struct import_run *run, struct import_reader *reader, const char *bytes, size_t len,
+    enum ending *ret)
+{
+    size_t consumed = 0;
+    int r;
+
+    do {
+        r = import_reader_feed(reader, bytes, len, &run->chunk, &consumed);
+        if (r < 0)
+            return r;
+        bytes += consumed;
+        len -= consumed;
+        if (r == IMPORT_BROKEN)
+            *ret = ENDED_BROKEN;
+        if (r == IMPORT_FULL || r == IMPORT_BROKEN) {
+            int done = import_run_chunk(run);
+
+            if (done < 0)
+                return done;
+            if (done > 0)
+                *ret = ENDED_TAKEN;
+        }
+    } while (r == IMPORT_FULL && *ret == ENDED_WELL && len > 0);
+    return 0;
+}
+
+static int finish(struct import_run *run, struct import_reader *reader, enum ending *ret)
+{
+    int r, done = 0;
+
+    do {
+        if ((r = import_reader_end(reader, &run->chunk)) < 0)
+            return r;
+        if ((done = import_run_chunk(run)) < 0)
+            return done;
+    } while (r == IMPORT_FULL && done == 0);
+    if (done > 0)
+        *ret = ENDED_TAKEN;
+    else if (r != IMPORT_OK)
+        *ret = ENDED_BROKEN;
+    return 0;
+}
+
+/* Rows that are whole are done before a client is waited for, so that their progress is seen and
+ * the job does not look abandoned. */
+static int feed_all(struct act_call *call, struct import_run *run, struct import_reader *reader,
+    struct piece *piece, enum ending *ret)
+{
+    int n, r = 0;
+
+    do {
+        n = api_stream_read(call->stream, piece->bytes, sizeof(piece->bytes), PATIENCE_MS);
+        if (n > 0)
+            r = feed(run, reader, piece->bytes, (size_t)n, ret);
+        else if (n < 0 && (r = import_run_chunk(run)) > 0)
+            *ret = ENDED_TAKEN;
+    } while (r >= 0 && *ret == ENDED_WELL && (n > 0 || n == ERROR_DEADLINE));
+    if (r >= 0 && *ret == ENDED_WELL && n < 0)
+        *ret = ENDED_EARLY;
+    return r < 0 ? r : 0;
+}
+
+static int read_file(struct act_call *call, const struct import_call *q, struct import_run *run,
+    enum ending *ret, char fault[static IMPORT_FAULT_MAX])
+{
+    CLEANUP(import_reader_freep) struct import_reader *reader = NULL;
+    CLEANUP(piece_wipe) struct piece piece;
+    int r;
+
+    *ret = ENDED_WELL;
+    if ((r = import_reader_new(q->format, &q->defaults, &reader)) < 0)
+        return r;
+    import_reader_resume_after(reader, (uint64_t)run->job.line);
+    if ((r = feed_all(call, run, reader, &piece, ret)) == 0 && *ret == ENDED_WELL)
+        r = finish(run, reader, ret);
+    (void)snprintf(fault, IMPORT_FAULT_MAX, "%s",
+        import_reader_fault(reader)[0] != '\0' ? import_reader_fault(reader)
+                                               : "the file has no row of a device");
+    return r;
+}
+
+/* --- the answer ------------------------------------------------------------------------------ */
+
+static void count(
+    struct act_metrics *metrics, const struct db_job *before, const struct db_job *now)
+{
+    metric_add(&metrics->imports[COUNT_CREATED], now->counts.created - before->counts.created);
+    metric_add(&metrics->imports[COUNT_EXISTS], now->counts.exists - before->counts.exists);
+    metric_add(&metrics->imports[COUNT_REFUSED], now->counts.refused - before->counts.refused);
+}
+
+static void locate(struct act_call *call, const struct db_job *job)
+{
+    char id[2 * ACCOUNT_ID_LEN + 1];
+
+    act_call_locate(call, "/v1/jobs/%s", hex_encode(job->id, sizeof(job->id), id));
+}
+
+/* The job ended before this call, and its file is not looked at again. */
+static unsigned answer_again(struct act_call *call, const struct db_job *job)
+{
+    char piece[PIECE_SIZE];
+    int n;
+
+    do
+        n = api_stream_read(call->stream, piece, sizeof(piece), PATIENCE_MS);
+    while (n > 0 || n == ERROR_DEADLINE);
+    secret_wipe(piece, sizeof(piece));
+    locate(call, job);
+    return act_job_report_answer(call, job);
+}
+
+/* The service failed: what is committed stands, and the same call goes on behind it. */
+static unsigned interrupt(struct act_call *call, struct import_run *run, int code)
+{
+    char detail[DETAIL_MAX];
+
+    log_error("request=%s import failed line=%" PRId64 ": %s: %s", api_request_id(call->request),
+        run->job.line, error_name(code), error_text());
+    if (end_job(run, JOB_INTERRUPTED, "the service failed") < 0)
+        log_error("request=%s the job could not be told so: %s", api_request_id(call->request),
+            error_text());
+    (void)snprintf(detail, sizeof(detail),
+        "the rows up to line %" PRId64 " are done (%" PRId64
+        " devices created). Repeating the call goes on behind them with the same Idempotency-Key; "
+        "without one, rows that are here are answered \"exists\"",
+        run->job.line, run->job.counts.created);
+    (void)act_call_problem(call, PROBLEM_UNAVAILABLE, detail);
+    locate(call, &run->job);
+    return call->status;
+}
+
+static unsigned answer_broken(struct act_call *call, struct import_run *run, const char *fault)
+{
+    char detail[DETAIL_MAX + IMPORT_FAULT_MAX];
+    int r = end_job(run, run->job.line > 0 ? JOB_INTERRUPTED : JOB_FAILED, fault);
+
+    if (r < 0)
+        return interrupt(call, run, r);
+    if (run->job.line > 0)
+        (void)snprintf(detail, sizeof(detail),
+            "%s. The rows up to line %" PRId64
+            " are done, and their report is at Location; the mended file goes on behind them with "
+            "the same Idempotency-Key",
+            fault, run->job.line);
+    else
+        (void)snprintf(detail, sizeof(detail), "%s. Nothing was imported", fault);
+    (void)act_call_problem(call, PROBLEM_BAD_REQUEST, detail);
+    locate(call, &run->job);
+    return call->status;
+}
+
+static unsigned answer_early(struct act_call *call, struct import_run *run)
+{
+    bool stopping = api_stream_stopping(call->stream);
+    char detail[DETAIL_MAX];
+    int r = end_job(run, JOB_INTERRUPTED, stopping ? "the service stopped" : "the file broke off");
+
+    if (r < 0)
+        return interrupt(call, run, r);
+    (void)snprintf(detail, sizeof(detail),
+        "%s. The rows up to line %" PRId64 " are done, and their report is at Location; the whole "
+        "file sent again goes on behind them with the same Idempotency-Key",
+        stopping ? "the service is stopping" : "the file broke off", run->job.line);
+    (void)act_call_problem(call, stopping ? PROBLEM_UNAVAILABLE : PROBLEM_BAD_REQUEST, detail);
+    locate(call, &run->job);
+    return call->status;
+}
+
+static unsigned answer_taken(struct act_call *call, struct import_run *run)
+{
+    int r = run->job.cancel_wanted ? end_job(run, JOB_CANCELLED, NULL) : 0;
+
+    if (r < 0)
+        return interrupt(call, run, r);
+    (void)act_call_problem(call, PROBLEM_CONFLICT,
+        run->job.cancel_wanted ? "the job was cancelled; what it did before stands"
+                               : "another call works on this job");
+    locate(call, &run->job);
+    return call->status;
+}
+
+static unsigned refuse_take(struct act_call *call, int outcome)
+{
+    if (outcome < 0)
+        return act_call_failed(call, outcome);
+    if (outcome == DB_JOB_OTHER_CALL)
+        return act_call_problem(
+            call, PROBLEM_UNPROCESSABLE, "this Idempotency-Key was used for another call");
+    return act_call_problem(call, PROBLEM_CONFLICT, "another call works on this job");
+}
+
+static unsigned act_post_import(struct act_call *call)
+{
+    CLEANUP(import_run_done) struct import_run run = {.worker = call->worker};
+    struct import_call q;
+    struct db_job before;
+    const char *complaint = read_query(call->request, &q);
+    char fault[IMPORT_FAULT_MAX] = "";
+    enum ending ending;
     int r;
 
     if (complaint != NULL)
-        return reply_problem(request, PROBLEM_BAD_REQUEST, complaint);
-    if ((r = db_directory_load(worker->db, &import.directory)) < 0)
-        return fail(request, r, 0);
-    if ((complaint = check_query(&import)) != NULL)
-        return reply_problem(request, PROBLEM_BAD_REQUEST, complaint);
-    if ((status = read_file(request, &import)) != 0)
-        return status;
-    if ((r = import_check(&import.file, &import.directory)) < 0)
-        return fail(request, r, 0);
-    /* Zero is "refused": what the rows with a fault stay. */
-    import.results = calloc(import.file.n_rows, sizeof(*import.results));
-    if (import.results == NULL)
-        return fail(request, error_set(ERROR_SYSTEM, "out of memory for the outcomes"), 0);
-    r = import_store(worker, caller, import_format_text(import.format), &import.file,
-        import.results, &n_created);
+        return act_call_problem(call, PROBLEM_BAD_REQUEST, complaint);
+    if ((r = db_organization_find(
+             call->worker->db, call->caller->organization_public_id, &run.organization)) != 0)
+        return act_call_failed(call, r < 0 ? r : error_set(ERROR_DB, "the organization is gone"));
+    if ((r = take_job(call, &q, &run.job)) != 0)
+        return refuse_take(call, r);
+    if (run.job.state != JOB_RUNNING)
+        return answer_again(call, &run.job);
+    before = run.job;
+    if ((r = import_run_begin(&run)) == 0)
+        r = read_file(call, &q, &run, &ending, fault);
+    count(&call->worker->service->metrics, &before, &run.job);
     if (r < 0)
-        return fail(request, r, n_created);
-    count(&worker->service->metrics, &import);
-    log_info("request=%s organization=%" PRId64 " import rows=%zu created=%zu",
-        api_request_id(request), caller->organization_id, import.file.n_rows, n_created);
-    import_report_write(&import.file, import.results, &report);
-    return reply_text(request, 200, TYPE_NDJSON, &report);
+        return interrupt(call, &run, r);
+    if (ending == ENDED_EARLY)
+        return answer_early(call, &run);
+    if (ending == ENDED_BROKEN)
+        return answer_broken(call, &run, fault);
+    if (ending == ENDED_TAKEN)
+        return answer_taken(call, &run);
+    if ((r = end_job(&run, JOB_DONE, NULL)) < 0)
+        return interrupt(call, &run, r);
+    log_info("request=%s organization=%" PRId64 " import created=%" PRId64 " exists=%" PRId64
+             " refused=%" PRId64,
+        api_request_id(call->request), call->caller->organization_id, run.job.counts.created,
+        run.job.counts.exists, run.job.counts.refused);
+    locate(call, &run.job);
+    return act_job_report_answer(call, &run.job);
 }
+
+static const struct act_route routes[] = {
+    {.method = API_POST,
+        .path = "/v1/batches/import",
+        .right = RIGHT_IMPORT,
+        .work = act_post_import,
+        .is_long = true,
+        .streams = STREAMS_BOTH},
+};
+
+const struct act_area act_area_imports = ACT_AREA(routes);

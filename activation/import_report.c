@@ -1,146 +1,88 @@
 #include "activation/import_report.h"
 
+#include "activation/import_lint.h"
+#include "base/error.h"
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
-static const char *const result_names[N_IMPORT_RESULTS] = {
-    [IMPORT_REFUSED] = "refused",
-    [IMPORT_CREATED] = "created",
-    [IMPORT_EXISTS] = "exists",
-};
-
-static const char *const warning_details[N_IMPORT_WARNINGS] = {
-    [IMPORT_WARN_DUPLICATE_KEY] = NULL, /* names the lines */
-    [IMPORT_WARN_WEAK_KEY] = "a key of this row is one byte repeated",
-    [IMPORT_WARN_NOT_ROUTED] = "no JoinEUI route of this join server covers the JoinEUI",
-    [IMPORT_WARN_BOM] = "the file begins with a byte order mark, which was skipped",
-};
-
-const char *import_result_text(enum import_result result)
+static void write_rule(const struct import_lint_rule *rule, const char *name, struct text *out)
 {
-    return result_names[result];
+    text_addf(out, "\"%s\":\"%s\",\"field\":\"%s\",\"detail\":", name, rule->name, rule->field);
+    text_add_json(out, rule->sentence);
+    text_add(out, ",\"advice\":");
+    text_add_json(out, rule->advice);
 }
 
-/* One sentence a group of rows sharing a key, made once: a file may be one group of all its rows,
- * and each row says the sentence. */
-struct sentences {
-    struct text text;
-    size_t *ends; /* of each group's sentence in `text` */
-};
-
-static void sentences_done(struct sentences *sentences)
+/* The first error is the reason; everything else the linter said are warnings. */
+static void write_lints(uint64_t lints, struct text *out)
 {
-    text_done(&sentences->text);
-    free(sentences->ends);
-}
+    const struct import_lint_rule *reason = NULL;
+    const char *before = ",\"warnings\":[{";
 
-static void write_sentence(const struct import_file *file, size_t group, struct text *out)
-{
-    uint32_t at = group == 0 ? 0 : file->group_ends[group - 1];
-    uint32_t end = file->group_ends[group];
-    uint32_t last = IMPORT_NO_GROUP;
-    unsigned n_listed = 0, n_left = 0;
-
-    text_add(out, "\"the same key stands in lines ");
-    for (; at < end; at++) {
-        uint32_t row = file->group_rows[at];
-
-        if (row == last)
-            continue; /* both keys of one row */
-        last = row;
-        if (n_listed == IMPORT_LINES_LISTED) {
-            n_left++;
-            continue;
-        }
-        text_addf(out, "%s%u", n_listed > 0 ? ", " : "", file->rows[row].line);
-        n_listed++;
+    for (int i = 0; i < N_IMPORT_LINTS && reason == NULL; i++)
+        if ((lints >> i & 1) != 0 && import_lint_rule((enum import_lint)i)->level == IMPORT_ERROR)
+            reason = import_lint_rule((enum import_lint)i);
+    if (reason != NULL) {
+        text_add(out, ",");
+        write_rule(reason, "reason", out);
     }
-    if (n_left > 0)
-        text_addf(out, " and %u more", n_left);
-    text_add(out, "\"");
-}
+    for (int i = 0; i < N_IMPORT_LINTS; i++) {
+        const struct import_lint_rule *rule = import_lint_rule((enum import_lint)i);
 
-/* False without memory. */
-static bool make_sentences(const struct import_file *file, struct sentences *ret)
-{
-    if (file->n_groups == 0)
-        return true;
-    ret->ends = calloc(file->n_groups, sizeof(*ret->ends));
-    if (ret->ends == NULL)
-        return false;
-    for (size_t i = 0; i < file->n_groups; i++) {
-        write_sentence(file, i, &ret->text);
-        ret->ends[i] = ret->text.len;
-    }
-    return !ret->text.failed;
-}
-
-static void add_sentence(const struct sentences *sentences, uint32_t group, struct text *out)
-{
-    size_t at = group == 0 ? 0 : sentences->ends[group - 1];
-
-    text_add_len(out, sentences->text.data + at, sentences->ends[group] - at);
-}
-
-static void write_warnings(
-    const struct sentences *sentences, const struct import_row *row, struct text *out)
-{
-    const char *comma = "";
-
-    if (row->warnings == 0)
-        return;
-    text_add(out, ",\"warnings\":[");
-    for (unsigned i = 0; i < N_IMPORT_WARNINGS; i++) {
-        if ((row->warnings & 1u << i) == 0)
+        if ((lints >> i & 1) == 0 || rule == reason)
             continue;
-        text_addf(out, "%s{\"type\":\"%s\",\"detail\":", comma,
-            import_warning_type((enum import_warning)i));
-        if (i == IMPORT_WARN_DUPLICATE_KEY)
-            add_sentence(sentences, row->key_group, out);
-        else
-            text_add_json(out, warning_details[i]);
+        text_add(out, before);
+        write_rule(rule, "type", out);
         text_add(out, "}");
-        comma = ",";
+        before = ",{";
     }
-    text_add(out, "]");
+    if (before[1] == '{')
+        text_add(out, "]");
 }
 
-static void write_row(const struct sentences *sentences, const struct import_row *row,
-    enum import_result result, struct text *out)
+void import_report_write(const struct db_job_row *rows, size_t n, struct text *out)
 {
     char dev_eui[EUI64_TEXT_LEN + 1];
 
-    text_addf(out, "{\"line\":%u,\"dev_eui\":", row->line);
-    if (row->has_dev_eui)
-        text_add_json(out, eui64_format(&row->dev_eui, dev_eui));
-    else
-        text_add(out, "null");
-    text_addf(out, ",\"outcome\":\"%s\"", result_names[result]);
-    if (result == IMPORT_REFUSED) {
-        text_addf(out,
-            ",\"reason\":\"%s\",\"field\":\"%s\",\"detail\":", import_fault_code(row->fault),
-            import_fault_field(row->fault));
-        text_add_json(out, import_fault_detail(row->fault));
-    } else if (result == IMPORT_EXISTS) {
-        text_add(out, ",\"reason\":\"dev_eui_exists\",\"field\":\"dev_eui\",\"detail\":");
-        text_add_json(out, "a device with this DevEUI is here already; nothing of it was changed");
+    for (size_t i = 0; i < n; i++) {
+        text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":", rows[i].line);
+        if (rows[i].has_dev_eui)
+            text_add_json(out, eui64_format(&rows[i].dev_eui, dev_eui));
+        else
+            text_add(out, "null");
+        text_addf(out, ",\"outcome\":\"%s\"", rows[i].outcome);
+        if (strcmp(rows[i].outcome, "exists") == 0)
+            text_add(out,
+                ",\"reason\":\"dev-eui-exists\",\"field\":\"dev_eui\",\"detail\":\"a device "
+                "with this DevEUI is here already; nothing of it was changed\"");
+        write_lints(rows[i].lints, out);
+        text_add(out, "}\n");
     }
-    write_warnings(sentences, row, out);
-    text_add(out, "}\n");
 }
 
-void import_report_write(
-    const struct import_file *file, const enum import_result *results, struct text *out)
+int import_report_give(
+    struct db *db, const struct db_job *job, import_report_take *take, void *context)
 {
-    CLEANUP(sentences_done) struct sentences sentences = {0};
+    CLEANUP(cleanup_free) struct db_job_row *rows = calloc(DB_JOB_ROWS_MAX, sizeof(*rows));
+    CLEANUP(text_done) struct text piece = {0};
+    int64_t after = 0;
+    size_t n = DB_JOB_ROWS_MAX;
+    int r = 0;
 
-    if (!make_sentences(file, &sentences)) {
-        out->failed = true;
-        return;
+    if (rows == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for a report");
+    while (r == 0 && n == DB_JOB_ROWS_MAX) {
+        if ((r = db_job_report(db, job, after, rows, DB_JOB_ROWS_MAX, &n)) < 0)
+            return r;
+        text_clear(&piece);
+        import_report_write(rows, n, &piece);
+        if (piece.failed)
+            return error_set(ERROR_SYSTEM, "out of memory for a report");
+        if (n > 0) {
+            after = rows[n - 1].line;
+            r = take(context, &piece);
+        }
     }
-    for (size_t i = 0; i < file->n_rows; i++) {
-        const struct import_row *row = &file->rows[i];
-
-        write_row(
-            &sentences, row, row->fault != IMPORT_FAULT_NONE ? IMPORT_REFUSED : results[i], out);
-    }
+    return r;
 }

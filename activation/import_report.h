@@ -1,16 +1,16 @@
 /* What became of a file's rows, as one JSON object a line (application/x-ndjson), in the order of
- * the file. Never holds a key or a part of one: of what stood in the file only DevEUIs that could
- * be read are said again. Pure but for memory: without it `out` has failed. */
+ * the file. Never holds a key, a code or a part of one: of what stood in the file only DevEUIs that
+ * could be read are said again. */
 #pragma once
 
-#include "activation/import_rows.h"
 #include "base/text.h"
+#include "db/job.h"
 
-#define IMPORT_LINES_LISTED 20 /* line numbers that one warning names */
+/** Adds the lines of these rows. */
+void import_report_write(const struct db_job_row *rows, size_t n, struct text *out);
 
-enum import_result { IMPORT_REFUSED, IMPORT_CREATED, IMPORT_EXISTS, N_IMPORT_RESULTS };
-
-const char *import_result_text(enum import_result result);
-/** results[i] belongs to file->rows[i]; a row with a fault is refused whatever stands there. */
-void import_report_write(
-    const struct import_file *file, const enum import_result *results, struct text *out);
+/** Takes a piece of the report; negative ends the writing. */
+typedef int import_report_take(void *context, struct text *piece);
+/** Gives the whole report of a job, page by page: constant memory. */
+int import_report_give(
+    struct db *db, const struct db_job *job, import_report_take *take, void *context) MUST_CHECK;

@@ -11,9 +11,10 @@
 #include <time.h>
 
 #define PROGRAM "cradle-activation"
-#define STEP_MS 1000          /* between two looks of the housekeeping */
-#define RETRY_MS 250          /* between two tries while something is awaited */
-#define DRAIN_MS 15000        /* for requests in flight at the end */
+#define STEP_MS 1000   /* between two looks of the housekeeping */
+#define RETRY_MS 250   /* between two tries while something is awaited */
+#define DRAIN_MS 15000 /* for requests in flight at the end */
+#define CONNECTIONS_OF_A_LISTENER (1024 + API_OVER_LIMIT_RESERVE)
 #define EXCHANGE_KEY_MAX 8192 /* bytes of the PEM file */
 
 struct app {
@@ -50,7 +51,9 @@ static int start_keyds(struct act_service *service)
         .uri = service->settings.hsm_uri,
         .lock_file = service->settings.hsm_lock_file,
         .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
-                 KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST),
+                 KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
+                 KEYD_MAY(KEYD_VERB_RANDOM) |
+                 (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .n_processes = service->settings.hsm_processes,
         .n_channels = service->settings.workers,
     };
@@ -61,22 +64,36 @@ static int start_keyds(struct act_service *service)
     return r;
 }
 
-static int start_server(struct act_service *service)
+static int start_listeners(struct act_service *service)
 {
-    const struct api_server_config config = {
-        .listener = {.address = service->settings.address,
-            .port = service->settings.port,
-            .proxies = service->settings.proxies},
-        .admit = act_admit,
-        .handle = act_handle,
-        .context = service,
+    const struct act_settings *s = &service->settings;
+    const struct api_listener listeners[ACT_LISTENERS_MAX] = {
+        {.address = s->address, .port = s->port, .proxies = s->proxies},
+        {.address = s->tls_address,
+            .port = s->tls_port,
+            .tls = API_TLS_SERVER,
+            .certificate = s->tls_certificate,
+            .key = s->tls_key},
     };
-    int r = api_server_start(&config, &service->server);
+    size_t n = 0;
+    int r;
 
-    if (r == 0)
-        log_info("listening address=%s port=%u", service->settings.address,
-            api_server_port(service->server));
-    return r;
+    for (size_t i = 0; i < ACT_LISTENERS_MAX; i++) {
+        const struct api_server_config config = {.listener = listeners[i],
+            .other_connections = (unsigned)n * CONNECTIONS_OF_A_LISTENER,
+            .admit = act_admit,
+            .handle = act_handle,
+            .context = service};
+
+        if (listeners[i].tls != API_TLS_NONE && listeners[i].certificate[0] == '\0')
+            continue;
+        if ((r = api_server_start(&config, &service->servers[n])) < 0)
+            return r;
+        log_info("listening address=%s port=%u tls=%s", listeners[i].address,
+            api_server_port(service->servers[n]), listeners[i].tls == API_TLS_NONE ? "no" : "yes");
+        atomic_store(&service->n_servers, ++n);
+    }
+    return 0;
 }
 
 /* One look at what the service stands on; /readyz tells what it saw. */
@@ -98,14 +115,23 @@ static void look_after(struct app *app)
     app->was_ready = ready;
 }
 
+static bool all_idle(struct act_service *service)
+{
+    for (size_t i = 0; i < service->n_servers; i++)
+        if (!api_server_idle(service->servers[i]))
+            return false;
+    return true;
+}
+
 static void drain(struct act_service *service)
 {
     int64_t until = clock_monotonic_ms() + DRAIN_MS;
 
     log_info("stopping");
     atomic_store(&service->ready_until_ms, 0);
-    api_server_drain(service->server);
-    while (!api_server_idle(service->server) && clock_monotonic_ms() < until)
+    for (size_t i = 0; i < service->n_servers; i++)
+        api_server_drain(service->servers[i]);
+    while (!all_idle(service) && clock_monotonic_ms() < until)
         (void)program_stop_wanted(RETRY_MS);
 }
 
@@ -123,7 +149,7 @@ static int start(struct app *app)
         (r = db_open(&config, &app->db)) < 0 || (r = db_await(app->db, program_stop_wanted)) != 0 ||
         (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0)
         return r;
-    return start_server(service);
+    return start_listeners(service);
 }
 
 /* In the reverse order of start; every part may be missing. */
@@ -131,10 +157,11 @@ static void stop(struct app *app)
 {
     struct act_service *service = &app->service;
 
-    if (service->server != NULL)
+    if (service->n_servers > 0)
         drain(service);
     act_workers_stop(service->workers);
-    api_server_stop(service->server);
+    for (size_t i = 0; i < service->n_servers; i++)
+        api_server_stop(service->servers[i]);
     act_workers_free(service->workers);
     keyd_pool_close(service->pool);
     db_close(app->db);
@@ -174,6 +201,7 @@ int main(int argc, char **argv)
         return EXIT_SUCCESS;
     act_metrics_init(&app.service.metrics);
     act_token_table_init(&app.service.tokens);
+    act_body_slots_init(&app.service.bodies);
     if (r < 0 || (r = secret_process_harden(0, NULL)) < 0)
         log_error("cannot start: %s", error_text());
     else

@@ -22,7 +22,9 @@ void act_metrics_init(struct act_metrics *metrics)
         size_t route = i / ACT_N_STATUS_CLASSES;
 
         (void)snprintf(metrics->labels[i], sizeof(metrics->labels[i]),
-            "route=\"%s\",class=\"%zuxx\"", route < n_routes ? act_route_at(route)->path : "none",
+            "route=\"%s\",method=\"%s\",class=\"%zuxx\"",
+            route < n_routes ? act_route_at(route)->path : "none",
+            route < n_routes ? act_method_text(act_route_at(route)->method) : "any",
             i % ACT_N_STATUS_CLASSES + 1);
         metrics->requests[i].name = "cradle_activation_requests_total";
         metrics->requests[i].help = "Requests answered, by route and class of status.";

@@ -8,7 +8,7 @@ enum act_import_counter { COUNT_CREATED, COUNT_EXISTS, COUNT_REFUSED, N_IMPORT_C
 enum act_token_counter { COUNT_TOKEN_ISSUED, COUNT_TOKEN_REFUSED, N_TOKEN_COUNTERS };
 
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
-#define ACT_METRIC_LABELS_MAX 96
+#define ACT_METRIC_LABELS_MAX 160
 
 struct act_metrics {
     /* One row a route and one more for what has none. */

@@ -2,6 +2,7 @@
 
 #include "activation/reply.h"
 #include "activation/service.h"
+#include "activation/token_grant.h"
 #include "base/clock.h"
 #include <string.h>
 
@@ -31,7 +32,7 @@ unsigned act_get_metrics(struct act_service *service, struct api_request *reques
     CLEANUP(text_done) struct text body = {0};
 
     act_metrics_write(&service->metrics, &body);
-    api_server_metrics(&service->server, 1, &body);
+    api_server_metrics(service->servers, atomic_load(&service->n_servers), &body);
     keyd_pool_metrics(service->pool, &body);
     return reply_text(request, 200, TYPE_METRICS, &body);
 }
@@ -48,3 +49,24 @@ unsigned act_get_exchange_key(struct act_service *service, struct api_request *r
         return reply_problem(request, PROBLEM_NOT_FOUND, "no exchange key is published here");
     return reply_bytes(request, TYPE_PEM, service->exchange_key.data, service->exchange_key.len);
 }
+
+static const struct act_route routes[] = {
+    {.method = API_GET, .path = "/healthz", .right = RIGHT_HEALTH, .answer = act_get_health},
+    {.method = API_GET, .path = "/readyz", .right = RIGHT_HEALTH, .answer = act_get_ready},
+    {.method = API_GET, .path = "/metrics", .right = RIGHT_METRICS, .answer = act_get_metrics},
+    {.method = API_GET,
+        .path = "/v1/openapi.json",
+        .right = RIGHT_DESCRIPTION,
+        .answer = act_get_openapi},
+    {.method = API_GET,
+        .path = "/v1/exchange-key",
+        .right = RIGHT_DESCRIPTION,
+        .answer = act_get_exchange_key},
+    {.method = API_POST,
+        .path = "/v1/token",
+        .right = RIGHT_TOKEN,
+        .body_max = TOKEN_GRANT_BODY_MAX,
+        .work = act_post_token},
+};
+
+const struct act_area act_area_public = ACT_AREA(routes);

@@ -11,6 +11,6 @@ unsigned act_get_openapi(struct act_service *service, struct api_request *reques
 /** 404 when no exchange key is configured. */
 unsigned act_get_exchange_key(struct act_service *service, struct api_request *request);
 
-/** The OpenAPI description, compiled in from openapi.json. */
+/** The OpenAPI description, merged of activation/openapi/ and compiled in. */
 extern const char act_openapi_json[];
 extern const size_t act_openapi_json_len;

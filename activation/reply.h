@@ -1,10 +1,11 @@
-/* Answers that also say their status, which is what handlers return (activation/routes.h). */
+/* Answers on the server's thread that also say their status, and the types of all answers. */
 #pragma once
 
 #include "api/problem.h"
 
 #define TYPE_TEXT "text/plain; charset=utf-8"
 #define TYPE_JSON "application/json"
+#define TYPE_PROBLEM "application/problem+json"
 #define TYPE_NDJSON "application/x-ndjson"
 #define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
 #define TYPE_PEM "application/x-pem-file"

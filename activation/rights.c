@@ -10,7 +10,12 @@ static const struct {
     [RIGHT_METRICS] = {ROLES_ANYONE, "read the service's counters"},
     [RIGHT_DESCRIPTION] = {ROLES_ANYONE, "read the service's description"},
     [RIGHT_TOKEN] = {ROLES_ANYONE, "ask for an access token"},
-    [RIGHT_IMPORT] = {ROLE_MAKER, "import devices"},
+    [RIGHT_ORGANIZATIONS] = {ROLE_ADMIN, "manage organizations"},
+    [RIGHT_ORGANIZATION] = {ROLES_CLIENT, "see an organization"},
+    [RIGHT_CLIENTS] = {ROLE_ADMIN, "manage clients"},
+    [RIGHT_AUDIT] = {(unsigned)ROLE_ADMIN | (unsigned)ROLE_AUDITOR, "read audit events"},
+    [RIGHT_JOBS] = {ROLES_CLIENT, "see jobs"},
+    [RIGHT_IMPORT] = {ROLES_MAKER, "import devices"},
 };
 
 unsigned act_right_roles(enum act_right right)

@@ -1,19 +1,26 @@
 /* Who may do what: one table from an act to the roles that may ask for it. A route names the act it
- * performs (activation/routes.c); nothing else in the service decides about roles. */
+ * performs (activation/routes.c); nothing else in the service decides about roles. Whose objects
+ * they may be is the handler's word (act_call_organization). */
 #pragma once
 
 #include <stdbool.h>
 
 enum act_right {
-    RIGHT_HEALTH,      /* is the process alive, is it ready */
-    RIGHT_METRICS,     /* counters, without anything of an organization in them */
-    RIGHT_DESCRIPTION, /* the OpenAPI description and the public exchange key */
-    RIGHT_TOKEN,       /* ask for an access token: the client proves itself by its secret */
-    RIGHT_IMPORT,      /* bring in devices with their keys */
+    RIGHT_HEALTH,        /* is the process alive, is it ready */
+    RIGHT_METRICS,       /* counters, without anything of an organization in them */
+    RIGHT_DESCRIPTION,   /* the OpenAPI description and the public exchange key */
+    RIGHT_TOKEN,         /* ask for an access token: the client proves itself by its secret */
+    RIGHT_ORGANIZATIONS, /* make, list and change organizations */
+    RIGHT_ORGANIZATION,  /* see one: an administrator any, everybody else his own */
+    RIGHT_CLIENTS,       /* make, list and revoke clients */
+    RIGHT_AUDIT,         /* read the events: an administrator all, an auditor his organization's */
+    RIGHT_IMPORT,        /* bring in devices with their keys */
+    RIGHT_JOBS,          /* see and cancel jobs of his organization */
     N_ACT_RIGHTS
 };
 
 #define ROLES_ANYONE 0u
+#define ROLES_CLIENT 0xFFFFFFFFu /* every role */
 
 /** The role bits (enum account_role) any one of which is enough; ROLES_ANYONE: no token needed. */
 unsigned act_right_roles(enum act_right right);

@@ -1,39 +1,12 @@
 #include "activation/routes.h"
 
-#include "activation/import.h"
-#include "activation/public.h"
-#include "activation/token_grant.h"
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct act_route routes[] = {
-    {.method = API_GET, .path = "/healthz", .right = RIGHT_HEALTH, .answer = act_get_health},
-    {.method = API_GET, .path = "/readyz", .right = RIGHT_HEALTH, .answer = act_get_ready},
-    {.method = API_GET, .path = "/metrics", .right = RIGHT_METRICS, .answer = act_get_metrics},
-    {.method = API_GET,
-        .path = "/v1/openapi.json",
-        .right = RIGHT_DESCRIPTION,
-        .answer = act_get_openapi},
-    {.method = API_GET,
-        .path = "/v1/exchange-key",
-        .right = RIGHT_DESCRIPTION,
-        .answer = act_get_exchange_key},
-    {.method = API_POST,
-        .path = "/v1/token",
-        .right = RIGHT_TOKEN,
-        .body_max = TOKEN_GRANT_BODY_MAX,
-        .work = act_post_token},
-    {.method = API_POST,
-        .path = "/v1/batches/import",
-        .right = RIGHT_IMPORT,
-        .body_max = IMPORT_BODY_MAX,
-        .work = act_post_import,
-        .is_long = true},
-};
-
-#define N_ROUTES (sizeof(routes) / sizeof(routes[0]))
-_Static_assert(N_ROUTES <= ACT_ROUTES_MAX, "the tables made for each route are too small");
+static const struct act_area *const areas[] = {
+    &act_area_public, &act_area_accounts, &act_area_audit, &act_area_imports, &act_area_jobs};
+#define N_AREAS (sizeof(areas) / sizeof(areas[0]))
 
 static const char *const method_names[] = {
     [API_GET] = "GET",
@@ -49,43 +22,90 @@ const char *act_method_text(enum api_method method)
     return method_names[method];
 }
 
-enum act_route_outcome act_route_find(enum api_method method, const char *path,
-    const struct act_route **ret, char ret_allow[ACT_ALLOW_MAX])
+/* Segment by segment; a parameter takes a segment that is not empty. */
+static bool matches(const char *pattern, const char *path, struct act_params *params)
 {
-    enum act_route_outcome outcome = ROUTE_NO_PATH;
-    char allow[ACT_ALLOW_MAX] = "";
-    size_t len;
+    params->n = 0;
+    while (*pattern != '\0') {
+        size_t in_pattern = strcspn(pattern + 1, "/") + 1;
+        size_t in_path = *path == '/' ? strcspn(path + 1, "/") + 1 : 0;
 
-    for (size_t i = 0; i < N_ROUTES; i++) {
-        const char *name = method_names[routes[i].method];
-
-        if (strcmp(routes[i].path, path) != 0)
-            continue;
-        if (routes[i].method == method) {
-            *ret = &routes[i];
-            return ROUTE_FOUND;
+        if (pattern[1] == '{') {
+            if (in_path < 2 || in_path - 1 > ACT_PARAM_MAX || params->n == ACT_PARAMS_MAX)
+                return false;
+            memcpy(params->values[params->n], path + 1, in_path - 1);
+            params->values[params->n++][in_path - 1] = '\0';
+        } else if (in_path != in_pattern || memcmp(pattern, path, in_path) != 0) {
+            return false;
         }
-        outcome = ROUTE_NO_METHOD;
-        len = strlen(allow);
-        (void)snprintf(allow + len, sizeof(allow) - len, "%s%s", len > 0 ? ", " : "", name);
+        pattern += in_pattern;
+        path += in_path;
     }
-    if (outcome == ROUTE_NO_METHOD && ret_allow != NULL)
+    return *path == '\0';
+}
+
+enum act_route_outcome act_route_find(enum api_method method, const char *path,
+    const struct act_route **ret, struct act_params *ret_params, char ret_allow[ACT_ALLOW_MAX])
+{
+    const struct act_route *found = NULL;
+    bool any = false;
+    char allow[ACT_ALLOW_MAX] = "";
+    struct act_params params;
+
+    for (size_t i = 0; i < act_route_count(); i++) {
+        const struct act_route *route = act_route_at(i);
+        size_t len = strlen(allow);
+
+        if (!matches(route->path, path, &params))
+            continue;
+        any = true;
+        if (route->method != method) {
+            (void)snprintf(allow + len, sizeof(allow) - len, "%s%s", len > 0 ? ", " : "",
+                method_names[route->method]);
+        } else if (found == NULL || params.n < ret_params->n) {
+            found = route;
+            *ret_params = params;
+        }
+    }
+    if (found != NULL) {
+        *ret = found;
+        return ROUTE_FOUND;
+    }
+    if (any && ret_allow != NULL)
         memcpy(ret_allow, allow, sizeof(allow));
-    return outcome;
+    return any ? ROUTE_NO_METHOD : ROUTE_NO_PATH;
 }
 
 size_t act_route_count(void)
 {
-    return N_ROUTES;
+    size_t n = 0;
+
+    for (size_t i = 0; i < N_AREAS; i++)
+        n += areas[i]->n_routes;
+    assert(n <= ACT_ROUTES_MAX);
+    return n;
 }
 
 const struct act_route *act_route_at(size_t index)
 {
-    assert(index < N_ROUTES);
-    return &routes[index];
+    size_t i = 0;
+
+    while (index >= areas[i]->n_routes) {
+        index -= areas[i++]->n_routes;
+        assert(i < N_AREAS);
+    }
+    return &areas[i]->routes[index];
 }
 
 size_t act_route_index(const struct act_route *route)
 {
-    return (size_t)(route - routes);
+    size_t before = 0;
+
+    for (size_t i = 0; i < N_AREAS; i++) {
+        if (route >= areas[i]->routes && route < areas[i]->routes + areas[i]->n_routes)
+            return before + (size_t)(route - areas[i]->routes);
+        before += areas[i]->n_routes;
+    }
+    assert(false);
+    return 0;
 }

@@ -1,39 +1,64 @@
-/* The paths of the activation service: one table, which also the OpenAPI description is held to. */
+/* The paths of the activation service: tables of routes, one an area, which also the OpenAPI
+ * description is held to. */
 #pragma once
 
 #include "activation/rights.h"
 #include "api/server.h"
 
-#define ACT_ROUTES_MAX 64
+#define ACT_ROUTES_MAX 96
+#define ACT_PARAMS_MAX 3  /* of one path */
+#define ACT_PARAM_MAX 160 /* characters of one, decoded */
 
 struct act_service;
-struct act_worker;
-struct act_caller;
+struct act_call;
 
 /** A handler answers the request and returns the HTTP status it gave. */
 typedef unsigned (*act_answer)(struct act_service *service, struct api_request *request);
-/** As act_answer, on a worker's thread: it may ask the database and keyd. `caller` is NULL where
- * the route is open to anyone. */
-typedef unsigned (*act_work)(
-    struct act_worker *worker, struct api_request *request, const struct act_caller *caller);
+/** On a worker's thread: it may ask the database and keyd. It sets the call's answer
+ * (activation/call.h) and returns its status. */
+typedef unsigned (*act_work)(struct act_call *call);
+
+/** What goes through api/stream.h, so that it may have any size. Such a route takes a body slot. */
+enum act_streams { STREAMS_NOT, STREAMS_ANSWER, STREAMS_BOTH };
 
 struct act_route {
     enum api_method method;
-    const char *path;
+    const char *path; /* segments in braces are parameters: "/v1/organizations/{organization}" */
     enum act_right right;
-    size_t body_max;   /* bytes; 0: no body */
+    size_t body_max;   /* bytes; 0: no body, or STREAMS_BOTH */
     act_answer answer; /* on the server's thread: must not block. Exactly one of these two is set */
     act_work work;     /* on a worker's thread */
+    bool changes;      /* it is one transaction, and honours Idempotency-Key */
     bool is_long;      /* may take seconds: never occupies every worker */
+    enum act_streams streams; /* only with `work`, and not with `changes` */
+};
+
+/** The routes of one area. */
+struct act_area {
+    const struct act_route *routes;
+    size_t n_routes;
+};
+#define ACT_AREA(table)                                                                            \
+    {                                                                                              \
+        table, sizeof(table) / sizeof((table)[0])                                                  \
+    }
+extern const struct act_area act_area_public, act_area_accounts, act_area_audit, act_area_imports,
+    act_area_jobs;
+
+/** What stands in the places of a path's parameters, in their order. */
+struct act_params {
+    size_t n;
+    char values[ACT_PARAMS_MAX][ACT_PARAM_MAX + 1];
 };
 
 enum act_route_outcome { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
 
-/** Fills `ret` when found. On ROUTE_NO_METHOD `ret_allow` (may be NULL) gets the methods that the
- * path takes, for the header Allow. */
+/** Fills `ret` and `ret_params` when found; a path without parameters wins over one with. On
+ * ROUTE_NO_METHOD `ret_allow` (may be NULL) gets the methods that the path takes, for the header
+ * Allow. */
 #define ACT_ALLOW_MAX 64
 enum act_route_outcome act_route_find(enum api_method method, const char *path,
-    const struct act_route **ret, char ret_allow[ACT_ALLOW_MAX]);
+    const struct act_route **ret, struct act_params *ret_params, char ret_allow[ACT_ALLOW_MAX]);
 
 size_t act_route_count(void);
 const struct act_route *act_route_at(size_t index);

@@ -13,16 +13,19 @@
 #define ACT_BIG_BODY 65536    /* bytes; a route that admits more takes a body slot */
 #define ACT_READY_FOR_MS 5000 /* how long a good check of database and keyds counts */
 
+#define ACT_LISTENERS_MAX 2 /* plain, and with TLS */
+
 struct act_workers;
 
 struct act_service {
     struct act_settings settings;
     struct keyd_pool *pool;
-    struct api_server *server;
+    struct api_server *servers[ACT_LISTENERS_MAX];
+    _Atomic size_t n_servers; /* of these; raised when one has started */
     struct act_workers *workers;
     struct text exchange_key; /* PEM; empty when none is configured */
     struct act_metrics metrics;
     _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */
     struct act_token_table tokens;  /* a hint for admission */
-    struct act_body_slots bodies;   /* of the server's thread */
+    struct act_body_slots bodies;
 };

@@ -7,11 +7,16 @@ struct act_settings {
     char *address;
     char *proxies;
     unsigned port;
+    char *tls_address;
+    unsigned tls_port;
+    char *tls_certificate; /* "": no such listener */
+    char *tls_key;
     char *conninfo;
     char *hsm_uri;
     char *hsm_lock_file;
     char *hsm_keyd;
     unsigned hsm_processes;
+    bool hsm_export;
     char *exchange_key; /* path of a PEM file; "" for none */
     char *log_level;
     unsigned token_lifetime_s;

@@ -1,9 +1,8 @@
 #include "activation/token_grant.h"
 
-#include "activation/auth.h"
+#include "activation/call.h"
 #include "activation/credential.h"
 #include "activation/form.h"
-#include "activation/reply.h"
 #include "activation/token.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -37,37 +36,29 @@ static void grant_wipe(struct grant *grant)
     secret_wipe(grant, sizeof(*grant));
 }
 
-static void forbid_storing(struct api_request *request)
+static void forbid_storing(struct act_call *call)
 {
-    api_answer_header(request, "Cache-Control", "no-store");
-    api_answer_header(request, "Pragma", "no-cache");
+    act_call_header(call, "Cache-Control", "no-store");
+    act_call_header(call, "Pragma", "no-cache");
 }
 
-static unsigned refuse(struct act_worker *worker, struct api_request *request,
-    enum grant_error error, const char *description)
+static unsigned refuse(struct act_call *call, enum grant_error error, const char *description)
 {
     CLEANUP(text_done) struct text body = {0};
 
-    metric_add(&worker->service->metrics.tokens[COUNT_TOKEN_REFUSED], 1);
-    forbid_storing(request);
+    metric_add(&call->worker->service->metrics.tokens[COUNT_TOKEN_REFUSED], 1);
+    forbid_storing(call);
     if (error == INVALID_CLIENT)
-        api_answer_header(request, "WWW-Authenticate", "Basic realm=\"cradle\"");
+        act_call_header(call, "WWW-Authenticate", "Basic realm=\"cradle\"");
     text_addf(&body, "{\"error\":\"%s\",\"error_description\":", grant_errors[error].name);
     text_add_json(&body, description);
     text_add(&body, "}\n");
-    return reply_text(request, grant_errors[error].status, TYPE_JSON, &body);
-}
-
-static unsigned fail(struct api_request *request, int code)
-{
-    log_error("request=%s no access token: %s: %s", api_request_id(request), error_name(code),
-        error_text());
-    return reply_problem(request, PROBLEM_UNAVAILABLE, NULL);
+    return act_call_answer(call, grant_errors[error].status, TYPE_JSON, &body);
 }
 
 /* Outcome 1: refused, with `ret_error` and `ret_description`. */
-static int read_grant(struct api_request *request, struct grant *grant, enum grant_error *ret_error,
-    const char **ret_description)
+static int read_grant(const struct api_request *request, struct grant *grant,
+    enum grant_error *ret_error, const char **ret_description)
 {
     struct form_field fields[] = {
         {.name = "grant_type", .value = grant->grant_type, .size = FIELD_MAX},
@@ -145,29 +136,28 @@ static int make_token(struct act_worker *worker, const uint8_t client_id[static 
     return 0;
 }
 
-unsigned act_post_token(
-    struct act_worker *worker, struct api_request *request, const struct act_caller *caller)
+unsigned act_post_token(struct act_call *call)
 {
     CLEANUP(grant_wipe) struct grant grant = {0};
     CLEANUP(text_done) struct text answer = {0};
+    struct act_worker *worker = call->worker;
     char text[ACT_TOKEN_TEXT_LEN + 1];
     uint8_t client_id[ACCOUNT_ID_LEN];
     enum grant_error error;
     const char *description;
     int r;
 
-    (void)caller;
-    if (read_grant(request, &grant, &error, &description) != 0)
-        return refuse(worker, request, error, description);
+    if (read_grant(call->request, &grant, &error, &description) != 0)
+        return refuse(call, error, description);
     if ((r = check_client(worker, &grant, client_id)) < 0)
-        return fail(request, r);
+        return act_call_failed(call, r);
     if (r > 0)
-        return refuse(worker, request, INVALID_CLIENT, "unknown client or wrong secret");
+        return refuse(call, INVALID_CLIENT, "unknown client or wrong secret");
     if ((r = make_token(worker, client_id, text)) < 0)
-        return fail(request, r);
+        return act_call_failed(call, r);
     metric_add(&worker->service->metrics.tokens[COUNT_TOKEN_ISSUED], 1);
-    forbid_storing(request);
+    forbid_storing(call);
     text_addf(&answer, "{\"access_token\":\"%s\",\"token_type\":\"Bearer\",\"expires_in\":%u}\n",
         text, worker->service->settings.token_lifetime_s);
-    return reply_text(request, 200, TYPE_JSON, &answer);
+    return act_call_answer(call, 200, TYPE_JSON, &answer);
 }

@@ -6,5 +6,4 @@
 
 #define TOKEN_GRANT_BODY_MAX 4096 /* bytes of the form */
 
-unsigned act_post_token(
-    struct act_worker *worker, struct api_request *request, const struct act_caller *caller);
+unsigned act_post_token(struct act_call *call);

@@ -1,7 +1,6 @@
 #include "activation/worker.h"
 
-#include "activation/auth.h"
-#include "activation/reply.h"
+#include "activation/call.h"
 #include "base/error.h"
 #include "base/log.h"
 #include <pthread.h>
@@ -9,7 +8,8 @@
 #include <stdlib.h>
 
 struct job {
-    struct api_request *request;
+    struct api_request *request; /* one of these two is NULL */
+    struct api_stream *stream;
     const struct act_route *route;
 };
 
@@ -84,34 +84,54 @@ static void finish_job(struct act_workers *workers, const struct act_route *rout
     (void)pthread_mutex_unlock(&workers->lock);
 }
 
-static unsigned refuse_role(struct api_request *request, enum act_right right)
+/* An answer of 400 and more that the handler is not asked for. */
+static const struct act_route *refuse(
+    struct act_call *call, enum problem problem, const char *detail)
 {
-    char detail[128];
-
-    (void)snprintf(detail, sizeof(detail), "this client may not %s", act_right_text(right));
-    return reply_problem(request, PROBLEM_FORBIDDEN, detail);
+    (void)act_call_problem(call, problem, detail);
+    return NULL;
 }
 
-/* Who is asking comes before everything that the request says. */
-static unsigned run_job(struct act_worker *worker, const struct job *job)
+/* Who is asking comes before everything that the request says. NULL when it was answered. */
+static const struct act_route *authorize(struct act_call *call, struct act_caller *caller)
 {
-    const struct act_route *route = job->route;
-    struct act_caller caller;
+    enum act_right right = call->route->right;
+    char detail[128];
     int r;
 
-    if (act_right_roles(route->right) == ROLES_ANYONE)
-        return route->work(worker, job->request, NULL);
-    r = act_authenticate(worker, job->request, &caller);
+    if (act_right_roles(right) == ROLES_ANYONE)
+        return call->route;
+    r = act_authenticate(call->worker, call->request, caller);
     if (r < 0) {
-        log_error("request=%s no answer: %s: %s", api_request_id(job->request), error_name(r),
-            error_text());
-        return reply_problem(job->request, PROBLEM_UNAVAILABLE, NULL);
+        (void)act_call_failed(call, r);
+        return NULL;
     }
     if (r > 0)
-        return reply_problem(job->request, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
-    if (!act_right_allows(route->right, caller.roles))
-        return refuse_role(job->request, route->right);
-    return route->work(worker, job->request, &caller);
+        return refuse(call, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
+    call->caller = caller;
+    if (act_right_allows(right, caller->roles))
+        return call->route;
+    (void)snprintf(detail, sizeof(detail), "this client may not %s", act_right_text(right));
+    return refuse(call, PROBLEM_FORBIDDEN, detail);
+}
+
+static void run_job(struct act_worker *worker, const struct job *job, bool stopping)
+{
+    CLEANUP(act_call_done)
+    struct act_call call = {.worker = worker,
+        .request = job->stream != NULL ? api_stream_head(job->stream) : job->request,
+        .stream = job->stream,
+        .route = job->route};
+    const struct act_route *route;
+    struct act_caller caller;
+
+    (void)act_route_find(api_request_method(call.request), api_request_path(call.request), &route,
+        &call.params, NULL);
+    if (stopping)
+        (void)refuse(&call, PROBLEM_UNAVAILABLE, "shutting down");
+    else if (authorize(&call, &caller) != NULL)
+        act_call_run(&call);
+    act_call_send(&call, job->request);
 }
 
 static bool is_stopping(struct act_workers *workers)
@@ -128,16 +148,12 @@ static void *thread_main(void *context)
 {
     struct thread *thread = context;
     struct act_workers *workers = thread->workers;
-    struct act_service *service = workers->service;
     struct job job;
 
     while (wait_for_job(workers, &job)) {
-        unsigned status = is_stopping(workers)
-                              ? reply_problem(job.request, PROBLEM_UNAVAILABLE, "shutting down")
-                              : run_job(&thread->worker, &job);
-
-        act_metrics_request(&service->metrics, job.route, status);
-        api_give_back(&job.request, 1);
+        run_job(&thread->worker, &job, is_stopping(workers));
+        if (job.request != NULL)
+            api_give_back(&job.request, 1);
         finish_job(workers, job.route);
     }
     return NULL;
@@ -196,14 +212,14 @@ int act_workers_start(struct act_service *service, struct act_workers **ret)
     return 0;
 }
 
-int act_workers_submit(
-    struct act_workers *workers, struct api_request *request, const struct act_route *route)
+int act_workers_submit(struct act_workers *workers, struct api_request *request,
+    struct api_stream *stream, const struct act_route *route)
 {
     bool taken;
 
     (void)pthread_mutex_lock(&workers->lock);
-    taken = !workers->stopping && queue_put(&workers->queues[route->is_long],
-                                      (struct job){.request = request, .route = route});
+    taken = !workers->stopping &&
+            queue_put(&workers->queues[route->is_long], (struct job){request, stream, route});
     if (taken)
         (void)pthread_cond_broadcast(&workers->wake);
     (void)pthread_mutex_unlock(&workers->lock);

@@ -7,6 +7,7 @@
 
 #include "activation/routes.h"
 #include "activation/service.h"
+#include "api/stream.h"
 #include "db/db.h"
 
 #define ACT_QUEUE_MAX 256          /* waiting requests of each kind */
@@ -21,10 +22,10 @@ struct act_worker {
 
 /** Starts service->settings.workers threads; worker i calls on keyd channel i. */
 int act_workers_start(struct act_service *service, struct act_workers **ret);
-/** Outcome 1: the queue is full, or the workers have been stopped. On 0 the request belongs to a
- * worker until it is given back. */
-int act_workers_submit(
-    struct act_workers *workers, struct api_request *request, const struct act_route *route);
+/** Outcome 1: the queue is full, or the workers have been stopped. On 0 the request, or of a route
+ * that streams the stream (the other one is NULL), belongs to a worker until it is answered. */
+int act_workers_submit(struct act_workers *workers, struct api_request *request,
+    struct api_stream *stream, const struct act_route *route);
 /** Ends the threads; requests still waiting are answered 503, later ones are not taken. NULL is
  * fine. */
 void act_workers_stop(struct act_workers *workers);

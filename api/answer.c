@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#define ANSWER_MIN_RATE 65536 /* bytes a second that a client must take of a long answer */
+#define ANSWER_PIECE ((size_t)16384) /* of a streamed answer, where it is not chunked */
 
 static void count(struct api_server *server, unsigned status)
 {
@@ -94,51 +94,91 @@ static void add_headers(struct api_request *request, struct MHD_Response *respon
         add_header(request, response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
-enum MHD_Result answer_queue(struct api_request *request)
+/* Takes the response over. */
+static enum MHD_Result queue(struct api_request *request, struct MHD_Response *response)
 {
-    struct api_server *server = request->server;
-    struct MHD_Response *response;
     enum MHD_Result result;
 
     assert(request->answered);
-    /* The text stays ours until handle_completed, when nothing reads it any more. */
-    response = MHD_create_response_from_buffer(
-        request->answer.len, request->answer.data, MHD_RESPMEM_PERSISTENT);
     if (response == NULL)
         return MHD_NO;
     add_headers(request, response);
     result = MHD_queue_response(request->mhd, request->status, response);
     MHD_destroy_response(response);
-    count(server, request->status);
+    count(request->server, request->status);
     request_settled(request);
+    return result;
+}
+
+enum MHD_Result answer_queue_pieces(
+    struct api_request *request, MHD_ContentReaderCallback reader, void *context)
+{
+    return queue(request,
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, ANSWER_PIECE, reader, context, NULL));
+}
+
+enum MHD_Result answer_queue(struct api_request *request)
+{
+    struct api_server *server = request->server;
+    /* The text stays ours until handle_completed, when nothing reads it any more. */
+    enum MHD_Result result = queue(request, MHD_create_response_from_buffer(request->answer.len,
+                                                request->answer.data, MHD_RESPMEM_PERSISTENT));
+
     connection_arm(
         request->connection, clock_monotonic_ms() + server->config.request_deadline_ms +
                                  (int64_t)(request->answer.len * 1000 / ANSWER_MIN_RATE));
     return result;
 }
 
-void answer_now(struct api_request *request, enum problem problem, const char *detail)
+/* `headers` is as request->headers. */
+static void say(struct api_request *request, unsigned status, const char *content_type,
+    const struct text *headers, const void *body, size_t len)
 {
-    unsigned status = api_problem_status(problem);
-    const char *value, *header = api_problem_header(problem, &value);
-    CLEANUP(text_done) struct text body = {0};
+    const char *p = headers->data, *end = p != NULL ? p + headers->len : NULL;
     CLEANUP(text_done) struct text out = {0};
 
-    api_problem_text(&body, problem, detail, request->id);
-    text_addf(&out,
-        "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        "X-Request-Id: %s\r\nContent-Length: %zu\r\n",
-        status, MHD_get_reason_phrase_for(status), request->id, body.len);
-    if (header != NULL)
-        text_addf(&out, "%s: %s\r\n", header, value);
+    text_addf(&out, "HTTP/1.1 %u %s\r\nConnection: close\r\nX-Request-Id: %s\r\n", status,
+        MHD_get_reason_phrase_for(status), request->id);
+    text_addf(&out, "Content-Length: %zu\r\n", len);
+    if (content_type[0] != '\0')
+        text_addf(&out, "Content-Type: %s\r\n", content_type);
+    while (p != end) {
+        const char *value = p + strlen(p) + 1;
+
+        text_addf(&out, "%s: %s\r\n", p, value);
+        p = value + strlen(value) + 1;
+    }
     text_add(&out, "\r\n");
-    text_add_len(&out, body.data != NULL ? body.data : "", body.len);
+    text_reserve(&out, len);
+    if (len > 0)
+        text_add_len(&out, body, len);
     count(request->server, status);
-    /* A client that cannot take a few hundred bytes now just sees the connection close. */
-    if (out.failed || body.failed)
-        return;
-    if (request->connection->tls.gnutls != NULL)
+    /* A client that cannot take a few kilobytes now just sees the connection close. */
+    if (!out.failed && request->connection->tls.gnutls != NULL)
         tls_session_say(request->connection, out.data, out.len);
-    else
+    else if (!out.failed)
         (void)send(request->connection->fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!out.failed)
+        secret_wipe(out.data, out.len);
+}
+
+void answer_straight(struct api_request *request, const void *body, size_t len)
+{
+    say(request, request->status, request->content_type, &request->headers, body, len);
+}
+
+void answer_now(struct api_request *request, enum problem problem, const char *detail)
+{
+    const char *value, *header = api_problem_header(problem, &value);
+    CLEANUP(text_done) struct text body = {0};
+    CLEANUP(text_done) struct text headers = {0};
+
+    api_problem_text(&body, problem, detail, NULL, request->id);
+    if (header != NULL) {
+        text_add_len(&headers, header, strlen(header) + 1);
+        text_add_len(&headers, value, strlen(value) + 1);
+    }
+    if (!body.failed && !headers.failed)
+        say(request, api_problem_status(problem), "application/problem+json", &headers, body.data,
+            body.len);
 }

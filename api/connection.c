@@ -171,18 +171,15 @@ void connection_idle(struct api_connection *c)
         c, c->idle_ms + (int64_t)config->idle_timeout_s * 1000 + config->request_deadline_ms);
 }
 
-/* Admitted, and then the service could not wait for its body. The client is told so, and has a
- * moment to read it: what it still sends until then makes us close lingering. */
-static void give_up(struct api_connection *c, int64_t now_ms)
+void connection_give_up(struct api_connection *c, int64_t now_ms)
 {
-    answer_now(
-        &c->request, PROBLEM_UNAVAILABLE, "the service is stopping, and the body has not arrived");
     if (c->tls.gnutls != NULL)
         tls_session_say_end(c);
     (void)shutdown(c->fd, SHUT_WR);
     c->linger = true;
+    if (c->request.state != REQUEST_STREAM)
+        c->server->n_handling++;
     c->request.state = REQUEST_GIVEN_UP;
-    c->server->n_handling++;
     request_settled(&c->request);
     connection_arm(c, now_ms + LINGER_TIME_MS);
 }
@@ -209,9 +206,13 @@ static void cut(struct api_connection *c, int64_t now_ms)
     enum api_metric metric = METRIC_TOO_SLOW;
 
     if (state == REQUEST_BODY && c->server->quiesced) {
-        give_up(c, now_ms);
+        answer_now(&c->request, PROBLEM_UNAVAILABLE,
+            "the service is stopping, and the body has not arrived");
+        connection_give_up(c, now_ms);
         return;
     }
+    if (state == REQUEST_STREAM && stream_give_up_body(&c->request))
+        return;
     if (!c->slot && state < REQUEST_BODY)
         metric = c->over;
     else if (state == REQUEST_NONE && now_ms < c->deadline_ms)
@@ -222,6 +223,8 @@ static void cut(struct api_connection *c, int64_t now_ms)
     if (state != REQUEST_GIVEN_UP)
         metric_add(&c->server->metrics[metric], 1);
     connection_refuse(c);
+    if (c->request.stream != NULL)
+        stream_let_go(&c->request);
 }
 
 /* The library knows no time for a whole request: one byte now and then keeps a connection for ever.
@@ -238,9 +241,25 @@ void connections_look(struct api_server *server, int64_t now_ms)
     }
 }
 
-void connections_end_arriving(struct api_server *server, int64_t until_ms)
+void connections_end_arriving(struct api_server *server)
 {
-    for (struct api_connection *c = server->connections; c != NULL; c = c->next)
-        if (c->request.state == REQUEST_BODY && c->deadline_ms > until_ms)
+    const int64_t until_ms = server->arriving_until_ms;
+
+    for (struct api_connection *c = server->connections; c != NULL; c = c->next) {
+        bool arriving = c->request.state == REQUEST_BODY ||
+                        (c->request.state == REQUEST_STREAM && stream_arriving(&c->request));
+
+        if (arriving && c->deadline_ms > until_ms)
             connection_arm(c, until_ms);
+    }
+}
+
+void connections_cut_streams(struct api_server *server)
+{
+    for (struct api_connection *c = server->connections; c != NULL; c = c->next) {
+        if (c->request.stream == NULL || c->cut)
+            continue;
+        connection_refuse(c);
+        stream_let_go(&c->request);
+    }
 }

@@ -11,8 +11,6 @@
 
 static_assert(GUARD_PATH_MAX == API_PATH_MAX, "the guard holds what server.h promises");
 
-#define BODY_MIN_RATE 16384 /* bytes a second of a body larger than the default */
-
 /* A bijection of 64 bits (splitmix64): counting through it from a random start gives ids that do
  * not repeat and do not look alike. */
 static uint64_t mix(uint64_t x)
@@ -169,6 +167,9 @@ static void decide(struct api_request *request, const char *version, struct guar
         admitted = server->config.admit(request, server->config.context);
     if (request->answered)
         return;
+    request->body_streams = admitted == API_BODY_STREAM;
+    if (request->body_streams)
+        return;
     if (admitted < 0)
         api_problem(request, api_problem_of_status((unsigned)-admitted), NULL);
     else if (body->length > (uint64_t)admitted)
@@ -177,12 +178,39 @@ static void decide(struct api_request *request, const char *version, struct guar
         request->body_max = (size_t)admitted;
 }
 
+/* Leaves the request answered, deferred, or with a stream. */
+static void handle(struct api_request *request)
+{
+    struct api_server *server = request->server;
+
+    connection_arm(request->connection, API_DEADLINE_NONE);
+    server->n_handling++;
+    request->state = REQUEST_HANDLING;
+    if (atomic_load(&server->stopping)) /* whoever would answer it has gone */
+        api_problem(request, PROBLEM_UNAVAILABLE, "the service is stopping");
+    else
+        server->config.handle(request, server->config.context);
+    if (!request->deferred && request->stream == NULL && !request->answered) {
+        log_error("a handler neither answered nor deferred request=%s path=%s", request->id,
+            request->path);
+        api_problem(request, PROBLEM_INTERNAL, NULL);
+    }
+}
+
 static enum MHD_Result first_call(struct api_request *request, const char *version)
 {
     struct api_connection *c = request->connection;
     struct guard_body body = {0};
 
     decide(request, version, &body);
+    /* Without a body to come it is a request like others, with an empty one. */
+    request->body_streams = request->body_streams && (body.chunked || body.length > 0);
+    if (request->body_streams && !request->answered) {
+        handle(request);
+        if (request->stream != NULL)
+            return stream_open(request, true);
+        request->server->n_handling--;
+    }
     if (request->answered && (body.chunked || body.length > 0)) {
         /* An answer now makes the library close without reading the body. */
         request->close = true;
@@ -230,27 +258,16 @@ static enum MHD_Result take_body(struct api_request *request, const char *piece,
 
 static enum MHD_Result whole_request(struct api_request *request)
 {
-    struct api_server *server = request->server;
-
     request->body_len = request->body.len;
     if (request->body.len > 0 && secret_buffer_append(&request->body, "", 1) < 0)
         return MHD_NO;
-    connection_arm(request->connection, API_DEADLINE_NONE);
-    server->n_handling++;
-    request->state = REQUEST_HANDLING;
-    if (atomic_load(&server->stopping)) /* whoever would answer it has gone */
-        api_problem(request, PROBLEM_UNAVAILABLE, "the service is stopping");
-    else
-        server->config.handle(request, server->config.context);
+    handle(request);
+    if (request->stream != NULL)
+        return stream_open(request, false);
     if (request->deferred) {
         /* A worker may have given it back already. It is resumed by this thread, later. */
         MHD_suspend_connection(request->mhd);
         return MHD_YES;
-    }
-    if (!request->answered) {
-        log_error("a handler neither answered nor deferred request=%s path=%s", request->id,
-            request->path);
-        api_problem(request, PROBLEM_INTERNAL, NULL);
     }
     request->state = REQUEST_SENDING;
     return answer_queue(request);
@@ -293,6 +310,8 @@ enum MHD_Result handle_request(void *cls, struct MHD_Connection *mhd, const char
         return answer_queue(request);
     case REQUEST_HANDLING:
         return resumed(request);
+    case REQUEST_STREAM:
+        return stream_call(request, upload, upload_len);
     case REQUEST_NONE:
     case REQUEST_SENDING:
     case REQUEST_GIVEN_UP:
@@ -317,8 +336,8 @@ void handle_completed(
     secret = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
     if (secret != NULL)
         secret_wipe((void *)(uintptr_t)secret, strlen(secret));
-    if (request->state == REQUEST_HANDLING || request->state == REQUEST_SENDING ||
-        request->state == REQUEST_GIVEN_UP)
+    if (request->state == REQUEST_HANDLING || request->state == REQUEST_STREAM ||
+        request->state == REQUEST_SENDING || request->state == REQUEST_GIVEN_UP)
         server->n_handling--;
     request_reset(request);
     connection_idle(request->connection);

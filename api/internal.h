@@ -10,6 +10,7 @@
 #pragma once
 
 #include "api/guard.h"
+#include "api/head.h"
 #include "api/linger.h"
 #include "api/listen.h"
 #include "api/problem.h"
@@ -23,6 +24,10 @@
 #define API_ID_LEN 16           /* hex digits */
 #define API_CONTENT_TYPE_MAX 63 /* characters */
 #define API_DEADLINE_NONE INT64_MAX
+#define BODY_MIN_RATE 16384   /* bytes a second of a body larger than the default */
+#define ANSWER_MIN_RATE 65536 /* bytes a second that a client must take of a long answer */
+/* Bytes of the library's pool: headers must fit in it, and no piece of a body is larger. */
+#define CONNECTION_MEMORY ((size_t)8192)
 
 enum request_state {
     REQUEST_NONE,     /* between requests */
@@ -30,6 +35,7 @@ enum request_state {
     REQUEST_BODY,     /* admitted; the body is arriving */
     REQUEST_REFUSED,  /* answered before the handler, sent when the request is complete */
     REQUEST_HANDLING, /* with the handler or, suspended, with a worker */
+    REQUEST_STREAM,   /* with a stream whose answer is not queued yet; suspended or not */
     REQUEST_SENDING,  /* the answer is queued */
     REQUEST_GIVEN_UP, /* answered in the middle of its body; the connection is closing */
 };
@@ -38,6 +44,7 @@ struct api_request {
     struct api_server *server;
     struct api_connection *connection;
     struct MHD_Connection *mhd;
+    const struct api_head *head; /* instead of these two: a copy for the worker of a stream */
     struct api_request *next_given_back; /* under the server's lock */
     enum request_state state;
     enum api_method method;
@@ -46,14 +53,16 @@ struct api_request {
     const char *target_fault; /* found by the guard before the library decodes the target */
     int64_t started_us;
     char id[API_ID_LEN + 1];
+    bool body_streams; /* admitted as such: the handler comes before the body */
     size_t body_max;
     struct secret_buffer body;
     size_t body_len; /* without the NUL behind it */
     void *data;
     void (*data_done)(void *data);
-    bool admitted; /* counted in n_admitted */
-    bool deferred; /* written by the server's thread alone */
-    bool close;    /* no further request on this connection */
+    struct api_stream *stream; /* once begun */
+    bool admitted;             /* counted in n_admitted */
+    bool deferred;             /* written by the server's thread alone */
+    bool close;                /* no further request on this connection */
     /* the answer: of the handler, or of the worker while the request is its own */
     bool answered;
     unsigned status;
@@ -117,16 +126,20 @@ struct api_server {
     unsigned n_reserved;           /* connections that have one of API_OVER_ADDRESS_RESERVE */
     struct tally addresses, peers; /* of connections with a slot; of those, the claimed ones */
     int64_t earliest_ms;           /* no connection is due before this */
-    size_t n_handling; /* requests in REQUEST_HANDLING, REQUEST_SENDING or REQUEST_GIVEN_UP */
-    bool quiesced;     /* the thread has seen `draining` */
-    int64_t stop_ms;   /* monotonic: when the thread saw `stopping`; 0 before */
+    size_t n_handling; /* requests in REQUEST_HANDLING, _STREAM, _SENDING or _GIVEN_UP */
+    size_t n_streams;  /* begun, and their end by the worker not yet seen; they are in n_admitted */
+    int64_t arriving_until_ms; /* monotonic: no body is waited for after it */
+    bool quiesced;             /* the thread has seen `draining` */
+    int64_t stop_ms;           /* monotonic: when the thread saw `stopping`; 0 before */
     struct linger_list linger;
     struct tls_server *tls; /* NULL: plain */
     _Atomic bool draining, stopping;
-    _Atomic size_t n_admitted; /* requests between their header and their answer */
+    _Atomic size_t n_admitted; /* requests between their header and their answer; streams until
+                                * their worker ends them */
     _Atomic size_t n_deferred; /* those of them that are with a worker */
     pthread_mutex_t lock;
     struct api_request *given_back; /* under the lock */
+    struct api_stream *stirred;     /* under the lock: streams that the thread is to look at */
     struct metric metrics[N_API_METRICS];
 };
 
@@ -153,20 +166,52 @@ bool connection_take_slot(struct api_connection *connection);
 /** See api_request_claim_peer. */
 bool connection_claim_peer(struct api_connection *connection, int64_t peer_id);
 void connection_arm(struct api_connection *connection, int64_t deadline_ms);
+/** The answer has been sent in the middle of the body: the client has a moment to read it, and what
+ * it still sends until then makes us close lingering. */
+void connection_give_up(struct api_connection *connection, int64_t now_ms);
 /** A request has ended: another may come. */
 void connection_idle(struct api_connection *connection);
 /** Cuts what is due. */
 void connections_look(struct api_server *server, int64_t now_ms);
-/** Bodies that have not arrived by then are given up. */
-void connections_end_arriving(struct api_server *server, int64_t until_ms);
+/** Bodies that have not arrived by arriving_until_ms are given up. */
+void connections_end_arriving(struct api_server *server);
+/** Cuts the connections of all streams. */
+void connections_cut_streams(struct api_server *server);
 
 /* answer.c */
 /** Gives the library the request's answer. */
 enum MHD_Result answer_queue(struct api_request *request);
-/** A problem document straight to the socket: in the middle of a body the library takes no answer.
- * The connection must be closed after it. */
+/** The same for an answer whose body the library asks `reader` for; `context` is given to it. The
+ * caller sets the connection's deadline. */
+enum MHD_Result answer_queue_pieces(
+    struct api_request *request, MHD_ContentReaderCallback reader, void *context);
+/** The request's status and headers with this body straight to the socket: in the middle of a body
+ * the library takes no answer. The connection must be closed after it. */
+void answer_straight(struct api_request *request, const void *body, size_t len);
+/** A problem document straight to the socket. */
 void answer_now(struct api_request *request, enum problem problem, const char *detail);
 void answer_done(struct api_request *request);
+
+/* server.c */
+void server_wake(struct api_server *server);
+
+/* stream.c */
+/** The handler has begun a stream: before the body, or with the body behind it. What the library's
+ * callback is to return. */
+enum MHD_Result stream_open(struct api_request *request, bool body_to_come);
+/** The library's callback for a request in REQUEST_STREAM. */
+enum MHD_Result stream_call(struct api_request *request, const char *piece, size_t *piece_len);
+/** Looks at the streams that workers have stirred. */
+void streams_run(struct api_server *server);
+/** The request has ended; the stream lives on until its worker has, too. */
+void stream_detach(struct api_request *request);
+/** Its time is over. True: only the body's, because the service is stopping; the worker hears of
+ * it. False: the connection is to be cut. */
+bool stream_give_up_body(struct api_request *request);
+/** Whether the body is still arriving. */
+bool stream_arriving(const struct api_request *request);
+/** The connection was cut, and may be suspended: the library is to see it. */
+void stream_let_go(struct api_request *request);
 
 /* request.c */
 enum api_method request_method_of(const char *text);

@@ -1,8 +1,10 @@
 /* jansson has a JSON_OBJECT of its own, and public headers here show nothing of it: inside this
  * file its constant has another name, and its json_is_object() must not be used. */
 #define JSON_OBJECT JANSSON_OBJECT
+#define JSON_ARRAY JANSSON_ARRAY
 #include <jansson.h>
 #undef JSON_OBJECT
+#undef JSON_ARRAY
 
 #include "api/json.h"
 #include "base/hex.h"
@@ -92,6 +94,56 @@ static bool read_unsigned(
     return true;
 }
 
+static bool read_bool(struct reading *reading, const struct json_field *field, const json_t *value)
+{
+    bool truth = json_is_true(value);
+
+    if (!json_is_boolean(value))
+        return false;
+    memcpy(reading->target + field->offset, &truth, sizeof(truth));
+    return true;
+}
+
+/* Zero when it is none of the words. */
+static unsigned bits_of(const struct json_field *field, const json_t *value)
+{
+    const char *text = json_string_value(value);
+
+    for (const struct word_bits *w = field->words; text != NULL && w->word != NULL; w++)
+        if (strcmp(w->word, text) == 0)
+            return w->bits;
+    return 0;
+}
+
+static bool read_words(struct reading *reading, const struct json_field *field, const json_t *value)
+{
+    unsigned bits = 0;
+
+    if (json_typeof(value) != JANSSON_ARRAY)
+        return false;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        unsigned word = bits_of(field, json_array_get(value, i));
+
+        if (word == 0)
+            return false;
+        bits |= word;
+    }
+    memcpy(reading->target + field->offset, &bits, sizeof(bits));
+    return true;
+}
+
+static void report_words(struct reading *reading, const struct json_field *field, const char *path)
+{
+    char words[JSON_FAULT_MAX] = "";
+
+    for (const struct word_bits *w = field->words; w->word != NULL; w++) {
+        size_t len = strlen(words);
+
+        (void)snprintf(words + len, sizeof(words) - len, "%s%s", len > 0 ? ", " : "", w->word);
+    }
+    report(reading, "%s is not a list of: %s", path, words);
+}
+
 static void report_malformed(
     struct reading *reading, const struct json_field *field, const char *path)
 {
@@ -108,6 +160,12 @@ static void report_malformed(
     case JSON_UNSIGNED:
         report(reading, "%s is not an integer from 0 to %u", path, (unsigned)field->max);
         break;
+    case JSON_BOOL:
+        report(reading, "%s is not true or false", path);
+        break;
+    case JSON_WORDS:
+        report_words(reading, field, path);
+        break;
     case JSON_OBJECT:
         report(reading, "%s is not an object", path);
         break;
@@ -117,8 +175,10 @@ static void report_malformed(
 /* What an absent or malformed member leaves: zeros. */
 static void clear_member(struct reading *reading, const struct json_field *field)
 {
-    if (field->kind == JSON_UNSIGNED)
+    if (field->kind == JSON_UNSIGNED || field->kind == JSON_WORDS)
         memset(reading->target + field->offset, 0, sizeof(uint32_t));
+    else if (field->kind == JSON_BOOL)
+        memset(reading->target + field->offset, 0, sizeof(bool));
     else if (field->kind != JSON_OBJECT)
         memset(reading->target + field->offset, 0, field->size);
     if (field->kind == JSON_BYTES)
@@ -164,6 +224,12 @@ static void read_members(struct reading *reading, const json_t *object,
             break;
         case JSON_UNSIGNED:
             good = read_unsigned(reading, field, value);
+            break;
+        case JSON_BOOL:
+            good = read_bool(reading, field, value);
+            break;
+        case JSON_WORDS:
+            good = read_words(reading, field, value);
             break;
         case JSON_OBJECT:
             good = json_typeof(value) == JANSSON_OBJECT;

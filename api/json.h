@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/cleanup.h"
+#include "base/words.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -12,6 +13,8 @@ enum json_kind {
     JSON_HEX,      /* uint8_t[size], exactly `size` bytes; optional 0x, any case */
     JSON_BYTES,    /* as JSON_HEX of any length: its first `size` bytes, and how many it has */
     JSON_UNSIGNED, /* uint32_t; an integer 0..max */
+    JSON_BOOL,     /* bool */
+    JSON_WORDS,    /* unsigned; an array of words, each bits of `words` */
     JSON_OBJECT,   /* nested: `fields`, `n_fields`, same target */
 };
 
@@ -27,6 +30,7 @@ struct json_field {
     size_t len_offset; /* JSON_BYTES: of a size_t that gets the whole length, also beyond `size` */
     const struct json_field *fields;
     size_t n_fields;
+    const struct word_bits *words; /* JSON_WORDS */
 };
 
 #define JSON_NO_PRESENT ((size_t)-1)

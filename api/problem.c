@@ -16,6 +16,9 @@ static const struct {
         "WWW-Authenticate", "Bearer"},
     [PROBLEM_FORBIDDEN] = {403, "forbidden", "You may not do this", NULL, NULL},
     [PROBLEM_BAD_REQUEST] = {400, "bad-request", "The request is malformed", NULL, NULL},
+    [PROBLEM_CONFLICT] = {409, "conflict", "What is there already stands against it", NULL, NULL},
+    [PROBLEM_UNPROCESSABLE] = {422, "unprocessable", "This cannot be done as it is said", NULL,
+        NULL},
     [PROBLEM_BODY_TOO_LARGE] = {413, "body-too-large", "The body is larger than accepted here",
         NULL, NULL},
     [PROBLEM_UNAVAILABLE] = {503, "unavailable", "The service cannot take this now; try again",
@@ -44,8 +47,8 @@ enum problem api_problem_of_status(unsigned status)
     return PROBLEM_INTERNAL;
 }
 
-void api_problem_text(
-    struct text *out, enum problem problem, const char *detail, const char *instance)
+void api_problem_text(struct text *out, enum problem problem, const char *detail, const char *field,
+    const char *instance)
 {
     assert((unsigned)problem < N_PROBLEMS);
     text_addf(out, "{\"type\":\"urn:cradle:problem:%s\",\"title\":", problems[problem].name);
@@ -54,6 +57,10 @@ void api_problem_text(
     if (detail != NULL) {
         text_add(out, ",\"detail\":");
         text_add_json(out, detail);
+    }
+    if (field != NULL) {
+        text_add(out, ",\"field\":");
+        text_add_json(out, field);
     }
     text_add(out, ",\"instance\":");
     text_add_json(out, instance);
@@ -65,7 +72,7 @@ void api_problem(struct api_request *request, enum problem problem, const char *
     CLEANUP(text_done) struct text body = {0};
     const char *value, *header = api_problem_header(problem, &value);
 
-    api_problem_text(&body, problem, detail, api_request_id(request));
+    api_problem_text(&body, problem, detail, NULL, api_request_id(request));
     if (header != NULL)
         api_answer_header(request, header, value);
     api_answer_text(request, problems[problem].status, "application/problem+json", &body);

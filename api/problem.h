@@ -8,7 +8,9 @@ enum problem {
     PROBLEM_METHOD_NOT_ALLOWED,
     PROBLEM_UNAUTHENTICATED,
     PROBLEM_FORBIDDEN,
-    PROBLEM_BAD_REQUEST, /* malformed; `detail` names the field or line */
+    PROBLEM_BAD_REQUEST,   /* malformed; `detail` names the field or line */
+    PROBLEM_CONFLICT,      /* 409: what is there already stands against it */
+    PROBLEM_UNPROCESSABLE, /* 422: understood, and cannot be done as it is said */
     PROBLEM_BODY_TOO_LARGE,
     PROBLEM_UNAVAILABLE, /* 503, Retry-After */
     PROBLEM_INTERNAL,
@@ -23,6 +25,7 @@ unsigned api_problem_status(enum problem problem);
 const char *api_problem_header(enum problem problem, const char **ret_value);
 /** The problem with this HTTP status; PROBLEM_INTERNAL when the table has none. */
 enum problem api_problem_of_status(unsigned status);
-/** The document alone. `detail` may be NULL; `instance` is the request id. */
-void api_problem_text(
-    struct text *out, enum problem problem, const char *detail, const char *instance);
+/** The document alone. `detail` may be NULL; so may `field`, the member or line at fault;
+ * `instance` is the request id. */
+void api_problem_text(struct text *out, enum problem problem, const char *detail, const char *field,
+    const char *instance);

@@ -1,5 +1,6 @@
 #include "api/internal.h"
 
+#include "base/base64.h"
 #include <assert.h>
 #include <string.h>
 #include <strings.h>
@@ -33,6 +34,8 @@ void request_reset(struct api_request *request)
     struct api_connection *connection = request->connection;
 
     request_settled(request);
+    if (request->stream != NULL)
+        stream_detach(request);
     if (request->data_done != NULL)
         request->data_done(request->data);
     secret_buffer_done(&request->body);
@@ -43,11 +46,6 @@ void request_reset(struct api_request *request)
 enum api_method api_request_method(const struct api_request *request)
 {
     return request->method;
-}
-
-const char *api_request_method_text(const struct api_request *request)
-{
-    return request->method_text;
 }
 
 const char *api_request_path(const struct api_request *request)
@@ -62,6 +60,8 @@ bool api_request_is_plain(const struct api_request *request)
 
 const char *api_request_query(const struct api_request *request, const char *name)
 {
+    if (request->head != NULL)
+        return head_query(request->head, name);
     return MHD_lookup_connection_value(request->mhd, MHD_GET_ARGUMENT_KIND, name);
 }
 
@@ -71,18 +71,23 @@ struct stranger {
     const char *name;
 };
 
-static enum MHD_Result find_stranger(
-    void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+static bool find_stranger(void *context, const char *name)
 {
     struct stranger *stranger = context;
 
-    (void)kind;
-    (void)value;
     for (size_t i = 0; i < stranger->n_known; i++)
         if (strcmp(name, stranger->known[i]) == 0)
-            return MHD_YES;
+            return true;
     stranger->name = name;
-    return MHD_NO;
+    return false;
+}
+
+static enum MHD_Result find_stranger_pair(
+    void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    (void)kind;
+    (void)value;
+    return find_stranger(context, name) ? MHD_YES : MHD_NO;
 }
 
 const char *api_request_unknown_query(
@@ -90,14 +95,21 @@ const char *api_request_unknown_query(
 {
     struct stranger stranger = {.known = known, .n_known = n_known};
 
-    (void)MHD_get_connection_values(request->mhd, MHD_GET_ARGUMENT_KIND, find_stranger, &stranger);
+    if (request->head != NULL)
+        head_each_query(request->head, find_stranger, &stranger);
+    else
+        (void)MHD_get_connection_values(
+            request->mhd, MHD_GET_ARGUMENT_KIND, find_stranger_pair, &stranger);
     return stranger.name;
 }
 
 const char *api_request_peer_san(const struct api_request *request)
 {
-    const struct tls_session *tls = &request->connection->tls;
+    const struct tls_session *tls;
 
+    if (request->connection == NULL)
+        return NULL; /* a stream's head */
+    tls = &request->connection->tls;
     return tls->verified ? tls->san : NULL;
 }
 
@@ -112,6 +124,8 @@ bool api_request_claim_peer(struct api_request *request, int64_t peer_id)
 
 const char *api_request_header(const struct api_request *request, const char *name)
 {
+    if (request->head != NULL)
+        return head_header(request->head, name);
     return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
 }
 
@@ -147,7 +161,8 @@ void *api_request_data(const struct api_request *request)
 
 void api_defer(struct api_request *request)
 {
-    assert(request->state == REQUEST_HANDLING && !request->deferred);
+    assert(request->state == REQUEST_HANDLING && !request->deferred && request->stream == NULL);
+    assert(!request->body_streams); /* the body would be waited for by nobody */
     request->deferred = true;
     atomic_fetch_add(&request->server->n_deferred, 1);
 }
@@ -162,17 +177,6 @@ static const char *credentials(const struct api_request *request, const char *sc
     if (value == NULL || strncasecmp(value, scheme, len) != 0 || value[len] != ' ')
         return NULL;
     return value + len + strspn(value + len, " ");
-}
-
-static int base64_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 /* Strict base64 (RFC 4648 4): whole groups of four, padding only at the end, no stray bits. Returns

@@ -20,10 +20,9 @@
 #define MAX_CONNECTIONS_DEFAULT 1024
 #define IDLE_TIMEOUT_DEFAULT_S 60
 #define REQUEST_DEADLINE_DEFAULT_MS 10000
-#define CONNECTION_MEMORY ((size_t)8192) /* bytes of the library's pool; headers must fit in it */
-#define FILES_BESIDE_CONNECTIONS 64      /* descriptors that the rest of a service needs */
-#define STOP_WAIT_MS 5000                /* for requests still deferred when the caller stops us */
-#define STOP_SEND_MS 2000                /* for answers still being sent */
+#define FILES_BESIDE_CONNECTIONS 64 /* descriptors that the rest of a service needs */
+#define STOP_WAIT_MS 5000           /* for requests still deferred when the caller stops us */
+#define STOP_SEND_MS 2000           /* for answers still being sent */
 #define STOP_LOOK_MS 20
 
 static const struct metric metric_rows[N_API_METRICS] = {
@@ -68,7 +67,7 @@ static void init_metric(struct metric *metric, size_t i)
     atomic_init(&metric->value, 0);
 }
 
-static void wake(struct api_server *server)
+void server_wake(struct api_server *server)
 {
     const uint64_t one = 1;
     ssize_t n;
@@ -113,11 +112,13 @@ static void notice_wishes(struct api_server *server, int64_t now_ms)
 {
     if (atomic_load(&server->draining) && !server->quiesced) {
         quiesce(server);
-        connections_end_arriving(server, now_ms + API_DRAIN_BODY_MS);
+        server->arriving_until_ms = now_ms + API_DRAIN_BODY_MS;
+        connections_end_arriving(server);
     }
     if (atomic_load(&server->stopping) && server->stop_ms == 0) {
         server->stop_ms = now_ms;
-        connections_end_arriving(server, now_ms);
+        server->arriving_until_ms = now_ms;
+        connections_end_arriving(server);
     }
 }
 
@@ -128,11 +129,13 @@ static bool may_end(struct api_server *server, int64_t now_ms)
 
     if (server->stop_ms == 0)
         return false;
-    if (atomic_load(&server->n_deferred) > 0) {
+    if (server->n_streams > 0 && stopping_ms > STOP_SEND_MS)
+        connections_cut_streams(server); /* their workers may be waiting for the clients */
+    if (atomic_load(&server->n_deferred) + server->n_streams > 0) {
         /* The library cannot be stopped with suspended connections, and a worker still has them. */
         if (stopping_ms > STOP_WAIT_MS) {
-            log_error("the HTTP server was stopped with %zu requests deferred",
-                atomic_load(&server->n_deferred));
+            log_error("the HTTP server was stopped with %zu requests deferred and %zu streams",
+                atomic_load(&server->n_deferred), server->n_streams);
             abort();
         }
         return false;
@@ -198,6 +201,7 @@ static void *run(void *arg)
         if (n > 0 && (entries[1].revents & POLLIN) != 0)
             (void)!read(server->wake_fd, &wakes, sizeof(wakes));
         resume_given_back(server);
+        streams_run(server);
         notice_wishes(server, clock_monotonic_ms());
         run_library(server);
         now_ms = clock_monotonic_ms();
@@ -216,7 +220,7 @@ static void unlock_given_back(struct api_server *server, bool was_empty)
     if (server == NULL)
         return;
     if (was_empty)
-        wake(server);
+        server_wake(server);
     (void)pthread_mutex_unlock(&server->lock);
 }
 
@@ -374,7 +378,7 @@ int api_server_start(const struct api_server_config *config, struct api_server *
         return error_set(ERROR_SYSTEM, "out of memory for the HTTP server");
     server->config = *config;
     server->listen_fd = server->epoll_fd = server->wake_fd = -1;
-    server->earliest_ms = API_DEADLINE_NONE;
+    server->earliest_ms = server->arriving_until_ms = API_DEADLINE_NONE;
     (void)pthread_mutex_init(&server->lock, NULL);
     for (size_t i = 0; i < N_API_METRICS; i++)
         init_metric(&server->metrics[i], i);
@@ -384,6 +388,8 @@ int api_server_start(const struct api_server_config *config, struct api_server *
         server->config.idle_timeout_s = IDLE_TIMEOUT_DEFAULT_S;
     if (server->config.request_deadline_ms == 0)
         server->config.request_deadline_ms = REQUEST_DEADLINE_DEFAULT_MS;
+    if (server->config.stream_idle_ms == 0)
+        server->config.stream_idle_ms = API_STREAM_IDLE_MS;
     server->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (server->wake_fd < 0)
         return error_set_errno("cannot make an eventfd");
@@ -421,7 +427,7 @@ unsigned api_server_port(const struct api_server *server)
 void api_server_drain(struct api_server *server)
 {
     atomic_store(&server->draining, true);
-    wake(server);
+    server_wake(server);
 }
 
 bool api_server_idle(struct api_server *server)
@@ -436,7 +442,7 @@ void api_server_stop(struct api_server *server)
     if (server->thread_running) {
         atomic_store(&server->draining, true);
         atomic_store(&server->stopping, true);
-        wake(server);
+        server_wake(server);
         (void)pthread_join(server->thread, NULL);
     }
     if (server->daemon != NULL)

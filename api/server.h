@@ -17,6 +17,8 @@
 #define API_OVER_LIMIT_RESERVE 64   /* connections accepted beyond max_connections, to be refused */
 #define API_OVER_ADDRESS_RESERVE 32 /* connections accepted beyond their address's, likewise */
 #define API_DRAIN_BODY_MS 3000      /* for bodies still arriving when a drain begins */
+#define API_STREAM_IDLE_MS 30000    /* between two pieces of a streamed body or answer */
+#define API_BODY_STREAM (-1000L)    /* of api_admit: see api/stream.h */
 
 struct api_server;
 struct api_request;
@@ -64,9 +66,12 @@ struct api_listener {
 
 /** Decides before the body is read: returns the largest body to accept (0: none), or a negative
  * HTTP status (-404, -405, -401) to refuse at once: as a plain problem document (api/problem.h), or
- * with what it gave to api_answer itself. */
+ * with what it gave to api_answer itself. API_BODY_STREAM: the handler is called before the body,
+ * which may have any size, and must call api_stream_begin or api_answer: the body is then not read,
+ * and the connection closed. */
 typedef long (*api_admit)(struct api_request *request, void *context);
-/** Called once with the whole request. It must call api_answer or api_defer. */
+/** Called once, with the whole request unless api_admit said API_BODY_STREAM. It must call
+ * api_answer, api_defer or api_stream_begin. */
 typedef void (*api_handler)(struct api_request *request, void *context);
 
 struct api_server_config {
@@ -86,6 +91,7 @@ struct api_server_config {
     unsigned idle_timeout_s;      /* of a keep-alive connection, while most are not taken; 0: 60 */
     unsigned request_deadline_ms; /* for a whole request to arrive, and for its answer to be taken;
                                    * larger admitted bodies get more; 0: 10 s */
+    unsigned stream_idle_ms;      /* 0: API_STREAM_IDLE_MS */
     api_admit admit;
     api_handler handle;
     void *context;
@@ -96,18 +102,20 @@ struct api_server_config {
 int api_server_start(const struct api_server_config *config, struct api_server **ret);
 unsigned api_server_port(const struct api_server *server);
 /** Stops accepting; what is in flight goes on. New requests on open connections get 503, and so do
- * those whose body has not arrived within API_DRAIN_BODY_MS: the handler is not called after it. */
+ * those whose body has not arrived within API_DRAIN_BODY_MS: the handler is not called after it. A
+ * streamed body ends for its worker then. */
 void api_server_drain(struct api_server *server);
-/** True when no admitted request waits for its body or its answer. Once true after a drain began,
+/** True when no admitted request waits for its body or its answer, and no worker has a stream. Once
+ * true after a drain began,
  * the handler is not called any more: workers may go. */
 bool api_server_idle(struct api_server *server);
 /** Ends the thread, after the answers on their way have been sent. Does not call the handler:
- * bodies still arriving are answered 503. Every deferred request must have been given back: a few
- * seconds are granted, then the process aborts. NULL is fine. */
+ * bodies still arriving are answered 503. Every deferred request must have been given back, and
+ * every stream ended: a few seconds are granted, in which streams are cut, then the process aborts.
+ * NULL is fine. */
 void api_server_stop(struct api_server *server);
 
 enum api_method api_request_method(const struct api_request *request);
-const char *api_request_method_text(const struct api_request *request);
 /** Path without the query, percent-decoded by the library; at most API_PATH_MAX characters. */
 const char *api_request_path(const struct api_request *request);
 /** A query argument or header, or NULL. Header names are matched without case. */

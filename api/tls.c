@@ -256,7 +256,16 @@ bool tls_session_trusted(struct api_connection *c)
 
 void tls_session_say(struct api_connection *c, const void *bytes, size_t len)
 {
-    (void)!gnutls_record_send(c->tls.gnutls, bytes, len);
+    const char *at = bytes;
+
+    while (len > 0) { /* a record at a time */
+        ssize_t n = gnutls_record_send(c->tls.gnutls, at, len);
+
+        if (n <= 0)
+            return;
+        at += n;
+        len -= (size_t)n;
+    }
 }
 
 void tls_session_say_end(struct api_connection *c)

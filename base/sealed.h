@@ -1,8 +1,16 @@
 /* A key sealed under a storage KEK of the HSM, as the database keeps it (docs/architecture.md,
- * "Keys"). Opaque everywhere but in keyd. The tag is HMAC-SHA-256, made in the HSM, over a type
- * byte and fields each with a 16-bit big-endian length: 1 | dev_eui | join_eui | slot | kek_label |
- * blob            a device key 2 | peer kind | peer id | class | label | kek_label | blob  a peer's
- * KEK */
+ * "Keys"). Opaque everywhere but in keyd. The tag is HMAC-SHA-256, made in the HSM with its tag
+ * key, over a type byte and fields each with a 16-bit big-endian length:
+ *
+ *   1 | dev_eui | join_eui | slot | kek_label | blob                    a device key's tag
+ *   2 | peer kind | peer id | class | label | kek_label | blob          a peer's KEK's tag
+ *   3 | "fingerprint"                                                   the fingerprint key
+ *
+ * A device key's fingerprint is the first 16 bytes of HMAC-SHA-256(fingerprint key, AES-CMAC(device
+ * key, 16 zero bytes)), both made in the HSM: equal for equal keys, in whatever form they came and
+ * for whatever device and slot. The fingerprint key is the HMAC-SHA-256 with the tag key over 03 00
+ * 0B and "fingerprint", a session key in the keyds that adopt: so nobody without the HSM can test a
+ * guess. (Of its own, because a key of the token costs SoftHSM two files read a use.) */
 #pragma once
 
 #include "base/eui.h"

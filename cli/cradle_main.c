@@ -21,7 +21,7 @@ static const struct {
     cli_run run;
 } verbs[] = {
     {{"migrate", NULL}, "", "Brings the database's schema up to this program.", cli_migrate},
-    {{"hsm", "init"}, "--exchange-key-out FILE",
+    {{"hsm", "init"}, "--exchange-key-out FILE [--exportable-keys]",
         "Makes the keys in an empty token and writes the public exchange key.", cli_hsm_init},
     {{"hsm", "export"}, "--exchange-key-out FILE",
         "Writes the public exchange key of the token once more.", cli_hsm_export},

@@ -9,24 +9,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    unsigned role;
-} roles[] = {
-    {"admin", ROLE_ADMIN},
-    {"maker", ROLE_MAKER},
-};
-
-#define N_ROLES (sizeof(roles) / sizeof(roles[0]))
-
 static int add_role(const char *name, unsigned *bits)
 {
-    for (size_t i = 0; i < N_ROLES; i++)
-        if (strcmp(roles[i].name, name) == 0) {
-            *bits |= roles[i].role;
+    for (const struct word_bits *w = account_role_names; w->word != NULL; w++)
+        if (strcmp(w->word, name) == 0) {
+            *bits |= w->bits;
             return 0;
         }
-    return error_set(ERROR_INPUT, "there is no role %.40s: the roles are admin and maker", name);
+    return error_set(ERROR_INPUT,
+        "there is no role %.40s: the roles are admin, operator, maker (or module_maker and "
+        "product_maker), owner, application_server and auditor",
+        name);
 }
 
 static void write_client(
@@ -41,10 +34,11 @@ static void write_client(
     text_add(out, ",\"organization\":");
     text_add_json(out, client->organization);
     text_add(out, ",\"roles\":[");
-    for (size_t i = 0; i < N_ROLES; i++) {
-        if ((client->roles & roles[i].role) == 0)
+    for (const struct word_bits *w = account_role_names; w->word != NULL; w++) {
+        /* "maker" is written as the two that it is. */
+        if ((w->bits & (w->bits - 1)) != 0 || (client->roles & w->bits) == 0)
             continue;
-        text_addf(out, "%s\"%s\"", comma, roles[i].name);
+        text_addf(out, "%s\"%s\"", comma, w->word);
         comma = ",";
     }
     text_add(out, "]}\n");

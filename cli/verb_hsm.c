@@ -25,28 +25,32 @@ static int show_report(int r, const struct text *report)
     return r;
 }
 
-static int read_out_path(int argc, char **argv, struct hsm_ceremony *ret)
+static int read_options(int argc, char **argv, const struct option *table, struct hsm_ceremony *ret)
 {
-    static const struct option table[] = {
-        {"exchange-key-out", required_argument, NULL, 'o'},
-        {0},
-    };
     int c;
 
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
-        if (c != 'o')
+        if (c == 'o')
+            ret->exchange_key_path = optarg;
+        else if (c == 'x')
+            ret->exportable_keys = true;
+        else
             return CLI_USAGE;
-        ret->exchange_key_path = optarg;
     }
     return optind == argc && ret->exchange_key_path != NULL ? 0 : CLI_USAGE;
 }
 
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
+    static const struct option table[] = {
+        {"exchange-key-out", required_argument, NULL, 'o'},
+        {"exportable-keys", no_argument, NULL, 'x'},
+        {0},
+    };
     struct hsm_ceremony ceremony = {0};
     int r;
 
-    if ((r = read_out_path(argc, argv, &ceremony)) != 0 ||
+    if ((r = read_options(argc, argv, table, &ceremony)) != 0 ||
         (r = fill_ceremony(settings, &ceremony)) < 0)
         return r;
     return show_report(hsm_ceremony_init(&ceremony, out), out);
@@ -54,11 +58,15 @@ int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, str
 
 int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
+    static const struct option table[] = {
+        {"exchange-key-out", required_argument, NULL, 'o'},
+        {0},
+    };
     struct hsm_ceremony ceremony = {0};
     int r;
 
     (void)out;
-    if ((r = read_out_path(argc, argv, &ceremony)) != 0 ||
+    if ((r = read_options(argc, argv, table, &ceremony)) != 0 ||
         (r = fill_ceremony(settings, &ceremony)) < 0)
         return r;
     return hsm_ceremony_export(&ceremony);

@@ -1,7 +1,6 @@
 #include "cli/cli.h"
 
-#include "activation/import_check.h"
-#include "activation/import_csv.h"
+#include "activation/import_text.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "cli/cli_text.h"
@@ -131,13 +130,13 @@ static int check_peer(struct db *db, const struct sealed_kek *kek)
     if (r < 0)
         return r;
     if (kek->peer_kind == PEER_APPLICATION_SERVER)
-        return import_as_known(&directory, kek->peer_id)
+        return db_directory_has_as(&directory, kek->peer_id)
                    ? 0
                    : error_set(ERROR_INPUT,
                          "there is no application server %s: add it with cradle as add",
                          kek->peer_id);
     if (!cli_network_parse(kek->peer_id, &net_id, &has_ns_id, &ns_id) ||
-        !import_home_known(&directory, &net_id))
+        !db_directory_speaks(&directory, &net_id))
         return error_set(ERROR_INPUT,
             "no network server speaks for NetID %.*s: add it with cradle ns add", NET_ID_TEXT_LEN,
             kek->peer_id);

@@ -1,7 +1,7 @@
 #include "cli/cli.h"
 
 #include "activation/credential.h"
-#include "activation/import_csv.h"
+#include "activation/import_text.h"
 #include "base/error.h"
 #include "cli/cli_text.h"
 #include "cli/peer_known.h"

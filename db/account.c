@@ -1,6 +1,21 @@
 #include "db/account.h"
 
 #include "db/connection.h"
+#include <string.h>
+
+#define TIME(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+
+const struct word_bits account_role_names[] = {
+    {"admin", ROLE_ADMIN},
+    {"operator", ROLE_OPERATOR},
+    {"maker", ROLES_MAKER},
+    {"module_maker", ROLE_MODULE_MAKER},
+    {"product_maker", ROLE_PRODUCT_MAKER},
+    {"owner", ROLE_OWNER},
+    {"application_server", ROLE_APPLICATION_SERVER},
+    {"auditor", ROLE_AUDITOR},
+    {NULL, 0},
+};
 
 /* DO UPDATE, so that RETURNING gives the id of an organization that another session made just now.
  */
@@ -18,11 +33,87 @@ const struct db_statement db_client_add_statement = {
 
 const struct db_statement db_client_find_statement = {
     .name = "client_find",
-    .sql = "SELECT c.organization_id, o.name, c.roles, c.secret_hash, c.revoked_at IS NOT NULL"
+    .sql = "SELECT c.organization_id, o.name, c.roles, c.secret_hash, c.revoked_at IS NOT NULL,"
+           "  o.public_id"
            " FROM client c JOIN organization o ON o.id = c.organization_id WHERE c.id = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
     .params = {DB_BYTEA},
+};
+
+#define ORGANIZATION_COLUMNS "id, public_id, name, allow_clear_keys, " TIME("created_at")
+
+const struct db_statement db_organization_add_statement = {
+    .name = "organization_add",
+    .sql = "INSERT INTO organization (name, allow_clear_keys) VALUES ($1, $2)"
+           " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_TEXT, DB_BOOL},
+};
+
+const struct db_statement db_organization_find_statement = {
+    .name = "organization_find",
+    .sql = "SELECT " ORGANIZATION_COLUMNS " FROM organization WHERE public_id = $1",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 1,
+    .params = {DB_BYTEA},
+};
+
+/* The name is looked for first: a conflict would end the transaction. Two that take one name at the
+ * same moment: the second gets the error. */
+const struct db_statement db_organization_set_statement = {
+    .name = "organization_set",
+    .sql = "UPDATE organization SET name = $2, allow_clear_keys = $3 WHERE id = $1"
+           " AND NOT EXISTS (SELECT FROM organization o WHERE o.name = $2 AND o.id <> $1)"
+           " RETURNING id",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 3,
+    .params = {DB_INT8, DB_TEXT, DB_BOOL},
+};
+
+const struct db_statement db_organization_list_statement = {
+    .name = "organization_list",
+    .sql = "SELECT " ORGANIZATION_COLUMNS " FROM organization"
+           " WHERE id > coalesce((SELECT a.id FROM organization a WHERE a.public_id = $1), 0)"
+           " ORDER BY id LIMIT $2",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_organization_client_add_statement = {
+    .name = "organization_client_add",
+    .sql = "INSERT INTO client (id, organization_id, name, roles, secret_hash)"
+           " VALUES ($1, $2, $3, $4, $5) RETURNING " TIME("created_at"),
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
+    .n_params = 5,
+    .params = {DB_BYTEA, DB_INT8, DB_TEXT, DB_INT4, DB_BYTEA},
+};
+
+/* By age and id: two may be of one moment. */
+const struct db_statement db_organization_client_list_statement = {
+    .name = "organization_client_list",
+    .sql = "SELECT id, name, roles, " TIME("created_at") ", " TIME(
+        "revoked_at") " FROM client WHERE organization_id = $1 AND ($2::bytea IS NULL OR (created_at, id) >"
+                      "  (SELECT a.created_at, a.id FROM client a WHERE a.id = $2 AND a.organization_id = $1))"
+                      " ORDER BY created_at, id LIMIT $3",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_INT8, DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_organization_client_revoke_statement = {
+    .name = "organization_client_revoke",
+    .sql = "UPDATE client SET revoked_at = now()"
+           " WHERE organization_id = $1 AND id = $2 AND revoked_at IS NULL RETURNING id",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_INT8, DB_BYTEA},
 };
 
 int db_client_add(struct db *db, struct db_client *client)
@@ -55,16 +146,152 @@ int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struc
         return r;
     if (rows.n == 0)
         return 1;
-    for (size_t i = 0; i < ACCOUNT_ID_LEN; i++)
-        client.id[i] = id[i];
+    memcpy(client.id, id, sizeof(client.id));
     client.organization_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
     db_row_text(&rows, 0, 1, client.organization, sizeof(client.organization));
     client.roles = (unsigned)db_row_int(&rows, 0, 2, 0, INT32_MAX);
     db_row_bytes(&rows, 0, 3, client.secret_hash, sizeof(client.secret_hash));
     client.revoked = db_row_bool(&rows, 0, 4);
+    db_row_bytes(&rows, 0, 5, client.organization_public_id, sizeof(client.organization_public_id));
     r = db_rows_check(&rows);
     if (r < 0)
         return r;
     *ret = client;
     return 0;
+}
+
+static void read_organization(struct db_rows *rows, size_t row, struct db_organization *ret)
+{
+    *ret = (struct db_organization){0};
+    ret->row_id = db_row_int(rows, row, 0, 1, INT64_MAX);
+    db_row_bytes(rows, row, 1, ret->id, sizeof(ret->id));
+    db_row_text(rows, row, 2, ret->name, sizeof(ret->name));
+    ret->allow_clear_keys = db_row_bool(rows, row, 3);
+    db_row_text(rows, row, 4, ret->created, sizeof(ret->created));
+}
+
+int db_organization_add(struct db *db, struct db_organization *organization)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_text(p, organization->name);
+    db_param_int(p, DB_BOOL, organization->allow_clear_keys);
+    r = db_run(db, DB_ORGANIZATION_ADD, &rows);
+    if (r < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    read_organization(&rows, 0, organization);
+    return db_rows_check(&rows);
+}
+
+int db_organization_find(
+    struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_organization *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_bytes(p, id, ACCOUNT_ID_LEN);
+    r = db_run(db, DB_ORGANIZATION_FIND, &rows);
+    if (r < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    read_organization(&rows, 0, ret);
+    return db_rows_check(&rows);
+}
+
+int db_organization_set(struct db *db, const struct db_organization *organization)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, organization->row_id);
+    db_param_text(p, organization->name);
+    db_param_int(p, DB_BOOL, organization->allow_clear_keys);
+    r = db_run(db, DB_ORGANIZATION_SET, &rows);
+    return r < 0 ? r : rows.n == 0;
+}
+
+static void put_id_or_null(struct db_params *p, const uint8_t *id)
+{
+    if (id != NULL)
+        db_param_bytes(p, id, ACCOUNT_ID_LEN);
+    else
+        db_param_null(p, DB_BYTEA);
+}
+
+int db_organization_list(
+    struct db *db, const uint8_t *after, struct db_organization *ret, size_t n_max, size_t *ret_n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    put_id_or_null(p, after);
+    db_param_int(p, DB_INT8, (int64_t)n_max);
+    r = db_run(db, DB_ORGANIZATION_LIST, &rows);
+    if (r < 0)
+        return r;
+    *ret_n = rows.n;
+    for (size_t i = 0; i < rows.n; i++)
+        read_organization(&rows, i, &ret[i]);
+    return db_rows_check(&rows);
+}
+
+int db_organization_client_add(struct db *db, struct db_client *client)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_bytes(p, client->id, sizeof(client->id));
+    db_param_int(p, DB_INT8, client->organization_id);
+    db_param_text(p, client->name);
+    db_param_int(p, DB_INT4, client->roles);
+    db_param_bytes(p, client->secret_hash, sizeof(client->secret_hash));
+    r = db_run(db, DB_ORGANIZATION_CLIENT_ADD, &rows);
+    if (r < 0)
+        return r;
+    db_row_text(&rows, 0, 0, client->created, sizeof(client->created));
+    return db_rows_check(&rows);
+}
+
+int db_organization_client_list(struct db *db, int64_t organization_id, const uint8_t *after,
+    struct db_client *ret, size_t n_max, size_t *ret_n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, organization_id);
+    put_id_or_null(p, after);
+    db_param_int(p, DB_INT8, (int64_t)n_max);
+    r = db_run(db, DB_ORGANIZATION_CLIENT_LIST, &rows);
+    if (r < 0)
+        return r;
+    *ret_n = rows.n;
+    for (size_t i = 0; i < rows.n; i++) {
+        ret[i] = (struct db_client){.organization_id = organization_id};
+        db_row_bytes(&rows, i, 0, ret[i].id, sizeof(ret[i].id));
+        db_row_text(&rows, i, 1, ret[i].name, sizeof(ret[i].name));
+        ret[i].roles = (unsigned)db_row_int(&rows, i, 2, 0, INT32_MAX);
+        db_row_text(&rows, i, 3, ret[i].created, sizeof(ret[i].created));
+        db_row_text(&rows, i, 4, ret[i].revoked_at, sizeof(ret[i].revoked_at));
+        ret[i].revoked = ret[i].revoked_at[0] != '\0';
+    }
+    return db_rows_check(&rows);
+}
+
+int db_organization_client_revoke(
+    struct db *db, int64_t organization_id, const uint8_t id[static ACCOUNT_ID_LEN])
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, organization_id);
+    db_param_bytes(p, id, ACCOUNT_ID_LEN);
+    r = db_run(db, DB_ORGANIZATION_CLIENT_REVOKE, &rows);
+    return r < 0 ? r : rows.n == 0;
 }

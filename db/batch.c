@@ -1,6 +1,11 @@
 #include "db/batch.h"
 
 #include "db/connection.h"
+#include <string.h>
+
+#define PAGE_NONCES 2048 /* of dev_nonce_page */
+#define PAGE_BYTES (PAGE_NONCES / 8)
+#define PAGES_AT_ONCE 256
 
 const struct db_statement db_batch_begin_statement = {
     .name = "batch_begin",
@@ -19,34 +24,38 @@ const struct db_statement db_batch_insert_statement = {
     .sql = "WITH input AS MATERIALIZED ("
            "  SELECT DISTINCT ON (dev_eui) * FROM unnest($3::bytea[], $4::bytea[], $5::text[],"
            "    $6::text[], $7::text[], $8::text[], $9::text[], $10::int8[], $11::int8[],"
-           "    $12::bytea[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $17::text[],"
-           "    $18::bytea[], $19::bytea[], $20::bytea[]) WITH ORDINALITY"
+           "    $12::bytea[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $17::bytea[],"
+           "    $18::bytea[], $19::text[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[],"
+           "    $24::int8[], $25::text[], $26::text[], $27::int4[], $28::int4[]) WITH ORDINALITY"
            "  AS i(dev_eui, join_eui, mac_version, credential, ownership, service, trust,"
            "    ownership_epoch, nonce_epoch, home_net_id, as_id, app_kek_label, app_blob, app_tag,"
-           "    nwk_kek_label, nwk_blob, nwk_tag, kcv, ordinal) ORDER BY dev_eui, ordinal),"
+           "    app_kcv, app_fp, nwk_kek_label, nwk_blob, nwk_tag, nwk_kcv, nwk_fp, line, serial,"
+           "    name, join_nonce, last_dev_nonce, ordinal) ORDER BY dev_eui, ordinal),"
            " made AS ("
            "  INSERT INTO device (dev_eui, join_eui, mac_version, credential, ownership, service,"
            "    trust, ownership_epoch, nonce_epoch, home_net_id, as_id, batch_id, organization_id,"
-           "    owner_id)"
+           "    batch_line, serial, name, owner_id)"
            "  SELECT dev_eui, join_eui, mac_version, credential, ownership, service, trust,"
-           "    ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2,"
+           "    ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2, line, serial, name,"
            "    CASE WHEN ownership <> 'unowned' THEN $2 END"
            "  FROM input ORDER BY dev_eui ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui),"
            " keys AS ("
-           "  INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, kcv)"
-           "  SELECT dev_eui, 1, app_kek_label, app_blob, app_tag, kcv"
+           "  INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, kcv, fingerprint)"
+           "  SELECT dev_eui, 1, app_kek_label, app_blob, app_tag, app_kcv, app_fp"
            "    FROM input JOIN made USING (dev_eui)"
-           "  UNION ALL SELECT dev_eui, 2, nwk_kek_label, nwk_blob, nwk_tag, kcv"
+           "  UNION ALL SELECT dev_eui, 2, nwk_kek_label, nwk_blob, nwk_tag, nwk_kcv, nwk_fp"
            "    FROM input JOIN made USING (dev_eui) WHERE nwk_blob IS NOT NULL),"
-           " hot AS (INSERT INTO device_join (dev_eui) SELECT dev_eui FROM made)"
+           " hot AS (INSERT INTO device_join (dev_eui, join_nonce, last_dev_nonce)"
+           "  SELECT dev_eui, join_nonce, last_dev_nonce FROM input JOIN made USING (dev_eui))"
            " SELECT ordinal::int4 FROM input JOIN made USING (dev_eui)",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 20,
+    .n_params = 28,
     .params = {DB_INT8, DB_INT8, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY,
         DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY, DB_BYTEA_ARRAY,
-        DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY,
-        DB_BYTEA_ARRAY, DB_BYTEA_ARRAY},
+        DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
+        DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
+        DB_BYTEA_ARRAY, DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY},
 };
 
 const struct db_statement db_batch_finish_statement = {
@@ -57,6 +66,36 @@ const struct db_statement db_batch_finish_statement = {
     .commits = true,
     .n_params = 3,
     .params = {DB_INT8, DB_INT8, DB_INT8},
+};
+
+/* The bits of a page as set_bit() counts them, and which was the last of them. */
+const struct db_statement db_batch_nonces_statement = {
+    .name = "batch_nonces",
+    .sql = "INSERT INTO dev_nonce_page (dev_eui, join_eui, nonce_epoch, page, newest, bits)"
+           " SELECT dev_eui, join_eui, 0, page, newest, bits FROM unnest($1::bytea[], $2::bytea[],"
+           "  $3::int2[], $4::int2[], $5::bytea[]) AS i(dev_eui, join_eui, page, newest, bits)",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 5,
+    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT2_ARRAY, DB_INT2_ARRAY, DB_BYTEA_ARRAY},
+};
+
+const struct db_statement db_batch_known_keys_statement = {
+    .name = "batch_known_keys",
+    .sql = "SELECT i.ordinal::int4 FROM unnest($1::bytea[]) WITH ORDINALITY AS i(fp, ordinal)"
+           " WHERE EXISTS (SELECT FROM device_key k WHERE k.fingerprint = i.fp)",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 1,
+    .params = {DB_BYTEA_ARRAY},
+};
+
+const struct db_statement db_batch_known_devices_statement = {
+    .name = "batch_known_devices",
+    .sql = "SELECT i.ordinal::int4 FROM unnest($1::bytea[]) WITH ORDINALITY AS i(eui, ordinal)"
+           " WHERE EXISTS (SELECT FROM device d WHERE d.dev_eui = i.eui)",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 1,
+    .params = {DB_BYTEA_ARRAY},
 };
 
 int db_batch_begin(
@@ -125,44 +164,133 @@ static void put_record_columns(struct db_params *p, const struct db_batch_row *r
     }
 }
 
-/** The sealed key of a slot, or NULL when the row has none. */
-static const struct sealed_key *key_of(const struct db_batch_row *row, enum key_slot slot)
+/** The key of a slot, or NULL when the row has none. */
+static const struct db_batch_key *key_of(const struct db_batch_row *row, enum key_slot slot)
 {
     if (slot == KEY_SLOT_APP)
         return &row->app;
     return row->has_nwk ? &row->nwk : NULL;
 }
 
+/* One array of a member of each row's key; null where it has none. */
+#define KEY_COLUMN(p, rows, n, slot, data, len)                                                    \
+    do {                                                                                           \
+        db_param_array(p, DB_BYTEA_ARRAY, n);                                                      \
+        for (size_t i = 0; i < (n); i++) {                                                         \
+            const struct db_batch_key *key = key_of(&(rows)[i], slot);                             \
+                                                                                                   \
+            if (key != NULL)                                                                       \
+                db_element_bytes(p, data, len);                                                    \
+            else                                                                                   \
+                db_element_null(p);                                                                \
+        }                                                                                          \
+    } while (0)
+
 static void put_key_columns(
     struct db_params *p, const struct db_batch_row *rows, size_t n, enum key_slot slot)
 {
     db_param_array(p, DB_TEXT_ARRAY, n);
     for (size_t i = 0; i < n; i++) {
-        const struct sealed_key *key = key_of(&rows[i], slot);
+        const struct db_batch_key *key = key_of(&rows[i], slot);
 
-        if (key)
-            db_element_text(p, key->kek_label);
+        if (key != NULL)
+            db_element_text(p, key->sealed.kek_label);
         else
             db_element_null(p);
     }
+    KEY_COLUMN(p, rows, n, slot, key->sealed.blob, key->sealed.blob_len);
+    KEY_COLUMN(p, rows, n, slot, key->sealed.tag, sizeof(key->sealed.tag));
+    KEY_COLUMN(p, rows, n, slot, key->kcv, sizeof(key->kcv));
+    KEY_COLUMN(p, rows, n, slot, key->fingerprint, sizeof(key->fingerprint));
+}
+
+static void put_text_or_null(struct db_params *p, const char *text)
+{
+    if (*text != '\0')
+        db_element_text(p, text);
+    else
+        db_element_null(p);
+}
+
+static void put_file_columns(struct db_params *p, const struct db_batch_row *rows, size_t n)
+{
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, rows[i].line);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        put_text_or_null(p, rows[i].serial);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        put_text_or_null(p, rows[i].name);
+    db_param_array(p, DB_INT4_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, rows[i].join_nonce);
+    db_param_array(p, DB_INT4_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, rows[i].last_dev_nonce);
+}
+
+/* --- used DevNonces -------------------------------------------------------------------------- */
+
+struct page {
+    const struct device_record *record;
+    uint16_t number, newest;
+    uint8_t bits[PAGE_BYTES];
+};
+
+static int insert_pages(struct db *db, const struct page *pages, size_t n)
+{
+    struct db_params *p = db_params_of(db);
+
+    if (n == 0)
+        return 0;
     db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++) {
-        const struct sealed_key *key = key_of(&rows[i], slot);
-
-        if (key)
-            db_element_bytes(p, key->blob, key->blob_len);
-        else
-            db_element_null(p);
-    }
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, pages[i].record->dev_eui.bytes, sizeof(struct eui64));
     db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++) {
-        const struct sealed_key *key = key_of(&rows[i], slot);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, pages[i].record->join_eui.bytes, sizeof(struct eui64));
+    db_param_array(p, DB_INT2_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, pages[i].number);
+    db_param_array(p, DB_INT2_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, pages[i].newest);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, pages[i].bits, sizeof(pages[i].bits));
+    return db_run_quiet(db, DB_BATCH_NONCES);
+}
 
-        if (key)
-            db_element_bytes(p, key->tag, sizeof(key->tag));
-        else
-            db_element_null(p);
+/* They are rising: a page is complete when one of the next comes. */
+static int insert_nonces(struct db *db, const struct db_batch_row *rows, size_t n_rows,
+    const enum db_batch_outcome *outcomes)
+{
+    struct page pages[PAGES_AT_ONCE];
+    size_t n = 0;
+    int r;
+
+    for (size_t i = 0; i < n_rows; i++) {
+        struct page *page = NULL;
+
+        for (size_t k = 0; outcomes[i] == DB_BATCH_CREATED && k < rows[i].n_used_dev_nonces; k++) {
+            uint16_t nonce = rows[i].used_dev_nonces[k];
+
+            if (page == NULL || page->number != nonce / PAGE_NONCES) {
+                if (n == PAGES_AT_ONCE) {
+                    if ((r = insert_pages(db, pages, n)) < 0)
+                        return r;
+                    n = 0;
+                }
+                page = &pages[n++];
+                *page = (struct page){.record = &rows[i].record, .number = nonce / PAGE_NONCES};
+            }
+            page->newest = nonce % PAGE_NONCES;
+            page->bits[page->newest / 8] |= (uint8_t)(1u << (page->newest % 8));
+        }
     }
+    return insert_pages(db, pages, n);
 }
 
 int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
@@ -179,9 +307,7 @@ int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
     put_record_columns(p, rows, n_rows);
     put_key_columns(p, rows, n_rows, KEY_SLOT_APP);
     put_key_columns(p, rows, n_rows, KEY_SLOT_NWK);
-    db_param_array(p, DB_BYTEA_ARRAY, n_rows);
-    for (size_t i = 0; i < n_rows; i++)
-        db_element_bytes(p, rows[i].kcv, sizeof(rows[i].kcv));
+    put_file_columns(p, rows, n_rows);
     r = db_run(db, DB_BATCH_INSERT, &made);
     if (r < 0)
         return r;
@@ -193,7 +319,47 @@ int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
         if (ordinal)
             outcomes[ordinal - 1] = DB_BATCH_CREATED;
     }
-    return db_rows_check(&made);
+    if ((r = db_rows_check(&made)) < 0)
+        return r;
+    return insert_nonces(db, rows, n_rows, outcomes);
+}
+
+static int ask_known(struct db *db, enum db_statement_id id, size_t n, bool *ret_known)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r = db_run(db, id, &rows);
+
+    if (r < 0)
+        return r;
+    memset(ret_known, 0, n * sizeof(*ret_known));
+    for (size_t i = 0; i < rows.n; i++) {
+        int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);
+
+        if (ordinal)
+            ret_known[ordinal - 1] = true;
+    }
+    return db_rows_check(&rows);
+}
+
+int db_batch_known_keys(
+    struct db *db, uint8_t (*fingerprints)[DB_FINGERPRINT_LEN], size_t n, bool *ret_known)
+{
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, fingerprints[i], DB_FINGERPRINT_LEN);
+    return ask_known(db, DB_BATCH_KNOWN_KEYS, n, ret_known);
+}
+
+int db_batch_known_devices(struct db *db, const struct eui64 *dev_euis, size_t n, bool *ret_known)
+{
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, dev_euis[i].bytes, sizeof(dev_euis[i].bytes));
+    return ask_known(db, DB_BATCH_KNOWN_DEVICES, n, ret_known);
 }
 
 int db_batch_finish(struct db *db, int64_t batch_id, size_t n_created, size_t n_refused)

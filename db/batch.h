@@ -1,18 +1,35 @@
-/* Batches of devices that came in by a file. Role cradle_activation, which cannot read or write
- * nonces: a device's hot row is made by its insert here and touched by the join server alone. */
+/* Batches of devices that come in by a file. Role cradle_activation, which cannot read a nonce nor
+ * change one: a device's hot row is made by its insert here, with the numbers it has counted to
+ * elsewhere, and touched by the join server alone. */
 #pragma once
 
 #include "db/db.h"
 #include "device/record.h"
 
 #define DB_BATCH_ROWS_MAX 256 /* rows of one insert */
+#define DB_KCV_LEN 3
+#define DB_FINGERPRINT_LEN 16
+#define DB_SERIAL_MAX 64
+#define DB_DEVICE_NAME_MAX 100
+
+struct db_batch_key {
+    struct sealed_key sealed;
+    uint8_t kcv[DB_KCV_LEN];
+    uint8_t fingerprint[DB_FINGERPRINT_LEN];
+};
 
 struct db_batch_row {
     struct device_record record;
-    struct sealed_key app;
+    int64_t line;                                                 /* of the file */
+    char serial[DB_SERIAL_MAX + 1], name[DB_DEVICE_NAME_MAX + 1]; /* "" for none */
+    struct db_batch_key app;
     bool has_nwk;
-    struct sealed_key nwk;
-    uint8_t kcv[3];
+    struct db_batch_key nwk;
+    /* What it has counted to elsewhere. */
+    uint32_t join_nonce;             /* the last one used; 0: none */
+    int32_t last_dev_nonce;          /* of versions that count; DEVICE_NO_NONCE */
+    const uint16_t *used_dev_nonces; /* of those that do not: rising */
+    size_t n_used_dev_nonces;
 };
 
 enum db_batch_outcome { DB_BATCH_CREATED, DB_BATCH_EXISTS };
@@ -20,8 +37,15 @@ enum db_batch_outcome { DB_BATCH_CREATED, DB_BATCH_EXISTS };
 /** Opens a batch; its id goes into every row. */
 int db_batch_begin(
     struct db *db, int64_t organization_id, const char *format, int64_t *ret_batch_id);
-/** One transaction: device, device_key and device_join of every row whose DevEUI is new; outcome[i]
- * belongs to rows[i]. A DevEUI twice in `rows` is created once. */
+int db_batch_finish(struct db *db, int64_t batch_id, size_t n_created, size_t n_refused);
+
+/** Device, device_key and device_join of every row whose DevEUI is new; outcome[i] belongs to
+ * rows[i]. A DevEUI twice in `rows` is created once. One statement, and one more for used
+ * DevNonces: the caller's transaction holds them together. */
 int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
     const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes);
-int db_batch_finish(struct db *db, int64_t batch_id, size_t n_created, size_t n_refused);
+/** Which of these fingerprints (each DB_FINGERPRINT_LEN bytes) some device's key has already. */
+int db_batch_known_keys(
+    struct db *db, uint8_t (*fingerprints)[DB_FINGERPRINT_LEN], size_t n, bool *ret_known);
+/** Which of these DevEUIs are here. */
+int db_batch_known_devices(struct db *db, const struct eui64 *dev_euis, size_t n, bool *ret_known);

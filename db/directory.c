@@ -284,6 +284,37 @@ void db_directory_done(struct db_directory *directory)
     *directory = (struct db_directory){0};
 }
 
+bool db_directory_speaks(const struct db_directory *directory, const struct net_id *net_id)
+{
+    for (size_t i = 0; i < directory->n_peers; i++)
+        if (db_peer_has_net_id(&directory->peers[i], net_id))
+            return true;
+    return false;
+}
+
+bool db_directory_has_as(const struct db_directory *directory, const char *as_id)
+{
+    for (size_t i = 0; i < directory->n_peers; i++)
+        if (directory->peers[i].kind == PEER_APPLICATION_SERVER &&
+            strcmp(directory->peers[i].name, as_id) == 0)
+            return true;
+    return false;
+}
+
+bool db_directory_routes(const struct db_directory *directory, const struct eui64 *join_eui)
+{
+    uint64_t v = eui64_to_u64(join_eui);
+
+    for (size_t i = 0; i < directory->n_routes; i++) {
+        unsigned shift = 64 - directory->routes[i].prefix_len;
+
+        /* A shift by 64 is undefined; /0 matches everything. */
+        if (shift == 64 || (v ^ eui64_to_u64(&directory->routes[i].prefix)) >> shift == 0)
+            return true;
+    }
+    return false;
+}
+
 int db_directory_listen(struct db *db)
 {
     int r = db_exec(db, "LISTEN cradle_directory", false);

@@ -64,6 +64,13 @@ struct db_directory {
 
 int db_directory_load(struct db *db, struct db_directory *ret);
 void db_directory_done(struct db_directory *directory);
+/** True when some network server may speak for the network. */
+bool db_directory_speaks(const struct db_directory *directory, const struct net_id *net_id);
+/** True when there is such an application server. */
+bool db_directory_has_as(const struct db_directory *directory, const char *as_id);
+/** True when a route makes the JoinEUI ours. */
+bool db_directory_routes(const struct db_directory *directory, const struct eui64 *join_eui);
+
 /** LISTEN for changes of the tables above; then db_directory_wait returns 1 when something changed,
  * 0 when `timeout_ms` passed. */
 int db_directory_listen(struct db *db);

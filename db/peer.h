@@ -4,8 +4,7 @@
 #pragma once
 
 #include "db/directory.h"
-
-#define DB_TIME_TEXT_LEN 20 /* "2024-01-31T09:30:00Z" */
+#include "db/text.h"
 
 struct db_peer_entry {
     struct db_peer peer; /* of it kind, name, SAN and how it is answered */

@@ -35,9 +35,35 @@ enum db_statement_id {
     DB_ROUTE_REMOVE,
     DB_CLIENT_ADD,
     DB_CLIENT_FIND,
+    DB_ORGANIZATION_ADD,
+    DB_ORGANIZATION_FIND,
+    DB_ORGANIZATION_SET,
+    DB_ORGANIZATION_LIST,
+    DB_ORGANIZATION_CLIENT_ADD,
+    DB_ORGANIZATION_CLIENT_LIST,
+    DB_ORGANIZATION_CLIENT_REVOKE,
+    DB_AUDIT_ADD,
+    DB_AUDIT_HAS,
+    DB_AUDIT_LIST,
+    DB_IDEMPOTENCY_TAKE,
+    DB_IDEMPOTENCY_FIND,
+    DB_IDEMPOTENCY_KEEP,
+    DB_IDEMPOTENCY_PURGE,
+    DB_JOB_ADD,
+    DB_JOB_CALL,
+    DB_JOB_RESUME,
+    DB_JOB_ADVANCE,
+    DB_JOB_FIND,
+    DB_JOB_END,
+    DB_JOB_CANCEL,
+    DB_JOB_ROWS_ADD,
+    DB_JOB_REPORT,
     DB_BATCH_BEGIN,
-    DB_BATCH_INSERT,
     DB_BATCH_FINISH,
+    DB_BATCH_INSERT,
+    DB_BATCH_NONCES,
+    DB_BATCH_KNOWN_KEYS,
+    DB_BATCH_KNOWN_DEVICES,
     DB_N_STATEMENTS,
 };
 
@@ -86,8 +112,34 @@ extern const struct db_statement db_route_list_statement;
 extern const struct db_statement db_route_remove_statement;
 extern const struct db_statement db_client_add_statement;
 extern const struct db_statement db_client_find_statement;
+extern const struct db_statement db_organization_add_statement;
+extern const struct db_statement db_organization_find_statement;
+extern const struct db_statement db_organization_set_statement;
+extern const struct db_statement db_organization_list_statement;
+extern const struct db_statement db_organization_client_add_statement;
+extern const struct db_statement db_organization_client_list_statement;
+extern const struct db_statement db_organization_client_revoke_statement;
+extern const struct db_statement db_audit_add_statement;
+extern const struct db_statement db_audit_has_statement;
+extern const struct db_statement db_audit_list_statement;
+extern const struct db_statement db_idempotency_take_statement;
+extern const struct db_statement db_idempotency_find_statement;
+extern const struct db_statement db_idempotency_keep_statement;
+extern const struct db_statement db_idempotency_purge_statement;
+extern const struct db_statement db_job_add_statement;
+extern const struct db_statement db_job_call_statement;
+extern const struct db_statement db_job_resume_statement;
+extern const struct db_statement db_job_advance_statement;
+extern const struct db_statement db_job_find_statement;
+extern const struct db_statement db_job_end_statement;
+extern const struct db_statement db_job_cancel_statement;
+extern const struct db_statement db_job_rows_add_statement;
+extern const struct db_statement db_job_report_statement;
 extern const struct db_statement db_batch_begin_statement;
-extern const struct db_statement db_batch_insert_statement;
 extern const struct db_statement db_batch_finish_statement;
+extern const struct db_statement db_batch_insert_statement;
+extern const struct db_statement db_batch_nonces_statement;
+extern const struct db_statement db_batch_known_keys_statement;
+extern const struct db_statement db_batch_known_devices_statement;
 
 const struct db_statement *db_statement_at(enum db_statement_id id);

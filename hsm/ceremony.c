@@ -82,7 +82,7 @@ static void report_found(const struct found *found, struct text *report)
     for (size_t i = 0; i < found->n; i++) {
         char kcv[2 * CEREMONY_KCV_LEN + 1];
 
-        text_addf(report, "%-16s %-45s check value %s (%s)\n", found->objects[i].label,
+        text_addf(report, "%-22s %-45s check value %s (%s)\n", found->objects[i].label,
             found->objects[i].row->kind, hex_encode(found->objects[i].kcv, CEREMONY_KCV_LEN, kcv),
             found->objects[i].row->method);
     }
@@ -105,15 +105,25 @@ static void undo(struct p11_token *token)
     }
 }
 
-static int make_all(struct p11_token *token, struct found *ret)
+static int make_one(struct p11_token *token, const struct ceremony_object *object, bool exportable)
 {
+    if (exportable && object->make_exportable != NULL)
+        return object->make_exportable(token, object);
+    return object->make != NULL ? object->make(token, object) : 0;
+}
+
+static int make_all(struct p11_token *token, bool exportable, struct found *ret)
+{
+    size_t n = 0;
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < CEREMONY_N_OBJECTS; i++)
-        r = ceremony_objects[i].make(token, &ceremony_objects[i]);
+    for (size_t i = 0; r == 0 && i < CEREMONY_N_OBJECTS; i++) {
+        r = make_one(token, &ceremony_objects[i], exportable);
+        n += exportable || !ceremony_objects[i].optional ? 1 : 0;
+    }
     if (r == 0)
         r = look(token, ret);
-    if (r == 0 && ret->n != CEREMONY_N_OBJECTS)
+    if (r == 0 && ret->n != n)
         r = error_set(ERROR_HSM, "the token does not show every object that was made");
     if (r == 0)
         r = check(ret);
@@ -140,13 +150,13 @@ static bool holds(const struct found *found, const struct ceremony_object *row)
 static const struct ceremony_object *first_missing(const struct found *found)
 {
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
-        if (!holds(found, &ceremony_objects[i]))
+        if (!ceremony_objects[i].optional && !holds(found, &ceremony_objects[i]))
             return &ceremony_objects[i];
     }
     return NULL;
 }
 
-static int make_on_empty(struct p11_token *token, struct found *ret)
+static int make_on_empty(struct p11_token *token, bool exportable, struct found *ret)
 {
     const struct ceremony_object *missing;
     int r = look(token, ret);
@@ -164,7 +174,7 @@ static int make_on_empty(struct p11_token *token, struct found *ret)
         return error_set(ERROR_CONFIG,
             "the token already holds %s: nothing was made, nothing is ever overwritten",
             ret->objects[0].label);
-    return make_all(token, ret);
+    return make_all(token, exportable, ret);
 }
 
 /* --- the public exchange key ------------------------------------------------------------------ */
@@ -261,7 +271,7 @@ int hsm_ceremony_init(const struct hsm_ceremony *ceremony, struct text *report)
     if (r == 0)
         r = p11_token_open(&token, ceremony->uri, true, lock);
     if (r == 0)
-        r = make_on_empty(&token, &made);
+        r = make_on_empty(&token, ceremony->exportable_keys, &made);
     if (r < 0)
         return r;
     p11_token_close(&token);
@@ -313,8 +323,9 @@ static int report_missing(const struct found *found, struct text *report)
 
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
         if (!holds(found, &ceremony_objects[i]))
-            text_addf(report, "%-16s %-45s MISSING\n", ceremony_objects[i].label,
-                ceremony_objects[i].kind);
+            text_addf(report, "%-22s %-45s %s\n", ceremony_objects[i].label,
+                ceremony_objects[i].kind,
+                ceremony_objects[i].optional ? "none: this token cannot export" : "MISSING");
     }
     if (missing == NULL)
         return 0;

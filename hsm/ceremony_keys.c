@@ -6,6 +6,7 @@
 #include "hsm/p11_keys.h"
 #include "hsm/p11_ops.h"
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <string.h>
 
 #define STORE_KEY_LEN 32
@@ -38,9 +39,14 @@ static void add_hidden(struct attributes *a, const char *label)
     add_flag(a, CKA_PRIVATE, true);
     add_flag(a, CKA_SENSITIVE, true);
     add_flag(a, CKA_EXTRACTABLE, false);
-    add_flag(a, CKA_MODIFIABLE, false);
     add(a, CKA_LABEL, label, strlen(label));
     add(a, CKA_ID, label, strlen(label));
+}
+
+/* Comes last: what is set after it is refused when a key is unwrapped. */
+static void add_lock(struct attributes *a)
+{
+    add_flag(a, CKA_MODIFIABLE, false);
 }
 
 static void add_uses(struct attributes *a, bool wrap, bool unwrap, bool sign)
@@ -56,52 +62,173 @@ static void add_uses(struct attributes *a, bool wrap, bool unwrap, bool sign)
 
 /* --- secret keys ------------------------------------------------------------------------------ */
 
-static int generate(
-    struct p11_token *token, CK_MECHANISM_TYPE type, struct attributes *a, const char *label)
+static int generate(struct p11_token *token, CK_MECHANISM_TYPE type, struct attributes *a,
+    const char *label, CK_OBJECT_HANDLE *ret)
 {
     CK_MECHANISM mechanism = {type, NULL, 0};
-    CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
-    CK_RV rv = token->f->C_GenerateKey(token->anchor, &mechanism, a->list, a->n, &handle);
+    CK_RV rv;
+
+    add_lock(a);
+    rv = token->f->C_GenerateKey(token->anchor, &mechanism, a->list, a->n, ret);
 
     return rv == CKR_OK ? 0 : p11_failed(token, rv, label);
 }
 
 /* The unwrap template is what keeps a device key from being opened as a KEK, and a KEK as a device
  * key: whatever this key opens must agree with it. */
-static int make_store(
-    struct p11_token *token, const struct ceremony_object *object, enum p11_use opens)
+static void add_store(struct attributes *a, const char *label, struct p11_restriction *restriction)
+{
+    add_hidden(a, label);
+    add_uses(a, true, true, false);
+    add(a, CKA_UNWRAP_TEMPLATE, restriction->attributes, restriction->n * sizeof(CK_ATTRIBUTE));
+}
+
+static int generate_store(struct p11_token *token, const char *label, enum p11_use opens)
 {
     const CK_ULONG len = STORE_KEY_LEN;
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct attributes a = {.n = 0};
     struct p11_restriction restriction;
 
     p11_restriction_fill(&restriction, opens);
-    add_hidden(&a, object->label);
-    add_uses(&a, true, true, false);
+    add_store(&a, label, &restriction);
     add(&a, CKA_VALUE_LEN, &len, sizeof(len));
-    add(&a, CKA_UNWRAP_TEMPLATE, restriction.attributes, restriction.n * sizeof(CK_ATTRIBUTE));
-    return generate(token, CKM_AES_KEY_GEN, &a, object->label);
-}
-
-static int make_store_device(struct p11_token *token, const struct ceremony_object *object)
-{
-    return make_store(token, object, P11_USE_DEVICE);
+    return generate(token, CKM_AES_KEY_GEN, &a, label, &made);
 }
 
 static int make_store_kek(struct p11_token *token, const struct ceremony_object *object)
 {
-    return make_store(token, object, P11_USE_PEER);
+    return generate_store(token, object->label, P11_USE_PEER);
 }
+
+static int make_store_device(struct p11_token *token, const struct ceremony_object *object)
+{
+    return generate_store(token, object->label, P11_USE_DEVICE);
+}
+
+/* --- a storage KEK and its twin --------------------------------------------------------------- */
+
+/** A value on its way into two token objects: it leaves its session object under a KEK that never
+ * leaves the token, and both are destroyed. */
+struct courier {
+    struct p11_token *token;
+    CK_OBJECT_HANDLE value, kek;
+    uint8_t blob[P11_WRAPPED_MAX];
+    size_t len;
+};
+
+static void courier_end(struct courier *c)
+{
+    (void)p11_destroy(c->token, &c->value);
+    (void)p11_destroy(c->token, &c->kek);
+}
+
+static int generate_passing(
+    struct p11_token *token, bool value, const char *label, CK_OBJECT_HANDLE *ret)
+{
+    const CK_ULONG len = STORE_KEY_LEN;
+    struct attributes a = {.n = 0};
+
+    add_flag(&a, CKA_TOKEN, false);
+    add_flag(&a, CKA_PRIVATE, true);
+    add_flag(&a, CKA_SENSITIVE, true);
+    add_flag(&a, CKA_EXTRACTABLE, value);
+    add_uses(&a, !value, !value, false);
+    add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    return generate(token, CKM_AES_KEY_GEN, &a, label, ret);
+}
+
+static int courier_begin(struct courier *c, const char *label)
+{
+    int r = generate_passing(c->token, true, label, &c->value);
+
+    if (r == 0)
+        r = generate_passing(c->token, false, label, &c->kek);
+    return r < 0 ? r : p11_wrap(c->token, c->kek, c->value, c->blob, &c->len);
+}
+
+static int courier_deliver(
+    struct courier *c, const char *label, enum p11_use opens, CK_OBJECT_HANDLE *ret)
+{
+    static const CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    static const CK_KEY_TYPE type = CKK_AES;
+    const CK_ULONG len = STORE_KEY_LEN;
+    CK_MECHANISM mechanism = {c->token->quirks->key_wrap, NULL, 0};
+    struct attributes a = {.n = 0};
+    struct p11_restriction restriction;
+    CK_RV rv;
+
+    p11_restriction_fill(&restriction, opens);
+    add(&a, CKA_CLASS, &class, sizeof(class));
+    add(&a, CKA_KEY_TYPE, &type, sizeof(type));
+    if (c->token->quirks->value_len_in_unwrap)
+        add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    add_store(&a, label, &restriction);
+    add_lock(&a);
+    rv = c->token->f->C_UnwrapKey(
+        c->token->anchor, &mechanism, c->kek, c->blob, c->len, a.list, a.n, ret);
+    return rv == CKR_OK ? 0 : p11_failed(c->token, rv, label);
+}
+
+static int wrap_zeros(struct p11_token *token, CK_OBJECT_HANDLE kek,
+    uint8_t blob[static P11_WRAPPED_MAX], size_t *ret_len)
+{
+    static const uint8_t zeros[16];
+    CK_OBJECT_HANDLE known = CK_INVALID_HANDLE;
+    int r = p11_create(token, P11_USE_KNOWN, zeros, sizeof(zeros), &known);
+
+    if (r == 0)
+        r = p11_wrap(token, kek, known, blob, ret_len);
+    if (r < 0) {
+        (void)p11_destroy(token, &known);
+        return r;
+    }
+    return p11_destroy(token, &known);
+}
+
+static int must_be_twins(struct p11_token *token, CK_OBJECT_HANDLE one, CK_OBJECT_HANDLE other)
+{
+    uint8_t a[P11_WRAPPED_MAX], b[P11_WRAPPED_MAX];
+    size_t a_len = 0, b_len = 0;
+    int r = wrap_zeros(token, one, a, &a_len);
+
+    if (r == 0)
+        r = wrap_zeros(token, other, b, &b_len);
+    if (r == 0 && (a_len != b_len || memcmp(a, b, a_len) != 0))
+        return error_set(ERROR_HSM, "HSM: a key that was unwrapped twice is two keys");
+    return r;
+}
+
+/* What seals device keys, and its twin that opens them to be wrapped out: one value with two unwrap
+ * templates, and no template opens a key for both. The value never leaves the token in clear. */
+static int make_store_twins(struct p11_token *token, const struct ceremony_object *object)
+{
+    CLEANUP(courier_end) struct courier c = {.token = token};
+    CK_OBJECT_HANDLE store = CK_INVALID_HANDLE, twin = CK_INVALID_HANDLE;
+    char label[SEALED_LABEL_MAX + 1];
+    int r = courier_begin(&c, object->label);
+
+    (void)snprintf(label, sizeof(label), P11_LABEL_EXPORT "%u",
+        p11_store_version(object->label, P11_LABEL_DEVICE));
+    if (r == 0)
+        r = courier_deliver(&c, object->label, P11_USE_DEVICE, &store);
+    if (r == 0)
+        r = courier_deliver(&c, label, P11_USE_EXPORT, &twin);
+    return r < 0 ? r : must_be_twins(token, store, twin);
+}
+
+/* --- the other secret keys -------------------------------------------------------------------- */
 
 static int make_hmac(struct p11_token *token, const struct ceremony_object *object)
 {
     const CK_ULONG len = HMAC_KEY_LEN;
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct attributes a = {.n = 0};
 
     add_hidden(&a, object->label);
     add_uses(&a, false, false, true);
     add(&a, CKA_VALUE_LEN, &len, sizeof(len));
-    return generate(token, CKM_GENERIC_SECRET_KEY_GEN, &a, object->label);
+    return generate(token, CKM_GENERIC_SECRET_KEY_GEN, &a, object->label, &made);
 }
 
 /* A storage KEK can only wrap: so a key of zeros is wrapped, and the result hashed because it must
@@ -109,16 +236,10 @@ static int make_hmac(struct p11_token *token, const struct ceremony_object *obje
 static int check_store(
     struct p11_token *token, CK_OBJECT_HANDLE handle, uint8_t ret[static CEREMONY_KCV_LEN])
 {
-    static const uint8_t zeros[16];
     uint8_t blob[P11_WRAPPED_MAX], hash[32];
-    CK_OBJECT_HANDLE known = CK_INVALID_HANDLE;
     size_t len = 0;
-    int r = p11_create(token, P11_USE_KNOWN, zeros, sizeof(zeros), &known);
+    int r = wrap_zeros(token, handle, blob, &len);
 
-    if (r == 0)
-        r = p11_wrap(token, handle, known, blob, &len);
-    if (r == 0)
-        r = p11_destroy(token, &known);
     if (r < 0)
         return r;
     digest_sha256(blob, len, hash);
@@ -150,9 +271,10 @@ static int generate_pair(struct p11_token *token, CK_MECHANISM_TYPE type, struct
 
     add_flag(public, CKA_TOKEN, true);
     add_flag(public, CKA_PRIVATE, false);
-    add_flag(public, CKA_MODIFIABLE, false);
     add(public, CKA_LABEL, label, strlen(label));
     add(public, CKA_ID, label, strlen(label));
+    add_lock(public);
+    add_lock(private);
     rv = token->f->C_GenerateKeyPair(token->anchor, &mechanism, public->list, public->n,
         private->list, private->n, &public_handle, &private_handle);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, label);
@@ -269,32 +391,75 @@ static int check_audit(
 #define METHOD_HMAC "HMAC of 16 zero bytes"
 #define METHOD_PUBLIC "SHA-256 of the public key"
 
+enum { ROW_DEVICE, ROW_EXPORT, ROW_KEK };
+
 const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
-    {P11_LABEL_DEVICE "1", "AES-256, seals device keys", METHOD_WRAP, CKO_SECRET_KEY,
-        make_store_device, check_store},
-    {P11_LABEL_KEK "1", "AES-256, seals peers' KEKs", METHOD_WRAP, CKO_SECRET_KEY, make_store_kek,
-        check_store},
-    {P11_LABEL_TAG, "HMAC-SHA-256, binds a sealed key to its row", METHOD_HMAC, CKO_SECRET_KEY,
-        make_hmac, check_hmac},
-    {P11_LABEL_CODE, "HMAC-SHA-256, hashes claim codes", METHOD_HMAC, CKO_SECRET_KEY, make_hmac,
-        check_hmac},
-    {P11_LABEL_TOKEN, "HMAC-SHA-256, signs access tokens", METHOD_HMAC, CKO_SECRET_KEY, make_hmac,
-        check_hmac},
-    {P11_LABEL_EXCHANGE, "RSA-3072, receives peers' KEKs", METHOD_PUBLIC, CKO_PRIVATE_KEY,
-        make_exchange, check_exchange},
-    {P11_LABEL_AUDIT, "EC P-256, signs audit checkpoints", METHOD_PUBLIC, CKO_PRIVATE_KEY,
-        make_audit, check_audit},
+    [ROW_DEVICE] = {.label = P11_LABEL_DEVICE "1",
+        .kind = "AES-256, seals device keys",
+        .method = METHOD_WRAP,
+        .class = CKO_SECRET_KEY,
+        .make = make_store_device,
+        .make_exportable = make_store_twins,
+        .check = check_store},
+    [ROW_EXPORT] = {.label = P11_LABEL_EXPORT "1",
+        .kind = "the same key, opens device keys for export",
+        .method = METHOD_WRAP,
+        .class = CKO_SECRET_KEY,
+        .optional = true,
+        .check = check_store},
+    [ROW_KEK] = {.label = P11_LABEL_KEK "1",
+        .kind = "AES-256, seals peers' KEKs",
+        .method = METHOD_WRAP,
+        .class = CKO_SECRET_KEY,
+        .make = make_store_kek,
+        .check = check_store},
+    {.label = P11_LABEL_TAG,
+        .kind = "HMAC-SHA-256, binds a sealed key to its row",
+        .method = METHOD_HMAC,
+        .class = CKO_SECRET_KEY,
+        .make = make_hmac,
+        .check = check_hmac},
+    {.label = P11_LABEL_CODE,
+        .kind = "HMAC-SHA-256, hashes claim codes",
+        .method = METHOD_HMAC,
+        .class = CKO_SECRET_KEY,
+        .make = make_hmac,
+        .check = check_hmac},
+    {.label = P11_LABEL_TOKEN,
+        .kind = "HMAC-SHA-256, signs access tokens",
+        .method = METHOD_HMAC,
+        .class = CKO_SECRET_KEY,
+        .make = make_hmac,
+        .check = check_hmac},
+    {.label = P11_LABEL_EXCHANGE,
+        .kind = "RSA-3072, receives KEKs and device keys",
+        .method = METHOD_PUBLIC,
+        .class = CKO_PRIVATE_KEY,
+        .make = make_exchange,
+        .check = check_exchange},
+    {.label = P11_LABEL_AUDIT,
+        .kind = "EC P-256, signs audit checkpoints",
+        .method = METHOD_PUBLIC,
+        .class = CKO_PRIVATE_KEY,
+        .make = make_audit,
+        .check = check_audit},
 };
 
 const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const char *label)
 {
+    static const struct {
+        const char *prefix;
+        size_t row;
+    } versions[] = {
+        {P11_LABEL_DEVICE, ROW_DEVICE}, {P11_LABEL_EXPORT, ROW_EXPORT}, {P11_LABEL_KEK, ROW_KEK}};
+
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
         if (ceremony_objects[i].class == class && strcmp(ceremony_objects[i].label, label) == 0)
             return &ceremony_objects[i];
     }
-    if (class == CKO_SECRET_KEY && p11_store_version(label, P11_LABEL_DEVICE) > 0)
-        return &ceremony_objects[0];
-    if (class == CKO_SECRET_KEY && p11_store_version(label, P11_LABEL_KEK) > 0)
-        return &ceremony_objects[1];
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+        if (class == CKO_SECRET_KEY && p11_store_version(label, versions[i].prefix) > 0)
+            return &ceremony_objects[versions[i].row];
+    }
     return NULL;
 }

@@ -22,8 +22,10 @@
 #define KEYD_CODE_MAX 32  /* characters of a claim code */
 #define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
 #define KEYD_HASH_LEN 32
-#define KEYD_OAEP_LEN 384 /* RSA-3072 */
-#define KEYD_KCV_LEN 3    /* key check value: first bytes of the CMAC of 16 zero bytes */
+#define KEYD_RANDOM_MAX 32 /* bytes of an item */
+#define KEYD_OAEP_LEN 384  /* RSA-3072 */
+#define KEYD_FINGERPRINT_LEN 16
+#define KEYD_KCV_LEN 3 /* key check value: first bytes of the CMAC of 16 zero bytes */
 
 struct keyd_pool;
 struct keyd_channel;
@@ -37,8 +39,10 @@ enum keyd_verb {
     KEYD_VERB_HASH_TOKEN,
     KEYD_VERB_SELF_TEST,
     KEYD_VERB_APP_S_KEY,
+    KEYD_VERB_RANDOM,
+    KEYD_VERB_EXPORT_KEY,
 };
-#define KEYD_N_VERBS 7
+#define KEYD_N_VERBS 9
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -83,7 +87,9 @@ enum keyd_status {
     KEYD_KEK_UNKNOWN = 4,     /* the token has no storage KEK of that label */
     KEYD_BAD_INPUT = 5,       /* an OAEP text that does not open, a length that cannot be */
     KEYD_HSM_FAILED = 6,      /* the token failed: try later, nothing was learnt */
+    KEYD_CANNOT_EXPORT = 7,   /* the token was made without a key that opens this one for export */
 };
+#define KEYD_STATUS_LAST KEYD_CANNOT_EXPORT
 const char *keyd_status_text(enum keyd_status status);
 
 /* --- answer a join or a rejoin -------------------------------------------------------------- */
@@ -180,22 +186,43 @@ int keyd_derive_app_s_key(struct keyd_channel *channel, const struct sealed_kek 
 
 /* --- adopt keys ----------------------------------------------------------------------------- */
 
-/** Seals one root key for its row. The caller wipes `key`. */
+/** How a root key comes to us. */
+enum keyd_key_form {
+    KEYD_FORM_CLEAR = 0, /* AES_KEY_LEN bytes */
+    KEYD_FORM_WRAPPED,   /* KEYD_WRAPPED_LEN bytes: RFC 3394 under a KEK of class TRANSPORT */
+    KEYD_FORM_SEALED,    /* KEYD_OAEP_LEN bytes: RSAES-OAEP to the exchange key, as of a KEK */
+};
+
+/** Seals one root key for its row. A wrapped or sealed key is opened in the HSM and is in clear
+ * nowhere else. The caller wipes `key`. */
 struct keyd_adopt_request {
     struct eui64 dev_eui;
     struct eui64 join_eui;
     enum key_slot slot;
-    struct secret_key key;
+    enum keyd_key_form form;
+    uint8_t transport_kek; /* of KEYD_FORM_WRAPPED: index into the message's KEKs */
+    union {
+        struct secret_key key;
+        uint8_t wrapped[KEYD_WRAPPED_LEN];
+        uint8_t sealed[KEYD_OAEP_LEN];
+    };
 };
 
+/* KEYD_BAD_INPUT: a text that does not open, or no key of 16 bytes in it; a KEK of another class.
+ * KEYD_KEK_TAG_REFUSED, KEYD_KEK_UNKNOWN: the transport KEK. None of them touches other items. */
 struct keyd_adopt_reply {
     enum keyd_status status;
     struct sealed_key sealed;
     uint8_t kcv[KEYD_KCV_LEN];
+    uint8_t fingerprint[KEYD_FINGERPRINT_LEN]; /* of the key alone: see base/sealed.h */
 };
 
-int keyd_adopt_device_keys(struct keyd_channel *channel, struct keyd_adopt_request *requests,
-    size_t n_requests, struct keyd_adopt_reply *replies, int64_t deadline_ms);
+/** Items of every form may stand in one message. ERROR_INPUT: an item that cannot be (slot, form,
+ * or an index beyond `n_keks`). A sealed key costs about 3 ms of CPU (RSA-3072) and
+ * one that does not open 9, another 50 to 60 us: mind the deadline of a full message. */
+int keyd_adopt_device_keys(struct keyd_channel *channel, const struct sealed_kek *const *keks,
+    size_t n_keks, const struct keyd_adopt_request *requests, size_t n_requests,
+    struct keyd_adopt_reply *replies, int64_t deadline_ms);
 
 /** Opens a peer's KEK that was encrypted to the exchange key (RSAES-OAEP, SHA-1, MGF1-SHA-1, empty
  * label) inside the HSM and seals it for its row. `kek` names everything but the key, which is
@@ -204,16 +231,71 @@ int keyd_adopt_kek(struct keyd_channel *channel, const uint8_t oaep[static KEYD_
     unsigned key_len, struct sealed_kek *kek, uint8_t ret_kcv[static KEYD_KCV_LEN],
     enum keyd_status *ret_status, int64_t deadline_ms);
 
+/* --- export ---------------------------------------------------------------------------------- */
+
+#define KEYD_RSA_MIN 256 /* bytes of a modulus: RSA-2048, its highest bit set */
+#define KEYD_RSA_MAX 512 /* RSA-4096 */
+#define KEYD_RSA_EXPONENT_MAX 8
+
+/** An RSA public key: big-endian numbers without leading zeros, as BN_bn2bin() gives them. */
+struct keyd_public_key {
+    uint16_t modulus_len;
+    uint8_t modulus[KEYD_RSA_MAX];
+    uint8_t exponent_len;
+    uint8_t exponent[KEYD_RSA_EXPONENT_MAX];
+};
+
+/** One root key as its row has it. */
+struct keyd_export_request {
+    struct eui64 dev_eui;
+    struct eui64 join_eui;
+    enum key_slot slot;
+    struct sealed_key key;
+};
+
+/* KEYD_TAG_REFUSED, KEYD_KEK_UNKNOWN as at a join; KEYD_CANNOT_EXPORT. None touches other items. */
+struct keyd_export_reply {
+    enum keyd_status status;
+    uint16_t len; /* of the modulus; 0 when refused */
+    uint8_t text[KEYD_RSA_MAX];
+};
+
+/** Whether it can be one: 2048 to 4096 bits, both numbers odd, the exponent at least 3. */
+bool keyd_public_key_valid(const struct keyd_public_key *key);
+
+/** Encrypts up to KEYD_BATCH_MAX root keys to `to` (RSAES-OAEP, SHA-1, MGF1-SHA-1, empty label: the
+ * 16 bytes of the key), inside the HSM. Whoever has the private key then has them for ever: mark
+ * the devices before the answer leaves. ERROR_INPUT: `to` is not valid. */
+int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key *to,
+    const struct keyd_export_request *requests, size_t n_requests,
+    struct keyd_export_reply *replies, int64_t deadline_ms);
+
 /* --- keyed hashes --------------------------------------------------------------------------- */
 
-/** HMAC-SHA-256 with the code key over "claim-v1" | DevEUI | generation | code. */
-int keyd_hash_claim_code(struct keyd_channel *channel, const struct eui64 *dev_eui,
-    uint32_t generation, const char *code, uint8_t ret_hash[static KEYD_HASH_LEN],
-    int64_t deadline_ms);
+/** A claim code of a device, and how often it was made anew. */
+struct keyd_claim_code {
+    struct eui64 dev_eui;
+    uint32_t generation;
+    uint8_t code_len;
+    char code[KEYD_CODE_MAX]; /* no NUL */
+};
+
+/** HMAC-SHA-256 with the code key over "claim-v1" | DevEUI | generation | code, of up to
+ * KEYD_BATCH_MAX codes: all, or an error (ERROR_HSM, where the token failed one). The caller wipes
+ * `codes`. */
+int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_code *codes,
+    size_t n_codes, uint8_t (*ret_hashes)[KEYD_HASH_LEN], int64_t deadline_ms);
 
 /** HMAC-SHA-256 with the token key over "token-v1" | body: signs and checks an access token. */
 int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t body_len,
     uint8_t ret_hash[static KEYD_HASH_LEN], int64_t deadline_ms);
+
+/* --- random bytes ---------------------------------------------------------------------------- */
+
+/** Fills `n_items` times `len` bytes at `ret` from the HSM's generator: up to KEYD_BATCH_MAX items
+ * of up to KEYD_RANDOM_MAX bytes; all, or an error. The caller wipes what is to stay secret. */
+int keyd_random(
+    struct keyd_channel *channel, uint8_t *ret, size_t len, size_t n_items, int64_t deadline_ms);
 
 /** A known-answer wrap, derivation and tag on the live token: the only honest health check. */
 int keyd_self_test(struct keyd_channel *channel, int64_t deadline_ms);

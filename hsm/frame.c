@@ -15,6 +15,8 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_HASH_TOKEN] = "hash-token",
     [KEYD_VERB_SELF_TEST] = "self-test",
     [KEYD_VERB_APP_S_KEY] = "app-s-key",
+    [KEYD_VERB_RANDOM] = "random",
+    [KEYD_VERB_EXPORT_KEY] = "export-key",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])
@@ -57,6 +59,12 @@ int keyd_verbs_parse(const char *text, unsigned *ret_verbs)
     return 0;
 }
 
+static size_t request_len(const struct keyd_verb_shape *shape, size_t n_keks, size_t n_items)
+{
+    return KEYD_REQUEST_HEADER_LEN + n_keks * KEYD_KEK_WIRE_LEN + shape->head_len +
+           n_items * shape->request_len;
+}
+
 int keyd_request_encode(enum keyd_verb verb, uint32_t sequence,
     const struct sealed_kek *const *keks, size_t n_keks, const void *items, size_t n_items,
     uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len)
@@ -73,10 +81,11 @@ int keyd_request_encode(enum keyd_verb verb, uint32_t sequence,
     bytes_write_u8(&w, (uint8_t)n_items);
     bytes_write_u8(&w, 0);
     bytes_write_u32_be(&w, sequence);
-    bytes_write_u32_be(&w, (uint32_t)(KEYD_REQUEST_HEADER_LEN + n_keks * KEYD_KEK_WIRE_LEN +
-                                      n_items * shape->request_len));
+    bytes_write_u32_be(&w, (uint32_t)request_len(shape, n_keks, n_items));
     for (size_t i = 0; i < n_keks; i++)
         keyd_write_kek(&w, keks[i]);
+    if (shape->write_head != NULL)
+        shape->write_head(&w, items);
     for (size_t i = 0; i < n_items; i++)
         shape->write_request(&w, items, i, n_keks);
     if (w.failed)
@@ -102,12 +111,12 @@ int keyd_request_decode(const uint8_t *data, size_t len, struct keyd_request *re
     if (r.failed || shape == NULL || ret->n_keks > shape->keks_max || ret->n_items < 1 ||
         ret->n_items > shape->items_max)
         return error_set(ERROR_INPUT, "the header of a keyd request is wrong");
-    if (bytes_read_u32_be(&r) != len || len != KEYD_REQUEST_HEADER_LEN +
-                                                   ret->n_keks * KEYD_KEK_WIRE_LEN +
-                                                   ret->n_items * shape->request_len)
+    if (bytes_read_u32_be(&r) != len || len != request_len(shape, ret->n_keks, ret->n_items))
         return error_set(ERROR_INPUT, "the length of a keyd request is wrong");
     for (size_t i = 0; i < ret->n_keks; i++)
         keyd_read_kek(&r, &ret->keks[i]);
+    if (shape->read_head != NULL)
+        shape->read_head(&r, ret);
     for (size_t i = 0; i < ret->n_items; i++)
         shape->read_request(&r, ret, i);
     if (!bytes_reader_done(&r))
@@ -169,12 +178,14 @@ int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret)
     return 0;
 }
 
-bool keyd_reply_holds_clear_keys(const struct keyd_reply *reply)
+bool keyd_reply_holds_secrets(const struct keyd_reply *reply)
 {
     bool clear = false;
 
     if (reply->verb == KEYD_VERB_APP_S_KEY)
         return reply->app_s_key.app_s_key.len == AES_KEY_LEN;
+    if (reply->verb == KEYD_VERB_RANDOM)
+        return true;
     if (reply->verb != KEYD_VERB_JOIN)
         return false;
     for (size_t i = 0; i < reply->n_items; i++) {

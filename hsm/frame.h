@@ -1,6 +1,7 @@
 /* What a service and cradle-keyd say to each other: one message an act, over SOCK_SEQPACKET.
  *
- * A message is a header, then KEKs, then items, all of fixed size and big-endian; nothing in it has
+ * A message is a header, then KEKs, then of one verb what its items share, then items, all of fixed
+ * size and big-endian; nothing in it has
  * a length of its own, so a decoder has nothing to be talked into. Both sides check everything:
  * magic, version, verb, counts against the verb's row, total length, enums, flags, labels, padding.
  * Encoders and decoders are pure functions and total: any bytes give 0 or ERROR_INPUT.
@@ -35,16 +36,18 @@ struct keyd_adopt_kek_request {
     struct sealed_kek kek; /* `key` is empty */
 };
 
-struct keyd_code_request {
-    struct eui64 dev_eui;
-    uint32_t generation;
-    uint8_t code_len;
-    char code[KEYD_CODE_MAX];
-};
-
 struct keyd_token_request {
     uint8_t body_len;
     uint8_t body[KEYD_TOKEN_MAX];
+};
+
+struct keyd_random_request {
+    uint8_t len; /* 1 to KEYD_RANDOM_MAX */
+};
+
+struct keyd_export_message {
+    struct keyd_public_key to;
+    struct keyd_export_request items[KEYD_BATCH_MAX];
 };
 
 struct keyd_adopt_kek_reply {
@@ -58,6 +61,12 @@ struct keyd_hash_reply {
     uint8_t hash[KEYD_HASH_LEN];
 };
 
+struct keyd_random_reply {
+    enum keyd_status status;
+    uint8_t len; /* 0 when it failed */
+    uint8_t bytes[KEYD_RANDOM_MAX];
+};
+
 /** A message as keyd sees it. Wipe it after use: adoption carries keys in clear. */
 struct keyd_request {
     enum keyd_verb verb;
@@ -69,9 +78,11 @@ struct keyd_request {
         struct keyd_join_request joins[KEYD_BATCH_MAX];
         struct keyd_adopt_request adopts[KEYD_BATCH_MAX];
         struct keyd_adopt_kek_request adopt_kek;
-        struct keyd_code_request code;
+        struct keyd_claim_code codes[KEYD_BATCH_MAX];
         struct keyd_token_request token;
         struct keyd_app_s_key_request app_s_key;
+        struct keyd_random_request randoms[KEYD_BATCH_MAX];
+        struct keyd_export_message export;
     };
 };
 
@@ -85,8 +96,11 @@ struct keyd_reply {
         struct keyd_join_reply joins[KEYD_BATCH_MAX];
         struct keyd_adopt_reply adopts[KEYD_BATCH_MAX];
         struct keyd_adopt_kek_reply adopt_kek;
-        struct keyd_hash_reply hash; /* both hash verbs; the self-test uses its status alone */
+        /* Both hash verbs; the self-test uses the status of the first alone. */
+        struct keyd_hash_reply hashes[KEYD_BATCH_MAX];
         struct keyd_app_s_key_reply app_s_key;
+        struct keyd_random_reply randoms[KEYD_BATCH_MAX];
+        struct keyd_export_reply exports[KEYD_BATCH_MAX];
     };
 };
 
@@ -97,7 +111,7 @@ struct keyd_hello {
 };
 
 /** Verbs as keyd's command line has them: "join,self-test". Neither takes an empty set. */
-#define KEYD_VERBS_TEXT_MAX 96
+#define KEYD_VERBS_TEXT_MAX 128
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX]) MUST_CHECK;
 int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 
@@ -106,8 +120,9 @@ int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 bool keyd_sealed_key_valid(const struct sealed_key *key);
 bool keyd_sealed_kek_valid(const struct sealed_kek *kek);
 
-/** Encoders take an array of KEK pointers because callers hold theirs in caches. ERROR_INPUT when
- * the request could not be decoded again. */
+/** Encoders take an array of KEK pointers because callers hold theirs in caches. `items` is an
+ * array of the verb's items; of an export it is the keyd_export_message. ERROR_INPUT when the
+ * request could not be decoded again. */
 int keyd_request_encode(enum keyd_verb verb, uint32_t sequence,
     const struct sealed_kek *const *keks, size_t n_keks, const void *items, size_t n_items,
     uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;
@@ -116,7 +131,8 @@ int keyd_reply_encode(
     const struct keyd_reply *reply, uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;
 /** The client also checks verb, sequence and n_items against what it asked. */
 int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret) MUST_CHECK;
-/** Whether a session key is in it in clear: then it and its frame are wiped after use. */
-bool keyd_reply_holds_clear_keys(const struct keyd_reply *reply);
+/** Whether a session key in clear or random bytes are in it, which may become a secret: then it and
+ * its frame are wiped after use. */
+bool keyd_reply_holds_secrets(const struct keyd_reply *reply);
 void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN]);
 int keyd_hello_decode(const uint8_t *data, size_t len, struct keyd_hello *ret) MUST_CHECK;

@@ -23,10 +23,13 @@ struct keyd {
     bool plain_keys;                           /* session keys may leave in clear */
     struct keyd_open_kek keks[KEYD_KEK_CACHE]; /* filled from the front */
     size_t n_keks;
-    uint64_t clock;      /* counts uses, for the cache */
-    uint32_t operations; /* items served */
-    unsigned failures;   /* items in a row that the token failed */
-    bool give_way;       /* answer what is being answered, then end: a fresh process is the cure */
+    struct keyd_public_key export_to; /* the one that keys were last exported to */
+    CK_OBJECT_HANDLE export_target;   /* CK_INVALID_HANDLE: none yet */
+    CK_OBJECT_HANDLE fingerprint_key; /* CK_INVALID_HANDLE until it is needed */
+    uint64_t clock;                   /* counts uses, for the cache */
+    uint32_t operations;              /* items served */
+    unsigned failures;                /* items in a row that the token failed */
+    bool give_way; /* answer what is being answered, then end: a fresh process is the cure */
 };
 
 /** Finds the keys, runs the probe. The token is open and the start-up lock held. */
@@ -50,7 +53,17 @@ int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
 /** Derives the AppSKey of a session that was answered before, by the same numbers. */
 int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply) MUST_CHECK;
-int keyd_adopt_key(struct keyd *keyd, const struct keyd_adopt_request *request,
-    struct keyd_adopt_reply *reply) MUST_CHECK;
+/** HMAC with the tag key, of an input that hsm/tag.h makes. */
+int keyd_make_tag(struct keyd *keyd, const uint8_t *input, size_t len,
+    uint8_t tag[static SEALED_TAG_LEN]) MUST_CHECK;
+/** Whether a KEK is of the one class that its peer can have. */
+bool keyd_kek_kind_agrees(const struct sealed_kek *kek);
+
+/** Opens a root key in the form it came in, seals it and makes its fingerprint. */
+int keyd_adopt_key(struct keyd *keyd, const struct sealed_kek *keks,
+    const struct keyd_adopt_request *request, struct keyd_adopt_reply *reply) MUST_CHECK;
 int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *request,
     struct keyd_adopt_kek_reply *reply) MUST_CHECK;
+/** Opens a root key as one that can only be wrapped out, and wraps it under a public key. */
+int keyd_export_key(struct keyd *keyd, const struct keyd_public_key *to,
+    const struct keyd_export_request *request, struct keyd_export_reply *reply) MUST_CHECK;

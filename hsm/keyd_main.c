@@ -176,7 +176,7 @@ static uint32_t resident_kib(const struct app *app)
 static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
 {
     size_t reply_len = 0;
-    bool secret, clear, unread;
+    bool secret, unread;
     int r = keyd_request_decode(app->frame, len, &app->request);
 
     /* What a service has no business with, nobody honest asks on its channel. */
@@ -195,7 +195,6 @@ static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
         secret_wipe(&app->request, sizeof(app->request));
     }
     app->reply.rss_kib = resident_kib(app);
-    clear = keyd_reply_holds_clear_keys(&app->reply);
     if (keyd_reply_encode(&app->reply, app->frame, &reply_len) < 0) {
         log_error("%s", error_text());
         return KEYD_EXIT_INTERNAL;
@@ -203,7 +202,7 @@ static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
     /* One message is outstanding a channel, so there is room; who never reads breaks the rules. */
     unread = send(fd, app->frame, reply_len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE &&
              errno != ECONNRESET;
-    if (clear) {
+    if (keyd_reply_holds_secrets(&app->reply)) {
         secret_wipe(app->frame, reply_len);
         secret_wipe(&app->reply, sizeof(app->reply));
     }

@@ -25,7 +25,7 @@ int keyd_init(struct keyd *keyd)
 }
 
 static int hash_code(
-    struct keyd *keyd, const struct keyd_code_request *q, struct keyd_hash_reply *reply)
+    struct keyd *keyd, const struct keyd_claim_code *q, struct keyd_hash_reply *reply)
 {
     uint8_t input[HASH_INPUT_MAX];
     struct bytes_writer w = bytes_writer_over(input, sizeof(input));
@@ -50,6 +50,13 @@ static int hash_token(
     if (w.failed)
         return error_set(ERROR_INTERNAL, "a token does not fit its hash");
     return p11_hmac(&keyd->token, keyd->keys.token, input, w.len, reply->hash);
+}
+
+static int make_random(
+    struct keyd *keyd, const struct keyd_random_request *q, struct keyd_random_reply *reply)
+{
+    reply->len = q->len;
+    return p11_random(&keyd->token, reply->bytes, q->len);
 }
 
 /* The token failed an item. A new work session ends what was half done; where the handles are gone,
@@ -96,27 +103,37 @@ static void serve_item(
             &reply->joins[i]);
         break;
     case KEYD_VERB_ADOPT_KEY:
-        SETTLE(
-            keyd, keyd_adopt_key(keyd, &request->adopts[i], &reply->adopts[i]), &reply->adopts[i]);
+        SETTLE(keyd, keyd_adopt_key(keyd, request->keks, &request->adopts[i], &reply->adopts[i]),
+            &reply->adopts[i]);
         break;
     case KEYD_VERB_ADOPT_KEK:
         SETTLE(
             keyd, keyd_adopt_peer(keyd, &request->adopt_kek, &reply->adopt_kek), &reply->adopt_kek);
         break;
     case KEYD_VERB_HASH_CODE:
-        SETTLE(keyd, hash_code(keyd, &request->code, &reply->hash), &reply->hash);
+        SETTLE(keyd, hash_code(keyd, &request->codes[i], &reply->hashes[i]), &reply->hashes[i]);
         break;
     case KEYD_VERB_HASH_TOKEN:
-        SETTLE(keyd, hash_token(keyd, &request->token, &reply->hash), &reply->hash);
+        SETTLE(keyd, hash_token(keyd, &request->token, &reply->hashes[i]), &reply->hashes[i]);
         break;
     case KEYD_VERB_SELF_TEST:
-        SETTLE(keyd, p11_self_test(&keyd->token, &keyd->keys, &keyd->known), &reply->hash);
+        SETTLE(keyd, p11_self_test(&keyd->token, &keyd->keys, &keyd->known), &reply->hashes[i]);
         break;
     case KEYD_VERB_APP_S_KEY:
         SETTLE(keyd,
             keyd_app_s_key(
                 keyd, request->keks, request->n_keks, &request->app_s_key, &reply->app_s_key),
             &reply->app_s_key);
+        break;
+    case KEYD_VERB_RANDOM:
+        SETTLE(
+            keyd, make_random(keyd, &request->randoms[i], &reply->randoms[i]), &reply->randoms[i]);
+        break;
+    case KEYD_VERB_EXPORT_KEY:
+        SETTLE(keyd,
+            keyd_export_key(
+                keyd, &request->export.to, &request->export.items[i], &reply->exports[i]),
+            &reply->exports[i]);
         break;
     }
 }

@@ -33,6 +33,15 @@ const struct p11_store_kek *p11_store_find(const struct p11_store *store, const 
     return NULL;
 }
 
+const struct p11_store_kek *p11_store_version_find(const struct p11_store *store, unsigned version)
+{
+    for (size_t i = 0; i < store->n; i++) {
+        if (store->keks[i].version == version)
+            return &store->keks[i];
+    }
+    return NULL;
+}
+
 const struct p11_store_kek *p11_store_newest(const struct p11_store *store)
 {
     const struct p11_store_kek *newest = &store->keks[0];
@@ -134,13 +143,21 @@ static int found_secret(void *context, CK_OBJECT_HANDLE handle, const char *labe
         {P11_LABEL_CODE, &keys->code},
         {P11_LABEL_TOKEN, &keys->token},
     };
-    unsigned version = p11_store_version(label, P11_LABEL_DEVICE);
+    const struct {
+        const char *prefix;
+        struct p11_store *store;
+    } stores[] = {
+        {P11_LABEL_DEVICE, &keys->device},
+        {P11_LABEL_EXPORT, &keys->export},
+        {P11_LABEL_KEK, &keys->kek},
+    };
 
-    if (version > 0)
-        return add_version(&keys->device, handle, label, version);
-    version = p11_store_version(label, P11_LABEL_KEK);
-    if (version > 0)
-        return add_version(&keys->kek, handle, label, version);
+    for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++) {
+        const unsigned version = p11_store_version(label, stores[i].prefix);
+
+        if (version > 0)
+            return add_version(stores[i].store, handle, label, version);
+    }
     for (size_t i = 0; i < sizeof(singles) / sizeof(singles[0]); i++) {
         if (strcmp(label, singles[i].label) != 0)
             continue;

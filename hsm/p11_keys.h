@@ -5,13 +5,14 @@
 #include "base/sealed.h"
 #include "hsm/p11_token.h"
 
-#define P11_LABEL_DEVICE "store-device." /* and a version: seals device keys */
-#define P11_LABEL_KEK "store-kek."       /* and a version: seals peers' KEKs */
-#define P11_LABEL_TAG "tag.1"            /* HMAC: binds a sealed blob to its row */
-#define P11_LABEL_CODE "code.1"          /* HMAC: claim codes */
-#define P11_LABEL_TOKEN "token.1"        /* HMAC: access tokens */
-#define P11_LABEL_EXCHANGE "exchange.1"  /* RSA-3072: peers send us their KEKs */
-#define P11_LABEL_AUDIT "audit.1"        /* EC P-256: audit checkpoints */
+#define P11_LABEL_DEVICE "store-device."        /* and a version: seals device keys */
+#define P11_LABEL_EXPORT "store-device-export." /* the same key; opens them to be wrapped out */
+#define P11_LABEL_KEK "store-kek."              /* and a version: seals peers' KEKs */
+#define P11_LABEL_TAG "tag.1"                   /* HMAC: binds a sealed blob to its row */
+#define P11_LABEL_CODE "code.1"                 /* HMAC: claim codes */
+#define P11_LABEL_TOKEN "token.1"               /* HMAC: access tokens */
+#define P11_LABEL_EXCHANGE "exchange.1"         /* RSA-3072: peers send us their KEKs */
+#define P11_LABEL_AUDIT "audit.1"               /* EC P-256: audit checkpoints */
 
 #define P11_STORE_VERSIONS_MAX 16
 #define P11_STORE_VERSION_MAX 9999u
@@ -29,6 +30,7 @@ struct p11_store {
 struct p11_keys {
     struct p11_store device;
     struct p11_store kek;
+    struct p11_store export; /* none on a token whose keys cannot be exported */
     CK_OBJECT_HANDLE tag;
     CK_OBJECT_HANDLE code;
     CK_OBJECT_HANDLE token;
@@ -41,6 +43,7 @@ struct p11_keys {
 int p11_keys_find(struct p11_token *token, struct p11_keys *ret) MUST_CHECK;
 /** NULL when the token has no such version. */
 const struct p11_store_kek *p11_store_find(const struct p11_store *store, const char *label);
+const struct p11_store_kek *p11_store_version_find(const struct p11_store *store, unsigned version);
 /** The highest version; a found store has at least one. */
 const struct p11_store_kek *p11_store_newest(const struct p11_store *store);
 /** The version in a label like "store-device.12"; 0 when the label is another. */

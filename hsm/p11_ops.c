@@ -3,6 +3,7 @@
 #include "base/error.h"
 
 struct use_row {
+    bool generic; /* secret, not AES */
     bool sensitive, extractable, sign, derive, decrypt, encrypt, wrap, unwrap, verify;
 };
 
@@ -16,6 +17,8 @@ static const struct use_row uses[P11_N_USES] = {
     [P11_USE_JS_ENC] = {.sensitive = true, .decrypt = true},
     [P11_USE_ADOPT_KEY] = {.sensitive = true, .extractable = true, .sign = true},
     [P11_USE_ADOPT_KEK] = {.sensitive = true, .extractable = true, .sign = true},
+    [P11_USE_EXPORT] = {.sensitive = true, .extractable = true},
+    [P11_USE_HMAC] = {.generic = true, .sensitive = true, .sign = true},
     [P11_USE_KNOWN] = {.extractable = true,
         .sign = true,
         .derive = true,
@@ -34,7 +37,7 @@ struct p11_template {
 
 static const CK_BBOOL no = CK_FALSE, yes = CK_TRUE;
 static const CK_OBJECT_CLASS secret_key_class = CKO_SECRET_KEY;
-static const CK_KEY_TYPE aes_type = CKK_AES;
+static const CK_KEY_TYPE aes_type = CKK_AES, generic_type = CKK_GENERIC_SECRET;
 
 static void add(struct p11_template *t, CK_ATTRIBUTE_TYPE type, const void *value, CK_ULONG len)
 {
@@ -52,7 +55,7 @@ static void template_fill(struct p11_template *t, enum p11_use use)
 
     t->n = 0;
     add(t, CKA_CLASS, &secret_key_class, sizeof(secret_key_class));
-    add(t, CKA_KEY_TYPE, &aes_type, sizeof(aes_type));
+    add(t, CKA_KEY_TYPE, row->generic ? &generic_type : &aes_type, sizeof(aes_type));
     add_flag(t, CKA_TOKEN, false);
     add_flag(t, CKA_PRIVATE, false);
     add_flag(t, CKA_SENSITIVE, row->sensitive);
@@ -99,8 +102,8 @@ void p11_restriction_fill(struct p11_restriction *restriction, enum p11_use use)
     }
 }
 
-int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
-    CK_OBJECT_HANDLE *ret)
+static int create(struct p11_token *token, CK_SESSION_HANDLE session, enum p11_use use,
+    const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret)
 {
     struct p11_template t = {.n = 0};
     CK_RV rv;
@@ -108,8 +111,19 @@ int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, si
     template_fill(&t, use);
     add(&t, CKA_VALUE, key, len);
     template_seal(&t);
-    rv = token->f->C_CreateObject(token->work, t.attributes, t.n, ret);
+    rv = token->f->C_CreateObject(session, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_CreateObject");
+}
+
+int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
+    CK_OBJECT_HANDLE *ret)
+{
+    return create(token, token->work, use, key, len, ret);
+}
+
+int p11_create_hmac(struct p11_token *token, const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret)
+{
+    return create(token, token->anchor, P11_USE_HMAC, key, len, ret);
 }
 
 int p11_unwrap(struct p11_token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE kek,
@@ -140,6 +154,42 @@ int p11_unwrap_oaep(struct p11_token *token, CK_OBJECT_HANDLE private_key, enum 
     rv = token->f->C_UnwrapKey(
         token->work, &mechanism, private_key, p11_in(text), len, t.attributes, t.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_UnwrapKey (OAEP)");
+}
+
+int p11_create_rsa_public(struct p11_token *token, const uint8_t *modulus, size_t modulus_len,
+    const uint8_t *exponent, size_t exponent_len, CK_OBJECT_HANDLE *ret)
+{
+    static const CK_OBJECT_CLASS class = CKO_PUBLIC_KEY;
+    static const CK_KEY_TYPE type = CKK_RSA;
+    struct p11_template t = {.n = 0};
+    CK_RV rv;
+
+    add(&t, CKA_CLASS, &class, sizeof(class));
+    add(&t, CKA_KEY_TYPE, &type, sizeof(type));
+    add_flag(&t, CKA_TOKEN, false);
+    add_flag(&t, CKA_PRIVATE, false);
+    add_flag(&t, CKA_WRAP, true);
+    add_flag(&t, CKA_ENCRYPT, false);
+    add_flag(&t, CKA_VERIFY, false);
+    add(&t, CKA_MODULUS, modulus, modulus_len);
+    add(&t, CKA_PUBLIC_EXPONENT, exponent, exponent_len);
+    template_seal(&t);
+    rv = token->f->C_CreateObject(token->anchor, t.attributes, t.n, ret);
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_CreateObject (public key)");
+}
+
+int p11_wrap_oaep(struct p11_token *token, CK_OBJECT_HANDLE public_key, CK_OBJECT_HANDLE key,
+    uint8_t *out, size_t *len)
+{
+    CK_RSA_PKCS_OAEP_PARAMS oaep = {CKM_SHA_1, CKG_MGF1_SHA1, CKZ_DATA_SPECIFIED, NULL, 0};
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_OAEP, &oaep, sizeof(oaep)};
+    CK_ULONG got = *len;
+    CK_RV rv = token->f->C_WrapKey(token->work, &mechanism, public_key, key, out, &got);
+
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_WrapKey (OAEP)");
+    *len = got;
+    return 0;
 }
 
 int p11_wrap(struct p11_token *token, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key,
@@ -199,6 +249,13 @@ int p11_ecb_decrypt(
     if (got != len)
         return p11_failed(token, CKR_GENERAL_ERROR, "C_Decrypt (its length)");
     return 0;
+}
+
+int p11_random(struct p11_token *token, uint8_t *out, size_t len)
+{
+    CK_RV rv = token->f->C_GenerateRandom(token->work, out, len);
+
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_GenerateRandom");
 }
 
 int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,

@@ -20,6 +20,8 @@ enum p11_use {
     P11_USE_JS_ENC,    /* JSEncKey: DECRYPT */
     P11_USE_ADOPT_KEY, /* a root key on its way in: SIGN for its check value, to be wrapped */
     P11_USE_ADOPT_KEK, /* a peer's KEK on its way in: the same */
+    P11_USE_EXPORT,    /* a root key on its way out: nothing but to be wrapped */
+    P11_USE_HMAC,      /* a generic secret: SIGN; never leaves */
     P11_USE_KNOWN,     /* a published test key: everything */
 };
 #define P11_N_USES (P11_USE_KNOWN + 1)
@@ -29,6 +31,9 @@ enum p11_use {
 
 int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
     CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** A key for p11_hmac() that lives as long as this process. */
+int p11_create_hmac(
+    struct p11_token *token, const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
 /** `session` owns the new key: anchor for what lives long, work for what one item needs. */
 int p11_unwrap(struct p11_token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE kek,
     enum p11_use use, const uint8_t *blob, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
@@ -43,9 +48,17 @@ int p11_hmac(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, s
     uint8_t out[static 32]) MUST_CHECK;
 int p11_ecb_decrypt(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, size_t len,
     uint8_t *out) MUST_CHECK;
+/** From the token's generator. */
+int p11_random(struct p11_token *token, uint8_t *out, size_t len) MUST_CHECK;
 /** A new key = AES-ECB-encrypt(base, block), made inside the token. */
 int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
     const uint8_t block[static 16], CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** A public key for p11_wrap_oaep() that lives as long as this process. */
+int p11_create_rsa_public(struct p11_token *token, const uint8_t *modulus, size_t modulus_len,
+    const uint8_t *exponent, size_t exponent_len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** RSAES-OAEP as p11_unwrap_oaep() opens it; `len` is what `out` can take, then what it took. */
+int p11_wrap_oaep(struct p11_token *token, CK_OBJECT_HANDLE public_key, CK_OBJECT_HANDLE key,
+    uint8_t *out, size_t *len) MUST_CHECK;
 /** The bytes of an AES-128 key of P11_USE_CLEAR; no other can be read. */
 int p11_read_clear(
     struct p11_token *token, CK_OBJECT_HANDLE key, uint8_t out[static 16]) MUST_CHECK;
@@ -53,7 +66,8 @@ int p11_read_clear(
 int p11_destroy(struct p11_token *token, CK_OBJECT_HANDLE *handle);
 
 /** The attributes that a key demands of whatever it opens, as its CKA_UNWRAP_TEMPLATE: the row of
- * P11_USE_DEVICE, P11_USE_PEER (UNWRAP is left open, for transport KEKs) or P11_USE_ADOPT_KEK. */
+ * P11_USE_DEVICE, P11_USE_EXPORT, P11_USE_PEER (UNWRAP is left open, for transport KEKs) or
+ * P11_USE_ADOPT_KEK. */
 #define P11_RESTRICTION_MAX 16
 struct p11_restriction {
     CK_ATTRIBUTE attributes[P11_RESTRICTION_MAX];

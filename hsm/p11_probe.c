@@ -186,6 +186,18 @@ int p11_exchange_test(
     return r < 0 ? r : p11_destroy(token, &opened);
 }
 
+int p11_transport_test(struct p11_token *token, CK_OBJECT_HANDLE kek)
+{
+    CLEANUP(destroy_known) struct known_keys k = {.token = token};
+    uint8_t blob[P11_WRAPPED_MAX];
+    size_t len = 0;
+    int r = p11_create(token, P11_USE_KNOWN, nist_key, sizeof(nist_key), &k.nist);
+
+    if (r == 0)
+        r = p11_wrap(token, kek, k.nist, blob, &len);
+    return r < 0 ? r : p11_unwrap(token, token->work, kek, P11_USE_ADOPT_KEY, blob, len, &k.opened);
+}
+
 /* What opens for any use could be read by whoever has a session. */
 static int try_exchange(
     struct p11_token *token, const struct p11_keys *keys, const struct p11_known *known)
@@ -235,8 +247,30 @@ static int refuse_all_modifiable(struct p11_token *token, const struct p11_keys 
         r = refuse_modifiable(token, keys->device.keks[i].handle, keys->device.keks[i].label);
     for (size_t i = 0; r == 0 && i < keys->kek.n; i++)
         r = refuse_modifiable(token, keys->kek.keks[i].handle, keys->kek.keks[i].label);
+    for (size_t i = 0; r == 0 && i < keys->export.n; i++)
+        r = refuse_modifiable(token, keys->export.keks[i].handle, keys->export.keks[i].label);
     for (size_t i = 0; r == 0 && i < sizeof(singles) / sizeof(singles[0]); i++)
         r = refuse_modifiable(token, singles[i].handle, singles[i].label);
+    return r;
+}
+
+/* What opens keys to be wrapped out opens them for nothing else, and is the key that sealed them.
+ */
+static int try_twin(struct p11_token *token, const struct p11_keys *keys,
+    const struct p11_store_kek *twin, CK_OBJECT_HANDLE known)
+{
+    const struct p11_store_kek *store = p11_store_version_find(&keys->device, twin->version);
+    struct p11_known by_twin, by_store;
+    int r = try_store(token, twin, P11_USE_EXPORT, P11_USE_DEVICE, known, &by_twin);
+
+    if (r == 0)
+        r = try_store(token, twin, P11_USE_EXPORT, P11_USE_ADOPT_KEY, known, NULL);
+    if (r < 0 || store == NULL)
+        return r;
+    r = try_store(token, store, P11_USE_DEVICE, P11_USE_EXPORT, known, &by_store);
+    if (r == 0 && (by_twin.wrapped_len != by_store.wrapped_len ||
+                      memcmp(by_twin.wrapped, by_store.wrapped, by_twin.wrapped_len) != 0))
+        return error_set(ERROR_CONFIG, "%s and %s are not the same key", twin->label, store->label);
     return r;
 }
 
@@ -251,6 +285,8 @@ int p11_probe_keys(struct p11_token *token, const struct p11_keys *keys, struct 
         r = try_store(token, &keys->device.keks[i], P11_USE_DEVICE, P11_USE_PEER, known, NULL);
     for (size_t i = 0; r == 0 && i < keys->kek.n; i++)
         r = try_store(token, &keys->kek.keks[i], P11_USE_PEER, P11_USE_DEVICE, known, NULL);
+    for (size_t i = 0; r == 0 && i < keys->export.n; i++)
+        r = try_twin(token, keys, &keys->export.keks[i], known);
     if (r == 0)
         r = try_store(
             token, p11_store_newest(&keys->device), P11_USE_DEVICE, P11_USE_PEER, known, ret);

@@ -31,3 +31,6 @@ int p11_self_test(
 /** Opens the known OAEP text: whether the exchange key works, when another text did not open. */
 int p11_exchange_test(
     struct p11_token *token, const struct p11_keys *keys, const struct p11_known *known) MUST_CHECK;
+/** Wraps a published key under a transport KEK and opens it again: whether KEK and token work, when
+ * a text under it did not open. */
+int p11_transport_test(struct p11_token *token, CK_OBJECT_HANDLE kek) MUST_CHECK;

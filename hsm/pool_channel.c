@@ -73,7 +73,7 @@ static void note_wear(
 {
     metric_add(&pool->metrics[POOL_METRIC_OPERATIONS], (int64_t)reply->n_items);
     /* Every item of every verb begins with its status. */
-    if (process != NULL && reply->hash.status != KEYD_HSM_FAILED)
+    if (process != NULL && reply->hashes[0].status != KEYD_HSM_FAILED)
         process->served = true;
     if (process == NULL || process->worn ||
         (reply->operations < pool->max_operations && reply->rss_kib / 1024 < pool->max_memory_mib))

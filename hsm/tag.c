@@ -6,6 +6,7 @@
 
 #define TYPE_DEVICE_KEY 1
 #define TYPE_PEER_KEK 2
+#define TYPE_FINGERPRINT_KEY 3
 
 static void write_text(struct bytes_writer *w, const char *text)
 {
@@ -45,6 +46,16 @@ size_t hsm_tag_input_kek(const struct sealed_kek *kek, uint8_t out[static HSM_TA
     write_text(&w, kek->label);
     write_text(&w, kek->key.kek_label);
     bytes_write_prefixed(&w, kek->key.blob, kek->key.blob_len);
+    assert(!w.failed);
+    return w.len;
+}
+
+size_t hsm_tag_input_fingerprint_key(uint8_t out[static HSM_TAG_INPUT_MAX])
+{
+    struct bytes_writer w = bytes_writer_over(out, HSM_TAG_INPUT_MAX);
+
+    bytes_write_u8(&w, TYPE_FINGERPRINT_KEY);
+    write_text(&w, "fingerprint");
     assert(!w.failed);
     return w.len;
 }

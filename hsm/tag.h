@@ -1,6 +1,6 @@
-/* What the tag of a sealed key is over (base/sealed.h): pure, so that a test can hold it to the
- * text. A type byte, then fields each with a 16-bit big-endian length; numbers are fields of one
- * byte. */
+/* What the tag of a sealed key is over, and what the fingerprint key is made of (base/sealed.h):
+ * pure, so that a test can hold it to the text. A type byte, then fields each with a 16-bit
+ * big-endian length; numbers are fields of one byte. */
 #pragma once
 
 #include "base/sealed.h"
@@ -12,3 +12,4 @@
 size_t hsm_tag_input_device(const struct eui64 *dev_eui, const struct eui64 *join_eui,
     enum key_slot slot, const struct sealed_key *key, uint8_t out[static HSM_TAG_INPUT_MAX]);
 size_t hsm_tag_input_kek(const struct sealed_kek *kek, uint8_t out[static HSM_TAG_INPUT_MAX]);
+size_t hsm_tag_input_fingerprint_key(uint8_t out[static HSM_TAG_INPUT_MAX]);

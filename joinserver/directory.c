@@ -218,17 +218,7 @@ bool join_directory_only_ns_id(
 
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui)
 {
-    uint64_t v = eui64_to_u64(join_eui);
-
-    for (size_t i = 0; i < directory->content.n_routes; i++) {
-        const struct db_join_route *route = &directory->content.routes[i];
-        unsigned shift = 64 - route->prefix_len;
-
-        /* A shift by 64 is undefined; /0 matches everything. */
-        if (shift == 64 || (v ^ eui64_to_u64(&route->prefix)) >> shift == 0)
-            return true;
-    }
-    return false;
+    return db_directory_routes(&directory->content, join_eui);
 }
 
 const struct sealed_kek *join_directory_ns_kek(

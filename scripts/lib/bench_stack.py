@@ -141,6 +141,7 @@ class Stack:
         return {**os.environ, "CRADLE_STATE": self.state, "CRADLE_JOIN_PORT": str(self.ports[0]),
                 "CRADLE_JOIN_TLS_PORT": str(self.tls_ports[0]),
                 "CRADLE_ACTIVATION_PORT": str(free_port()),
+                "CRADLE_ACTIVATION_TLS_PORT": str(free_port()),
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
     def start(self):

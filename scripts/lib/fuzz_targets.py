@@ -26,7 +26,7 @@ LOG_LINES = 40
 TARGETS = {
     "certificate": ("api/trust.c", 4096),
     "http_guard": ("api/guard.c", 2048),
-    "import_csv": ("activation/import_csv.c", 2048),
+    "import_reader": ("activation/import_reader.c", 2048),
     "join_frame": ("lorawan/frame.c", 40),
     "json_body": ("api/json.c", 1024),
     "keyd_frame": ("hsm/frame.c", 4096),

@@ -168,6 +168,12 @@ $hsm"
 address = 127.0.0.1
 port = $activation_port
 
+[listener-tls]
+address = 127.0.0.1
+port = $activation_tls_port
+certificate = $state/tls/server.pem
+key = $state/tls/server.key
+
 [database]
 conninfo = $(conninfo cradle_activation)
 

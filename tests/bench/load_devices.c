@@ -39,21 +39,19 @@ struct loader {
 
 static int seal_pending(struct loader *l)
 {
-    int r = keyd_adopt_device_keys(l->channel, l->requests, l->n_requests, l->replies,
+    int r = keyd_adopt_device_keys(l->channel, NULL, 0, l->requests, l->n_requests, l->replies,
         clock_monotonic_ms() + KEYD_DEADLINE_MS);
 
     for (size_t i = 0; r == 0 && i < l->n_requests; i++) {
         struct db_batch_row *row = l->targets[i];
+        struct db_batch_key *key = l->requests[i].slot == KEY_SLOT_NWK ? &row->nwk : &row->app;
 
         if (l->replies[i].status != KEYD_OK)
             r = error_set(
                 ERROR_HSM, "keyd seals no key: %s", keyd_status_text(l->replies[i].status));
-        else if (l->requests[i].slot == KEY_SLOT_NWK)
-            row->nwk = l->replies[i].sealed;
-        else {
-            row->app = l->replies[i].sealed;
-            memcpy(row->kcv, l->replies[i].kcv, sizeof(row->kcv));
-        }
+        key->sealed = l->replies[i].sealed;
+        memcpy(key->kcv, l->replies[i].kcv, sizeof(key->kcv));
+        memcpy(key->fingerprint, l->replies[i].fingerprint, sizeof(key->fingerprint));
     }
     secret_wipe(l->requests, sizeof(l->requests));
     l->n_requests = 0;
@@ -88,6 +86,8 @@ static int make_row(struct loader *l, uint32_t number, struct db_batch_row *row)
                                      .home_net_id = l->net_id}};
     (void)snprintf(row->record.as_id, sizeof(row->record.as_id), "%s", l->settings->as_id);
     row->has_nwk = device.mac_version == LW_MAC_1_1;
+    row->line = (int64_t)number + 1;
+    row->last_dev_nonce = DEVICE_NO_NONCE;
     int r = seal(l, row, KEY_SLOT_APP, &device.app_key);
     if (r == 0 && row->has_nwk)
         r = seal(l, row, KEY_SLOT_NWK, &device.nwk_key);
@@ -130,7 +130,7 @@ static void *run_loader(void *arg)
 /* The maker of the devices; nobody knows its client's secret. */
 static int make_organization(struct db *db, int64_t *ret_id)
 {
-    struct db_client client = {.organization = "Load generator", .roles = ROLE_MAKER};
+    struct db_client client = {.organization = "Load generator", .roles = ROLES_MAKER};
     int r = random_bytes(client.id, sizeof(client.id));
 
     if (r == 0)

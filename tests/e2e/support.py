@@ -115,9 +115,10 @@ def http(method, url, body=None, headers=None, timeout=HTTP_SECONDS):
 
 
 def https(method, url, identity, ca, body=None, headers=None, timeout=HTTP_SECONDS):
-    """As http, with the client certificate of `identity` (its "cert" and "key")."""
+    """As http, with the client certificate of `identity` (its "cert" and "key"; None: without one)."""
     context = ssl.create_default_context(cafile=ca)
-    context.load_cert_chain(identity["cert"], identity["key"])
+    if identity is not None:
+        context.load_cert_chain(identity["cert"], identity["key"])
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     request = urllib.request.Request(url, data=body, headers=headers or {}, method=method)
@@ -188,7 +189,8 @@ class Stack:
     def __init__(self, name="stack", demo=True):
         self.name, self.with_demo = name, demo
         self.state = tempfile.mkdtemp(prefix=f"{name}-", dir=_settings["work"])
-        self.join_port, self.join_tls_port, self.activation_port = free_ports(3)
+        (self.join_port, self.join_tls_port, self.activation_port,
+         self.activation_tls_port) = free_ports(4)
         self.join_url = f"http://127.0.0.1:{self.join_port}/"
         self.activation_url = f"http://127.0.0.1:{self.activation_port}"
         self.output = f"{self.state}.out"
@@ -220,6 +222,7 @@ class Stack:
                 "CRADLE_JOIN_PORT": str(self.join_port),
                 "CRADLE_JOIN_TLS_PORT": str(self.join_tls_port),
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
+                "CRADLE_ACTIVATION_TLS_PORT": str(self.activation_tls_port),
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
     @staticmethod

@@ -37,7 +37,7 @@ class Import(unittest.TestCase):
         keys = [fields[5] for fields in lines]
         for row, fields in zip(rows, lines):
             self.assertEqual(row["dev_eui"], fields[1].lower())
-            warned = any(w["type"] == "duplicate_key" for w in row.get("warnings", []))
+            warned = any(w["type"] == "duplicate-key" for w in row.get("warnings", []))
             self.assertEqual(warned, keys.count(fields[5]) > 1, row)
         self.assertLess(len(set(keys)), SAMPLE_ROWS, "the sample has lost its flaw")
 
@@ -53,7 +53,7 @@ class Import(unittest.TestCase):
         self.assertEqual(status, 200)
         self.assertEqual([row["outcome"] for row in rows], ["created", "refused", "created"])
         self.assertEqual([row["line"] for row in rows], [2, 3, 4])
-        self.assertEqual(rows[1]["reason"], "bad_app_key")
+        self.assertEqual(rows[1]["reason"], "bad-app-key")
         self.assertEqual(rows[1]["field"], "app_key")
 
     def test_a_row_without_a_home_is_taken_and_its_device_may_not_join(self):
@@ -87,7 +87,7 @@ class Import(unittest.TestCase):
     def test_a_query_that_is_not_known_holds_the_import_back(self):
         device = "02cdcd03000000aa," + support.DEMO_JOIN_EUI + "," + "5a" * 15 + "01"
         file = "dev_eui,join_eui,app_key\n" + device + "\n"
-        status, problem = self.stack.import_file(file, "format=csv&mac_version=1.0.3&dry_run=true")
+        status, problem = self.stack.import_file(file, "format=csv&mac_version=1.0.3&colour=red")
         self.assertEqual(status, 400, problem)
         status, rows = self.stack.import_file(file, "format=csv&mac_version=1.0.3")
         self.assertEqual([row["outcome"] for row in rows], ["created"])

@@ -92,7 +92,8 @@ class Refusals(RunTest):
 
     def test_a_port_in_use_is_named_with_the_way_to_choose_another(self):
         for port, variable in ((self.stack.join_port, "CRADLE_JOIN_PORT"),
-                               (self.stack.activation_port, "CRADLE_ACTIVATION_PORT")):
+                               (self.stack.activation_port, "CRADLE_ACTIVATION_PORT"),
+                               (self.stack.activation_tls_port, "CRADLE_ACTIVATION_TLS_PORT")):
             with self.subTest(variable), socket.socket() as taken:
                 taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 taken.bind(("127.0.0.1", port))

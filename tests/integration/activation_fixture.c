@@ -224,6 +224,8 @@ void act_up(void)
     must(out, (const char *const[]){"as", "add", "--as-id", "demo-as", NULL});
     must(out, (const char *const[]){"route", "add", "20635f/24", NULL});
     make_client("maker", &act_maker);
+    ck_assert_int_eq(
+        pg_sql(act_cluster, ACT_DATABASE, "UPDATE organization SET allow_clear_keys = true"), 0);
     make_client("admin", &act_admin);
     act_start(NULL);
 }
@@ -273,6 +275,27 @@ int act_begin(const char *target, const char *headers, size_t body_len)
     return fd;
 }
 
+/* In place; a broken one fails the test. */
+static void join_chunks(char *body)
+{
+    const char *from = body;
+    size_t len = 1;
+
+    while (len > 0) {
+        char *end;
+
+        len = strtoul(from, &end, 16);
+        ck_assert_msg(strncmp(end, "\r\n", 2) == 0, "no chunk: %.80s", from);
+        ck_assert_uint_le(len, strlen(end + 2));
+        memmove(body, end + 2, len);
+        body += len;
+        from = end + 2 + len;
+        ck_assert_msg(strncmp(from, "\r\n", 2) == 0, "a chunk is cut: %.80s", from);
+        from += 2;
+    }
+    *body = '\0';
+}
+
 void act_ask(const char *method, const char *target, const char *headers, const char *body,
     size_t body_len, struct act_test_answer *ret)
 {
@@ -296,6 +319,8 @@ void act_ask(const char *method, const char *target, const char *headers, const 
     ret->body = strstr(ret->text, "\r\n\r\n");
     ck_assert_ptr_nonnull(ret->body);
     ret->body += 4;
+    if (strstr(ret->text, "\r\nTransfer-Encoding: chunked\r\n") != NULL)
+        join_chunks(ret->text + (ret->body - ret->text));
 }
 
 void act_answer_done(struct act_test_answer *answer)

@@ -20,6 +20,7 @@ static struct {
     struct api_request *queue[QUEUE_MAX]; /* for the workers */
     size_t n_queue;
     struct api_request *held;
+    struct api_stream *held_stream;
     bool ending;
     size_t n_done; /* requests with data that have ended */
     pthread_t workers[N_WORKERS];
@@ -39,6 +40,8 @@ static long admit(struct api_request *request, void *context)
     const char *path = api_request_path(request);
 
     (void)context;
+    if (strcmp(path, "/stream-hold") == 0)
+        return API_BODY_STREAM;
     if (strcmp(path, "/none") == 0)
         return 0;
     if (strcmp(path, "/large") == 0)
@@ -111,6 +114,14 @@ static void handle(struct api_request *request, void *context)
     } else if (strcmp(path, "/hold") == 0) {
         api_defer(request);
         hand_over(request, true);
+    } else if (strcmp(path, "/stream-hold") == 0) {
+        struct api_stream *stream;
+
+        ck_assert_int_eq(api_stream_begin(request, &stream), 0);
+        (void)pthread_mutex_lock(&app.lock);
+        app.held_stream = stream;
+        (void)pthread_cond_broadcast(&app.changed);
+        (void)pthread_mutex_unlock(&app.lock);
     } else if (strcmp(path, "/pause") == 0) {
         (void)sem_post(&service.paused);
         while (sem_wait(&service.go_on) != 0) {
@@ -185,6 +196,19 @@ void service_release_held(void)
     (void)pthread_mutex_unlock(&app.lock);
     api_answer(request, 200, "text/plain", "released", 8);
     api_give_back(&request, 1);
+}
+
+struct api_stream *service_take_stream(void)
+{
+    struct api_stream *stream;
+
+    (void)pthread_mutex_lock(&app.lock);
+    while (app.held_stream == NULL)
+        (void)pthread_cond_wait(&app.changed, &app.lock);
+    stream = app.held_stream;
+    app.held_stream = NULL;
+    (void)pthread_mutex_unlock(&app.lock);
+    return stream;
 }
 
 void service_wait_done(size_t n)

@@ -2,6 +2,7 @@
  * paths do:
  *   /echo (and any other)  answers its body        /defer   the same, by a worker
  *   /hold                  deferred until service_release_held
+ *   /stream-hold           a stream, see service_take_stream
  *   /pause                 stops the server's own thread: posts `paused`, waits for `go_on`
  *   /none /large           take no body, or SERVICE_LARGE_BODY bytes
  *   /only-bearer  answers 204 to the token "right", 403 to others
@@ -13,6 +14,7 @@
 #pragma once
 
 #include "api/server.h"
+#include "api/stream.h"
 #include <semaphore.h>
 
 #define SERVICE_LARGE_BODY 100000
@@ -44,6 +46,8 @@ void service_start_on(const struct api_listener *listener);
 void service_stop(void);
 
 void service_wait_held(void);
+/** Waits for the stream of /stream-hold, which is then the caller's to work on. */
+struct api_stream *service_take_stream(void);
 /** Answers the held request, waiting for it if need be. */
 void service_release_held(void);
 /** Waits until `n` requests that reached the handler have ended since the start. */

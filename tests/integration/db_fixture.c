@@ -62,15 +62,16 @@ static struct db_batch_row row_of(uint32_t number, enum lw_mac_version version)
             .has_home_net_id = true,
             .home_net_id = {{0, 0, 0x13}},
             .as_id = "demo-as"},
-        .app = {.kek_label = "store-device.1", .blob_len = 24},
+        .line = number + 1,
+        .app = {.sealed = {.kek_label = "store-device.1", .blob_len = 24}, .kcv = {1, 2, 3}},
         .has_nwk = version == LW_MAC_1_1,
-        .kcv = {1, 2, 3},
+        .last_dev_nonce = DEVICE_NO_NONCE,
     };
 
-    memset(row.app.blob, (int)(number & 0xff), row.app.blob_len);
-    memset(row.app.tag, 0xa0, sizeof(row.app.tag));
+    memset(row.app.sealed.blob, (int)(number & 0xff), row.app.sealed.blob_len);
+    memset(row.app.sealed.tag, 0xa0, sizeof(row.app.sealed.tag));
     row.nwk = row.app;
-    memset(row.nwk.tag, 0xb0, sizeof(row.nwk.tag));
+    memset(row.nwk.sealed.tag, 0xb0, sizeof(row.nwk.sealed.tag));
     return row;
 }
 

@@ -113,12 +113,16 @@ void keyd_test_seal(struct keyd_channel *channel, struct keyd_test_device *ret)
     struct keyd_adopt_request requests[2];
     struct keyd_adopt_reply replies[2];
 
-    requests[0] =
-        (struct keyd_adopt_request){ret->dev_eui, ret->join_eui, KEY_SLOT_APP, ret->app_clear};
-    requests[1] =
-        (struct keyd_adopt_request){ret->dev_eui, ret->join_eui, KEY_SLOT_NWK, ret->nwk_clear};
-    ck_assert_msg(keyd_adopt_device_keys(
-                      channel, requests, has_nwk ? 2 : 1, replies, keyd_test_deadline()) == 0,
+    requests[0] = (struct keyd_adopt_request){.dev_eui = ret->dev_eui,
+        .join_eui = ret->join_eui,
+        .slot = KEY_SLOT_APP,
+        .key = ret->app_clear};
+    requests[1] = (struct keyd_adopt_request){.dev_eui = ret->dev_eui,
+        .join_eui = ret->join_eui,
+        .slot = KEY_SLOT_NWK,
+        .key = ret->nwk_clear};
+    ck_assert_msg(keyd_adopt_device_keys(channel, NULL, 0, requests, has_nwk ? 2 : 1, replies,
+                      keyd_test_deadline()) == 0,
         "%s", error_text());
     for (size_t i = 0; i < (has_nwk ? 2 : 1); i++) {
         static const uint8_t zeros[16];
@@ -131,6 +135,17 @@ void keyd_test_seal(struct keyd_channel *channel, struct keyd_test_device *ret)
     ret->app = replies[0].sealed;
     if (has_nwk)
         ret->nwk = replies[1].sealed;
+}
+
+struct keyd_claim_code keyd_test_code(
+    const struct eui64 *dev_eui, uint32_t generation, const char *code)
+{
+    struct keyd_claim_code ret = {
+        .dev_eui = *dev_eui, .generation = generation, .code_len = (uint8_t)strlen(code)};
+
+    ck_assert_uint_le(strlen(code), sizeof(ret.code));
+    memcpy(ret.code, code, ret.code_len);
+    return ret;
 }
 
 void keyd_test_oaep(const uint8_t *key, size_t len, uint8_t out[static KEYD_OAEP_LEN])

@@ -11,10 +11,7 @@
 
 #define KEYD_TEST_PATIENCE_MS 20000
 /* Every verb: no service has so many. */
-#define KEYD_TEST_VERBS                                                                            \
-    (KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |    \
-        KEYD_MAY(KEYD_VERB_HASH_CODE) | KEYD_MAY(KEYD_VERB_HASH_TOKEN) |                           \
-        KEYD_MAY(KEYD_VERB_SELF_TEST) | KEYD_MAY(KEYD_VERB_APP_S_KEY))
+#define KEYD_TEST_VERBS (KEYD_MAY(KEYD_N_VERBS + 1) - KEYD_MAY(1))
 
 struct keyd_test_device {
     struct eui64 dev_eui, join_eui;
@@ -54,6 +51,9 @@ void keyd_test_adopt(
     struct keyd_channel *channel, uint64_t dev_eui, bool has_nwk, struct keyd_test_device *ret);
 /** Has keyd seal the keys in clear of a device that is named. */
 void keyd_test_seal(struct keyd_channel *channel, struct keyd_test_device *device);
+/** A claim code as keyd is asked about it. */
+struct keyd_claim_code keyd_test_code(
+    const struct eui64 *dev_eui, uint32_t generation, const char *code);
 /** Encrypts a KEK to the exchange key and has keyd adopt it under the name it is given. */
 void keyd_test_adopt_kek(
     struct keyd_channel *channel, const uint8_t *clear, size_t len, struct sealed_kek *kek);

@@ -2,6 +2,7 @@
 
 #include "activation/service.h"
 #include "base/hex.h"
+#include <dirent.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/rsa.h>
@@ -282,17 +283,13 @@ START_TEST(a_token_that_by_its_own_words_cannot_be_valid_is_refused_before_a_bod
 }
 END_TEST
 
-START_TEST(a_body_that_is_too_large_gives_its_slot_back)
+START_TEST(a_client_that_leaves_gives_its_slot_back)
 {
     char bearer[160];
 
     (void)act_bearer(&act_maker, bearer);
     for (size_t i = 0; i < 2 * ACT_BIG_BODIES_MAX; i++) {
-        struct act_test_answer answer;
-
-        act_ask("POST", IMPORT, bearer, NULL, 0, &answer);
-        ck_assert_uint_eq(answer.status, 400);
-        act_answer_done(&answer);
+        await_import(bearer, 400);
         (void)close(act_begin(IMPORT, bearer, (size_t)5 << 20));
     }
     await_import(bearer, 400);
@@ -376,7 +373,7 @@ START_TEST(a_revoked_client_is_out_at_once)
                          (const char *const[]){"client", "add", "--organization", "Gone", "--role",
                              "maker", "--role", "admin", NULL}),
         0);
-    ck_assert_ptr_nonnull(strstr(out, "\"roles\":[\"admin\",\"maker\"]"));
+    ck_assert_ptr_nonnull(strstr(out, "\"roles\":[\"admin\",\"module_maker\",\"product_maker\"]"));
     act_member(out, "client_id", client.id, sizeof(client.id));
     act_member(out, "client_secret", client.secret, sizeof(client.secret));
     (void)act_bearer(&client, bearer);
@@ -498,7 +495,53 @@ START_TEST(the_keys_of_the_token_are_listed_with_check_values)
     ck_assert_int_eq(
         act_cradle(out, err, sizeof(out), (const char *const[]){"hsm", "list", NULL}), 0);
     ck_assert_ptr_nonnull(strstr(out, "store-device.1"));
+    ck_assert_ptr_nonnull(strstr(out, "store-device-export.1"));
     ck_assert_ptr_nonnull(strstr(out, "token.1"));
+}
+END_TEST
+
+/* How many of this service's key processes there are, and how many of them serve exports. */
+static unsigned count_keyds(unsigned *ret_exporting)
+{
+    DIR *proc = opendir("/proc");
+    const struct dirent *entry;
+    unsigned n = 0;
+
+    *ret_exporting = 0;
+    ck_assert_ptr_nonnull(proc);
+    while ((entry = readdir(proc)) != NULL) {
+        char path[300], line[OUTPUT_MAX];
+        size_t len;
+        FILE *f;
+
+        (void)snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
+        f = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? fopen(path, "re") : NULL;
+        if (f == NULL)
+            continue; /* no process, or one that has just ended */
+        len = fread(line, 1, sizeof(line), f);
+        (void)fclose(f);
+        if (memmem(line, len, "--verbs", 7) == NULL ||
+            memmem(line, len, act_hsm.lock_file, strlen(act_hsm.lock_file)) == NULL)
+            continue;
+        n++;
+        *ret_exporting += memmem(line, len, "export-key", 10) != NULL;
+    }
+    (void)closedir(proc);
+    return n;
+}
+
+START_TEST(root_keys_can_be_exported_only_where_the_configuration_says_so)
+{
+    unsigned exporting = 0;
+
+    ck_assert_uint_gt(count_keyds(&exporting), 0);
+    ck_assert_uint_eq(exporting, 0);
+    ck_assert_int_eq(act_stop(), 0);
+    act_start("hsm.export=true");
+    ck_assert_uint_gt(count_keyds(&exporting), 0);
+    ck_assert_uint_gt(exporting, 0);
+    ck_assert_int_eq(act_stop(), 0);
+    act_start(NULL);
 }
 END_TEST
 
@@ -512,14 +555,15 @@ int main(void)
         forged_tokens_do_not_keep_a_maker_from_importing,
         a_token_of_an_earlier_run_is_unknown_until_it_was_verified_once,
         a_token_that_by_its_own_words_cannot_be_valid_is_refused_before_a_body,
-        a_body_that_is_too_large_gives_its_slot_back, a_token_ends_with_its_lifetime,
+        a_client_that_leaves_gives_its_slot_back, a_token_ends_with_its_lifetime,
         a_kek_is_adopted_for_a_known_peer_and_shown_by_its_check_value,
         a_revoked_client_is_out_at_once, unknown_paths_and_wrong_methods_are_problems,
         what_is_open_to_all_answers,
         the_service_is_not_ready_without_its_database_and_ready_again_with_it,
         a_wrong_pin_ends_the_service_for_good_and_a_signal_ends_it_well,
         the_command_says_what_is_wrong_in_one_sentence,
-        the_keys_of_the_token_are_listed_with_check_values};
+        the_keys_of_the_token_are_listed_with_check_values,
+        root_keys_can_be_exported_only_where_the_configuration_says_so};
 
     return act_test_main("activation-service", tests, sizeof(tests) / sizeof(tests[0]));
 }

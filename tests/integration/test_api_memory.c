@@ -148,6 +148,49 @@ START_TEST(no_unfinished_body_is_in_memory_after_its_connection)
 }
 END_TEST
 
+static const char *const stream_ways[][2] = {
+    {"POST /stream-hold HTTP/1.1\r\nHost: h\r\nContent-Length: 112\r\n\r\n" FILLER, ""},
+    {"POST /stream-hold HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n" FILLER
+     "\r\n30\r\n",
+        "\r\n1\r\nx\r\n0\r\n\r\n"},
+};
+
+/* Of a streamed body the ring alone has a copy, and only until the worker has taken it. */
+START_TEST(no_streamed_body_is_in_memory_once_it_is_read)
+{
+    struct client *client = client_new();
+    struct api_stream *stream;
+    char piece[1000];
+    int n;
+
+    make_canary();
+    client_say(client, "%s", stream_ways[_i % 2][0]);
+    send_canary(client);
+    if (stream_ways[_i % 2][1][0] != '\0')
+        client_say(client, "%s", stream_ways[_i % 2][1]);
+    stream = service_take_stream();
+    while (count_canaries() == 0) { /* until the server has read it */
+    }
+    if (_i < 2) {
+        while ((n = api_stream_read(stream, piece, sizeof(piece), WATCHDOG_S * 1000)) > 0)
+            secret_wipe(piece, (size_t)n);
+        ck_assert_int_eq(n, 0);
+        ck_assert_uint_eq(count_canaries(), 0);
+        ck_assert_int_eq(api_stream_problem(stream, PROBLEM_CONFLICT, NULL), 0);
+        api_stream_end(stream, true);
+        client_expect(client, 409, NULL);
+    } else {
+        ck_assert_uint_eq(count_canaries(), 1);
+        api_stream_end(stream, false); /* unread */
+        ck_assert(!client_listen(client));
+    }
+    client_free(client);
+    service_wait_connections(0);
+    service_wait_idle(true);
+    ck_assert_uint_eq(count_canaries(), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("api-memory");
@@ -159,6 +202,7 @@ int main(void)
     tcase_add_loop_test(usual, no_body_is_in_memory_after_its_request, 0,
         (int)(sizeof(canary_ways) / sizeof(canary_ways[0])));
     tcase_add_test(usual, no_unfinished_body_is_in_memory_after_its_connection);
+    tcase_add_loop_test(usual, no_streamed_body_is_in_memory_once_it_is_read, 0, 4);
     suite_add_tcase(suite, usual);
     log_init("test", LOG_LEVEL_ERROR);
     (void)alarm(WATCHDOG_S);

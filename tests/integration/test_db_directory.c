@@ -487,7 +487,7 @@ END_TEST
 START_TEST(client_is_found_with_its_organization)
 {
     struct db_client first = {
-        .id = {1}, .organization = "maker", .roles = ROLE_MAKER, .secret_hash = {9}};
+        .id = {1}, .organization = "maker", .roles = ROLES_MAKER, .secret_hash = {9}};
     struct db_client second = {.id = {2}, .organization = "maker", .roles = ROLE_ADMIN};
     struct db_client found;
     uint8_t unknown[ACCOUNT_ID_LEN] = {3};
@@ -499,7 +499,7 @@ START_TEST(client_is_found_with_its_organization)
     ck_assert_mem_eq(found.id, first.id, ACCOUNT_ID_LEN);
     ck_assert_int_eq(found.organization_id, first.organization_id);
     ck_assert_str_eq(found.organization, "maker");
-    ck_assert_uint_eq(found.roles, ROLE_MAKER);
+    ck_assert_uint_eq(found.roles, ROLES_MAKER);
     ck_assert_uint_eq(found.secret_hash[0], 9);
     ck_assert(!found.revoked);
     pg_sql(cluster, database, "UPDATE client SET revoked_at = now()");
@@ -523,7 +523,10 @@ START_TEST(batch_makes_each_new_device_once)
         rows[i] = (struct db_batch_row){.record = {.dev_eui = eui_of((uint32_t[]){9, 1, 9, 5}[i]),
                                             .mac_version = LW_MAC_1_0_2,
                                             .credential = CREDENTIAL_ACTIVABLE},
-            .app = {.kek_label = "store-device.1", .blob_len = 24, .tag = {(uint8_t)(i + 1)}}};
+            .line = i + 1,
+            .last_dev_nonce = DEVICE_NO_NONCE,
+            .app = {.sealed = {
+                        .kek_label = "store-device.1", .blob_len = 24, .tag = {(uint8_t)(i + 1)}}}};
     ck_ok(db_batch_insert(activation, batch, client.organization_id, rows, 4, outcomes));
     ck_assert_int_eq(outcomes[0], DB_BATCH_CREATED);
     ck_assert_int_eq(outcomes[1], DB_BATCH_EXISTS);
@@ -559,11 +562,13 @@ START_TEST(batch_that_fails_leaves_nothing_of_it)
     ck_ok(db_batch_begin(activation, client.organization_id, "csv", &batch));
     for (uint32_t i = 0; i < 2; i++)
         rows[i] = (struct db_batch_row){.record = {.dev_eui = eui_of(i)},
-            .app = {.kek_label = "store-device.1", .blob_len = i ? 25 : 24}};
+            .line = i + 1,
+            .last_dev_nonce = DEVICE_NO_NONCE,
+            .app = {.sealed = {.kek_label = "store-device.1", .blob_len = i ? 25 : 24}}};
     ck_assert_int_eq(
         db_batch_insert(activation, batch, client.organization_id, rows, 2, outcomes), ERROR_DB);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM device"), 0);
-    rows[1].app.blob_len = 24;
+    rows[1].app.sealed.blob_len = 24;
     ck_ok(db_batch_insert(activation, batch, client.organization_id, rows, 2, outcomes));
 }
 END_TEST

@@ -27,6 +27,9 @@ static struct keyd_pool *pool;
 static struct keyd_channel *channel;
 static struct keyd_test_peers peers;
 static struct keyd_test_device device;
+static struct sealed_kek transport;
+static uint8_t transport_clear[32];
+static struct keyd_public_key owner;
 
 static void setup(void)
 {
@@ -43,6 +46,16 @@ static void setup(void)
     channel = keyd_pool_channel(pool, 0);
     keyd_test_peers(channel, &peers);
     keyd_test_adopt(channel, 0x20635F00C4001000, true, &device);
+    transport = (struct sealed_kek){.peer_kind = PEER_ORGANIZATION,
+        .peer_id = "org",
+        .kek_class = KEK_CLASS_TRANSPORT,
+        .label = "transport"};
+    keyd_test_adopt_kek(channel, transport_clear, sizeof(transport_clear), &transport);
+    owner = (struct keyd_public_key){
+        .modulus_len = KEYD_RSA_MIN, .exponent_len = 3, .exponent = {1, 0, 1}};
+    ck_assert_int_eq(random_bytes(owner.modulus, KEYD_RSA_MIN), 0);
+    owner.modulus[0] |= 0x80;
+    owner.modulus[KEYD_RSA_MIN - 1] |= 1; /* nobody opens it here */
 }
 
 static void teardown(void)
@@ -63,17 +76,63 @@ static void join_must_succeed(const char *when)
     keyd_test_check(&device, &peers, &request, &reply);
 }
 
+/* Each form of a key, all of them good: the token may fail, but none of them is refused. */
+static unsigned adopt_each_form(const char *when, int64_t deadline)
+{
+    const struct sealed_kek *const keks[] = {&transport};
+    struct keyd_adopt_request rows[3];
+    struct keyd_adopt_reply replies[3];
+    unsigned failed = 0;
+    int r;
+
+    for (unsigned i = 0; i < 3; i++)
+        rows[i] = (struct keyd_adopt_request){.dev_eui = device.dev_eui,
+            .join_eui = device.join_eui,
+            .slot = KEY_SLOT_APP,
+            .form = (enum keyd_key_form)i,
+            .transport_kek = i == KEYD_FORM_WRAPPED ? 0 : KEYD_NO_KEK};
+    rows[KEYD_FORM_CLEAR].key = device.app_clear;
+    ck_assert_int_eq(aes_wrap(transport_clear, sizeof(transport_clear), device.app_clear.bytes,
+                         AES_KEY_LEN, rows[KEYD_FORM_WRAPPED].wrapped),
+        0);
+    keyd_test_oaep(device.app_clear.bytes, AES_KEY_LEN, rows[KEYD_FORM_SEALED].sealed);
+    r = keyd_adopt_device_keys(channel, keks, 1, rows, 3, replies, deadline);
+    ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
+    for (unsigned i = 0; i < 3; i++) {
+        if (r == 0 && replies[i].status == KEYD_OK)
+            ck_assert_mem_eq(replies[i].sealed.tag, device.app.tag, SEALED_TAG_LEN);
+        else
+            ck_assert_msg(r != 0 || replies[i].status == KEYD_HSM_FAILED, "%s: form %u: %s", when,
+                i, keyd_status_text(replies[i].status));
+        failed += r != 0 || replies[i].status != KEYD_OK;
+    }
+    return failed;
+}
+
+static unsigned export_key(const char *when, int64_t deadline)
+{
+    const struct keyd_export_request row = {
+        device.dev_eui, device.join_eui, KEY_SLOT_APP, device.app};
+    struct keyd_export_reply reply;
+    const int r = keyd_export_keys(channel, &owner, &row, 1, &reply, deadline);
+
+    ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
+    if (r == 0)
+        ck_assert_msg(reply.status == KEYD_HSM_FAILED ||
+                          (reply.status == KEYD_OK && reply.len == KEYD_RSA_MIN),
+            "%s: %s", when, keyd_status_text(reply.status));
+    return r != 0 || reply.status != KEYD_OK;
+}
+
 /* One of each act; whatever succeeds must be right, whatever does not must be the HSM's fault.
  * Returns how many failed. */
 static unsigned do_everything(const char *when)
 {
     const int64_t deadline = keyd_test_deadline();
-    struct keyd_adopt_request adopt = {
-        device.dev_eui, device.join_eui, KEY_SLOT_APP, device.app_clear};
-    struct keyd_adopt_reply adopted;
     struct keyd_join_request request;
     struct keyd_join_reply reply;
     struct sealed_kek kek = peers.sealed[0];
+    struct keyd_claim_code code;
     uint8_t oaep[KEYD_OAEP_LEN], kcv[KEYD_KCV_LEN], hash[KEYD_HASH_LEN];
     enum keyd_status status = KEYD_OK;
     unsigned failed = 0;
@@ -90,13 +149,8 @@ static unsigned do_everything(const char *when)
                 keyd_status_text(reply.status));
         failed += r != 0 || reply.status != KEYD_OK;
     }
-    r = keyd_adopt_device_keys(channel, &adopt, 1, &adopted, deadline);
-    ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
-    if (r == 0 && adopted.status == KEYD_OK)
-        ck_assert_mem_eq(adopted.sealed.blob, device.app.blob, 24);
-    else
-        ck_assert(r != 0 || adopted.status == KEYD_HSM_FAILED);
-    failed += r != 0 || adopted.status != KEYD_OK;
+    failed += adopt_each_form(when, deadline);
+    failed += export_key(when, deadline);
     keyd_test_oaep(peers.clear[0], peers.clear_len[0], oaep);
     r = keyd_adopt_kek(channel, oaep, (unsigned)peers.clear_len[0], &kek, kcv, &status, deadline);
     ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
@@ -106,7 +160,11 @@ static unsigned do_everything(const char *when)
     if (r == 0 && status == KEYD_OK)
         ck_assert_mem_eq(kek.key.tag, peers.sealed[0].key.tag, SEALED_TAG_LEN);
     failed += r != 0 || status != KEYD_OK;
-    r = keyd_hash_claim_code(channel, &device.dev_eui, 1, "ABCD", hash, deadline);
+    code = keyd_test_code(&device.dev_eui, 1, "ABCD");
+    r = keyd_hash_claim_codes(channel, &code, 1, &hash, deadline);
+    ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
+    failed += r != 0;
+    r = keyd_random(channel, hash, sizeof(hash), 1, deadline);
     ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
     failed += r != 0;
     r = keyd_self_test(channel, deadline);

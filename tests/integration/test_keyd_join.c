@@ -441,13 +441,14 @@ END_TEST
 START_TEST(hashes_depend_on_every_input_and_on_their_purpose)
 {
     const struct eui64 one = {{1, 2, 3, 4, 5, 6, 7, 8}}, other = {{1, 2, 3, 4, 5, 6, 7, 9}};
-    uint8_t h[6][KEYD_HASH_LEN];
+    struct keyd_claim_code codes[KEYD_BATCH_MAX];
+    uint8_t h[6][KEYD_HASH_LEN], again[KEYD_BATCH_MAX][KEYD_HASH_LEN];
 
-    ck_assert_int_eq(keyd_hash_claim_code(channel, &one, 1, "ABCD", h[0], keyd_test_deadline()), 0);
-    ck_assert_int_eq(
-        keyd_hash_claim_code(channel, &other, 1, "ABCD", h[1], keyd_test_deadline()), 0);
-    ck_assert_int_eq(keyd_hash_claim_code(channel, &one, 2, "ABCD", h[2], keyd_test_deadline()), 0);
-    ck_assert_int_eq(keyd_hash_claim_code(channel, &one, 1, "ABCE", h[3], keyd_test_deadline()), 0);
+    codes[0] = keyd_test_code(&one, 1, "ABCD");
+    codes[1] = keyd_test_code(&other, 1, "ABCD");
+    codes[2] = keyd_test_code(&one, 2, "ABCD");
+    codes[3] = keyd_test_code(&one, 1, "ABCE");
+    ck_assert_int_eq(keyd_hash_claim_codes(channel, codes, 4, h, keyd_test_deadline()), 0);
     ck_assert_int_eq(
         keyd_hash_token(channel, (const uint8_t *)"ABCD", 4, h[4], keyd_test_deadline()), 0);
     ck_assert_int_eq(
@@ -456,11 +457,35 @@ START_TEST(hashes_depend_on_every_input_and_on_their_purpose)
         for (size_t j = 0; j < i; j++)
             ck_assert_mem_ne(h[i], h[j], KEYD_HASH_LEN);
     }
-    ck_assert_int_eq(keyd_hash_claim_code(channel, &one, 1, "ABCD", h[1], keyd_test_deadline()), 0);
-    ck_assert_mem_eq(h[0], h[1], KEYD_HASH_LEN);
-    ck_assert_int_lt(keyd_hash_claim_code(channel, &one, 1, "0123456789012345678901234567890123",
-                         h[0], keyd_test_deadline()),
-        0);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++) /* a full batch, each in its place */
+        codes[i] = codes[i % 4];
+    ck_assert_int_eq(
+        keyd_hash_claim_codes(channel, codes, KEYD_BATCH_MAX, again, keyd_test_deadline()), 0);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
+        ck_assert_mem_eq(again[i], h[i % 4], KEYD_HASH_LEN);
+    codes[1].code_len = KEYD_CODE_MAX + 1;
+    ck_assert_int_eq(
+        keyd_hash_claim_codes(channel, codes, 2, again, keyd_test_deadline()), ERROR_INPUT);
+    ck_assert_int_eq(keyd_hash_claim_codes(channel, codes, 0, NULL, keyd_test_deadline()), 0);
+}
+END_TEST
+
+START_TEST(random_bytes_fill_every_item_and_are_never_the_same)
+{
+    static const size_t lengths[] = {16, KEYD_RANDOM_MAX};
+
+    for (size_t l = 0; l < sizeof(lengths) / sizeof(lengths[0]); l++) {
+        const size_t len = lengths[l];
+        uint8_t bytes[(KEYD_BATCH_MAX + 1) * KEYD_RANDOM_MAX] = {0};
+        static const uint8_t zeros[KEYD_RANDOM_MAX];
+
+        ck_assert_int_eq(keyd_random(channel, bytes, len, KEYD_BATCH_MAX, keyd_test_deadline()), 0);
+        for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
+            for (size_t j = 0; j < i; j++)
+                ck_assert_mem_ne(bytes + i * len, bytes + j * len, len);
+        }
+        ck_assert_mem_eq(bytes + KEYD_BATCH_MAX * len, zeros, len); /* and nothing beyond */
+    }
 }
 END_TEST
 
@@ -493,6 +518,7 @@ int main(void)
         more_keks_than_the_cache_holds_are_opened_again,
         a_kek_that_does_not_open_is_bad_input_and_not_a_failing_hsm,
         hashes_depend_on_every_input_and_on_their_purpose,
+        random_bytes_fill_every_item_and_are_never_the_same,
         the_description_names_token_profile_and_strategy,
     };
 

@@ -264,15 +264,19 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
 {
     static uint8_t frame[KEYD_FRAME_MAX];
     static struct keyd_join_request join;
-    static const struct keyd_adopt_request adopt = {.slot = KEY_SLOT_APP};
+    static const struct keyd_adopt_request adopt = {
+        .slot = KEY_SLOT_APP, .transport_kek = KEYD_NO_KEK};
     static const struct keyd_adopt_kek_request adopt_kek = {.key_len = 16,
         .kek = {.peer_kind = PEER_NETWORK_SERVER,
             .peer_id = "000013",
             .kek_class = KEK_CLASS_NS,
             .label = "ns"}};
-    static const struct keyd_code_request code;
+    static const struct keyd_claim_code code;
+    static const struct keyd_random_request random = {.len = 1};
     static const struct keyd_token_request body;
     static struct keyd_app_s_key_request app_s_key;
+    static struct keyd_export_message export = {
+        .to = {.modulus_len = KEYD_RSA_MIN, .exponent_len = 1, .exponent = {3}}};
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
@@ -280,11 +284,15 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_HASH_CODE] = &code,
         [KEYD_VERB_HASH_TOKEN] = &body,
         [KEYD_VERB_APP_S_KEY] = &app_s_key,
+        [KEYD_VERB_RANDOM] = &random,
+        [KEYD_VERB_EXPORT_KEY] = &export,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));
     keyd_test_request(&device, 1, false, false, &join);
     join.plan = false;
+    memset(export.to.modulus, 0xFF, KEYD_RSA_MIN);
+    export.items[0] = (struct keyd_export_request){.slot = KEY_SLOT_APP, .key = device.app};
     app_s_key = (struct keyd_app_s_key_request){.app = device.app, .as_kek = KEYD_NO_KEK};
     for (unsigned own = 1; own <= KEYD_N_VERBS; own++) {
         struct keyd_pool_config config = {.program = KEYD_PROGRAM,
@@ -376,8 +384,8 @@ START_TEST(a_message_that_two_keyds_died_of_is_not_sent_to_a_third)
     struct keyd_pool *pool = NULL;
 
     ck_assert_msg(keyd_pool_open(&config, &pool) == 0, "%s", error_text());
-    ck_assert_int_eq(
-        keyd_adopt_device_keys(keyd_pool_channel(pool, 0), &adopt, 1, &reply, keyd_test_deadline()),
+    ck_assert_int_eq(keyd_adopt_device_keys(keyd_pool_channel(pool, 0), NULL, 0, &adopt, 1, &reply,
+                         keyd_test_deadline()),
         ERROR_HSM);
     ck_assert_int_eq(keyd_self_test(keyd_pool_channel(pool, 0), keyd_test_deadline()), 0);
     ck_assert_int_eq(metric_of(pool, "cradle_keyd_deaths_total"), 2);

@@ -74,6 +74,10 @@ START_TEST(a_storage_kek_opens_only_its_own_kind)
         {false, P11_USE_ADOPT_KEY, false},
         {false, P11_USE_ADOPT_KEK, false},
         {false, P11_USE_KNOWN, false},
+        {true, P11_USE_EXPORT, false},
+        {false, P11_USE_EXPORT, false},
+        {true, P11_USE_HMAC, false},
+        {false, P11_USE_HMAC, false},
     };
     const CK_OBJECT_HANDLE known = known_key();
 
@@ -230,7 +234,9 @@ static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *labe
     unsigned *n = context;
     static const CK_ATTRIBUTE_TYPE types[] = {CKA_PRIVATE, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE,
         CKA_NEVER_EXTRACTABLE, CKA_EXTRACTABLE, CKA_MODIFIABLE};
-    static const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, CK_TRUE, CK_TRUE, CK_FALSE, CK_FALSE};
+    /* What seals device keys came into its two objects as a key that is wrapped. */
+    const CK_BBOOL born = strncmp(label, "store-device", 12) == 0 ? CK_FALSE : CK_TRUE;
+    const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, born, born, CK_FALSE, CK_FALSE};
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         CK_BBOOL value = 2;
@@ -249,7 +255,7 @@ START_TEST(every_key_of_the_ceremony_is_hidden_and_cannot_be_modified)
 
     ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, check_hidden, &n), 0);
     ck_assert_int_eq(p11_objects_walk(&token, CKO_PRIVATE_KEY, check_hidden, &n), 0);
-    ck_assert_uint_eq(n, 7);
+    ck_assert_uint_eq(n, CEREMONY_N_OBJECTS);
 }
 END_TEST
 
@@ -267,6 +273,7 @@ START_TEST(a_second_ceremony_is_refused_and_changes_nothing)
     ck_assert_int_eq(hsm_ceremony_list(&what, &after), 0);
     ck_assert_str_eq(before.data, after.data);
     ck_assert_ptr_nonnull(strstr(before.data, "store-kek.1"));
+    ck_assert_ptr_nonnull(strstr(before.data, "store-device-export.1"));
     ck_assert_ptr_nonnull(strstr(before.data, "exchange.1"));
     ck_assert_ptr_nonnull(strstr(before.data, "audit.1"));
 }
@@ -317,6 +324,7 @@ START_TEST(a_wrong_path_costs_no_key_and_a_part_made_token_is_named_as_such)
     what.exchange_key_path = hsm.exchange_pem;
     ck_assert_msg(hsm_ceremony_init(&what, &report) == 0, "%s", error_text());
     ck_assert_ptr_nonnull(strstr(report.data, "check value"));
+    ck_assert_ptr_null(strstr(report.data, P11_LABEL_EXPORT)); /* only where it was asked for */
 
     ck_assert_int_eq(p11_lock(hsm.lock_file, &lock), 0);
     ck_assert_int_eq(p11_token_open(&token, hsm.uri, true, lock), 0);
@@ -339,7 +347,7 @@ END_TEST
 static int destroy_second(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
     (void)context;
-    if (strcmp(label, P11_LABEL_DEVICE "2") == 0)
+    if (strcmp(label, P11_LABEL_DEVICE "2") == 0 || strcmp(label, P11_LABEL_EXPORT "2") == 0)
         ck_assert_uint_eq(token.f->C_DestroyObject(token.anchor, handle), CKR_OK);
     return 0;
 }

@@ -77,6 +77,8 @@ WRAP(C_UnwrapKey,
         CK_ATTRIBUTE *f, CK_ULONG g, CK_OBJECT_HANDLE *h),
     (a, b, c, d, e, f, g, h))
 
+WRAP(C_GenerateRandom, (CK_SESSION_HANDLE a, unsigned char *b, CK_ULONG c), (a, b, c))
+
 static void map_control(void)
 {
     const char *path = getenv(P11_FAULT_CONTROL_ENV);

@@ -103,7 +103,8 @@ struct outcome {
 
 int softhsm_ceremony(const struct softhsm *hsm)
 {
-    const struct hsm_ceremony what = {hsm->uri, hsm->lock_file, hsm->exchange_pem};
+    const struct hsm_ceremony what = {
+        hsm->uri, hsm->lock_file, hsm->exchange_pem, .exportable_keys = true};
     struct outcome outcome = {.code = ERROR_INTERNAL, .text = "the ceremony's process died"};
     int fds[2];
     pid_t pid;

@@ -18,8 +18,9 @@ static unsigned fill(struct act_body_slots *slots, const uint8_t *client_id)
 
 START_TEST(unknown_tokens_share_a_few_and_leave_the_rest)
 {
-    struct act_body_slots slots = {0};
+    struct act_body_slots slots;
 
+    act_body_slots_init(&slots);
     ck_assert_uint_eq(fill(&slots, NULL), ACT_BIG_BODIES_UNKNOWN);
     ck_assert_uint_eq(fill(&slots, alice), ACT_BIG_BODIES_PER_CLIENT);
     ck_assert_uint_eq(fill(&slots, bob), KNOWN_MAX - ACT_BIG_BODIES_PER_CLIENT);
@@ -28,8 +29,9 @@ END_TEST
 
 START_TEST(known_clients_leave_the_share_of_unknown_tokens)
 {
-    struct act_body_slots slots = {0};
+    struct act_body_slots slots;
 
+    act_body_slots_init(&slots);
     (void)fill(&slots, alice);
     (void)fill(&slots, bob);
     ck_assert_uint_eq(fill(&slots, NULL), ACT_BIG_BODIES_UNKNOWN);
@@ -38,9 +40,11 @@ END_TEST
 
 START_TEST(a_slot_that_was_left_is_for_whoever_has_a_share)
 {
-    struct act_body_slots slots = {0};
-    struct act_body_slot *slot = act_body_slot_take(&slots, alice);
+    struct act_body_slots slots;
+    struct act_body_slot *slot;
 
+    act_body_slots_init(&slots);
+    slot = act_body_slot_take(&slots, alice);
     ck_assert_uint_eq(fill(&slots, alice), ACT_BIG_BODIES_PER_CLIENT - 1);
     ck_assert_uint_eq(fill(&slots, bob), KNOWN_MAX - ACT_BIG_BODIES_PER_CLIENT);
     ck_assert_uint_eq(fill(&slots, NULL), ACT_BIG_BODIES_UNKNOWN);

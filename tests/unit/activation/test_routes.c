@@ -2,10 +2,13 @@
 
 #include "activation/metrics.h"
 #include "activation/public.h"
+#include "db/account.h"
 #include "tests/support/suite.h"
 #include <ctype.h>
 #include <jansson.h>
 #include <string.h>
+
+static struct act_params params;
 
 START_TEST(every_route_is_complete)
 {
@@ -18,8 +21,13 @@ START_TEST(every_route_is_complete)
         ck_assert(route->right < N_ACT_RIGHTS);
         ck_assert_int_ne(route->answer != NULL, route->work != NULL);
         ck_assert_uint_eq(act_route_index(route), i);
-        if (route->method == API_GET)
+        if (route->method == API_GET || route->method == API_DELETE)
             ck_assert_uint_eq(route->body_max, 0);
+        if (route->method == API_GET)
+            ck_assert(!route->changes);
+        /* Its audit event and its key are somebody's. */
+        if (route->changes)
+            ck_assert_uint_ne(act_right_roles(route->right), ROLES_ANYONE);
         if (act_right_roles(route->right) != ROLES_ANYONE)
             ck_assert_msg(route->work != NULL, "%s: nobody checks the token", route->path);
     }
@@ -41,7 +49,7 @@ START_TEST(every_route_is_found_by_its_method_and_path)
         const struct act_route *route = NULL;
 
         ck_assert_int_eq(
-            act_route_find(act_route_at(i)->method, act_route_at(i)->path, &route, NULL),
+            act_route_find(act_route_at(i)->method, act_route_at(i)->path, &route, &params, NULL),
             ROUTE_FOUND);
         ck_assert_ptr_eq(route, act_route_at(i));
     }
@@ -53,14 +61,52 @@ START_TEST(an_unknown_path_and_a_wrong_method_are_told_apart)
     const struct act_route *route = NULL;
     char allow[ACT_ALLOW_MAX] = "";
 
-    ck_assert_int_eq(act_route_find(API_GET, "/nowhere", &route, allow), ROUTE_NO_PATH);
-    ck_assert_int_eq(act_route_find(API_GET, "/v1/token/", &route, allow), ROUTE_NO_PATH);
-    ck_assert_int_eq(act_route_find(API_GET, "", &route, allow), ROUTE_NO_PATH);
-    ck_assert_int_eq(act_route_find(API_GET, "/v1/token", &route, allow), ROUTE_NO_METHOD);
+    ck_assert_int_eq(act_route_find(API_GET, "/nowhere", &route, &params, allow), ROUTE_NO_PATH);
+    ck_assert_int_eq(act_route_find(API_GET, "/v1/token/", &route, &params, allow), ROUTE_NO_PATH);
+    ck_assert_int_eq(act_route_find(API_GET, "", &route, &params, allow), ROUTE_NO_PATH);
+    ck_assert_int_eq(act_route_find(API_GET, "/v1/token", &route, &params, allow), ROUTE_NO_METHOD);
     ck_assert_str_eq(allow, "POST");
-    ck_assert_int_eq(act_route_find(API_OTHER, "/healthz", &route, allow), ROUTE_NO_METHOD);
+    ck_assert_int_eq(
+        act_route_find(API_OTHER, "/healthz", &route, &params, allow), ROUTE_NO_METHOD);
     ck_assert_str_eq(allow, "GET");
     ck_assert_ptr_null(route);
+}
+END_TEST
+
+START_TEST(parameters_are_what_stands_in_their_places)
+{
+    const struct act_route *route = NULL;
+
+    ck_assert_int_eq(
+        act_route_find(API_DELETE, "/v1/organizations/ab/clients/cd", &route, &params, NULL),
+        ROUTE_FOUND);
+    ck_assert_str_eq(route->path, "/v1/organizations/{organization}/clients/{client}");
+    ck_assert_uint_eq(params.n, 2);
+    ck_assert_str_eq(params.values[0], "ab");
+    ck_assert_str_eq(params.values[1], "cd");
+    ck_assert_int_eq(
+        act_route_find(API_GET, "/v1/organizations", &route, &params, NULL), ROUTE_FOUND);
+    ck_assert_uint_eq(params.n, 0);
+    ck_assert_int_eq(
+        act_route_find(API_GET, "/v1/organizations/", &route, &params, NULL), ROUTE_NO_PATH);
+    ck_assert_int_eq(act_route_find(API_GET, "/v1/organizations//clients", &route, &params, NULL),
+        ROUTE_NO_PATH);
+    ck_assert_int_eq(
+        act_route_find(API_GET, "/v1/organizations/ab/clients/cd/ef", &route, &params, NULL),
+        ROUTE_NO_PATH);
+}
+END_TEST
+
+START_TEST(a_parameter_that_is_too_long_finds_nothing)
+{
+    const struct act_route *route = NULL;
+    char path[ACT_PARAM_MAX + 40] = "/v1/organizations/";
+    size_t len = strlen(path);
+
+    memset(path + len, 'a', ACT_PARAM_MAX);
+    ck_assert_int_eq(act_route_find(API_GET, path, &route, &params, NULL), ROUTE_FOUND);
+    path[len + ACT_PARAM_MAX] = 'a';
+    ck_assert_int_eq(act_route_find(API_GET, path, &route, &params, NULL), ROUTE_NO_PATH);
 }
 END_TEST
 
@@ -72,6 +118,21 @@ static const char *lower(const char *text, char out[static 16])
         out[n] = (char)tolower((unsigned char)text[n]);
     out[n] = '\0';
     return out;
+}
+
+/* x-roles as bits; without it every role may. */
+static unsigned roles_of(const json_t *operation)
+{
+    const json_t *names = json_object_get(operation, "x-roles");
+    unsigned roles = 0;
+
+    if (names == NULL)
+        return ROLES_CLIENT;
+    for (size_t i = 0; i < json_array_size(names); i++)
+        for (const struct word_bits *w = account_role_names; w->word != NULL; w++)
+            if (strcmp(w->word, json_string_value(json_array_get(names, i))) == 0)
+                roles |= w->bits;
+    return roles;
 }
 
 START_TEST(the_description_has_exactly_the_routes)
@@ -96,6 +157,9 @@ START_TEST(the_description_has_exactly_the_routes)
         ck_assert_msg((json_object_get(json_object_get(operation, "responses"), "403") != NULL) ==
                           (act_right_roles(route->right) != ROLES_ANYONE),
             "%s: who may call", route->path);
+        ck_assert_msg(roles_of(operation) == act_right_roles(route->right) ||
+                          act_right_roles(route->right) == ROLES_ANYONE,
+            "%s %s: x-roles", name, route->path);
     }
     json_object_foreach(paths, path, item)
     {
@@ -119,12 +183,12 @@ START_TEST(each_route_and_class_has_one_counter)
     act_metrics_request(&metrics, act_route_at(0), 200);
     act_metrics_request(&metrics, NULL, 404);
     act_metrics_write(&metrics, &text);
-    ck_assert_ptr_nonnull(strstr(
-        text.data, "cradle_activation_requests_total{route=\"/healthz\",class=\"2xx\"} 2\n"));
-    ck_assert_ptr_nonnull(
-        strstr(text.data, "cradle_activation_requests_total{route=\"none\",class=\"4xx\"} 1\n"));
-    ck_assert_ptr_nonnull(strstr(
-        text.data, "cradle_activation_requests_total{route=\"/v1/token\",class=\"5xx\"} 0\n"));
+    ck_assert_ptr_nonnull(strstr(text.data,
+        "cradle_activation_requests_total{route=\"/healthz\",method=\"GET\",class=\"2xx\"} 2\n"));
+    ck_assert_ptr_nonnull(strstr(text.data,
+        "cradle_activation_requests_total{route=\"none\",method=\"any\",class=\"4xx\"} 1\n"));
+    ck_assert_ptr_nonnull(strstr(text.data,
+        "cradle_activation_requests_total{route=\"/v1/token\",method=\"POST\",class=\"5xx\"} 0\n"));
     for (size_t i = 0; i < metrics.n_requests; i++)
         for (size_t k = 0; k < i; k++)
             ck_assert_str_ne(metrics.labels[i], metrics.labels[k]);
@@ -134,4 +198,5 @@ END_TEST
 
 SUITE_MAIN("routes", 10, every_route_is_complete, no_route_is_there_twice,
     every_route_is_found_by_its_method_and_path, an_unknown_path_and_a_wrong_method_are_told_apart,
+    parameters_are_what_stands_in_their_places, a_parameter_that_is_too_long_finds_nothing,
     the_description_has_exactly_the_routes, each_route_and_class_has_one_counter)

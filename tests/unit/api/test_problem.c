@@ -9,7 +9,7 @@ static json_t *document(enum problem problem, const char *detail)
     struct text text = {0};
     json_t *tree;
 
-    api_problem_text(&text, problem, detail, "0123456789abcdef");
+    api_problem_text(&text, problem, detail, NULL, "0123456789abcdef");
     ck_assert(!text.failed);
     tree = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
     ck_assert_msg(tree != NULL, "not JSON: %s", text.data);

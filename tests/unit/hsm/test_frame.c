@@ -307,6 +307,279 @@ START_TEST(an_app_s_key_request_comes_back_as_it_was)
 }
 END_TEST
 
+/* Of an item of adoption when there is one KEK. */
+#define ADOPT_SLOT (ITEM + 16)
+#define ADOPT_FORM (ADOPT_SLOT + 1)
+#define ADOPT_KEK (ADOPT_FORM + 1)
+#define ADOPT_TEXT (ADOPT_KEK + 1)
+
+static struct keyd_adopt_request sample_adopt(enum keyd_key_form form)
+{
+    struct keyd_adopt_request q = {.dev_eui = {{1, 2, 3, 4, 5, 6, 7, 8}},
+        .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},
+        .slot = KEY_SLOT_NWK,
+        .form = form};
+
+    memset(q.sealed, 0x5A, sizeof(q.sealed)); /* whatever stands behind a shorter text */
+    return q;
+}
+
+static size_t encode_adopts(const struct keyd_adopt_request *items, size_t n)
+{
+    const struct sealed_kek kek = sample_kek();
+    const struct sealed_kek *keks[] = {&kek};
+    size_t len = 0;
+
+    ck_assert_int_eq(
+        keyd_request_encode(KEYD_VERB_ADOPT_KEY, 3, keks, 1, items, n, frame, &len), 0);
+    return len;
+}
+
+START_TEST(a_key_to_adopt_comes_back_in_its_form)
+{
+    static const size_t lengths[] = {AES_KEY_LEN, KEYD_WRAPPED_LEN, KEYD_OAEP_LEN};
+    const struct keyd_adopt_request items[] = {sample_adopt(KEYD_FORM_CLEAR),
+        sample_adopt(KEYD_FORM_WRAPPED), sample_adopt(KEYD_FORM_SEALED)};
+    const size_t len = encode_adopts(items, 3);
+
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+    for (size_t i = 0; i < 3; i++) {
+        const struct keyd_adopt_request *q = &request.adopts[i];
+
+        ck_assert_mem_eq(&q->dev_eui, &items[i].dev_eui, sizeof(q->dev_eui));
+        ck_assert_mem_eq(&q->join_eui, &items[i].join_eui, sizeof(q->join_eui));
+        ck_assert_int_eq(q->slot, KEY_SLOT_NWK);
+        ck_assert_int_eq(q->form, items[i].form);
+        ck_assert_uint_eq(q->transport_kek, q->form == KEYD_FORM_WRAPPED ? 0 : KEYD_NO_KEK);
+        for (size_t at = 0; at < KEYD_OAEP_LEN; at++)
+            ck_assert_uint_eq(q->sealed[at], at < lengths[i] ? 0x5A : 0);
+    }
+}
+END_TEST
+
+START_TEST(a_key_to_adopt_that_cannot_be_is_refused)
+{
+    static const struct {
+        const char *what;
+        enum keyd_key_form form;
+        size_t offset;
+        uint8_t value;
+    } cases[] = {
+        {"slot 0", KEYD_FORM_CLEAR, ADOPT_SLOT, 0},
+        {"slot", KEYD_FORM_CLEAR, ADOPT_SLOT, 3},
+        {"form", KEYD_FORM_SEALED, ADOPT_FORM, 3},
+        {"KEK of a key in clear", KEYD_FORM_CLEAR, ADOPT_KEK, 0},
+        {"KEK of a sealed key", KEYD_FORM_SEALED, ADOPT_KEK, 0},
+        {"no KEK of a wrapped key", KEYD_FORM_WRAPPED, ADOPT_KEK, KEYD_NO_KEK},
+        {"in clear under a KEK", KEYD_FORM_WRAPPED, ADOPT_KEK, KEYD_PLAIN},
+        {"KEK beyond the last", KEYD_FORM_WRAPPED, ADOPT_KEK, 1},
+        {"bytes behind a key in clear", KEYD_FORM_CLEAR, ADOPT_TEXT + AES_KEY_LEN, 1},
+        {"bytes behind a wrapped key", KEYD_FORM_WRAPPED, ADOPT_TEXT + KEYD_OAEP_LEN - 1, 1},
+    };
+    struct keyd_adopt_request item;
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        item = sample_adopt(cases[i].form);
+        len = encode_adopts(&item, 1);
+        ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+        frame[cases[i].offset] = cases[i].value;
+        ck_assert_msg(keyd_request_decode(frame, len, &request) < 0, "%s", cases[i].what);
+    }
+    item = sample_adopt((enum keyd_key_form)3);
+    ck_assert_int_lt(
+        keyd_request_encode(KEYD_VERB_ADOPT_KEY, 1, NULL, 0, &item, 1, frame, &len), 0);
+    item = sample_adopt(KEYD_FORM_WRAPPED); /* there is no KEK 0 */
+    ck_assert_int_lt(
+        keyd_request_encode(KEYD_VERB_ADOPT_KEY, 1, NULL, 0, &item, 1, frame, &len), 0);
+}
+END_TEST
+
+START_TEST(the_greatest_adoption_fits)
+{
+    static struct keyd_adopt_request items[KEYD_BATCH_MAX];
+    const struct sealed_kek kek = sample_kek();
+    const struct sealed_kek *keks[KEYD_KEKS_MAX];
+    size_t len = 0;
+
+    for (size_t i = 0; i < KEYD_KEKS_MAX; i++)
+        keks[i] = &kek;
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
+        items[i] = sample_adopt((enum keyd_key_form)(i % 3));
+    ck_assert_int_eq(keyd_request_encode(KEYD_VERB_ADOPT_KEY, 1, keks, KEYD_KEKS_MAX, items,
+                         KEYD_BATCH_MAX, frame, &len),
+        0);
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+}
+END_TEST
+
+START_TEST(a_fingerprint_comes_back_with_its_key_alone)
+{
+    static struct keyd_reply got;
+    size_t len = 0;
+
+    memset(&reply, 0, sizeof(reply));
+    reply.verb = KEYD_VERB_ADOPT_KEY;
+    reply.n_items = 2;
+    reply.adopts[0].sealed = sample_key("store-device.1", 24);
+    memset(reply.adopts[0].fingerprint, 0x77, KEYD_FINGERPRINT_LEN);
+    reply.adopts[1] = reply.adopts[0];
+    reply.adopts[1].status = KEYD_BAD_INPUT;
+    ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
+    ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
+    ck_assert_mem_eq(got.adopts[0].fingerprint, reply.adopts[0].fingerprint, KEYD_FINGERPRINT_LEN);
+    ck_assert_uint_eq(got.adopts[1].sealed.blob_len, 0);
+    ck_assert_uint_eq(got.adopts[1].fingerprint[0], 0);
+    frame[len - 1] = 1;
+    ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
+}
+END_TEST
+
+START_TEST(codes_and_random_bytes_come_in_batches)
+{
+    static struct keyd_claim_code codes[KEYD_BATCH_MAX];
+    static struct keyd_random_request randoms[KEYD_BATCH_MAX];
+    static struct keyd_reply got;
+    size_t len = 0;
+
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
+        codes[i] = (struct keyd_claim_code){
+            .generation = (uint32_t)i, .code_len = (uint8_t)(i % (KEYD_CODE_MAX + 1))};
+        memset(codes[i].code, 'A', sizeof(codes[i].code));
+        randoms[i].len = (uint8_t)(1 + i % KEYD_RANDOM_MAX);
+    }
+    ck_assert_int_eq(
+        keyd_request_encode(KEYD_VERB_HASH_CODE, 1, NULL, 0, codes, KEYD_BATCH_MAX, frame, &len),
+        0);
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
+        ck_assert_uint_eq(request.codes[i].generation, i);
+        ck_assert_uint_eq(request.codes[i].code_len, codes[i].code_len);
+        ck_assert_uint_eq(strnlen(request.codes[i].code, KEYD_CODE_MAX), codes[i].code_len);
+    }
+    ck_assert_int_eq(
+        keyd_request_encode(KEYD_VERB_RANDOM, 1, NULL, 0, randoms, KEYD_BATCH_MAX, frame, &len), 0);
+    ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
+        ck_assert_uint_eq(request.randoms[i].len, randoms[i].len);
+    frame[len - 1] = 0;
+    ck_assert_int_lt(keyd_request_decode(frame, len, &request), 0);
+    frame[len - 1] = KEYD_RANDOM_MAX + 1;
+    ck_assert_int_lt(keyd_request_decode(frame, len, &request), 0);
+    memset(&reply, 0, sizeof(reply));
+    reply.verb = KEYD_VERB_RANDOM;
+    reply.n_items = 1;
+    reply.randoms[0].len = 5;
+    memset(reply.randoms[0].bytes, 0x33, KEYD_RANDOM_MAX);
+    ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
+    ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
+    ck_assert_uint_eq(got.randoms[0].len, 5);
+    ck_assert_uint_eq(got.randoms[0].bytes[4], 0x33);
+    ck_assert_uint_eq(got.randoms[0].bytes[5], 0);
+    frame[len - 1] = 1;
+    ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
+}
+END_TEST
+
+#define EXPORT_KEY HEADER
+#define EXPORT_EXPONENT (EXPORT_KEY + 2 + KEYD_RSA_MAX)
+#define EXPORT_ITEM (EXPORT_EXPONENT + 1 + KEYD_RSA_EXPONENT_MAX)
+
+static struct keyd_export_message sample_export(uint16_t modulus_len)
+{
+    struct keyd_export_message m = {
+        .to = {.modulus_len = modulus_len, .exponent_len = 3, .exponent = {1, 0, 1}}};
+
+    memset(m.to.modulus, 0xC1, modulus_len);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
+        m.items[i] = (struct keyd_export_request){.dev_eui = {{1, 2, 3, 4, 5, 6, 7, (uint8_t)i}},
+            .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},
+            .slot = i % 2 == 0 ? KEY_SLOT_APP : KEY_SLOT_NWK,
+            .key = sample_key("store-device.1", 24)};
+    return m;
+}
+
+START_TEST(keys_to_export_come_back_with_their_public_key)
+{
+    static struct keyd_reply got;
+    size_t len = 0;
+
+    for (uint16_t n = KEYD_RSA_MIN; n <= KEYD_RSA_MAX; n += 128) {
+        const struct keyd_export_message m = sample_export(n);
+
+        ck_assert_int_eq(
+            keyd_request_encode(KEYD_VERB_EXPORT_KEY, 9, NULL, 0, &m, KEYD_BATCH_MAX, frame, &len),
+            0);
+        ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+        ck_assert_uint_eq(request.export.to.modulus_len, n);
+        ck_assert_mem_eq(request.export.to.modulus, m.to.modulus, KEYD_RSA_MAX);
+        ck_assert_uint_eq(request.export.to.exponent_len, 3);
+        ck_assert_mem_eq(request.export.to.exponent, m.to.exponent, KEYD_RSA_EXPONENT_MAX);
+        for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
+            ck_assert_uint_eq(request.export.items[i].dev_eui.bytes[7], i);
+            ck_assert_int_eq(request.export.items[i].slot, m.items[i].slot);
+            ck_assert_mem_eq(request.export.items[i].key.tag, m.items[i].key.tag, SEALED_TAG_LEN);
+        }
+        ck_assert_int_lt(keyd_request_decode(frame, len - 1, &request), 0);
+    }
+    memset(&reply, 0, sizeof(reply));
+    reply.verb = KEYD_VERB_EXPORT_KEY;
+    reply.n_items = KEYD_BATCH_MAX;
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
+        reply.exports[i].len = i % 2 == 0 ? KEYD_RSA_MAX : KEYD_RSA_MIN;
+        memset(reply.exports[i].text, 0x44, KEYD_RSA_MAX);
+    }
+    ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
+    ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
+    ck_assert_uint_eq(got.exports[0].text[KEYD_RSA_MAX - 1], 0x44);
+    ck_assert_uint_eq(got.exports[1].text[KEYD_RSA_MIN - 1], 0x44);
+    ck_assert_uint_eq(got.exports[1].text[KEYD_RSA_MIN], 0);
+    frame[len - 1] = 1;
+    ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
+    reply.exports[3].len = KEYD_RSA_MIN - 1;
+    ck_assert_int_lt(keyd_reply_encode(&reply, frame, &len), 0);
+}
+END_TEST
+
+START_TEST(a_weak_or_odd_looking_public_key_is_refused)
+{
+    static const struct {
+        const char *what;
+        size_t offset;
+        uint8_t value;
+    } cases[] = {
+        {"another length", EXPORT_KEY, 0},
+        {"longer than any", EXPORT_KEY, 3},
+        {"2047 bits", EXPORT_KEY + 2, 0x7F},
+        {"a leading zero", EXPORT_KEY + 2, 0},
+        {"an even modulus", EXPORT_KEY + 2 + KEYD_RSA_MIN - 1, 2},
+        {"bytes behind the modulus", EXPORT_KEY + 2 + KEYD_RSA_MIN, 1},
+        {"no exponent", EXPORT_EXPONENT, 0},
+        {"an exponent of 9 bytes", EXPORT_EXPONENT, 9},
+        {"a leading zero of the exponent", EXPORT_EXPONENT + 1, 0},
+        {"an even exponent", EXPORT_EXPONENT + 3, 2},
+        {"bytes behind the exponent", EXPORT_EXPONENT + 4, 1},
+        {"slot", EXPORT_ITEM + 16, 3},
+        {"blob length", EXPORT_ITEM + 17 + 32, 25},
+    };
+    struct keyd_export_message m = sample_export(KEYD_RSA_MIN);
+    size_t len = 0;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        ck_assert_int_eq(
+            keyd_request_encode(KEYD_VERB_EXPORT_KEY, 9, NULL, 0, &m, 1, frame, &len), 0);
+        ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
+        frame[cases[i].offset] = cases[i].value;
+        ck_assert_msg(keyd_request_decode(frame, len, &request) < 0, "%s", cases[i].what);
+    }
+    m.to.exponent_len = 1; /* everything would leave in clear */
+    ck_assert(!keyd_public_key_valid(&m.to));
+    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_EXPORT_KEY, 9, NULL, 0, &m, 1, frame, &len), 0);
+    m.to.exponent[0] = 3;
+    ck_assert(keyd_public_key_valid(&m.to));
+}
+END_TEST
+
 START_TEST(every_verbs_reply_comes_back_as_it_was)
 {
     for (unsigned verb = 1; verb <= KEYD_N_VERBS; verb++) {
@@ -319,14 +592,14 @@ START_TEST(every_verbs_reply_comes_back_as_it_was)
         reply.n_items = 1;
         reply.operations = 1234;
         reply.rss_kib = 5678;
-        reply.hash.status = KEYD_HSM_FAILED; /* every item begins with its status */
+        reply.hashes[0].status = KEYD_HSM_FAILED; /* every item begins with its status */
         ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
         ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
-        ck_assert_int_eq(got.hash.status, KEYD_HSM_FAILED);
+        ck_assert_int_eq(got.hashes[0].status, KEYD_HSM_FAILED);
         ck_assert_uint_eq(got.operations, 1234);
         ck_assert_uint_eq(got.rss_kib, 5678);
         ck_assert_int_lt(keyd_reply_decode(frame, len - 1, &got), 0);
-        frame[24] = KEYD_HSM_FAILED + 1;
+        frame[24] = KEYD_STATUS_LAST + 1;
         ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
     }
 }
@@ -405,7 +678,7 @@ START_TEST(a_join_reply_out_of_range_is_refused)
 }
 END_TEST
 
-START_TEST(a_reply_with_one_key_in_clear_is_known_by_it)
+START_TEST(a_reply_with_a_secret_is_known_by_it)
 {
     (void)encode_join_reply(KEYD_WRAPPED_LEN);
     for (size_t i = 0; i < reply.n_items; i++) {
@@ -414,9 +687,9 @@ START_TEST(a_reply_with_one_key_in_clear_is_known_by_it)
             &a->s_nwk_s_int_key, &a->nwk_s_enc_key, &a->app_s_key};
 
         for (size_t e = 0; e < sizeof(envelopes) / sizeof(envelopes[0]); e++) {
-            ck_assert(!keyd_reply_holds_clear_keys(&reply));
+            ck_assert(!keyd_reply_holds_secrets(&reply));
             envelopes[e]->len = AES_KEY_LEN;
-            ck_assert(keyd_reply_holds_clear_keys(&reply));
+            ck_assert(keyd_reply_holds_secrets(&reply));
             envelopes[e]->len = 0;
         }
     }
@@ -424,9 +697,14 @@ START_TEST(a_reply_with_one_key_in_clear_is_known_by_it)
     reply.verb = KEYD_VERB_APP_S_KEY;
     reply.n_items = 1;
     reply.app_s_key.app_s_key.len = KEYD_WRAPPED_LEN;
-    ck_assert(!keyd_reply_holds_clear_keys(&reply));
+    ck_assert(!keyd_reply_holds_secrets(&reply));
     reply.app_s_key.app_s_key.len = AES_KEY_LEN;
-    ck_assert(keyd_reply_holds_clear_keys(&reply));
+    ck_assert(keyd_reply_holds_secrets(&reply));
+    memset(&reply, 0, sizeof(reply));
+    reply.verb = KEYD_VERB_ADOPT_KEY;
+    ck_assert(!keyd_reply_holds_secrets(&reply));
+    reply.verb = KEYD_VERB_RANDOM;
+    ck_assert(keyd_reply_holds_secrets(&reply));
 }
 END_TEST
 
@@ -471,5 +749,9 @@ SUITE_MAIN("hsm-frame", 10, a_join_request_comes_back_as_it_was,
     a_field_out_of_range_is_refused, what_could_not_be_decoded_is_not_encoded,
     an_app_s_key_request_comes_back_as_it_was, what_is_not_of_the_frame_is_not_sent,
     an_envelope_holds_as_much_as_it_says, a_join_reply_out_of_range_is_refused,
-    a_reply_with_one_key_in_clear_is_known_by_it, every_verbs_reply_comes_back_as_it_was,
-    a_hello_is_printable_and_bounded, every_set_of_verbs_comes_back_as_it_was)
+    a_reply_with_a_secret_is_known_by_it, every_verbs_reply_comes_back_as_it_was,
+    a_key_to_adopt_comes_back_in_its_form, a_key_to_adopt_that_cannot_be_is_refused,
+    the_greatest_adoption_fits, a_fingerprint_comes_back_with_its_key_alone,
+    codes_and_random_bytes_come_in_batches, keys_to_export_come_back_with_their_public_key,
+    a_weak_or_odd_looking_public_key_is_refused, a_hello_is_printable_and_bounded,
+    every_set_of_verbs_comes_back_as_it_was)

@@ -44,6 +44,7 @@ START_TEST(a_version_is_a_number_without_ornament)
         {"store-device.1x", 0},
         {"store-device.-1", 0},
         {"store-kek.1", 0},
+        {"store-device-export.1", 0},
         {"", 0},
     };
 

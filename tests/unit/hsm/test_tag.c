@@ -42,6 +42,17 @@ START_TEST(a_keks_tag_is_over_type_and_prefixed_fields)
 }
 END_TEST
 
+START_TEST(the_fingerprint_key_is_made_of_type_and_name)
+{
+    static const uint8_t expected[] = {
+        3, 0, 11, 'f', 'i', 'n', 'g', 'e', 'r', 'p', 'r', 'i', 'n', 't'};
+    uint8_t out[HSM_TAG_INPUT_MAX];
+
+    ck_assert_uint_eq(hsm_tag_input_fingerprint_key(out), sizeof(expected));
+    ck_assert_mem_eq(out, expected, sizeof(expected));
+}
+END_TEST
+
 START_TEST(the_longest_fields_fit)
 {
     struct sealed_kek kek = {.peer_kind = PEER_ORGANIZATION,
@@ -59,4 +70,5 @@ START_TEST(the_longest_fields_fit)
 END_TEST
 
 SUITE_MAIN("hsm-tag", 10, a_device_keys_tag_is_over_type_and_prefixed_fields,
-    a_keks_tag_is_over_type_and_prefixed_fields, the_longest_fields_fit)
+    a_keks_tag_is_over_type_and_prefixed_fields, the_fingerprint_key_is_made_of_type_and_name,
+    the_longest_fields_fit)

@@ -1,0 +1,394 @@
+#include "activation/import_run.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The keys of a row, in the order of their slots. */
+enum { KEY_APP, KEY_NWK, N_KEYS };
+#define CHUNK_KEYS_MAX (N_KEYS * IMPORT_CHUNK_ROWS)
+
+struct import_work {
+    /* Of the rows that are not refused, by their number among them. */
+    struct import_row *rows[IMPORT_CHUNK_ROWS];
+    size_t n_rows;
+    struct db_batch_row stored[IMPORT_CHUNK_ROWS];
+    enum db_batch_outcome outcomes[IMPORT_CHUNK_ROWS];
+    /* Of one message to keyd. */
+    struct keyd_adopt_request adopt[KEYD_BATCH_MAX];
+    struct keyd_adopt_reply replies[KEYD_BATCH_MAX];
+    struct db_batch_key *targets[KEYD_BATCH_MAX];
+    struct import_row *owners[KEYD_BATCH_MAX];
+    size_t n_adopt;
+    /* Fingerprints of the chunk's keys, whose they are, and which are known. */
+    uint8_t fingerprints[CHUNK_KEYS_MAX][DB_FINGERPRINT_LEN];
+    struct import_row *key_rows[CHUNK_KEYS_MAX];
+    bool known[CHUNK_KEYS_MAX];
+    size_t n_keys;
+    struct db_job_row told[IMPORT_CHUNK_ROWS];
+};
+
+void import_run_done(struct import_run *run)
+{
+    import_chunk_done(&run->chunk);
+    db_directory_done(&run->directory);
+    secret_free(run->work);
+    run->work = NULL;
+}
+
+int import_run_begin(struct import_run *run)
+{
+    char id[2 * ACCOUNT_ID_LEN + 1];
+    int r;
+
+    (void)hex_encode(run->organization.id, sizeof(run->organization.id), id);
+    if ((r = db_directory_load(run->worker->db, &run->directory)) < 0 ||
+        (r = import_chunk_init(&run->chunk, IMPORT_CHUNK_ROWS)) < 0)
+        return r;
+    for (size_t i = 0; i < run->directory.n_keks; i++)
+        if (run->directory.keks[i].kek_class == KEK_CLASS_TRANSPORT &&
+            strcmp(run->directory.keks[i].peer_id, id) == 0)
+            run->transport = &run->directory.keks[i];
+    run->work = secret_realloc(NULL, sizeof(*run->work));
+    if (run->work == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for a chunk of rows");
+    memset(run->work, 0, sizeof(*run->work));
+    return 0;
+}
+
+/* --- what is wrong with a row that only we can know --------------------------------------------
+ */
+
+static bool is_ours(const void *context, const struct eui64 *join_eui)
+{
+    return db_directory_routes(context, join_eui);
+}
+
+static void lint_home(const struct db_directory *directory, struct import_row *row)
+{
+    if (row->has_home_net_id && !db_directory_speaks(directory, &row->home_net_id))
+        import_row_add_lint(row, IMPORT_LINT_UNKNOWN_HOME_NET_ID);
+    if (row->as_id[0] != '\0' && !db_directory_has_as(directory, row->as_id))
+        import_row_add_lint(row, IMPORT_LINT_UNKNOWN_AS_ID);
+}
+
+static void lint_keys(const struct import_run *run, struct import_row *row)
+{
+    const struct import_key *keys[N_KEYS] = {&row->app, &row->nwk};
+
+    for (int i = 0; i < N_KEYS; i++) {
+        if (keys[i]->form == IMPORT_KEY_CLEAR && !run->organization.allow_clear_keys)
+            import_row_add_lint(row, IMPORT_LINT_CLEAR_KEY);
+        if (keys[i]->form == IMPORT_KEY_WRAPPED && run->transport == NULL)
+            import_row_add_lint(row, IMPORT_LINT_NO_TRANSPORT_KEK);
+    }
+}
+
+static void lint(struct import_run *run, struct import_row *row)
+{
+    import_lint_row(row, is_ours, &run->directory);
+    lint_home(&run->directory, row);
+    lint_keys(run, row);
+    if (row->code[0] != '\0')
+        import_row_add_lint(row, IMPORT_LINT_CODE_NOT_KEPT);
+}
+
+/* --- keys ------------------------------------------------------------------------------------ */
+
+static const enum keyd_key_form forms[] = {
+    [IMPORT_KEY_CLEAR] = KEYD_FORM_CLEAR,
+    [IMPORT_KEY_WRAPPED] = KEYD_FORM_WRAPPED,
+    [IMPORT_KEY_SEALED] = KEYD_FORM_SEALED,
+};
+
+static void fill_request(const struct import_row *row, enum key_slot slot,
+    const struct import_key *key, struct keyd_adopt_request *ret)
+{
+    *ret = (struct keyd_adopt_request){.dev_eui = row->dev_eui,
+        .join_eui = row->join_eui,
+        .slot = slot,
+        .form = forms[key->form],
+        .transport_kek = 0};
+    if (key->form == IMPORT_KEY_CLEAR)
+        ret->key = key->clear;
+    else if (key->form == IMPORT_KEY_WRAPPED)
+        memcpy(ret->wrapped, key->wrapped, sizeof(ret->wrapped));
+    else
+        memcpy(ret->sealed, key->sealed, sizeof(ret->sealed));
+}
+
+/* A row whose key does not open is refused; a token that does not work ends the import. */
+static int take_reply(struct import_work *w, size_t i)
+{
+    const struct keyd_adopt_reply *reply = &w->replies[i];
+
+    switch (reply->status) {
+    case KEYD_OK:
+        w->targets[i]->sealed = reply->sealed;
+        memcpy(w->targets[i]->kcv, reply->kcv, sizeof(reply->kcv));
+        memcpy(w->targets[i]->fingerprint, reply->fingerprint, sizeof(reply->fingerprint));
+        memcpy(w->fingerprints[w->n_keys], reply->fingerprint, sizeof(reply->fingerprint));
+        w->key_rows[w->n_keys++] = w->owners[i];
+        return 0;
+    case KEYD_BAD_INPUT:
+        import_row_add_lint(w->owners[i], IMPORT_LINT_KEY_DOES_NOT_OPEN);
+        return 0;
+    default:
+        return error_set(
+            ERROR_HSM, "a device key was not sealed: %s", keyd_status_text(reply->status));
+    }
+}
+
+static int seal_pending(struct import_run *run)
+{
+    struct import_work *w = run->work;
+    int r;
+
+    if (w->n_adopt == 0)
+        return 0;
+    r = keyd_adopt_device_keys(run->worker->keyd, &run->transport, run->transport != NULL ? 1 : 0,
+        w->adopt, w->n_adopt, w->replies, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    secret_wipe(w->adopt, sizeof(w->adopt));
+    for (size_t i = 0; r == 0 && i < w->n_adopt; i++)
+        r = take_reply(w, i);
+    w->n_adopt = 0;
+    return r;
+}
+
+static int seal_key(struct import_run *run, struct import_row *row, enum key_slot slot,
+    const struct import_key *key, struct db_batch_key *target)
+{
+    struct import_work *w = run->work;
+
+    fill_request(row, slot, key, &w->adopt[w->n_adopt]);
+    w->targets[w->n_adopt] = target;
+    w->owners[w->n_adopt++] = row;
+    return w->n_adopt == KEYD_BATCH_MAX ? seal_pending(run) : 0;
+}
+
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/* With a home network the device is claimed by whoever imports it; without, it waits for an owner.
+ */
+static void fill_stored(const struct import_row *row, struct db_batch_row *ret)
+{
+    bool counted = row->mac_version == LW_MAC_1_0_4 || row->mac_version == LW_MAC_1_1;
+
+    *ret = (struct db_batch_row){
+        .record =
+            {
+                .dev_eui = row->dev_eui,
+                .join_eui = row->join_eui,
+                .mac_version = row->mac_version,
+                .credential = row->state,
+                .ownership = row->has_home_net_id ? OWNERSHIP_CLAIMED : OWNERSHIP_UNOWNED,
+                .service = row->has_home_net_id ? SERVICE_ACTIVE : SERVICE_INACTIVE,
+                .trust = TRUST_OK,
+                .ownership_epoch = row->has_home_net_id ? 1 : 0,
+                .has_home_net_id = row->has_home_net_id,
+                .home_net_id = row->home_net_id,
+            },
+        .line = (int64_t)row->line,
+        .has_nwk = row->nwk.form != IMPORT_KEY_NONE,
+        .join_nonce = row->has_join_nonce ? row->join_nonce : 0,
+        .last_dev_nonce = counted && row->has_dev_nonce ? row->dev_nonce : DEVICE_NO_NONCE,
+        .used_dev_nonces = row->used_dev_nonces,
+        .n_used_dev_nonces = counted ? 0 : row->n_used_dev_nonces,
+    };
+    memcpy(ret->record.as_id, row->as_id, sizeof(ret->record.as_id));
+    memcpy(ret->serial, row->serial, sizeof(ret->serial));
+    memcpy(ret->name, row->name, sizeof(ret->name));
+}
+
+/* Those that are not refused, with their keys sealed. */
+static int prepare(struct import_run *run)
+{
+    struct import_work *w = run->work;
+    int r = 0;
+
+    w->n_rows = w->n_keys = w->n_adopt = 0;
+    for (size_t i = 0; i < run->chunk.n_rows; i++) {
+        struct import_row *row = &run->chunk.rows[i];
+
+        lint(run, row);
+        if (import_row_refused(row))
+            continue;
+        fill_stored(row, &w->stored[w->n_rows]);
+        w->rows[w->n_rows++] = row;
+    }
+    for (size_t i = 0; r == 0 && i < w->n_rows; i++) {
+        r = seal_key(run, w->rows[i], KEY_SLOT_APP, &w->rows[i]->app, &w->stored[i].app);
+        if (r == 0 && w->stored[i].has_nwk)
+            r = seal_key(run, w->rows[i], KEY_SLOT_NWK, &w->rows[i]->nwk, &w->stored[i].nwk);
+    }
+    return r == 0 ? seal_pending(run) : r;
+}
+
+/* Keys that did not open have refused more rows. */
+static void drop_refused(struct import_work *w)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->n_rows; i++) {
+        if (import_row_refused(w->rows[i]))
+            continue;
+        w->rows[n] = w->rows[i];
+        w->stored[n++] = w->stored[i];
+    }
+    w->n_rows = n;
+}
+
+static int compare_fingerprints(const void *a, const void *b)
+{
+    return memcmp(*(const uint8_t *const *)a, *(const uint8_t *const *)b, DB_FINGERPRINT_LEN);
+}
+
+/* The same key in two rows of the chunk, or of a device that is here. */
+static int lint_duplicates(struct import_run *run)
+{
+    struct import_work *w = run->work;
+    const uint8_t *sorted[CHUNK_KEYS_MAX];
+    int r;
+
+    if (w->n_keys == 0)
+        return 0;
+    r = db_batch_known_keys(run->worker->db, w->fingerprints, w->n_keys, w->known);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < w->n_keys; i++)
+        sorted[i] = w->fingerprints[i];
+    qsort(sorted, w->n_keys, sizeof(sorted[0]), compare_fingerprints);
+    for (size_t i = 1; i < w->n_keys; i++)
+        if (memcmp(sorted[i - 1], sorted[i], DB_FINGERPRINT_LEN) == 0) {
+            w->known[(sorted[i] - w->fingerprints[0]) / DB_FINGERPRINT_LEN] = true;
+            w->known[(sorted[i - 1] - w->fingerprints[0]) / DB_FINGERPRINT_LEN] = true;
+        }
+    for (size_t i = 0; i < w->n_keys; i++)
+        if (w->known[i])
+            import_row_add_lint(w->key_rows[i], IMPORT_LINT_DUPLICATE_KEY);
+    return 0;
+}
+
+/* What a dry run would come to. */
+static int foresee(struct import_run *run)
+{
+    struct import_work *w = run->work;
+    struct eui64 dev_euis[IMPORT_CHUNK_ROWS];
+    bool known[IMPORT_CHUNK_ROWS];
+    int r;
+
+    for (size_t i = 0; i < w->n_rows; i++)
+        dev_euis[i] = w->rows[i]->dev_eui;
+    r = db_batch_known_devices(run->worker->db, dev_euis, w->n_rows, known);
+    for (size_t i = 0; r == 0 && i < w->n_rows; i++)
+        w->outcomes[i] = known[i] ? DB_BATCH_EXISTS : DB_BATCH_CREATED;
+    return r;
+}
+
+static int store(struct import_run *run)
+{
+    struct import_work *w = run->work;
+
+    if (w->n_rows == 0)
+        return 0;
+    if (run->job.dry_run)
+        return foresee(run);
+    return db_batch_insert(run->worker->db, run->job.batch_id, run->organization.row_id, w->stored,
+        w->n_rows, w->outcomes);
+}
+
+/* Rows that made a device and have nothing more to say are told by the device. */
+static size_t tell(struct import_run *run, struct db_job_counts *counts)
+{
+    struct import_work *w = run->work;
+    size_t n_told = 0, n_stored = 0;
+
+    *counts = (struct db_job_counts){0};
+    for (size_t i = 0; i < run->chunk.n_rows; i++) {
+        struct import_row *row = &run->chunk.rows[i];
+        const char *outcome = "refused";
+
+        if (n_stored < w->n_rows && w->rows[n_stored] == row)
+            outcome = w->outcomes[n_stored++] == DB_BATCH_CREATED ? "created" : "exists";
+        counts->created += outcome[0] == 'c';
+        counts->exists += outcome[0] == 'e';
+        counts->refused += outcome[0] == 'r';
+        counts->warned += outcome[0] != 'r' && row->lints != 0;
+        if (outcome[0] == 'c' && row->lints == 0 && !run->job.dry_run)
+            continue;
+        w->told[n_told++] = (struct db_job_row){.line = (int64_t)row->line,
+            .has_dev_eui = row->has_dev_eui,
+            .dev_eui = row->dev_eui,
+            .outcome = outcome,
+            .lints = row->lints};
+    }
+    return n_told;
+}
+
+/* Inside the transaction. */
+static int commit_rows(struct import_run *run, int64_t line)
+{
+    struct db *db = run->worker->db;
+    struct db_job_counts counts;
+    size_t n_told;
+    int r;
+
+    if ((r = lint_duplicates(run)) < 0 || (r = store(run)) < 0)
+        return r;
+    n_told = tell(run, &counts);
+    if ((r = db_job_rows_add(db, run->job.row_id, run->work->told, n_told)) < 0)
+        return r;
+    return db_job_advance(db, &run->job, line, &counts);
+}
+
+/* The connection broke while the commit was on its way: the job's line tells. */
+static int resolve(struct import_run *run, int64_t line)
+{
+    struct db_job now;
+    int r;
+
+    log_warn("the result of a chunk's commit is unknown: %s", error_text());
+    db_drop(run->worker->db);
+    if ((r = db_job_find(run->worker->db, run->job.id, &now)) != 0)
+        return r < 0 ? r : error_set(ERROR_DB, "database: the job is gone");
+    if (now.line != line)
+        return error_set(ERROR_DB, "database: the chunk was not committed");
+    run->job = now;
+    return 0;
+}
+
+int import_run_chunk(struct import_run *run)
+{
+    struct db *db = run->worker->db;
+    struct db_job before = run->job;
+    int64_t line;
+    int r;
+
+    if (run->chunk.n_rows == 0)
+        return 0;
+    line = (int64_t)run->chunk.rows[run->chunk.n_rows - 1].line;
+    if ((r = prepare(run)) < 0)
+        return r;
+    drop_refused(run->work);
+    if ((r = db_begin(db)) == 0) {
+        r = commit_rows(run, line);
+        if (r != 0 || run->job.cancel_wanted) {
+            db_rollback(db);
+            r = r < 0 ? r : 1;
+        } else {
+            r = db_commit(db);
+            if (r == ERROR_DB_UNKNOWN)
+                r = resolve(run, line);
+        }
+    }
+    if (r != 0) {
+        before.cancel_wanted = run->job.cancel_wanted;
+        run->job = before; /* as it is in the database */
+    }
+    import_chunk_clear(&run->chunk);
+    return r;
+}

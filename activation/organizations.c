@@ -1,0 +1,379 @@
+/* /v1/organizations, their clients, and /v1/audit: who is who, and what was done. */
+#include "activation/call.h"
+#include "activation/credential.h"
+#include "base/clock.h"
+#include "base/hex.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ID_TEXT_LEN ((size_t)2 * ACCOUNT_ID_LEN)
+
+/* A name is for people: not empty, no control characters. */
+static bool name_is_good(const char *name)
+{
+    if (name[0] == '\0')
+        return false;
+    for (const unsigned char *c = (const unsigned char *)name; *c != '\0'; c++)
+        if (*c < 0x20 || *c == 0x7F)
+            return false;
+    return true;
+}
+
+static const char bad_name[] = "name is not a text of 1 to 100 bytes without control characters";
+
+static void write_organization(struct text *out, const struct db_organization *o)
+{
+    text_add(out, "{\"id\":\"");
+    text_add_hex(out, o->id, sizeof(o->id));
+    text_add(out, "\",\"name\":");
+    text_add_json(out, o->name);
+    text_addf(out, ",\"allow_clear_keys\":%s,\"created_at\":\"%s\"}",
+        o->allow_clear_keys ? "true" : "false", o->created);
+}
+
+static unsigned answer_organization(
+    struct act_call *call, unsigned status, const struct db_organization *o)
+{
+    struct text body = {0};
+
+    write_organization(&body, o);
+    text_add(&body, "\n");
+    return act_call_answer(call, status, TYPE_JSON, &body);
+}
+
+/* What a body may say of an organization. */
+struct organization_body {
+    char name[ACCOUNT_NAME_MAX + 1];
+    bool has_name;
+    bool allow_clear_keys;
+    bool has_allow_clear_keys;
+};
+
+static const struct json_field organization_fields[] = {
+    {.name = "name",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct organization_body, name),
+        .size = sizeof(((struct organization_body *)0)->name),
+        .present_offset = offsetof(struct organization_body, has_name)},
+    {.name = "allow_clear_keys",
+        .kind = JSON_BOOL,
+        .offset = offsetof(struct organization_body, allow_clear_keys),
+        .present_offset = offsetof(struct organization_body, has_allow_clear_keys)},
+};
+
+/* 0, or the status of the answer that was set. */
+static unsigned read_organization(struct act_call *call, struct db_organization *o)
+{
+    struct organization_body body;
+    unsigned status = act_call_read(call, organization_fields,
+        sizeof(organization_fields) / sizeof(organization_fields[0]), &body);
+
+    if (status != 0)
+        return status;
+    if (body.has_name) {
+        if (!name_is_good(body.name))
+            return act_call_bad_field(call, "name", bad_name);
+        (void)snprintf(o->name, sizeof(o->name), "%s", body.name);
+    }
+    if (body.has_allow_clear_keys)
+        o->allow_clear_keys = body.allow_clear_keys;
+    return 0;
+}
+
+static int audit_organization(
+    struct act_call *call, const char *action, const struct db_organization *o)
+{
+    CLEANUP(text_done) struct text detail = {0};
+    char id[ID_TEXT_LEN + 1];
+
+    text_add(&detail, "{\"name\":");
+    text_add_json(&detail, o->name);
+    text_addf(&detail, ",\"allow_clear_keys\":%s}", o->allow_clear_keys ? "true" : "false");
+    return act_call_audit(
+        call, o->row_id, action, hex_encode(o->id, sizeof(o->id), id), detail.data);
+}
+
+static unsigned post_organization(struct act_call *call)
+{
+    struct db_organization o = {0};
+    char id[ID_TEXT_LEN + 1];
+    unsigned status = read_organization(call, &o);
+    int r;
+
+    if (status != 0)
+        return status;
+    if (o.name[0] == '\0')
+        return act_call_bad_field(call, "name", "name is missing");
+    if ((r = db_organization_add(call->worker->db, &o)) > 0)
+        return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
+    if (r < 0 || (r = audit_organization(call, "organization.create", &o)) < 0)
+        return act_call_failed(call, r);
+    act_call_locate(call, "/v1/organizations/%s", hex_encode(o.id, sizeof(o.id), id));
+    return answer_organization(call, 201, &o);
+}
+
+/* The frame of a list: items, and where the next page begins. */
+static void list_begin(struct text *out)
+{
+    text_add(out, "{\"items\":[");
+}
+
+static void list_end(struct text *out, const uint8_t *next)
+{
+    text_add(out, "],\"next\":");
+    if (next != NULL) {
+        text_add(out, "\"");
+        text_add_hex(out, next, ACCOUNT_ID_LEN);
+        text_add(out, "\"}\n");
+    } else {
+        text_add(out, "null}\n");
+    }
+}
+
+static unsigned get_organizations(struct act_call *call)
+{
+    CLEANUP(text_done) struct text body = {0};
+    uint8_t cursor[ACCOUNT_ID_LEN];
+    struct db_organization *list;
+    bool has_cursor;
+    size_t limit, n;
+    unsigned status = act_call_page(call, &limit, cursor, &has_cursor);
+    int r;
+
+    if (status != 0)
+        return status;
+    if ((list = calloc(limit + 1, sizeof(*list))) == NULL)
+        return act_call_problem(call, PROBLEM_INTERNAL, NULL);
+    r = db_organization_list(call->worker->db, has_cursor ? cursor : NULL, list, limit + 1, &n);
+    if (r == 0) {
+        list_begin(&body);
+        for (size_t i = 0; i < n && i < limit; i++) {
+            text_add(&body, i > 0 ? "," : "");
+            write_organization(&body, &list[i]);
+        }
+        list_end(&body, n > limit ? list[limit - 1].id : NULL);
+    }
+    free(list);
+    return r < 0 ? act_call_failed(call, r) : act_call_answer(call, 200, TYPE_JSON, &body);
+}
+
+static unsigned get_organization(struct act_call *call)
+{
+    struct db_organization o;
+    unsigned status = act_call_organization(call, 0, &o);
+
+    return status != 0 ? status : answer_organization(call, 200, &o);
+}
+
+static unsigned patch_organization(struct act_call *call)
+{
+    struct db_organization o;
+    unsigned status = act_call_organization(call, 0, &o);
+    int r;
+
+    if (status == 0)
+        status = read_organization(call, &o);
+    if (status != 0)
+        return status;
+    if ((r = db_organization_set(call->worker->db, &o)) > 0)
+        return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
+    if (r < 0 || (r = audit_organization(call, "organization.change", &o)) < 0)
+        return act_call_failed(call, r);
+    return answer_organization(call, 200, &o);
+}
+
+/* --- clients --------------------------------------------------------------------------------- */
+
+/* In a list of roles "maker" is written as the two that it is. */
+static void write_roles(struct text *out, unsigned roles)
+{
+    const char *comma = "";
+
+    text_add(out, "[");
+    for (const struct word_bits *w = account_role_names; w->word != NULL; w++) {
+        if ((w->bits & (w->bits - 1)) != 0 || (roles & w->bits) == 0)
+            continue;
+        text_addf(out, "%s\"%s\"", comma, w->word);
+        comma = ",";
+    }
+    text_add(out, "]");
+}
+
+static void write_client(
+    struct text *out, const struct db_client *c, const struct act_secret *secret)
+{
+    text_add(out, "{\"client_id\":\"");
+    text_add_hex(out, c->id, sizeof(c->id));
+    text_add(out, "\",\"name\":");
+    text_add_json(out, c->name);
+    text_add(out, ",\"roles\":");
+    write_roles(out, c->roles);
+    if (secret != NULL)
+        text_addf(out, ",\"client_secret\":\"%s\"", secret->text);
+    text_addf(out, ",\"created_at\":\"%s\",\"revoked_at\":", c->created);
+    text_addf(out, c->revoked ? "\"%s\"}" : "%s}", c->revoked ? c->revoked_at : "null");
+}
+
+struct client_body {
+    char name[ACCOUNT_NAME_MAX + 1];
+    unsigned roles;
+};
+
+static const struct json_field client_fields[] = {
+    {.name = "name",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct client_body, name),
+        .size = sizeof(((struct client_body *)0)->name),
+        .present_offset = JSON_NO_PRESENT},
+    {.name = "roles",
+        .kind = JSON_WORDS,
+        .offset = offsetof(struct client_body, roles),
+        .required = true,
+        .words = account_role_names,
+        .present_offset = JSON_NO_PRESENT},
+};
+
+static int audit_client(struct act_call *call, const char *action, const struct db_client *c)
+{
+    CLEANUP(text_done) struct text detail = {0};
+    char id[ID_TEXT_LEN + 1];
+
+    text_add(&detail, "{\"name\":");
+    text_add_json(&detail, c->name);
+    text_add(&detail, ",\"roles\":");
+    write_roles(&detail, c->roles);
+    text_add(&detail, "}");
+    return act_call_audit(
+        call, c->organization_id, action, hex_encode(c->id, sizeof(c->id), id), detail.data);
+}
+
+static unsigned post_client(struct act_call *call)
+{
+    CLEANUP(act_secret_wipe) struct act_secret secret = {0};
+    CLEANUP(text_done) struct text body = {0};
+    struct db_organization o;
+    struct db_client client = {0};
+    struct client_body wanted;
+    char organization[ID_TEXT_LEN + 1], id[ID_TEXT_LEN + 1];
+    unsigned status = act_call_organization(call, 0, &o);
+    int r;
+
+    if (status == 0)
+        status = act_call_read(
+            call, client_fields, sizeof(client_fields) / sizeof(client_fields[0]), &wanted);
+    if (status != 0)
+        return status;
+    if (wanted.roles == 0)
+        return act_call_bad_field(call, "roles", "roles names none");
+    if (wanted.name[0] != '\0' && !name_is_good(wanted.name))
+        return act_call_bad_field(call, "name", bad_name);
+    client.organization_id = o.row_id;
+    client.roles = wanted.roles;
+    memcpy(client.name, wanted.name, sizeof(client.name));
+    if ((r = random_bytes(client.id, sizeof(client.id))) < 0 ||
+        (r = act_secret_make(&secret, client.secret_hash)) < 0 ||
+        (r = db_organization_client_add(call->worker->db, &client)) < 0 ||
+        (r = audit_client(call, "client.create", &client)) < 0)
+        return act_call_failed(call, r);
+    act_call_locate(call, "/v1/organizations/%s/clients/%s",
+        hex_encode(o.id, sizeof(o.id), organization), hex_encode(client.id, sizeof(client.id), id));
+    call->shown_once = true;
+    write_client(&body, &client, &secret);
+    text_add(&body, "\n");
+    return act_call_answer(call, 201, TYPE_JSON, &body);
+}
+
+static unsigned get_clients(struct act_call *call)
+{
+    CLEANUP(text_done) struct text body = {0};
+    uint8_t cursor[ACCOUNT_ID_LEN];
+    struct db_organization o;
+    struct db_client *list;
+    bool has_cursor;
+    size_t limit, n;
+    unsigned status = act_call_organization(call, 0, &o);
+    int r;
+
+    if (status == 0)
+        status = act_call_page(call, &limit, cursor, &has_cursor);
+    if (status != 0)
+        return status;
+    if ((list = calloc(limit + 1, sizeof(*list))) == NULL)
+        return act_call_problem(call, PROBLEM_INTERNAL, NULL);
+    r = db_organization_client_list(
+        call->worker->db, o.row_id, has_cursor ? cursor : NULL, list, limit + 1, &n);
+    if (r == 0) {
+        list_begin(&body);
+        for (size_t i = 0; i < n && i < limit; i++) {
+            text_add(&body, i > 0 ? "," : "");
+            write_client(&body, &list[i], NULL);
+        }
+        list_end(&body, n > limit ? list[limit - 1].id : NULL);
+    }
+    free(list);
+    return r < 0 ? act_call_failed(call, r) : act_call_answer(call, 200, TYPE_JSON, &body);
+}
+
+/* At once: every call looks the client up. */
+static unsigned delete_client(struct act_call *call)
+{
+    const char *text = act_call_param(call, 1);
+    struct db_organization o;
+    struct db_client client;
+    uint8_t id[ACCOUNT_ID_LEN];
+    unsigned status = act_call_organization(call, 0, &o);
+    int r = 1;
+
+    if (status != 0)
+        return status;
+    if (strlen(text) == ID_TEXT_LEN && hex_decode(text, strlen(text), id, sizeof(id)) &&
+        (r = db_organization_client_revoke(call->worker->db, o.row_id, id)) == 0)
+        r = db_client_find(call->worker->db, id, &client);
+    if (r > 0)
+        return act_call_problem(call, PROBLEM_NOT_FOUND,
+            "the organization has no such client, or it is revoked already");
+    if (r < 0 || (r = audit_client(call, "client.revoke", &client)) < 0)
+        return act_call_failed(call, r);
+    return act_call_no_content(call);
+}
+
+static const struct act_route routes[] = {
+    {.method = API_POST,
+        .path = "/v1/organizations",
+        .right = RIGHT_ORGANIZATIONS,
+        .body_max = ACT_JSON_BODY_MAX,
+        .work = post_organization,
+        .changes = true},
+    {.method = API_GET,
+        .path = "/v1/organizations",
+        .right = RIGHT_ORGANIZATIONS,
+        .work = get_organizations},
+    {.method = API_GET,
+        .path = "/v1/organizations/{organization}",
+        .right = RIGHT_ORGANIZATION,
+        .work = get_organization},
+    {.method = API_PATCH,
+        .path = "/v1/organizations/{organization}",
+        .right = RIGHT_ORGANIZATIONS,
+        .body_max = ACT_JSON_BODY_MAX,
+        .work = patch_organization,
+        .changes = true},
+    {.method = API_POST,
+        .path = "/v1/organizations/{organization}/clients",
+        .right = RIGHT_CLIENTS,
+        .body_max = ACT_JSON_BODY_MAX,
+        .work = post_client,
+        .changes = true},
+    {.method = API_GET,
+        .path = "/v1/organizations/{organization}/clients",
+        .right = RIGHT_CLIENTS,
+        .work = get_clients},
+    {.method = API_DELETE,
+        .path = "/v1/organizations/{organization}/clients/{client}",
+        .right = RIGHT_CLIENTS,
+        .work = delete_client,
+        .changes = true},
+};
+
+const struct act_area act_area_accounts = ACT_AREA(routes);

@@ -1,0 +1,366 @@
+#include "db/job.h"
+
+#include "db/batch.h"
+#include "db/connection.h"
+#include <stdio.h>
+#include <string.h>
+
+#define TIME(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+#define DECIMAL_(number) #number
+#define DECIMAL(number) DECIMAL_(number)
+#define LEASE "now() + make_interval(secs => " DECIMAL(DB_JOB_LEASE_S) ")"
+#define JOB_COLUMNS                                                                                \
+    "id, public_id, organization_id, kind = 'dry_run', state, coalesce(batch_id, 0), line,"        \
+    " n_created, n_exists, n_refused, n_warned, fault, cancel_wanted, " TIME(                      \
+        "created_at") ", " TIME("changed_at")
+
+static const char *const states[] = {
+    [JOB_RUNNING] = "running",
+    [JOB_INTERRUPTED] = "interrupted",
+    [JOB_DONE] = "done",
+    [JOB_FAILED] = "failed",
+    [JOB_CANCELLED] = "cancelled",
+};
+#define N_STATES (sizeof(states) / sizeof(states[0]))
+#define STATE_TEXT_MAX 16
+
+static const char *const outcomes[] = {"created", "exists", "refused"};
+#define OUTCOME_TEXT_MAX 8
+
+const struct db_statement db_job_add_statement = {
+    .name = "job_add",
+    .sql = "INSERT INTO job (organization_id, client_id, kind, state, idempotency_key, fingerprint,"
+           "  batch_id, lease_until)"
+           " VALUES ($1, $2, CASE WHEN $3 THEN 'dry_run' ELSE 'import' END, 'running', $4, $5,"
+           "  nullif($6, 0), " LEASE ") RETURNING " JOB_COLUMNS,
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
+    .n_params = 6,
+    .params = {DB_INT8, DB_BYTEA, DB_BOOL, DB_TEXT, DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_job_call_statement = {
+    .name = "job_call",
+    .sql = "SELECT " JOB_COLUMNS ", fingerprint FROM job"
+           " WHERE client_id = $1 AND idempotency_key = $2",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_TEXT},
+};
+
+const struct db_statement db_job_resume_statement = {
+    .name = "job_resume",
+    .sql = "UPDATE job SET state = 'running', fault = NULL, lease_until = " LEASE
+           ", changed_at = now() WHERE id = $1 AND (state = 'interrupted'"
+           "  OR (state = 'running' AND lease_until < now())) RETURNING " JOB_COLUMNS,
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_INT8},
+};
+
+const struct db_statement db_job_advance_statement = {
+    .name = "job_advance",
+    .sql = "UPDATE job SET line = $3, n_created = n_created + $4, n_exists = n_exists + $5,"
+           "  n_refused = n_refused + $6, n_warned = n_warned + $7, lease_until = " LEASE
+           ", changed_at = now() WHERE id = $1 AND line = $2 AND state = 'running'"
+           " RETURNING cancel_wanted",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 7,
+    .params = {DB_INT8, DB_INT8, DB_INT8, DB_INT8, DB_INT8, DB_INT8, DB_INT8},
+};
+
+const struct db_statement db_job_find_statement = {
+    .name = "job_find",
+    .sql = "SELECT " JOB_COLUMNS " FROM job WHERE public_id = $1",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 1,
+    .params = {DB_BYTEA},
+};
+
+const struct db_statement db_job_end_statement = {
+    .name = "job_end",
+    .sql = "UPDATE job SET state = $2, fault = $3, changed_at = now()"
+           " WHERE id = $1 AND state = 'running' RETURNING id",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 3,
+    .params = {DB_INT8, DB_TEXT, DB_TEXT},
+};
+
+const struct db_statement db_job_cancel_statement = {
+    .name = "job_cancel",
+    .sql = "UPDATE job SET cancel_wanted = true, state = CASE WHEN state = 'running' THEN state"
+           "  ELSE 'cancelled' END, changed_at = now()"
+           " WHERE id = $1 AND state IN ('running', 'interrupted') RETURNING id",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_INT8},
+};
+
+const struct db_statement db_job_rows_add_statement = {
+    .name = "job_rows_add",
+    .sql = "INSERT INTO job_row (job_id, line, dev_eui, outcome, lints)"
+           " SELECT $1, i.* FROM unnest($2::int8[], $3::bytea[], $4::text[], $5::int8[])"
+           "  AS i",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 5,
+    .params = {DB_INT8, DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY},
+};
+
+/* Each half in the order of its index, as many as can be wanted; a row that is kept is said by what
+ * is kept of it. */
+const struct db_statement db_job_report_statement = {
+    .name = "job_report",
+    .sql = "SELECT line, dev_eui, outcome, lints FROM ("
+           " (SELECT line, dev_eui, outcome, lints FROM job_row"
+           "  WHERE job_id = $1 AND line > $3 ORDER BY line LIMIT $4)"
+           " UNION ALL"
+           " (SELECT d.batch_line, d.dev_eui, 'created', 0 FROM device d"
+           "  WHERE d.batch_id = $2 AND d.batch_line > $3 AND NOT EXISTS (SELECT FROM job_row r"
+           "   WHERE r.job_id = $1 AND r.line = d.batch_line) ORDER BY d.batch_line LIMIT $4)) u"
+           " ORDER BY line LIMIT $4",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 4,
+    .params = {DB_INT8, DB_INT8, DB_INT8, DB_INT8},
+};
+
+const char *db_job_state_text(enum db_job_state state)
+{
+    return states[state];
+}
+
+static void read_job(struct db_rows *rows, size_t row, struct db_job *ret)
+{
+    char state[STATE_TEXT_MAX];
+    size_t s = 0;
+
+    *ret = (struct db_job){0};
+    ret->row_id = db_row_int(rows, row, 0, 1, INT64_MAX);
+    db_row_bytes(rows, row, 1, ret->id, sizeof(ret->id));
+    ret->organization_id = db_row_int(rows, row, 2, 1, INT64_MAX);
+    ret->dry_run = db_row_bool(rows, row, 3);
+    db_row_text(rows, row, 4, state, sizeof(state));
+    while (s < N_STATES && strcmp(states[s], state) != 0)
+        s++;
+    if (s == N_STATES)
+        rows->failed = true;
+    else
+        ret->state = (enum db_job_state)s;
+    ret->batch_id = db_row_int(rows, row, 5, 0, INT64_MAX);
+    ret->line = db_row_int(rows, row, 6, 0, INT64_MAX);
+    ret->counts.created = db_row_int(rows, row, 7, 0, INT64_MAX);
+    ret->counts.exists = db_row_int(rows, row, 8, 0, INT64_MAX);
+    ret->counts.refused = db_row_int(rows, row, 9, 0, INT64_MAX);
+    ret->counts.warned = db_row_int(rows, row, 10, 0, INT64_MAX);
+    db_row_text(rows, row, 11, ret->fault, sizeof(ret->fault));
+    ret->cancel_wanted = db_row_bool(rows, row, 12);
+    db_row_text(rows, row, 13, ret->created, sizeof(ret->created));
+    db_row_text(rows, row, 14, ret->changed, sizeof(ret->changed));
+}
+
+static void put_text_or_null(struct db_params *p, const char *text)
+{
+    if (text != NULL)
+        db_param_text(p, text);
+    else
+        db_param_null(p, DB_TEXT);
+}
+
+static int add(struct db *db, const struct db_job_call *call, struct db_job *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p;
+    int64_t batch_id = 0;
+    int r;
+
+    if (!call->dry_run &&
+        (r = db_batch_begin(db, call->organization_id, call->format, &batch_id)) < 0)
+        return r;
+    p = db_params_of(db);
+    db_param_int(p, DB_INT8, call->organization_id);
+    db_param_bytes(p, call->client_id, ACCOUNT_ID_LEN);
+    db_param_int(p, DB_BOOL, call->dry_run);
+    put_text_or_null(p, call->key);
+    db_param_bytes(p, call->fingerprint, sizeof(call->fingerprint));
+    db_param_int(p, DB_INT8, batch_id);
+    if ((r = db_run(db, DB_JOB_ADD, &rows)) < 0)
+        return r;
+    read_job(&rows, 0, ret);
+    return db_rows_check(&rows);
+}
+
+static int resume(struct db *db, struct db_job *job)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, job->row_id);
+    if ((r = db_run(db, DB_JOB_RESUME, &rows)) < 0)
+        return r;
+    if (rows.n == 0)
+        return DB_JOB_BUSY;
+    read_job(&rows, 0, job);
+    return db_rows_check(&rows);
+}
+
+int db_job_take(struct db *db, const struct db_job_call *call, struct db_job *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    uint8_t fingerprint[sizeof(call->fingerprint)];
+    struct db_params *p;
+    int r;
+
+    if (call->key == NULL)
+        return add(db, call, ret);
+    p = db_params_of(db);
+    db_param_bytes(p, call->client_id, ACCOUNT_ID_LEN);
+    db_param_text(p, call->key);
+    if ((r = db_run(db, DB_JOB_CALL, &rows)) < 0)
+        return r;
+    if (rows.n == 0)
+        return add(db, call, ret); /* two at once: the second fails, and may try again */
+    read_job(&rows, 0, ret);
+    db_row_bytes(&rows, 0, 15, fingerprint, sizeof(fingerprint));
+    if ((r = db_rows_check(&rows)) < 0)
+        return r;
+    if (memcmp(fingerprint, call->fingerprint, sizeof(fingerprint)) != 0)
+        return DB_JOB_OTHER_CALL;
+    return ret->state == JOB_RUNNING || ret->state == JOB_INTERRUPTED ? resume(db, ret) : 0;
+}
+
+int db_job_advance(
+    struct db *db, struct db_job *job, int64_t line, const struct db_job_counts *added)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, job->row_id);
+    db_param_int(p, DB_INT8, job->line);
+    db_param_int(p, DB_INT8, line);
+    db_param_int(p, DB_INT8, added->created);
+    db_param_int(p, DB_INT8, added->exists);
+    db_param_int(p, DB_INT8, added->refused);
+    db_param_int(p, DB_INT8, added->warned);
+    if ((r = db_run(db, DB_JOB_ADVANCE, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    job->cancel_wanted = db_row_bool(&rows, 0, 0);
+    job->line = line;
+    job->counts.created += added->created;
+    job->counts.exists += added->exists;
+    job->counts.refused += added->refused;
+    job->counts.warned += added->warned;
+    return db_rows_check(&rows);
+}
+
+int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_job *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_bytes(p, id, ACCOUNT_ID_LEN);
+    if ((r = db_run(db, DB_JOB_FIND, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    read_job(&rows, 0, ret);
+    return db_rows_check(&rows);
+}
+
+int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, job->row_id);
+    db_param_text(p, states[state]);
+    put_text_or_null(p, fault);
+    if ((r = db_run(db, DB_JOB_END, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    job->state = state;
+    (void)snprintf(job->fault, sizeof(job->fault), "%s", fault != NULL ? fault : "");
+    if (state != JOB_DONE || job->batch_id == 0)
+        return 0;
+    return db_batch_finish(
+        db, job->batch_id, (size_t)job->counts.created, (size_t)job->counts.refused);
+}
+
+int db_job_cancel(struct db *db, const struct db_job *job)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, job->row_id);
+    r = db_run(db, DB_JOB_CANCEL, &rows);
+    return r < 0 ? r : rows.n == 0;
+}
+
+int db_job_rows_add(struct db *db, int64_t job_row_id, const struct db_job_row *rows, size_t n)
+{
+    struct db_params *p = db_params_of(db);
+
+    if (n == 0)
+        return 0;
+    db_param_int(p, DB_INT8, job_row_id);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, rows[i].line);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i].has_dev_eui)
+            db_element_bytes(p, rows[i].dev_eui.bytes, sizeof(rows[i].dev_eui.bytes));
+        else
+            db_element_null(p);
+    }
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, rows[i].outcome);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, (int64_t)rows[i].lints);
+    return db_run_quiet(db, DB_JOB_ROWS_ADD);
+}
+
+static const char *read_outcome(struct db_rows *rows, size_t row)
+{
+    char text[OUTCOME_TEXT_MAX];
+
+    db_row_text(rows, row, 2, text, sizeof(text));
+    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++)
+        if (strcmp(outcomes[i], text) == 0)
+            return outcomes[i];
+    rows->failed = true;
+    return "";
+}
+
+int db_job_report(struct db *db, const struct db_job *job, int64_t after, struct db_job_row *ret,
+    size_t n_max, size_t *ret_n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, job->row_id);
+    db_param_int(p, DB_INT8, job->batch_id);
+    db_param_int(p, DB_INT8, after);
+    db_param_int(p, DB_INT8, (int64_t)n_max);
+    if ((r = db_run(db, DB_JOB_REPORT, &rows)) < 0)
+        return r;
+    *ret_n = rows.n;
+    for (size_t i = 0; i < rows.n; i++) {
+        ret[i] = (struct db_job_row){0};
+        ret[i].line = db_row_int(&rows, i, 0, 1, INT64_MAX);
+        ret[i].has_dev_eui = !db_row_is_null(&rows, i, 1);
+        if (ret[i].has_dev_eui)
+            db_row_bytes(&rows, i, 1, ret[i].dev_eui.bytes, sizeof(ret[i].dev_eui.bytes));
+        ret[i].outcome = read_outcome(&rows, i);
+        ret[i].lints = (uint64_t)db_row_int(&rows, i, 3, INT64_MIN, INT64_MAX);
+    }
+    return db_rows_check(&rows);
+}

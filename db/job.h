@@ -1,0 +1,75 @@
+/* Jobs: long work that goes on where it stood. Role cradle_activation. */
+#pragma once
+
+#include "base/eui.h"
+#include "db/account.h"
+
+#define DB_JOB_FAULT_MAX 500
+#define DB_JOB_LEASE_S 60    /* how long whoever works on a job may be silent */
+#define DB_JOB_ROWS_MAX 1024 /* of one statement */
+
+enum db_job_state { JOB_RUNNING, JOB_INTERRUPTED, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
+const char *db_job_state_text(enum db_job_state state);
+
+struct db_job_counts {
+    int64_t created, exists, refused, warned;
+};
+
+struct db_job {
+    int64_t row_id;
+    uint8_t id[ACCOUNT_ID_LEN];
+    int64_t organization_id;
+    bool dry_run;
+    enum db_job_state state;
+    int64_t batch_id; /* 0: none */
+    int64_t line;     /* the last one that is done */
+    struct db_job_counts counts;
+    char fault[DB_JOB_FAULT_MAX + 1]; /* "" for none */
+    bool cancel_wanted;
+    char created[DB_TIME_TEXT_LEN + 1], changed[DB_TIME_TEXT_LEN + 1];
+};
+
+/** A call that asks for a job. */
+struct db_job_call {
+    int64_t organization_id;
+    const uint8_t *client_id;
+    bool dry_run;
+    const char *key; /* Idempotency-Key; NULL: none */
+    uint8_t fingerprint[32];
+    const char *format;
+};
+
+enum { DB_JOB_OTHER_CALL = 1, DB_JOB_BUSY = 2 };
+/** In a transaction of the caller. Makes the job and its batch, or takes the one that this call
+ * asked for before: an interrupted one, or one whose worker has been silent for a lease, is running
+ * again. One that has ended comes as it is. DB_JOB_OTHER_CALL: the key belongs to another call;
+ * DB_JOB_BUSY: somebody works on it.
+ */
+int db_job_take(struct db *db, const struct db_job_call *call, struct db_job *ret);
+
+/** Inside the transaction of a chunk: everything up to `line` is done. The compare-and-set is over
+ * the line and the counts before, so that of two workers one goes on. Outcome 1: it is not ours any
+ * more. `job` is moved on. */
+int db_job_advance(
+    struct db *db, struct db_job *job, int64_t line, const struct db_job_counts *added);
+/** After a commit of unknown result: the job as it is now. Outcome 1: no such job. */
+int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_job *ret);
+/** In a transaction of the caller. Ends it, and its batch, or interrupts it. `fault` may be NULL.
+ * Outcome 1: it was not running. */
+int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault);
+/** Outcome 1: it has ended already. */
+int db_job_cancel(struct db *db, const struct db_job *job);
+
+struct db_job_row {
+    int64_t line;
+    bool has_dev_eui;
+    struct eui64 dev_eui;
+    const char *outcome; /* "created", "exists", "refused" */
+    uint64_t lints;
+};
+int db_job_rows_add(struct db *db, int64_t job_row_id, const struct db_job_row *rows, size_t n);
+
+/** The report, in the order of lines behind `after`: rows that made a device and those that are
+ * kept, at most `n_max` (DB_JOB_ROWS_MAX). `outcome` points to a text of the program. */
+int db_job_report(struct db *db, const struct db_job *job, int64_t after, struct db_job_row *ret,
+    size_t n_max, size_t *ret_n);

@@ -1,0 +1,229 @@
+"""Imports as jobs: resumed where they stood, tried without effect, and a fleet that has joined elsewhere."""
+
+import base64
+import json
+import os
+import secrets
+import signal
+import subprocess
+import unittest
+
+import lorawan
+import support
+from test_accounts import Rest
+
+COLUMNS = ("dev_eui", "join_eui", "app_key", "mac_version", "home_net_id", "as_id")
+CHUNK_ROWS = 256
+KILLS = 6
+
+
+def rows_of(n, **changes):
+    rows = []
+    for _ in range(n):
+        row = {"dev_eui": f"02cdcd05{secrets.token_hex(4)}", "join_eui": support.DEMO_JOIN_EUI,
+               "app_key": secrets.token_hex(16), "mac_version": "1.0.3", "home_net_id": support.HOME,
+               "as_id": "demo-as"}
+        row.update(changes)
+        rows.append(row)
+    return rows
+
+
+def csv_of(rows):
+    return ("\n".join([",".join(rows[0])] + [",".join(row.values()) for row in rows]) + "\n").encode()
+
+
+class JobTest(unittest.TestCase):
+    stack = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.shared()
+        cls.maker = Rest(cls.stack, cls.stack.demo["clients"]["maker"])
+
+    def send(self, body, query="format=csv", rest=None, **headers):
+        """(status, headers, rows or problem)."""
+        rest = rest or self.maker
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent["Authorization"] = f"Bearer {rest.token}"
+        status, got, answer = self.stack.activation("POST", f"/v1/batches/import?{query}", body, sent)
+        if got.get_content_type() == "application/x-ndjson":
+            return status, got, [json.loads(line) for line in answer.splitlines()]
+        return status, got, json.loads(answer)
+
+    def count(self, rows):
+        euis = ",".join(f"'\\x{row['dev_eui']}'" for row in rows)
+        return int(self.stack.psql(f"SELECT count(*) FROM device WHERE dev_eui IN ({euis})")[0][0])
+
+    def join(self, device, nonce):
+        _, answer = self.stack.post_join(lorawan.join_req(device, nonce, support.HOME))
+        return answer
+
+
+class Jobs(JobTest):
+    def test_a_job_tells_what_it_did(self):
+        rows = rows_of(3)
+        rows[1]["app_key"] = "12"
+        status, headers, answer = self.send(csv_of(rows))
+        self.assertEqual([row["outcome"] for row in answer], ["created", "refused", "created"])
+        self.assertTrue(answer[1]["advice"])
+        job = self.maker.call("get", headers["Location"])[2]
+        self.assertEqual((job["kind"], job["state"], job["line"]), ("import", "done", 4))
+        self.assertEqual((job["created"], job["exists"], job["refused"]), (2, 0, 1))
+        report = self.stack.activation("GET", headers["Location"] + "/report", None,
+                                       {"Authorization": f"Bearer {self.maker.token}"})[2]
+        self.assertEqual([json.loads(line) for line in report.splitlines()], answer)
+
+    def test_a_dry_run_says_the_same_and_makes_nothing(self):
+        rows = rows_of(CHUNK_ROWS + 3)
+        rows[5]["app_key"] = "00" * 16
+        there = self.stack.device("1.0.3")
+        rows[6]["dev_eui"] = there["dev_eui"]
+        status, _, tried = self.send(csv_of(rows), "format=csv&dry_run=true")
+        self.assertEqual(status, 200, tried)
+        self.assertEqual(self.count(rows), 1)
+        self.assertEqual(self.send(csv_of(rows))[2], tried)
+        self.assertEqual(self.count(rows), len(rows) - 1)
+        self.assertEqual(tried[5]["reason"], "zero-key")
+
+    def test_one_key_is_one_import(self):
+        rows, key = rows_of(2), secrets.token_hex(8)
+        first = self.send(csv_of(rows), Idempotency_Key=key)
+        again = self.send(csv_of(rows), Idempotency_Key=key)
+        self.assertEqual((first[2], first[1]["Location"]), (again[2], again[1]["Location"]))
+        self.assertEqual([row["outcome"] for row in again[2]], ["created", "created"])
+        self.assertEqual(self.send(csv_of(rows), "format=jsonl", Idempotency_Key=key)[0], 422)
+        self.assertEqual([row["outcome"] for row in self.send(csv_of(rows))[2]], ["exists", "exists"])
+
+    def test_a_file_that_breaks_off_goes_on_where_it_stood(self):
+        rows, key = rows_of(2 * CHUNK_ROWS + 10), secrets.token_hex(8)
+        whole = csv_of(rows)
+        lines = whole.split(b"\n")
+        broken = b"\n".join(lines[:CHUNK_ROWS + 20]) + b"\n\"open quote"
+        status, headers, problem = self.send(broken, Idempotency_Key=key)
+        self.assertEqual(status, 400, problem)
+        self.assertIn(f"line {CHUNK_ROWS + 21}", problem["detail"])
+        job = self.maker.call("get", headers["Location"])[2]
+        self.assertEqual((job["state"], job["line"]), ("interrupted", CHUNK_ROWS + 20))
+        self.assertEqual(self.count(rows), CHUNK_ROWS + 19)
+        status, again, answer = self.send(whole, Idempotency_Key=key)
+        self.assertEqual((status, again["Location"]), (200, headers["Location"]))
+        self.assertEqual([row["outcome"] for row in answer], ["created"] * len(rows))
+        self.assertEqual([row["line"] for row in answer], list(range(2, len(rows) + 2)))
+
+    def test_a_cancelled_job_goes_on_no_more(self):
+        rows, key = rows_of(CHUNK_ROWS), secrets.token_hex(8)
+        _, headers, _ = self.send(csv_of(rows) + b"\"", Idempotency_Key=key)
+        self.assertEqual(self.maker.call("delete", headers["Location"])[0], 204)
+        self.assertEqual(self.maker.call("delete", headers["Location"])[0], 409)
+        self.assertEqual(self.maker.call("get", headers["Location"])[2]["state"], "cancelled")
+        status, _, answer = self.send(csv_of(rows), Idempotency_Key=key)
+        self.assertEqual((status, len(answer)), (200, CHUNK_ROWS))
+
+    def test_anothers_job_is_not_there(self):
+        _, headers, _ = self.send(csv_of(rows_of(1)))
+        owner = Rest(self.stack, self.stack.demo["clients"]["owner"])
+        for method, path in (("get", ""), ("get", "/report"), ("delete", "")):
+            self.assertEqual(owner.call(method, headers["Location"] + path)[0], 404)
+
+    def test_keys_in_clear_are_the_organizations_choice(self):
+        admin = Rest(self.stack, self.stack.demo["clients"]["admin"])
+        made = admin.call("post", "/v1/organizations", {"name": f"strict {secrets.token_hex(4)}"})[2]
+        client = admin.call("post", f"/v1/organizations/{made['id']}/clients", {"roles": ["maker"]})[2]
+        rows, strict = rows_of(1), Rest(self.stack, client)
+        answer = self.send(csv_of(rows), rest=strict)[2]
+        self.assertEqual((answer[0]["outcome"], answer[0]["reason"]), ("refused", "clear-key"))
+        sealed = dict(rows[0])
+        key = bytes.fromhex(sealed.pop("app_key"))
+        run = subprocess.run(["openssl", "pkeyutl", "-encrypt", "-pubin", "-inkey", self.stack.demo["exchange_key"],
+                              "-pkeyopt", "rsa_padding_mode:oaep", "-pkeyopt", "rsa_oaep_md:sha1"],
+                             input=key, capture_output=True, check=True)
+        sealed["app_key_sealed"] = base64.b64encode(run.stdout).decode()
+        other = dict(rows_of(1)[0], app_key_sealed=base64.b64encode(secrets.token_bytes(384)).decode())
+        other.pop("app_key")
+        answer = self.send(csv_of([sealed, {name: other[name] for name in sealed}]), rest=strict)[2]
+        self.assertEqual([row["outcome"] for row in answer], ["created", "refused"])
+        self.assertEqual(answer[1]["reason"], "key-does-not-open")
+        device = dict(rows[0], nwk_key=None)
+        self.assertEqual(self.join(device, 1)["Result"]["ResultCode"], "Success")
+
+    def test_other_formats_are_read_too(self):
+        row = rows_of(1)[0]
+        answer = self.send(json.dumps(row).encode(), "format=jsonl")[2]
+        self.assertEqual(answer[0]["outcome"], "created")
+        tts = ("id;dev_eui;join_eui;lorawan_version;app_key\n"
+               f"x;{rows_of(1)[0]['dev_eui'].upper()};{row['join_eui'].upper()};MAC_V1_0_3;{secrets.token_hex(16)}\n")
+        answer = self.send(tts.encode(), f"format=tts-csv&home_net_id={support.HOME}&as_id=demo-as")[2]
+        self.assertEqual(answer[0]["outcome"], "created")
+
+    def test_a_key_that_two_devices_have_is_told(self):
+        key = secrets.token_hex(16)
+        answer = self.send(csv_of(rows_of(2, app_key=key)))[2]
+        self.assertEqual([[w["type"] for w in row["warnings"]] for row in answer], [["duplicate-key"]] * 2)
+        answer = self.send(csv_of(rows_of(1, app_key=key)))[2]
+        self.assertEqual([w["type"] for w in answer[0]["warnings"]], ["duplicate-key"])
+
+
+class LivingFleet(JobTest):
+    def test_a_device_that_has_counted_elsewhere_goes_on_counting(self):
+        row = dict(rows_of(1, mac_version="1.0.4")[0], join_nonce="100", dev_nonce="50")
+        self.assertEqual(self.send(csv_of([row]))[2][0]["outcome"], "created")
+        device = dict(row, nwk_key=None)
+        self.assertEqual(self.join(device, 50)["Result"]["ResultCode"], "JoinReqFailed")
+        answer = self.join(device, 51)
+        self.assertEqual(answer["Result"]["ResultCode"], "Success")
+        self.assertEqual(lorawan.open_accept(device, answer["PHYPayload"], 51)["join_nonce"], 101)
+
+    def test_a_random_dev_nonce_that_was_used_elsewhere_is_used(self):
+        row = dict(rows_of(1)[0], join_nonce="7", used_dev_nonces="1 2047 2048 5000-5003 65535")
+        answer = self.send(csv_of([row]))[2]
+        self.assertEqual(answer[0]["outcome"], "created", answer)
+        device = dict(row, nwk_key=None)
+        for nonce in (1, 2047, 2048, 5000, 5003, 65535):
+            self.assertEqual(self.join(device, nonce)["Result"]["ResultCode"], "JoinReqFailed", nonce)
+        for nonce in (0, 2, 2046, 2049, 4999, 5004, 65534):
+            self.assertEqual(self.join(device, nonce)["Result"]["ResultCode"], "Success", nonce)
+
+
+class Killed(JobTest):
+    """The service dies while it imports: no row is lost, none is there twice, and the answer is whole."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack("jobs")
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+
+    def test_a_file_that_outlives_its_service(self):
+        rows, key = rows_of(40 * CHUNK_ROWS), secrets.token_hex(8)
+        body = csv_of(rows)
+        line = 0
+        for kill in range(KILLS):
+            self.maker = Rest(self.stack, self.stack.demo["clients"]["maker"])
+            pid = self.stack.pids("activation")[0]
+            sender = subprocess.Popen(
+                ["curl", "-sS", "-o", "/dev/null", "--data-binary", "@-", "-H", f"Authorization: Bearer {self.maker.token}",
+                 "-H", f"Idempotency-Key: {key}", f"{self.stack.activation_url}/v1/batches/import?format=csv"],
+                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            sender.stdin.write(body)
+            sender.stdin.close()
+            line = support.wait_until(lambda last=line: self.further_than(last), support.READY_SECONDS,
+                                      "a chunk more is committed")
+            os.kill(pid, signal.SIGKILL)
+            sender.wait()
+            self.stack.wait_restarted("activation", pid)
+            self.stack.wait_ready()
+            # Whoever died holds the lease: it is over in a minute, and here at once.
+            self.stack.psql("UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'")
+            there, last = self.stack.psql("SELECT (SELECT count(*) FROM device WHERE batch_id = j.batch_id), line "
+                                          "FROM job j ORDER BY id DESC LIMIT 1")[0]
+            self.assertEqual(int(there), int(last) - 1, f"after kill {kill + 1}")
+        self.maker = Rest(self.stack, self.stack.demo["clients"]["maker"])
+        status, _, answer = self.send(body, Idempotency_Key=key)
+        self.assertEqual(status, 200)
+        self.assertEqual([row["line"] for row in answer], list(range(2, len(rows) + 2)))
+        self.assertEqual({row["outcome"] for row in answer}, {"created"})
+        self.assertEqual([row["dev_eui"] for row in answer], [row["dev_eui"] for row in rows])
+
+    def further_than(self, line):
+        found = self.stack.psql("SELECT line FROM job ORDER BY id DESC LIMIT 1")
+        return int(found[0][0]) if found and int(found[0][0]) > line else None
