@@ -9,6 +9,7 @@ import sys
 import tempfile
 import unittest
 
+import openapi
 import support
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -25,6 +26,10 @@ def run(options):
     reports = support.sanitizer_reports()
     if reports:
         print("reports of sanitizers:", *reports, sep="\n")
+        failed += 1
+    unseen = openapi.description.never_succeeded() if not options.k else []
+    if unseen:
+        print("documented calls that no test saw succeed:", *unseen, sep="\n")
         failed += 1
     skipped = len(result.skipped)
     for test, reason in result.skipped:

@@ -25,6 +25,8 @@ import time
 import urllib.error
 import urllib.request
 
+import openapi
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -425,8 +427,10 @@ class Stack:
             return status, None
 
     def activation(self, method, path, body=None, headers=None):
-        """(status, headers, bytes) of a call to the activation service."""
-        return http(method, self.activation_url + path, body, headers)
+        """(status, headers, bytes) of a call to the activation service, held to its description."""
+        status, got, answer = http(method, self.activation_url + path, body, headers)
+        openapi.description.hold(method, path, status, got, answer)
+        return status, got, answer
 
     def token(self, role="maker"):
         """An access token of the demo's client with this role."""

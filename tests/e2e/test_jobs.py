@@ -206,7 +206,7 @@ class Killed(JobTest):
                 stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
             sender.stdin.write(body)
             sender.stdin.close()
-            line = support.wait_until(lambda last=line: self.further_than(last), support.READY_SECONDS,
+            line = support.wait_until(lambda last=line: self.further_than(key, last), support.READY_SECONDS,
                                       "a chunk more is committed")
             os.kill(pid, signal.SIGKILL)
             sender.wait()
@@ -215,7 +215,7 @@ class Killed(JobTest):
             # Whoever died holds the lease: it is over in a minute, and here at once.
             self.stack.psql("UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'")
             there, last = self.stack.psql("SELECT (SELECT count(*) FROM device WHERE batch_id = j.batch_id), line "
-                                          "FROM job j ORDER BY id DESC LIMIT 1")[0]
+                                          f"FROM job j WHERE idempotency_key = '{key}'")[0]
             self.assertEqual(int(there), int(last) - 1, f"after kill {kill + 1}")
         self.maker = Rest(self.stack, self.stack.demo["clients"]["maker"])
         status, _, answer = self.send(body, Idempotency_Key=key)
@@ -224,6 +224,6 @@ class Killed(JobTest):
         self.assertEqual({row["outcome"] for row in answer}, {"created"})
         self.assertEqual([row["dev_eui"] for row in answer], [row["dev_eui"] for row in rows])
 
-    def further_than(self, line):
-        found = self.stack.psql("SELECT line FROM job ORDER BY id DESC LIMIT 1")
+    def further_than(self, key, line):
+        found = self.stack.psql(f"SELECT line FROM job WHERE idempotency_key = '{key}'")
         return int(found[0][0]) if found and int(found[0][0]) > line else None

@@ -152,7 +152,8 @@ START_TEST(the_description_has_exactly_the_routes)
         operation = json_object_get(
             json_object_get(paths, route->path), lower(act_method_text(route->method), name));
         ck_assert_msg(operation != NULL, "%s %s is not described", name, route->path);
-        ck_assert_msg((json_object_get(operation, "requestBody") != NULL) == (route->body_max > 0),
+        ck_assert_msg((json_object_get(operation, "requestBody") != NULL) ==
+                          (route->body_max > 0 || route->streams == STREAMS_BOTH),
             "%s: request body", route->path);
         ck_assert_msg((json_object_get(json_object_get(operation, "responses"), "403") != NULL) ==
                           (act_right_roles(route->right) != ROLES_ANYONE),
