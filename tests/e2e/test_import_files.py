@@ -1,0 +1,167 @@
+"""Files as they should not be, and uploads that go wrong: a fault names its line, and what stands before it stays."""
+
+import gzip
+import http.client
+import json
+import os
+import secrets
+import signal
+import socket
+
+import support
+from test_accounts import Rest
+from test_jobs import CHUNK_ROWS, JobTest, csv_of, rows_of
+
+LONG_LINE = 10 << 20
+HEADER = b"dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n"
+
+
+def line_of(row):
+    return ",".join(row.values()).encode()
+
+
+class Broken(JobTest):
+    """Each file has good rows from line 2 on, and then goes wrong."""
+
+    def broken(self, rest, line, *words, query="format=csv"):
+        row = rows_of(1)[0]
+        status, headers, problem = self.send(HEADER + line_of(row) + b"\n" + rest, query)
+        self.assertEqual(status, 400, problem)
+        self.assertIn(f"line {line}", problem["detail"])
+        for word in words:
+            self.assertIn(word, problem["detail"])
+        self.assertIn(f"The rows up to line {line - 1} are done", problem["detail"])
+        self.assertEqual(self.count([row]), 1)
+        job = self.maker.call("get", headers["Location"])[2]
+        self.assertEqual((job["state"], job["line"], job["created"]), ("interrupted", line - 1, line - 2))
+        self.assertIn(f"line {line}", job["fault"])
+
+    def test_binary(self):
+        self.broken(b"\x00\x01\x02\xff\xfe\n", 3)
+        self.broken(line_of(rows_of(1)[0]) + b"\nab\x00cd\n", 4)
+
+    def test_another_charset(self):
+        self.broken(line_of(rows_of(1)[0]) + b"\ncaf\xe9,\n", 4, "UTF-8")
+
+    def test_a_quote_without_an_end(self):
+        self.broken(b'"open,\n' + line_of(rows_of(1)[0]) + b"\n", 3)
+        self.broken(b'"a"b,c,d,e,f,g\n', 3)
+
+    def test_a_line_of_ten_megabytes(self):
+        self.broken(b"a" * LONG_LINE + b"\n", 3, "long")
+        self.broken(b'"' + b"a\n" * (LONG_LINE // 2), 3)
+
+    def test_nothing_of_what_is_at_fault_is_imported(self):
+        for body, query in ((b"", "format=csv"), (b"\n\n", "format=csv"), (HEADER, "format=csv"),
+                            (b"dev_eui,colour\n1,2\n", "format=csv"), (b"dev_eui,dev_eui\n1,2\n", "format=csv"),
+                            (gzip.compress(csv_of(rows_of(3))), "format=csv"),
+                            (csv_of(rows_of(3)).decode().encode("utf-16"), "format=csv"),
+                            (b"\x00" * LONG_LINE, "format=jsonl"), (secrets.token_bytes(100000), "format=tts-csv")):
+            before = self.stack.psql("SELECT count(*) FROM device")
+            status, headers, problem = self.send(body, query)
+            self.assertEqual(status, 400, body[:40])
+            self.assertIn("Nothing was imported", problem["detail"])
+            self.assertEqual(self.stack.psql("SELECT count(*) FROM device"), before)
+            self.assertEqual(self.maker.call("get", headers["Location"])[2]["state"], "failed")
+
+    def test_a_row_that_is_cut_is_refused_alone(self):
+        rows = rows_of(3)
+        status, _, answer = self.send(csv_of(rows)[:-20])
+        self.assertEqual(status, 200)
+        self.assertEqual([row["outcome"] for row in answer], ["created", "created", "refused"])
+        self.assertEqual(answer[2]["line"], 4)
+
+    def test_what_spreadsheets_do_to_a_file_is_taken(self):
+        rows = rows_of(3)
+        plain = csv_of(rows)
+        quoted = b"\n".join(b",".join(b'"%s"' % field for field in line.split(b",")) for line in plain.split(b"\n")[:-1])
+        for body in (b"\xef\xbb\xbf" + plain, plain.replace(b"\n", b"\r\n"), quoted, plain.rstrip(b"\n"),
+                     plain.replace(b"\n", b"\n\n# a remark\n")):
+            status, _, answer = self.send(body, "format=csv&dry_run=true")
+            self.assertEqual(status, 200, answer)
+            self.assertEqual([row["outcome"] for row in answer], ["created"] * 3, body)
+        self.assertEqual(self.count(rows), 0)
+
+
+class Uploads(JobTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack("uploads")
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+
+    def setUp(self):
+        self.maker = Rest(self.stack, self.stack.demo["clients"]["maker"])
+        self.key = secrets.token_hex(8)
+
+    def begin(self, length):
+        """A connection on which an import of so many bytes has begun."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.stack.activation_port, timeout=support.READY_SECONDS)
+        connection.putrequest("POST", "/v1/batches/import?format=csv")
+        connection.putheader("Authorization", f"Bearer {self.maker.token}")
+        connection.putheader("Idempotency-Key", self.key)
+        connection.putheader("Content-Length", str(length))
+        connection.endheaders()
+        self.addCleanup(connection.close)
+        return connection
+
+    def job(self):
+        found = self.stack.psql(f"SELECT state, line FROM job WHERE idempotency_key = '{self.key}'")
+        return (found[0][0], int(found[0][1])) if found else (None, 0)
+
+    def wait_for(self, what, so):
+        return support.wait_until(lambda: self.job() if so(*self.job()) else None, support.READY_SECONDS, what)
+
+    def finish(self, rows):
+        """The same file sent whole: every row is there once, and answered for."""
+        self.maker = Rest(self.stack, self.stack.demo["clients"]["maker"])
+        status, _, answer = self.send(csv_of(rows), Idempotency_Key=self.key)
+        self.assertEqual(status, 200, answer)
+        self.assertEqual([row["outcome"] for row in answer], ["created"] * len(rows))
+        self.assertEqual([row["dev_eui"] for row in answer], [row["dev_eui"] for row in rows])
+        self.assertEqual(self.count(rows), len(rows))
+
+    def test_what_has_arrived_is_done_before_the_rest_comes(self):
+        rows = rows_of(2 * CHUNK_ROWS)
+        body = csv_of(rows)
+        half = csv_of(rows[:CHUNK_ROWS + 1])
+        connection = self.begin(len(body))
+        connection.send(half)
+        self.wait_for("the first chunk is done while the client is silent", lambda _, line: line > CHUNK_ROWS)
+        for at in range(len(half), len(half) + 2000):
+            connection.send(body[at:at + 1])
+        connection.send(body[len(half) + 2000:])
+        answer = connection.getresponse()
+        self.assertEqual(answer.status, 200)
+        outcomes = [json.loads(line)["outcome"] for line in answer.read().splitlines()]
+        self.assertEqual(outcomes, ["created"] * len(rows))
+
+    def test_a_client_that_goes_away_in_the_middle(self):
+        rows = rows_of(2 * CHUNK_ROWS + 30)
+        body = csv_of(rows)
+        connection = self.begin(len(body))
+        connection.send(csv_of(rows[:CHUNK_ROWS + 20]))
+        connection.sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
+        self.assertEqual(self.wait_for("the job is interrupted", lambda state, _: state == "interrupted"),
+                         ("interrupted", CHUNK_ROWS + 21))
+        self.assertEqual(self.count(rows), CHUNK_ROWS + 20)
+        self.finish(rows)
+
+    def test_a_service_that_is_stopped_in_the_middle(self):
+        rows = rows_of(2 * CHUNK_ROWS + 30)
+        body = csv_of(rows)
+        connection = self.begin(len(body))
+        connection.send(csv_of(rows[:CHUNK_ROWS + 20]))
+        self.wait_for("a chunk is done", lambda _, line: line > 0)
+        pid = self.stack.pids("activation")[0]
+        os.kill(pid, signal.SIGTERM)
+        answer = connection.getresponse()
+        problem = json.loads(answer.read())
+        self.assertEqual(answer.status, 503, problem)
+        self.assertIn("stopping", problem["detail"])
+        self.assertTrue(answer.headers["Location"].startswith("/v1/jobs/"))
+        self.assertEqual(self.job(), ("interrupted", CHUNK_ROWS + 21))
+        self.stack.wait_restarted("activation", pid)
+        self.stack.wait_ready()
+        self.finish(rows)
