@@ -197,6 +197,7 @@ class Stack:
         self.activation_url = f"http://127.0.0.1:{self.activation_port}"
         self.output = f"{self.state}.out"
         self.process = None
+        self.within = []  # a command that scripts/run is started by
         self._others = []
         self._demo = None
         self._nonces = {}
@@ -242,7 +243,7 @@ class Stack:
         """Starts scripts/run and waits for nothing."""
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                self.command(*([] if self.with_demo else ["--no-demo"])), stdin=subprocess.DEVNULL,
+                [*self.within, *self.command(*([] if self.with_demo else ["--no-demo"]))], stdin=subprocess.DEVNULL,
                 stdout=output, stderr=output, env=self.environment())
 
     def start(self):
