@@ -1,0 +1,51 @@
+"""The commands of README and docs/onboarding.md, run as they stand there."""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+import support
+
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MARK = "=== end of block"
+COMMANDS_SECONDS = 60
+
+
+class Documents(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack("documents")
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+
+    def said(self, document, *without):
+        """What each block of a document printed, but for those that begin with one of `without`."""
+        with open(os.path.join(support.ROOT, document), encoding="utf-8") as file:
+            blocks = [block for block in BLOCK.findall(file.read()) if not block.startswith(without)]
+        self.assertTrue(blocks)
+        script = f"echo '{MARK}'\n".join(blocks)
+        with tempfile.TemporaryDirectory() as folder:
+            os.symlink(support.Stack.program(""), os.path.join(folder, "build"))
+            os.symlink(os.path.join(support.ROOT, "tests"), os.path.join(folder, "tests"))
+            run = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=self.stack.environment(),
+                                 stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+                                 timeout=COMMANDS_SECONDS)
+        self.assertEqual((run.returncode, run.stderr), (0, ""), run.stdout)
+        self.assertNotIn('"title":', run.stdout, "a problem document")
+        return run.stdout.split(MARK)
+
+    def test_the_readme(self):
+        by_hand, over_tls, devices = self.said("README.md", "scripts/run")
+        self.assertIn('"ResultCode":"Success"', by_hand.replace(" ", ""))
+        self.assertIn('"ResultCode":"Success"', over_tls.replace(" ", ""))
+        self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
+
+    def test_onboarding(self):
+        begin, tried, imported, sealed, *_ = self.said("docs/onboarding.md")
+        self.assertEqual(begin, "")
+        self.assertEqual(tried.count('"outcome":"created"'), 2)
+        self.assertEqual(imported.count('"outcome":"created"'), 4)
+        self.assertIn('"state":"done"', imported)
+        self.assertEqual(sealed.count('"outcome":"created"'), 1)
