@@ -33,22 +33,26 @@ static enum MHD_Result add_pair(
     return pairs->failed ? MHD_NO : MHD_YES;
 }
 
-static const char *end_of(const struct pairs *pairs)
+/* The name at `*at`, whose value `*ret_value` is, and the step to the next; NULL after the last. */
+static const char *next_pair(const struct pairs *pairs, size_t *at, const char **ret_value)
 {
-    return (const char *)pairs->bytes.data + pairs->bytes.len;
+    const char *name;
+
+    if (*at >= pairs->bytes.len)
+        return NULL;
+    name = (const char *)pairs->bytes.data + *at;
+    *ret_value = name + strlen(name) + 1;
+    *at += strlen(name) + 1 + strlen(*ret_value) + 1;
+    return name;
 }
 
-static const char *find_pair(const struct pairs *pairs, const char *name)
+static const char *find_pair(const struct pairs *pairs, const char *wanted)
 {
-    const char *at = (const char *)pairs->bytes.data;
+    const char *name, *value;
 
-    while (at < end_of(pairs)) {
-        const char *value = at + strlen(at) + 1;
-
-        if (strcasecmp(at, name) == 0)
+    for (size_t at = 0; (name = next_pair(pairs, &at, &value)) != NULL;)
+        if (strcasecmp(name, wanted) == 0)
             return value;
-        at = value + strlen(value) + 1;
-    }
     return NULL;
 }
 
@@ -102,10 +106,9 @@ const char *head_query(const struct api_head *head, const char *name)
 void head_each_query(
     const struct api_head *head, bool (*take)(void *context, const char *name), void *context)
 {
-    const char *at = (const char *)head->query.bytes.data;
+    const char *name, *value;
 
-    while (at < end_of(&head->query) && take(context, at)) {
-        at += strlen(at) + 1;
-        at += strlen(at) + 1;
-    }
+    for (size_t at = 0; (name = next_pair(&head->query, &at, &value)) != NULL;)
+        if (!take(context, name))
+            return;
 }

@@ -24,8 +24,13 @@
 #define TAIL ((size_t)4 << 20)
 #define HTTP " HTTP/1.1\r\nHost: h\r\n"
 
-/* A sanitizer keeps what is freed, and shadows what is used. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+/* A sanitizer keeps what is freed, and shadows what is used. GCC says so by a macro, Clang by a
+ * feature. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                               \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define GROWTH_MAX_KB (700 * 1024)
 #else
 #define GROWTH_MAX_KB (6 * 1024)
