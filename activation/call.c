@@ -1,5 +1,6 @@
 #include "activation/call.h"
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -138,6 +139,46 @@ unsigned act_call_page(struct act_call *call, size_t *ret_limit,
         return act_call_bad_field(
             call, "cursor", "cursor is not one that a list of this service gave");
     return 0;
+}
+
+/* A cursor that is a number has as many bytes as any other. */
+unsigned act_call_page_number(struct act_call *call, size_t *ret_limit, int64_t *ret_after)
+{
+    uint8_t cursor[ACCOUNT_ID_LEN] = {0};
+    struct bytes_reader r = bytes_reader_over(cursor, sizeof(cursor));
+    bool has_cursor;
+    unsigned status = act_call_page(call, ret_limit, cursor, &has_cursor);
+    uint64_t zeros, number;
+
+    if (status != 0)
+        return status;
+    zeros = bytes_read_u64_be(&r);
+    number = bytes_read_u64_be(&r);
+    if (zeros != 0 || number > INT64_MAX)
+        return act_call_bad_field(call, "cursor", "cursor is not one that this list gave");
+    *ret_after = (int64_t)number;
+    return 0;
+}
+
+void act_list_end(struct text *out, const uint8_t *next)
+{
+    text_add(out, "],\"next\":");
+    if (next != NULL) {
+        text_add(out, "\"");
+        text_add_hex(out, next, ACCOUNT_ID_LEN);
+        text_add(out, "\"}\n");
+    } else {
+        text_add(out, "null}\n");
+    }
+}
+
+void act_list_end_number(struct text *out, int64_t next)
+{
+    uint8_t cursor[ACCOUNT_ID_LEN] = {0};
+    struct bytes_writer w = bytes_writer_over(cursor + 8, sizeof(cursor) - 8);
+
+    bytes_write_u64_be(&w, (uint64_t)next);
+    act_list_end(out, next != 0 ? cursor : NULL);
 }
 
 int act_call_audit(struct act_call *call, int64_t organization_id, const char *action,

@@ -12,7 +12,7 @@
 #include "api/stream.h"
 #include "db/audit.h"
 
-#define ACT_LOCATION_MAX 200
+#define ACT_LOCATION_MAX 240
 #define ACT_JSON_BODY_MAX 32768 /* bytes of a body that is JSON */
 #define ACT_PAGE_MAX 1000       /* items of one page of a list */
 #define ACT_PAGE_DEFAULT 100
@@ -68,6 +68,14 @@ unsigned act_call_read(
  * ACCOUNT_ID_LEN bytes; *ret_has_cursor tells whether there is one. 0, or the status it set. */
 unsigned act_call_page(struct act_call *call, size_t *ret_limit,
     uint8_t ret_cursor[static ACCOUNT_ID_LEN], bool *ret_has_cursor);
+
+/** As act_call_page of a list whose cursor is the number of its last item; 0 without one. */
+unsigned act_call_page_number(struct act_call *call, size_t *ret_limit, int64_t *ret_after);
+/** Ends a list that began with ACT_LIST_BEGIN: where the next page begins, or NULL. */
+#define ACT_LIST_BEGIN "{\"items\":["
+void act_list_end(struct text *out, const uint8_t *next);
+/** The same with the number of its last item; 0: it was the last page. */
+void act_list_end_number(struct text *out, int64_t next);
 
 /** Records what is done, in this transaction. `organization_id` 0: in nobody's history. `detail` is
  * a JSON object without secrets, or NULL. 0 or negative. */

@@ -88,19 +88,23 @@ static bool key_is_good(const char *key)
     return true;
 }
 
-/* Path and body: the same key with another call is a mistake. */
+/* Path, query and body: the same key with another call is a mistake. */
 static void fingerprint(
     const struct act_call *call, uint8_t out[static IDEMPOTENCY_FINGERPRINT_LEN])
 {
     CLEANUP(text_done) struct text text = {0};
     size_t len;
     const char *body = api_request_body(call->request, &len);
+    const char *query =
+        call->route->query != NULL ? api_request_query(call->request, call->route->query) : NULL;
     uint8_t of_body[32];
 
     digest_sha256(body, len, of_body);
     text_add(&text, api_request_path(call->request));
     text_add_len(&text, "", 1);
     text_add_hex(&text, of_body, sizeof(of_body));
+    if (query != NULL)
+        text_add(&text, query);
     digest_sha256(text.data != NULL ? text.data : "", text.len, out);
 }
 
@@ -194,8 +198,11 @@ void act_call_run(struct act_call *call)
         route, sizeof(route), "%s %s", act_method_text(call->route->method), call->route->path);
     if (!call->route->changes) {
         (void)call->route->work(call);
-    } else if (api_request_unknown_query(call->request, NULL, 0) != NULL) {
-        (void)act_call_problem(call, PROBLEM_BAD_REQUEST, "this call takes no query");
+    } else if (api_request_unknown_query(
+                   call->request, &call->route->query, call->route->query != NULL) != NULL) {
+        (void)act_call_problem(call, PROBLEM_BAD_REQUEST,
+            call->route->query != NULL ? "the query has a parameter that this call does not take"
+                                       : "this call takes no query");
     } else if (key != NULL && !key_is_good(key)) {
         (void)act_call_bad_field(
             call, "Idempotency-Key", "Idempotency-Key is not 1 to 255 printable ASCII characters");

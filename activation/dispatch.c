@@ -61,9 +61,9 @@ long act_admit(struct api_request *request, void *context)
         !take_slot(service, request, bearing == BEARS_KNOWN ? &token : NULL))
         return refuse(service, route, request, PROBLEM_UNAVAILABLE,
             bearing == BEARS_KNOWN
-                ? "as many files as the service takes and gives at once are under way"
-                : "as many files as are taken and given with tokens not seen before are under way; "
-                  "one that POST /v1/token gives now is known here");
+                ? "as many big bodies as the service takes and gives at once are under way"
+                : "as many big bodies as are taken and given with tokens not seen before are under "
+                  "way; one that POST /v1/token gives now is known here");
     return route->streams == STREAMS_BOTH ? API_BODY_STREAM : (long)route->body_max;
 }
 

@@ -50,9 +50,9 @@ static int start_keyds(struct act_service *service)
         .program = service->settings.hsm_keyd,
         .uri = service->settings.hsm_uri,
         .lock_file = service->settings.hsm_lock_file,
-        .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
-                 KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
-                 KEYD_MAY(KEYD_VERB_RANDOM) |
+        .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |
+                 KEYD_MAY(KEYD_VERB_HASH_CODE) | KEYD_MAY(KEYD_VERB_HASH_TOKEN) |
+                 KEYD_MAY(KEYD_VERB_SELF_TEST) | KEYD_MAY(KEYD_VERB_RANDOM) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .n_processes = service->settings.hsm_processes,
         .n_channels = service->settings.workers,

@@ -1,6 +1,7 @@
 /* /v1/organizations, their clients, and /v1/audit: who is who, and what was done. */
 #include "activation/call.h"
 #include "activation/credential.h"
+#include "activation/operator_check.h"
 #include "base/clock.h"
 #include "base/hex.h"
 #include <stdio.h>
@@ -8,17 +9,6 @@
 #include <string.h>
 
 #define ID_TEXT_LEN ((size_t)2 * ACCOUNT_ID_LEN)
-
-/* A name is for people: not empty, no control characters. */
-static bool name_is_good(const char *name)
-{
-    if (name[0] == '\0')
-        return false;
-    for (const unsigned char *c = (const unsigned char *)name; *c != '\0'; c++)
-        if (*c < 0x20 || *c == 0x7F)
-            return false;
-    return true;
-}
 
 static const char bad_name[] = "name is not a text of 1 to 100 bytes without control characters";
 
@@ -72,7 +62,7 @@ static unsigned read_organization(struct act_call *call, struct db_organization 
     if (status != 0)
         return status;
     if (body.has_name) {
-        if (!name_is_good(body.name))
+        if (!act_name_valid(body.name, ACCOUNT_NAME_MAX))
             return act_call_bad_field(call, "name", bad_name);
         (void)snprintf(o->name, sizeof(o->name), "%s", body.name);
     }
@@ -113,24 +103,6 @@ static unsigned post_organization(struct act_call *call)
     return answer_organization(call, 201, &o);
 }
 
-/* The frame of a list: items, and where the next page begins. */
-static void list_begin(struct text *out)
-{
-    text_add(out, "{\"items\":[");
-}
-
-static void list_end(struct text *out, const uint8_t *next)
-{
-    text_add(out, "],\"next\":");
-    if (next != NULL) {
-        text_add(out, "\"");
-        text_add_hex(out, next, ACCOUNT_ID_LEN);
-        text_add(out, "\"}\n");
-    } else {
-        text_add(out, "null}\n");
-    }
-}
-
 static unsigned get_organizations(struct act_call *call)
 {
     CLEANUP(text_done) struct text body = {0};
@@ -147,12 +119,12 @@ static unsigned get_organizations(struct act_call *call)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
     r = db_organization_list(call->worker->db, has_cursor ? cursor : NULL, list, limit + 1, &n);
     if (r == 0) {
-        list_begin(&body);
+        text_add(&body, ACT_LIST_BEGIN);
         for (size_t i = 0; i < n && i < limit; i++) {
             text_add(&body, i > 0 ? "," : "");
             write_organization(&body, &list[i]);
         }
-        list_end(&body, n > limit ? list[limit - 1].id : NULL);
+        act_list_end(&body, n > limit ? list[limit - 1].id : NULL);
     }
     free(list);
     return r < 0 ? act_call_failed(call, r) : act_call_answer(call, 200, TYPE_JSON, &body);
@@ -266,7 +238,7 @@ static unsigned post_client(struct act_call *call)
         return status;
     if (wanted.roles == 0)
         return act_call_bad_field(call, "roles", "roles names none");
-    if (wanted.name[0] != '\0' && !name_is_good(wanted.name))
+    if (wanted.name[0] != '\0' && !act_name_valid(wanted.name, ACCOUNT_NAME_MAX))
         return act_call_bad_field(call, "name", bad_name);
     client.organization_id = o.row_id;
     client.roles = wanted.roles;
@@ -304,12 +276,12 @@ static unsigned get_clients(struct act_call *call)
     r = db_organization_client_list(
         call->worker->db, o.row_id, has_cursor ? cursor : NULL, list, limit + 1, &n);
     if (r == 0) {
-        list_begin(&body);
+        text_add(&body, ACT_LIST_BEGIN);
         for (size_t i = 0; i < n && i < limit; i++) {
             text_add(&body, i > 0 ? "," : "");
             write_client(&body, &list[i], NULL);
         }
-        list_end(&body, n > limit ? list[limit - 1].id : NULL);
+        act_list_end(&body, n > limit ? list[limit - 1].id : NULL);
     }
     free(list);
     return r < 0 ? act_call_failed(call, r) : act_call_answer(call, 200, TYPE_JSON, &body);

@@ -14,6 +14,10 @@ enum act_right {
     RIGHT_ORGANIZATION,  /* see one: an administrator any, everybody else his own */
     RIGHT_CLIENTS,       /* make, list and revoke clients */
     RIGHT_AUDIT,         /* read the events: an administrator all, an auditor his organization's */
+    RIGHT_PEERS,         /* make, see, change and revoke network and application servers */
+    RIGHT_KEKS,          /* make, list, choose and remove peers' key encryption keys */
+    RIGHT_JOIN_ROUTES,   /* say which JoinEUIs are ours */
+    RIGHT_CERTIFICATES,  /* make, see and revoke certificates of makers */
     RIGHT_IMPORT,        /* bring in devices with their keys */
     RIGHT_JOBS,          /* see and cancel jobs of his organization */
     N_ACT_RIGHTS

@@ -29,6 +29,7 @@ struct act_route {
     act_answer answer; /* on the server's thread: must not block. Exactly one of these two is set */
     act_work work;     /* on a worker's thread */
     bool changes;      /* it is one transaction, and honours Idempotency-Key */
+    const char *query; /* with `changes`: the one parameter its query may have; NULL: none */
     bool is_long;      /* may take seconds: never occupies every worker */
     enum act_streams streams; /* only with `work`, and not with `changes` */
 };
@@ -43,7 +44,7 @@ struct act_area {
         table, sizeof(table) / sizeof((table)[0])                                                  \
     }
 extern const struct act_area act_area_public, act_area_accounts, act_area_audit, act_area_imports,
-    act_area_jobs;
+    act_area_jobs, act_area_peers, act_area_keks, act_area_join_routes, act_area_certificates;
 
 /** What stands in the places of a path's parameters, in their order. */
 struct act_params {

@@ -61,6 +61,28 @@ static bool read_hex(struct reading *reading, const struct json_field *field, co
                                         reading->target + field->offset, field->size);
 }
 
+static bool read_hex_list(
+    struct reading *reading, const struct json_field *field, const json_t *value)
+{
+    unsigned char *at = reading->target + field->offset;
+    size_t n = json_array_size(value);
+
+    if (json_typeof(value) != JANSSON_ARRAY || n > field->max)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const json_t *element = json_array_get(value, i);
+
+        if (!json_is_string(element) ||
+            !hex_decode(json_string_value(element), json_string_length(element),
+                at + i * field->size, field->size)) {
+            memset(at, 0, n * field->size);
+            return false;
+        }
+    }
+    memcpy(reading->target + field->len_offset, &n, sizeof(n));
+    return true;
+}
+
 /* Every digit is looked at, also of what does not fit: a length is told of hexadecimal text only.
  */
 static bool read_bytes(struct reading *reading, const struct json_field *field, const json_t *value)
@@ -154,6 +176,10 @@ static void report_malformed(
     case JSON_HEX:
         report(reading, "%s is not a text of %zu hexadecimal digits", path, 2 * field->size);
         break;
+    case JSON_HEX_LIST:
+        report(reading, "%s is not a list of at most %u texts of %zu hexadecimal digits", path,
+            (unsigned)field->max, 2 * field->size);
+        break;
     case JSON_BYTES:
         report(reading, "%s is not a text of hexadecimal digits", path);
         break;
@@ -180,8 +206,9 @@ static void clear_member(struct reading *reading, const struct json_field *field
     else if (field->kind == JSON_BOOL)
         memset(reading->target + field->offset, 0, sizeof(bool));
     else if (field->kind != JSON_OBJECT)
-        memset(reading->target + field->offset, 0, field->size);
-    if (field->kind == JSON_BYTES)
+        memset(reading->target + field->offset, 0,
+            field->kind == JSON_HEX_LIST ? field->max * field->size : field->size);
+    if (field->kind == JSON_BYTES || field->kind == JSON_HEX_LIST)
         memset(reading->target + field->len_offset, 0, sizeof(size_t));
     set_present(reading, field, false);
     for (size_t i = 0; field->kind == JSON_OBJECT && i < field->n_fields; i++)
@@ -212,12 +239,19 @@ static void read_members(struct reading *reading, const json_t *object,
                 report(reading, "%s is missing", path);
             continue;
         }
+        if (field->nullable && json_is_null(value)) {
+            set_present(reading, field, true);
+            continue;
+        }
         switch (field->kind) {
         case JSON_TEXT:
             good = read_text(reading, field, value);
             break;
         case JSON_HEX:
             good = read_hex(reading, field, value);
+            break;
+        case JSON_HEX_LIST:
+            good = read_hex_list(reading, field, value);
             break;
         case JSON_BYTES:
             good = read_bytes(reading, field, value);

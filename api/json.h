@@ -11,6 +11,7 @@
 enum json_kind {
     JSON_TEXT,     /* char[size], NUL-terminated; longer text is a fault */
     JSON_HEX,      /* uint8_t[size], exactly `size` bytes; optional 0x, any case */
+    JSON_HEX_LIST, /* uint8_t[max][size]; an array of at most `max` JSON_HEX, and how many it has */
     JSON_BYTES,    /* as JSON_HEX of any length: its first `size` bytes, and how many it has */
     JSON_UNSIGNED, /* uint32_t; an integer 0..max */
     JSON_BOOL,     /* bool */
@@ -26,8 +27,10 @@ struct json_field {
     uint32_t max;
     bool required;
     bool empty_is_absent;  /* "" and null count as absent (CFList of ChirpStack) */
+    bool nullable;         /* null is present, and zero */
     size_t present_offset; /* of a bool set when present; JSON_NO_PRESENT when not wanted */
-    size_t len_offset; /* JSON_BYTES: of a size_t that gets the whole length, also beyond `size` */
+    size_t len_offset; /* JSON_BYTES: of a size_t that gets the whole length, also beyond `size`;
+                        * JSON_HEX_LIST: the number of elements */
     const struct json_field *fields;
     size_t n_fields;
     const struct word_bits *words; /* JSON_WORDS */

@@ -179,35 +179,6 @@ static const char *credentials(const struct api_request *request, const char *sc
     return value + len + strspn(value + len, " ");
 }
 
-/* Strict base64 (RFC 4648 4): whole groups of four, padding only at the end, no stray bits. Returns
- * the length, or -1. */
-static ssize_t base64_decode(const char *text, char *out, size_t out_size)
-{
-    size_t len = strlen(text), n = 0, padding = 0;
-
-    if (len == 0 || len % 4 != 0 || len / 4 * 3 > out_size)
-        return -1;
-    while (padding < 2 && text[len - 1 - padding] == '=')
-        padding++;
-    for (size_t i = 0; i < len; i += 4) {
-        size_t pads = i + 4 == len ? padding : 0;
-        uint32_t group = 0;
-
-        for (size_t k = 0; k < 4; k++) {
-            int v = k >= 4 - pads ? 0 : base64_value(text[i + k]);
-
-            if (v < 0)
-                return -1;
-            group = group << 6 | (uint32_t)v;
-        }
-        if (pads > 0 && (group & (pads == 1 ? 0xffu : 0xffffu)) != 0)
-            return -1;
-        for (size_t k = 0; k < 3 - pads; k++)
-            out[n++] = (char)(group >> (16 - 8 * k) & 0xff);
-    }
-    return (ssize_t)n;
-}
-
 const char *api_request_bearer(const struct api_request *request)
 {
     static const char padding[] = "=";
@@ -235,7 +206,7 @@ bool api_request_basic(const struct api_request *request, char *user, size_t use
 
     user[0] = '\0';
     password[0] = '\0';
-    len = text != NULL ? base64_decode(text, plain, sizeof(plain)) : -1;
+    len = text != NULL ? base64_decode(text, (uint8_t *)plain, sizeof(plain)) : -1;
     if (len < 0)
         return false;
     colon = memchr(plain, ':', (size_t)len);

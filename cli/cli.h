@@ -1,5 +1,6 @@
-/* The `cradle` command: direct access to database and token, for the key ceremony, the schema and
- * the first clients and peers. One row of the verb table (cradle_main.c) a verb; one file a group.
+/* The `cradle` command: the REST API of the activation service for an operator and administrator;
+ * and direct access to database and token for the key ceremony, the schema and the first
+ * administrator. One row of the verb table (cradle_main.c) a verb; one file a group.
  */
 #pragma once
 
@@ -9,10 +10,13 @@
 
 struct cli_settings {
     char *owner_conninfo; /* role cradle_owner: migrate */
-    char *conninfo;       /* role cradle_activation: everything else */
+    char *conninfo;       /* role cradle_activation: the first administrator */
+    char *activation_url;
+    char *activation_ca; /* PEM file; "": the system's */
+    char *client_id;
+    char *client_secret_file;
     char *hsm_uri;
     char *hsm_lock_file;
-    char *hsm_keyd;
 };
 
 /** Outcome of a verb besides 0 and an error: it was called wrongly. Its usage is shown. */
@@ -30,6 +34,13 @@ int cli_migrate(const struct cli_settings *settings, int argc, char **argv, stru
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_organization_add(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_organization_set(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_organization_list(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_client_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_trust(const struct cli_settings *settings, int argc, char **argv, struct text *out);

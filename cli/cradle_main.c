@@ -28,8 +28,19 @@ static const struct {
     {{"hsm", "list"}, "",
         "Lists the keys in the token with their check values; fails where one is missing.",
         cli_hsm_list},
-    {{"client", "add"}, "--organization NAME --role admin|maker [--role ...]",
-        "Makes a client of the activation service; its secret is shown once.", cli_client_add},
+    {{"admin", "add"}, "--organization NAME [--role ROLE ...]",
+        "Makes an administrator of the activation service, in the database itself; its secret is "
+        "shown once.",
+        cli_admin_add},
+    {{"organization", "add"}, "--name NAME [--allow-clear-keys yes|no]", "Makes an organization.",
+        cli_organization_add},
+    {{"organization", "set"}, "--name NAME --allow-clear-keys yes|no",
+        "Says anew whether its files may hold root keys in clear.", cli_organization_set},
+    {{"organization", "list"}, "", "Lists the organizations, a line each.", cli_organization_list},
+    {{"client", "add"}, "--organization NAME --role ROLE [--role ...]",
+        "Makes a client of the activation service, and its organization when there is none; its "
+        "secret is shown once.",
+        cli_client_add},
     {{"ns", "add"},
         "--name NAME --net-id HEX6 [--net-id ...] [--san SAN --ca FILE [--crl FILE]]"
         " [what cradle ns set takes]",
@@ -62,14 +73,15 @@ static const struct {
         "Refuses this application server from now on, for good: its token and its certificate.",
         cli_as_revoke},
     {{"kek", "add"},
-        "(--ns NETID[/NSID] | --as ASID) --label LABEL --sealed FILE --length 16|24|32",
+        "(--ns NETID[/NSID] | --as ASID | --organization ID) --label LABEL --sealed FILE --length 16|24|32",
         "Takes a peer's key encryption key; FILE is its RSAES-OAEP (SHA-1) text under the "
         "exchange key.",
         cli_kek_add},
     {{"kek", "list"}, "", "Lists the peers' key encryption keys, a line each.", cli_kek_list},
-    {{"kek", "use"}, "(--ns NETID[/NSID] | --as ASID) --label LABEL",
+    {{"kek", "use"}, "(--ns NETID[/NSID] | --as ASID | --organization ID) --label LABEL",
         "Makes another KEK of the peer the current one, which wraps from now on.", cli_kek_use},
-    {{"kek", "revoke"}, "(--ns NETID[/NSID] | --as ASID) --label LABEL [--last]",
+    {{"kek", "revoke"},
+        "(--ns NETID[/NSID] | --as ASID | --organization ID) --label LABEL [--last]",
         "Removes a KEK of the peer that is not the current one; with --last its only one.",
         cli_kek_revoke},
     {{"route", "add"}, "PREFIX/BITS", "Says that JoinEUIs beginning so are answered here.",
@@ -91,9 +103,13 @@ static const struct {
 static const struct config_setting settings_table[] = {
     TEXT("database.owner_conninfo", owner_conninfo, "libpq connection string, role cradle_owner"),
     TEXT("database.conninfo", conninfo, "libpq connection string, role cradle_activation"),
+    TEXT("activation.url", activation_url, "the activation service: https://HOST:8444"),
+    TEXT("activation.ca", activation_ca,
+        "PEM file of the CA of its certificate; empty: the system's"),
+    TEXT("activation.client_id", client_id, "as whom it is called"),
+    TEXT("activation.client_secret_file", client_secret_file, "file with that client's secret"),
     TEXT("hsm.uri", hsm_uri, "RFC 7512 URI with module-path, token and pin-source"),
     TEXT("hsm.lock_file", hsm_lock_file, "the lock that every keyd on this token takes"),
-    TEXT("hsm.keyd", hsm_keyd, "path of cradle-keyd"),
 };
 
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))

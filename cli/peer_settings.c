@@ -1,6 +1,6 @@
 #include "cli/peer_settings.h"
 
-#include "api/client.h"
+#include "activation/operator_check.h"
 #include "base/error.h"
 #include <stdio.h>
 #include <string.h>
@@ -47,63 +47,28 @@ static int clear_ns_ids(const char *value, struct db_peer *peer)
     return 0;
 }
 
-/* What stands in the database and in lists: nothing that has to be escaped; and it begins as the
- * join server compares it, which takes a scheme in small letters for TLS, with a host, which curl
- * would take from the path. */
-static bool is_plainly_written(const char *value)
-{
-    static const char *const schemes[] = {"http://", "https://"};
-
-    for (const char *c = value; *c != '\0'; c++)
-        if (*c <= ' ' || *c > '~' || strchr("\"\\<>^`{|}#", *c) != NULL)
-            return false;
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++)
-        if (strncmp(value, schemes[i], strlen(schemes[i])) == 0)
-            return value[strlen(schemes[i])] != '/';
-    return false;
-}
-
 static int read_answer_url(const char *value, struct db_peer *peer)
 {
-    char why[ERROR_TEXT_MAX];
     int r;
 
     if (strcmp(value, NONE) == 0)
         value = "";
-    else if (strlen(value) > PEER_URL_MAX || !is_plainly_written(value))
-        return error_set(ERROR_INPUT,
-            "an answer URL is https://HOST..., or http:// and a loopback address in digits, of at "
-            "most %d characters, without a fragment, or " NONE ", not \"%.60s\"",
-            PEER_URL_MAX, value);
-    else if ((r = api_client_check_url(value)) < 0) {
-        (void)snprintf(why, sizeof(why), "%s", error_text());
-        return error_set(r, "the join server would not post to this answer URL: %s", why);
-    }
+    else if ((r = act_answer_url_check(value)) < 0)
+        return r;
     (void)snprintf(peer->answer_url, sizeof(peer->answer_url), "%s", value);
     return 0;
 }
 
 static int read_answer_credential(const char *value, struct db_peer *peer)
 {
-    static const char letters[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    static const char *const endings[] = {".crt", ".key", ".ca", ".header"}; /* api/credential.c */
-    size_t len = strlen(value);
+    int r;
 
     if (strcmp(value, NONE) == 0) {
         peer->answer_credential[0] = '\0';
         return 0;
     }
-    if (len == 0 || len > PEER_CREDENTIAL_MAX || value[0] == '.' || strspn(value, letters) != len)
-        return error_set(ERROR_INPUT,
-            "an answer credential is a name of 1 to %d of A-Z a-z 0-9 . _ -, the first no dot, "
-            "or " NONE ", not \"%.64s\"",
-            PEER_CREDENTIAL_MAX, value);
-    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
-        if (len > strlen(endings[i]) && strcmp(value + len - strlen(endings[i]), endings[i]) == 0)
-            return error_set(ERROR_INPUT,
-                "an answer credential is named without the ending of its files: \"%.*s\"",
-                (int)(len - strlen(endings[i])), value);
+    if ((r = act_answer_credential_check(value)) < 0)
+        return r;
     (void)snprintf(peer->answer_credential, sizeof(peer->answer_credential), "%s", value);
     return 0;
 }

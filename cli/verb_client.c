@@ -1,9 +1,10 @@
 #include "cli/cli.h"
 
 #include "activation/credential.h"
+#include "activation/operator_check.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "cli/cli_text.h"
+#include "cli/organization.h"
 #include "db/account.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -22,21 +23,14 @@ static int add_role(const char *name, unsigned *bits)
         name);
 }
 
-static void write_client(
-    const struct db_client *client, const struct act_secret *secret, struct text *out)
+static void write_roles(struct text *out, unsigned roles)
 {
     const char *comma = "";
 
-    text_add(out, "{\"client_id\":\"");
-    text_add_hex(out, client->id, sizeof(client->id));
-    text_add(out, "\",\"client_secret\":");
-    text_add_json(out, secret->text);
-    text_add(out, ",\"organization\":");
-    text_add_json(out, client->organization);
     text_add(out, ",\"roles\":[");
     for (const struct word_bits *w = account_role_names; w->word != NULL; w++) {
         /* "maker" is written as the two that it is. */
-        if ((w->bits & (w->bits - 1)) != 0 || (client->roles & w->bits) == 0)
+        if ((w->bits & (w->bits - 1)) != 0 || (roles & w->bits) == 0)
             continue;
         text_addf(out, "%s\"%s\"", comma, w->word);
         comma = ",";
@@ -44,37 +38,96 @@ static void write_client(
     text_add(out, "]}\n");
 }
 
-int cli_client_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+static void write_client(
+    const struct db_client *client, const struct act_secret *secret, struct text *out)
+{
+    text_add(out, "{\"client_id\":\"");
+    text_add_hex(out, client->id, sizeof(client->id));
+    text_add(out, "\",\"client_secret\":");
+    text_add_json(out, secret->text);
+    text_add(out, ",\"organization\":");
+    text_add_json(out, client->organization);
+    write_roles(out, client->roles);
+}
+
+/* *bits gets what --role names, besides what is there. */
+static int read_arguments(int argc, char **argv, const char **ret_organization, unsigned *bits)
 {
     static const struct option table[] = {
         {"organization", required_argument, NULL, 'o'},
         {"role", required_argument, NULL, 'r'},
         {0},
     };
-    CLEANUP(db_cleanup) struct db *db = NULL;
-    CLEANUP(act_secret_wipe) struct act_secret secret = {0};
-    struct db_client client = {0};
-    const char *organization = NULL;
     int c, r;
 
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'o')
-            organization = optarg;
+            *ret_organization = optarg;
         else if (c != 'r')
             return CLI_USAGE;
-        else if ((r = add_role(optarg, &client.roles)) < 0)
+        else if ((r = add_role(optarg, bits)) < 0)
             return r;
     }
-    if (optind != argc || organization == NULL || client.roles == 0)
+    if (optind != argc || *ret_organization == NULL || *bits == 0)
         return CLI_USAGE;
-    if (!cli_name_valid(organization, ACCOUNT_NAME_MAX))
+    if (!act_name_valid(*ret_organization, ACCOUNT_NAME_MAX))
         return error_set(ERROR_INPUT,
             "an organization's name has 1 to %d bytes and no control characters", ACCOUNT_NAME_MAX);
+    return 0;
+}
+
+int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    CLEANUP(act_secret_wipe) struct act_secret secret = {0};
+    struct db_client client = {.roles = ROLE_ADMIN};
+    const char *organization = NULL;
+    int r = read_arguments(argc, argv, &organization, &client.roles);
+
+    if (r != 0)
+        return r;
     (void)snprintf(client.organization, sizeof(client.organization), "%s", organization);
     if ((r = random_bytes(client.id, sizeof(client.id))) < 0 ||
         (r = act_secret_make(&secret, client.secret_hash)) < 0 ||
         (r = cli_open_db(settings, &db)) < 0 || (r = db_client_add(db, &client)) < 0)
         return r;
     write_client(&client, &secret, out);
+    return 0;
+}
+
+static json_t *roles_of(unsigned roles)
+{
+    json_t *names = json_array();
+
+    for (const struct word_bits *w = account_role_names; w->word != NULL; w++)
+        if ((w->bits & (w->bits - 1)) == 0 && (roles & w->bits) != 0)
+            (void)json_array_append_new(names, json_string(w->word));
+    return names;
+}
+
+int cli_client_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(cli_json_done) json_t *body = NULL;
+    CLEANUP(cli_json_done) json_t *made = NULL;
+    CLEANUP(text_done) struct text id = {0}, path = {0};
+    const char *organization = NULL;
+    unsigned roles = 0;
+    int r = read_arguments(argc, argv, &organization, &roles);
+
+    if (r != 0 || (r = cli_rest_open(settings, &rest)) < 0 ||
+        (r = cli_organization_id(&rest, organization, true, &id)) < 0)
+        return r;
+    text_addf(&path, "/v1/organizations/%s/clients", id.data);
+    body = json_pack("{s:o}", "roles", roles_of(roles));
+    if ((r = cli_rest_call(&rest, "POST", path.data, body, &made)) < 0)
+        return r;
+    text_add(out, "{\"client_id\":");
+    text_add_json(out, cli_json_text(made, "client_id"));
+    text_add(out, ",\"client_secret\":");
+    text_add_json(out, cli_json_text(made, "client_secret"));
+    text_add(out, ",\"organization\":");
+    text_add_json(out, organization);
+    write_roles(out, roles);
     return 0;
 }

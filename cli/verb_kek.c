@@ -1,19 +1,24 @@
 #include "cli/cli.h"
 
 #include "activation/import_text.h"
-#include "base/clock.h"
+#include "activation/operator_check.h"
+#include "base/base64.h"
 #include "base/error.h"
-#include "cli/cli_text.h"
-#include "db/peer.h"
+#include "base/hex.h"
+#include "cli/rest.h"
+#include "db/account.h"
 #include "hsm/client.h"
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define KEYD_WAIT_MS 30000
+#define KEKS "/v1/keks"
+#define CONFLICT 409
+#define NOT_FOUND 404
 
 struct arguments {
-    const char *ns, *as, *label, *sealed, *length;
+    const char *ns, *as, *organization, *label, *sealed, *length;
     bool last;
 };
 
@@ -22,6 +27,7 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
     static const struct option table[] = {
         {"ns", required_argument, NULL, 'n'},
         {"as", required_argument, NULL, 'a'},
+        {"organization", required_argument, NULL, 'o'},
         {"label", required_argument, NULL, 'l'},
         {"sealed", required_argument, NULL, 's'},
         {"length", required_argument, NULL, 'b'},
@@ -37,6 +43,9 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             break;
         case 'a':
             ret->as = optarg;
+            break;
+        case 'o':
+            ret->organization = optarg;
             break;
         case 'l':
             ret->label = optarg;
@@ -54,7 +63,9 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             return CLI_USAGE;
         }
     }
-    return optind == argc && (ret->ns == NULL) != (ret->as == NULL) && ret->label != NULL
+    return optind == argc &&
+                   (ret->ns != NULL) + (ret->as != NULL) + (ret->organization != NULL) == 1 &&
+                   ret->label != NULL
                ? 0
                : CLI_USAGE;
 }
@@ -78,7 +89,17 @@ static int name_kek(const struct arguments *arguments, struct sealed_kek *kek)
         (void)snprintf(kek->peer_id, sizeof(kek->peer_id), "%s", arguments->as);
         return 0;
     }
-    if (!cli_network_parse(arguments->ns, &net_id, &has_ns_id, &ns_id))
+    if (arguments->organization != NULL) {
+        uint8_t id[ACCOUNT_ID_LEN];
+
+        if (!hex_decode(arguments->organization, strlen(arguments->organization), id, sizeof(id)))
+            return error_set(ERROR_INPUT, "an organization's id has 32 hexadecimal digits");
+        kek->peer_kind = PEER_ORGANIZATION;
+        kek->kek_class = KEK_CLASS_TRANSPORT;
+        (void)hex_encode(id, sizeof(id), kek->peer_id);
+        return 0;
+    }
+    if (!act_network_parse(arguments->ns, &net_id, &has_ns_id, &ns_id))
         return error_set(ERROR_INPUT,
             "a NetID has 6 hexadecimal digits, and an NSID behind it and a / has 16; not \"%.40s\"",
             arguments->ns);
@@ -106,105 +127,50 @@ static int read_sealed(const char *path, uint8_t ret[static KEYD_OAEP_LEN])
     return 0;
 }
 
-static bool is_ns_id_known(
-    const struct db_directory *directory, const struct net_id *net_id, const struct eui64 *ns_id)
+static const char *peer_member(enum peer_kind kind)
 {
-    for (size_t i = 0; i < directory->n_peers; i++) {
-        const struct db_peer *peer = &directory->peers[i];
-
-        if (db_peer_has_net_id(peer, net_id) && db_peer_has_ns_id(peer, ns_id))
-            return true;
+    switch (kind) {
+    case PEER_NETWORK_SERVER:
+        return "network_server";
+    case PEER_APPLICATION_SERVER:
+        return "application_server";
+    case PEER_ORGANIZATION:
+        break;
     }
-    return false;
-}
-
-/* A KEK of a peer nobody knows is a slip of the pen, found much later as a join without keys. */
-static int check_peer(struct db *db, const struct sealed_kek *kek)
-{
-    CLEANUP(db_directory_done) struct db_directory directory = {0};
-    struct net_id net_id;
-    struct eui64 ns_id;
-    bool has_ns_id;
-    int r = db_directory_load(db, &directory);
-
-    if (r < 0)
-        return r;
-    if (kek->peer_kind == PEER_APPLICATION_SERVER)
-        return db_directory_has_as(&directory, kek->peer_id)
-                   ? 0
-                   : error_set(ERROR_INPUT,
-                         "there is no application server %s: add it with cradle as add",
-                         kek->peer_id);
-    if (!cli_network_parse(kek->peer_id, &net_id, &has_ns_id, &ns_id) ||
-        !db_directory_speaks(&directory, &net_id))
-        return error_set(ERROR_INPUT,
-            "no network server speaks for NetID %.*s: add it with cradle ns add", NET_ID_TEXT_LEN,
-            kek->peer_id);
-    if (has_ns_id && !is_ns_id_known(&directory, &net_id, &ns_id))
-        return error_set(ERROR_INPUT,
-            "no network server of NetID %.*s has that NSID: name it with cradle ns set --ns-id",
-            NET_ID_TEXT_LEN, kek->peer_id);
-    return 0;
-}
-
-static int adopt(const struct cli_settings *settings, const uint8_t sealed[static KEYD_OAEP_LEN],
-    unsigned length, struct sealed_kek *kek, uint8_t ret_kcv[static KEYD_KCV_LEN])
-{
-    const struct keyd_pool_config config = {
-        .program = settings->hsm_keyd,
-        .uri = settings->hsm_uri,
-        .lock_file = settings->hsm_lock_file,
-        .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEK) | KEYD_MAY(KEYD_VERB_SELF_TEST),
-        .n_processes = 1,
-        .n_channels = 1,
-    };
-    struct keyd_pool *pool = NULL;
-    enum keyd_status status = KEYD_HSM_FAILED;
-    int r;
-
-    if ((r = cli_need(settings->hsm_uri, "hsm.uri")) < 0 ||
-        (r = cli_need(settings->hsm_lock_file, "hsm.lock_file")) < 0 ||
-        (r = cli_need(settings->hsm_keyd, "hsm.keyd")) < 0 ||
-        (r = keyd_pool_open(&config, &pool)) < 0)
-        return r;
-    r = keyd_adopt_kek(keyd_pool_channel(pool, 0), sealed, length, kek, ret_kcv, &status,
-        clock_monotonic_ms() + KEYD_WAIT_MS);
-    keyd_pool_close(pool);
-    if (r < 0)
-        return r;
-    if (status == KEYD_BAD_INPUT)
-        return error_set(ERROR_INPUT,
-            "the file does not open with the exchange key to a key of %u bytes", length);
-    return status == KEYD_OK
-               ? 0
-               : error_set(ERROR_HSM, "the KEK was not sealed: %s", keyd_status_text(status));
+    return "organization";
 }
 
 int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    CLEANUP(db_cleanup) struct db *db = NULL;
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(cli_json_done) json_t *body = NULL;
+    CLEANUP(cli_json_done) json_t *made = NULL;
     struct arguments arguments = {0};
     struct sealed_kek kek = {0};
-    uint8_t sealed[KEYD_OAEP_LEN], kcv[KEYD_KCV_LEN];
-    unsigned length;
+    uint8_t sealed[KEYD_OAEP_LEN];
+    char text[BASE64_LEN(KEYD_OAEP_LEN) + 1];
+    unsigned long length;
+    char *end = NULL;
     int r;
 
     if (read_arguments(argc, argv, &arguments) != 0 || arguments.sealed == NULL ||
         arguments.length == NULL || arguments.last)
         return CLI_USAGE;
-    if (!cli_key_length_parse(arguments.length, &length))
+    length = strtoul(arguments.length, &end, 10);
+    if (*end != '\0' || length > UINT8_MAX || !act_key_length_valid((unsigned)length))
         return error_set(ERROR_INPUT, "--length is 16, 24 or 32");
     if ((r = name_kek(&arguments, &kek)) < 0 || (r = read_sealed(arguments.sealed, sealed)) < 0 ||
-        (r = cli_open_db(settings, &db)) < 0 || (r = check_peer(db, &kek)) < 0 ||
-        (r = adopt(settings, sealed, length, &kek, kcv)) < 0 || (r = db_kek_add(db, &kek)) < 0)
+        (r = cli_rest_open(settings, &rest)) < 0)
         return r;
-    if (r > 0)
-        return error_set(ERROR_INPUT, "a KEK with the label %s is there already", kek.label);
+    body = json_pack("{s:s,s:s,s:s,s:i}", peer_member(kek.peer_kind), kek.peer_id, "label",
+        kek.label, "sealed", base64_encode(sealed, sizeof(sealed), text), "length", (int)length);
+    if ((r = cli_rest_call(&rest, "POST", KEKS, body, &made)) < 0)
+        return r;
     text_add(out, "{\"label\":");
     text_add_json(out, kek.label);
-    text_add(out, ",\"kcv\":\"");
-    text_add_hex(out, kcv, sizeof(kcv));
-    text_add(out, "\"}\n");
+    text_add(out, ",\"kcv\":");
+    text_add_json(out, cli_json_text(made, "kcv"));
+    text_add(out, "}\n");
     return 0;
 }
 
@@ -237,7 +203,10 @@ static const char *class_name(enum kek_class kek_class)
 static int no_such_kek(const struct sealed_kek *kek)
 {
     return error_set(ERROR_INPUT, "%s %s has no KEK with the label %s",
-        kek->kek_class == KEK_CLASS_NS ? "NetID" : "AS-ID", kek->peer_id, kek->label);
+        kek->kek_class == KEK_CLASS_NS   ? "NetID"
+        : kek->kek_class == KEK_CLASS_AS ? "AS-ID"
+                                         : "organization",
+        kek->peer_id, kek->label);
 }
 
 static void add_kek(
@@ -249,38 +218,112 @@ static void add_kek(
     text_add_json(out, label);
 }
 
+/* What the service lists: who and which, and *ret_id. */
+static void read_kek(const json_t *item, struct sealed_kek *ret, const char **ret_id)
+{
+    static const struct {
+        enum peer_kind kind;
+        enum kek_class kek_class;
+    } classes[] = {{PEER_NETWORK_SERVER, KEK_CLASS_NS}, {PEER_APPLICATION_SERVER, KEK_CLASS_AS},
+        {PEER_ORGANIZATION, KEK_CLASS_TRANSPORT}};
+
+    *ret = (struct sealed_kek){0};
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        const char *peer = cli_json_text(item, peer_member(classes[i].kind));
+
+        if (peer[0] == '\0')
+            continue;
+        ret->peer_kind = classes[i].kind;
+        ret->kek_class = classes[i].kek_class;
+        (void)snprintf(ret->peer_id, sizeof(ret->peer_id), "%s", peer);
+    }
+    (void)snprintf(ret->label, sizeof(ret->label), "%s", cli_json_text(item, "label"));
+    *ret_id = cli_json_text(item, "id");
+}
+
+static int list_kek(const json_t *item, void *context)
+{
+    struct text *out = context;
+    struct sealed_kek kek;
+    const char *id;
+
+    read_kek(item, &kek, &id);
+    add_kek(out, kek.peer_id, kek.kek_class, kek.label);
+    text_addf(
+        out, ",\"current\":%s,\"created\":", cli_json_true(item, "current") ? "true" : "false");
+    text_add_json(out, cli_json_text(item, "created_at"));
+    text_add(out, "}\n");
+    return 0;
+}
+
 int cli_kek_list(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    CLEANUP(db_cleanup) struct db *db = NULL;
-    CLEANUP(db_kek_list_done) struct db_kek_list list = {0};
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     int r;
 
     (void)argv;
     if (argc != 1)
         return CLI_USAGE;
-    if ((r = cli_open_db(settings, &db)) < 0 || (r = db_kek_list_load(db, &list)) < 0)
-        return r;
-    for (size_t i = 0; i < list.n; i++) {
-        const struct db_kek_entry *entry = &list.entries[i];
+    r = cli_rest_open(settings, &rest);
+    return r < 0 ? r : cli_rest_list(&rest, KEKS, list_kek, out);
+}
 
-        add_kek(out, entry->peer_id, entry->kek_class, entry->label);
-        text_addf(out, ",\"current\":%s,\"created\":\"%s\"}\n",
-            entry->is_current ? "true" : "false", entry->created);
-    }
-    return 0;
+struct search {
+    const struct sealed_kek *kek;
+    struct text path; /* of the one that was found */
+};
+
+#define FOUND 1 /* ends the list */
+
+static void search_done(struct search *search)
+{
+    text_done(&search->path);
+}
+
+static int compare(const json_t *item, void *context)
+{
+    struct search *search = context;
+    struct sealed_kek kek;
+    const char *id;
+
+    read_kek(item, &kek, &id);
+    if (kek.kek_class != search->kek->kek_class || strcmp(kek.peer_id, search->kek->peer_id) != 0 ||
+        strcmp(kek.label, search->kek->label) != 0)
+        return 0;
+    return cli_rest_path(&search->path, KEKS, id) < 0 ? ERROR_INPUT : FOUND;
+}
+
+/* One call for the KEK that the arguments name, which may be gone by then. `ret_last` may be NULL:
+ * no such option. */
+static int change(const struct cli_settings *settings, int argc, char **argv, const char *method,
+    const json_t *body, struct cli_rest *rest, struct sealed_kek *kek, bool *ret_last)
+{
+    CLEANUP(search_done) struct search search = {.kek = kek};
+    int r;
+
+    if ((r = read_name(argc, argv, kek, ret_last)) != 0 ||
+        (r = cli_rest_open(settings, rest)) < 0 ||
+        (r = cli_rest_list(rest, KEKS, compare, &search)) < 0)
+        return r;
+    if (r != FOUND)
+        return no_such_kek(kek);
+    if (ret_last != NULL && *ret_last)
+        text_add(&search.path, "?last=true");
+    if (search.path.failed)
+        return error_set(ERROR_SYSTEM, "out of memory");
+    r = cli_rest_call(rest, method, search.path.data, body, NULL);
+    return rest->status == NOT_FOUND ? no_such_kek(kek) : r;
 }
 
 int cli_kek_use(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    CLEANUP(db_cleanup) struct db *db = NULL;
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(cli_json_done) json_t *body = json_pack("{s:b}", "current", 1);
     struct sealed_kek kek = {0};
-    int r;
+    int r = change(settings, argc, argv, "PATCH", body, &rest, &kek, NULL);
 
-    if ((r = read_name(argc, argv, &kek, NULL)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
-        (r = db_kek_use(db, &kek)) < 0)
+    if (r != 0)
         return r;
-    if (r > 0)
-        return no_such_kek(&kek);
     add_kek(out, kek.peer_id, kek.kek_class, kek.label);
     text_add(out, ",\"current\":true}\n");
     return 0;
@@ -288,26 +331,23 @@ int cli_kek_use(const struct cli_settings *settings, int argc, char **argv, stru
 
 int cli_kek_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    CLEANUP(db_cleanup) struct db *db = NULL;
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     struct sealed_kek kek = {0};
     bool last = false;
-    int r;
+    int r = change(settings, argc, argv, "DELETE", NULL, &rest, &kek, &last);
 
-    if ((r = read_name(argc, argv, &kek, &last)) != 0 || (r = cli_open_db(settings, &db)) < 0 ||
-        (r = db_kek_revoke(db, &kek, last)) < 0)
-        return r;
-    if (r == DB_KEK_UNKNOWN)
-        return no_such_kek(&kek);
-    if (r == DB_KEK_IS_CURRENT && last)
+    if (rest.status == CONFLICT && last)
         return error_set(ERROR_INPUT,
             "%s is the current KEK of %s and not its last one: remove the others first", kek.label,
             kek.peer_id);
-    if (r == DB_KEK_IS_CURRENT)
+    if (rest.status == CONFLICT)
         return error_set(ERROR_INPUT,
             "%s is the current KEK of %s: add another first (cradle kek add), or make another one "
             "current (cradle kek use); --last removes it when it is the only one, and joins that "
             "need it are refused from then on, or answered in clear where that is allowed",
             kek.label, kek.peer_id);
+    if (r != 0)
+        return r;
     add_kek(out, kek.peer_id, kek.kek_class, kek.label);
     text_add(out, "}\n");
     return 0;

@@ -78,17 +78,28 @@ const struct db_statement db_peer_set_statement = {
                             " gone AS (DELETE FROM peer_ns_id USING changed"
                             "  WHERE peer_id = changed.id AND ns_id <> ALL ($3::bytea[])),"
                             " servers AS (INSERT INTO peer_ns_id (peer_id, ns_id)"
-                            "  SELECT changed.id, n FROM changed, unnest($3::bytea[]) AS n ON CONFLICT DO NOTHING)"
+                            "  SELECT changed.id, n FROM changed, unnest($3::bytea[]) AS n ON CONFLICT DO NOTHING),"
+                            " left_nets AS (DELETE FROM peer_net_id USING changed"
+                            "  WHERE peer_id = changed.id AND net_id <> ALL ($9::bytea[])),"
+                            " nets AS (INSERT INTO peer_net_id (peer_id, net_id)"
+                            "  SELECT changed.id, n FROM changed, unnest($9::bytea[]) AS n ON CONFLICT DO NOTHING)"
                             " SELECT (SELECT id FROM changed) FROM found",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 8,
-    .params = {DB_TEXT, DB_TEXT, DB_BYTEA_ARRAY, DB_BOOL, DB_BOOL, DB_BOOL, DB_TEXT, DB_TEXT},
+    .n_params = 9,
+    .params = {DB_TEXT, DB_TEXT, DB_BYTEA_ARRAY, DB_BOOL, DB_BOOL, DB_BOOL, DB_TEXT, DB_TEXT,
+        DB_BYTEA_ARRAY},
 };
+/* Another's SAN is looked for first: a conflict would end the transaction. Two that take one at the
+ * same moment: the second gets the error. */
 const struct db_statement db_peer_set_trust_statement = {
     .name = "peer_set_trust",
-    .sql = "UPDATE peer SET san = $3, trust_anchor = $4, crl = $5"
-           " WHERE kind = $1 AND name = $2 AND revoked_at IS NULL RETURNING id",
+    .sql = "WITH found AS (SELECT id FROM peer"
+           "  WHERE kind = $1 AND name = $2 AND revoked_at IS NULL FOR UPDATE),"
+           " changed AS (UPDATE peer SET san = $3, trust_anchor = $4, crl = $5 FROM found"
+           "  WHERE peer.id = found.id AND NOT EXISTS (SELECT FROM peer o"
+           "   WHERE o.san = $3 AND o.revoked_at IS NULL AND o.id <> found.id) RETURNING peer.id)"
+           " SELECT (SELECT id FROM changed) FROM found",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 5,
@@ -97,7 +108,7 @@ const struct db_statement db_peer_set_trust_statement = {
 const struct db_statement db_route_add_statement = {
     .name = "route_add",
     .sql = "INSERT INTO join_route (prefix, prefix_len, kind) VALUES ($1, $2, 'local')"
-           " ON CONFLICT DO NOTHING RETURNING prefix_len",
+           " ON CONFLICT DO NOTHING RETURNING " DB_UTC("created_at"),
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 2,
@@ -361,6 +372,13 @@ static void put_text_or_null(struct db_params *p, const char *text)
         db_param_null(p, DB_TEXT);
 }
 
+static void put_net_ids(struct db_params *p, const struct db_peer *peer)
+{
+    db_param_array(p, DB_BYTEA_ARRAY, peer->n_net_ids);
+    for (size_t i = 0; i < peer->n_net_ids; i++)
+        db_element_bytes(p, peer->net_ids[i].bytes, sizeof(peer->net_ids[i].bytes));
+}
+
 static void put_ns_ids(struct db_params *p, const struct db_peer *peer)
 {
     db_param_array(p, DB_BYTEA_ARRAY, peer->n_ns_ids);
@@ -385,9 +403,7 @@ int db_peer_add(struct db *db, const struct db_peer *peer)
     db_param_text(p, db_peer_kind_name(peer->kind));
     db_param_text(p, peer->name);
     db_param_bytes(p, peer->token_hash, sizeof(peer->token_hash));
-    db_param_array(p, DB_BYTEA_ARRAY, peer->n_net_ids);
-    for (size_t i = 0; i < peer->n_net_ids; i++)
-        db_element_bytes(p, peer->net_ids[i].bytes, sizeof(peer->net_ids[i].bytes));
+    put_net_ids(p, peer);
     put_text_or_null(p, peer->san[0] != '\0' ? peer->san : NULL);
     put_text_or_null(p, peer->trust_anchor);
     put_text_or_null(p, peer->crl);
@@ -420,6 +436,10 @@ int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set)
     put_bool_or_null(p, (set & DB_PEER_SESSION_KEY_ID_OMIT) != 0, peer->session_key_id_omit);
     put_text_or_null(p, (set & DB_PEER_ANSWER_URL) != 0 ? peer->answer_url : NULL);
     put_text_or_null(p, (set & DB_PEER_ANSWER_CREDENTIAL) != 0 ? peer->answer_credential : NULL);
+    if ((set & DB_PEER_NET_IDS) != 0)
+        put_net_ids(p, peer);
+    else
+        db_param_null(p, DB_BYTEA_ARRAY);
     r = db_run(db, DB_PEER_SET, &rows);
     if (r < 0)
         return r;
@@ -442,10 +462,13 @@ int db_peer_set_trust(struct db *db, const struct db_peer *peer)
     r = db_run(db, DB_PEER_SET_TRUST, &rows);
     if (r < 0)
         return r;
-    return rows.n == 0;
+    if (rows.n == 0)
+        return DB_PEER_UNKNOWN;
+    return db_row_is_null(&rows, 0, 0) ? DB_PEER_SAN_TAKEN : 0;
 }
 
-int db_join_route_add(struct db *db, const struct db_join_route *route)
+int db_join_route_add(
+    struct db *db, const struct db_join_route *route, char ret_created[DB_TIME_TEXT_LEN + 1])
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -453,7 +476,9 @@ int db_join_route_add(struct db *db, const struct db_join_route *route)
 
     db_param_route(p, route);
     r = db_run(db, DB_ROUTE_ADD, &rows);
-    if (r < 0)
-        return r;
-    return rows.n == 0;
+    if (r < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    if (ret_created != NULL)
+        db_row_text(&rows, 0, 0, ret_created, DB_TIME_TEXT_LEN + 1);
+    return db_rows_check(&rows);
 }

@@ -4,6 +4,7 @@
 
 #include "base/sealed.h"
 #include "db/db.h"
+#include "db/text.h"
 
 #define TOKEN_HASH_LEN 32     /* SHA-256 of a 256-bit random token */
 #define PEER_SAN_MAX 255      /* bytes of a name in a certificate */
@@ -76,8 +77,7 @@ bool db_directory_routes(const struct db_directory *directory, const struct eui6
 int db_directory_listen(struct db *db);
 int db_directory_wait(struct db *db, int timeout_ms);
 
-/* Changes, by the `cradle` command (role cradle_activation). Each refuses a duplicate with the
- * positive outcome 1. */
+/* Changes (role cradle_activation). Each refuses a duplicate with the positive outcome 1. */
 /** With all that `peer` says. */
 int db_peer_add(struct db *db, const struct db_peer *peer);
 
@@ -88,12 +88,15 @@ int db_peer_add(struct db *db, const struct db_peer *peer);
 #define DB_PEER_SESSION_KEY_ID_OMIT (1u << 3)
 #define DB_PEER_ANSWER_URL (1u << 4) /* "" takes the credential away as well */
 #define DB_PEER_ANSWER_CREDENTIAL (1u << 5)
+#define DB_PEER_NET_IDS (1u << 6) /* replaces them all */
 
-enum { DB_PEER_UNKNOWN = 1, DB_PEER_HAS_NO_URL = 2 };
+enum { DB_PEER_UNKNOWN = 1, DB_PEER_HAS_NO_URL = 2, DB_PEER_SAN_TAKEN = 3 };
 /** Changes the members that `set` names of the peer with this kind and name, all or none. Outcomes:
  * DB_PEER_UNKNOWN; DB_PEER_HAS_NO_URL, a credential is for one. */
 int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set);
-/** Sets san, trust_anchor and crl of the peer with this kind and name. Outcome 1: no such peer. A
- * SAN that is another's fails. */
+/** Sets san, trust_anchor and crl of the peer with this kind and name; with san "" it has no
+ * certificate any more. Outcomes: DB_PEER_UNKNOWN; DB_PEER_SAN_TAKEN, it is another's. */
 int db_peer_set_trust(struct db *db, const struct db_peer *peer);
-int db_join_route_add(struct db *db, const struct db_join_route *route);
+/** `ret_created` may be NULL. */
+int db_join_route_add(
+    struct db *db, const struct db_join_route *route, char ret_created[DB_TIME_TEXT_LEN + 1]);

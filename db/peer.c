@@ -4,12 +4,11 @@
 #include "db/peer_names.h"
 #include <stdlib.h>
 
-#define UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-
 const struct db_statement db_kek_add_statement = {
     .name = "kek_add",
-    .sql = "INSERT INTO kek (peer_kind, peer_id, class, label, is_current, kek_label, blob, tag)"
-           " VALUES ($1, $2, $3, $4, false, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id",
+    .sql =
+        "INSERT INTO kek (peer_kind, peer_id, class, label, is_current, kek_label, blob, tag)"
+        " VALUES ($1, $2, $3, $4, false, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING id, public_id",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 7,
@@ -33,17 +32,27 @@ const struct db_statement db_kek_make_current_statement = {
     .n_params = 1,
     .params = {DB_INT8},
 };
+#define PEER_COLUMNS                                                                                  \
+    "id, name, (SELECT string_agg(encode(net_id, 'hex'), ',' ORDER BY net_id)"                        \
+    "  FROM peer_net_id WHERE peer_id = id), san, " DB_UTC("created_at") ", " DB_UTC(                 \
+        "revoked_at") ", (SELECT string_agg(encode(ns_id, 'hex'), ',' ORDER BY ns_id)"                \
+                      "  FROM peer_ns_id WHERE peer_id = id), allow_plain_keys, app_s_key = 'plain'," \
+                      " session_key_id = 'omit', answer_url, answer_credential"
 const struct db_statement db_peer_list_statement = {
     .name = "peer_list",
-    .sql = "SELECT name, (SELECT string_agg(encode(net_id, 'hex'), ',' ORDER BY net_id)"
-           "  FROM peer_net_id WHERE peer_id = id), san, " UTC("created_at") ", " UTC(
-               "revoked_at") ", (SELECT string_agg(encode(ns_id, 'hex'), ',' ORDER BY ns_id)"
-                             "  FROM peer_ns_id WHERE peer_id = id), allow_plain_keys,"
-                             " app_s_key = 'plain', session_key_id = 'omit', answer_url,"
-                             " answer_credential FROM peer WHERE kind = $1 ORDER BY name, id",
+    .sql = "SELECT " PEER_COLUMNS " FROM peer WHERE kind = $1 AND id > $2 ORDER BY id LIMIT $3",
     .shape = DB_SHAPE_MANY,
-    .n_params = 1,
-    .params = {DB_TEXT},
+    .n_params = 3,
+    .params = {DB_TEXT, DB_INT8, DB_INT8},
+};
+/* Of several the one that is good, else the one that was revoked last. */
+const struct db_statement db_peer_find_statement = {
+    .name = "peer_find",
+    .sql = "SELECT " PEER_COLUMNS ", trust_anchor, crl FROM peer WHERE kind = $1 AND name = $2"
+           " ORDER BY revoked_at DESC NULLS FIRST, id DESC LIMIT 1",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 2,
+    .params = {DB_TEXT, DB_TEXT},
 };
 const struct db_statement db_peer_revoke_statement = {
     .name = "peer_revoke",
@@ -54,17 +63,27 @@ const struct db_statement db_peer_revoke_statement = {
     .n_params = 2,
     .params = {DB_TEXT, DB_TEXT},
 };
+#define KEK_COLUMNS                                                                                \
+    "id, public_id, peer_kind, peer_id, class, label, is_current, " DB_UTC("created_at")
 const struct db_statement db_kek_list_statement = {
     .name = "kek_list",
-    .sql = "SELECT peer_id, class, label, is_current, " UTC(
-        "created_at") " FROM kek ORDER BY class, peer_id, id",
+    .sql = "SELECT " KEK_COLUMNS " FROM kek WHERE id > $1 ORDER BY id LIMIT $2",
     .shape = DB_SHAPE_MANY,
+    .n_params = 2,
+    .params = {DB_INT8, DB_INT8},
+};
+const struct db_statement db_kek_find_id_statement = {
+    .name = "kek_find_id",
+    .sql = "SELECT " KEK_COLUMNS " FROM kek WHERE public_id = $1",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 1,
+    .params = {DB_BYTEA},
 };
 /* Locked, so that it is not removed before it is current. */
 const struct db_statement db_kek_find_statement = {
     .name = "kek_find",
-    .sql = "SELECT id FROM kek WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND label = $4"
-           " FOR UPDATE",
+    .sql = "SELECT id, public_id FROM kek"
+           " WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND label = $4 FOR UPDATE",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 4,
     .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
@@ -87,9 +106,13 @@ const struct db_statement db_kek_remove_statement = {
 };
 const struct db_statement db_route_list_statement = {
     .name = "route_list",
-    .sql = "SELECT prefix, prefix_len, " UTC("created_at") " FROM join_route"
-                                                           " ORDER BY prefix, prefix_len",
+    .sql = "SELECT prefix, prefix_len, " DB_UTC(
+        "created_at") " FROM join_route"
+                      " WHERE $1::bytea IS NULL OR (prefix, prefix_len) > ($1, $2)"
+                      " ORDER BY prefix, prefix_len LIMIT $3",
     .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_BYTEA, DB_INT2, DB_INT8},
 };
 const struct db_statement db_route_remove_statement = {
     .name = "route_remove",
@@ -100,13 +123,43 @@ const struct db_statement db_route_remove_statement = {
     .params = {DB_BYTEA, DB_INT2},
 };
 
-int db_peer_list_load(struct db *db, enum peer_kind kind, struct db_peer_list *ret)
+static void read_peer(struct db_rows *rows, size_t row, struct db_peer_entry *entry)
+{
+    struct db_peer *peer = &entry->peer;
+
+    peer->id = db_row_int(rows, row, 0, 1, INT64_MAX);
+    db_row_text(rows, row, 1, peer->name, sizeof(peer->name));
+    entry->net_ids = db_row_text_new(rows, row, 2);
+    db_row_text(rows, row, 3, peer->san, sizeof(peer->san));
+    db_row_text(rows, row, 4, entry->created, sizeof(entry->created));
+    db_row_text(rows, row, 5, entry->revoked, sizeof(entry->revoked));
+    entry->ns_ids = db_row_text_new(rows, row, 6);
+    peer->allow_plain_keys = db_row_bool(rows, row, 7);
+    peer->app_s_key_plain = db_row_bool(rows, row, 8);
+    peer->session_key_id_omit = db_row_bool(rows, row, 9);
+    db_row_text(rows, row, 10, peer->answer_url, sizeof(peer->answer_url));
+    db_row_text(rows, row, 11, peer->answer_credential, sizeof(peer->answer_credential));
+}
+
+static void entry_done(struct db_peer_entry *entry)
+{
+    free(entry->net_ids);
+    free(entry->ns_ids);
+    free(entry->peer.trust_anchor);
+    free(entry->peer.crl);
+}
+
+int db_peer_list_load(
+    struct db *db, enum peer_kind kind, int64_t after, size_t n_max, struct db_peer_list *ret)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     CLEANUP(db_peer_list_done) struct db_peer_list list = {0};
+    struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_text(db_params_of(db), db_peer_kind_name(kind));
+    db_param_text(p, db_peer_kind_name(kind));
+    db_param_int(p, DB_INT8, after);
+    db_param_int(p, DB_INT8, (int64_t)n_max);
     r = db_run(db, DB_PEER_LIST, &rows);
     if (r < 0)
         return r;
@@ -114,21 +167,8 @@ int db_peer_list_load(struct db *db, enum peer_kind kind, struct db_peer_list *r
     if (!list.entries)
         return error_set_errno("list of peers");
     for (; list.n < rows.n; list.n++) {
-        struct db_peer_entry *entry = &list.entries[list.n];
-
-        entry->peer.kind = kind;
-        db_row_text(&rows, list.n, 0, entry->peer.name, sizeof(entry->peer.name));
-        entry->net_ids = db_row_text_new(&rows, list.n, 1);
-        db_row_text(&rows, list.n, 2, entry->peer.san, sizeof(entry->peer.san));
-        db_row_text(&rows, list.n, 3, entry->created, sizeof(entry->created));
-        db_row_text(&rows, list.n, 4, entry->revoked, sizeof(entry->revoked));
-        entry->ns_ids = db_row_text_new(&rows, list.n, 5);
-        entry->peer.allow_plain_keys = db_row_bool(&rows, list.n, 6);
-        entry->peer.app_s_key_plain = db_row_bool(&rows, list.n, 7);
-        entry->peer.session_key_id_omit = db_row_bool(&rows, list.n, 8);
-        db_row_text(&rows, list.n, 9, entry->peer.answer_url, sizeof(entry->peer.answer_url));
-        db_row_text(&rows, list.n, 10, entry->peer.answer_credential,
-            sizeof(entry->peer.answer_credential));
+        list.entries[list.n].peer.kind = kind;
+        read_peer(&rows, list.n, &list.entries[list.n]);
     }
     r = db_rows_check(&rows);
     if (r < 0)
@@ -140,12 +180,34 @@ int db_peer_list_load(struct db *db, enum peer_kind kind, struct db_peer_list *r
 
 void db_peer_list_done(struct db_peer_list *list)
 {
-    for (size_t i = 0; i < list->n; i++) {
-        free(list->entries[i].net_ids);
-        free(list->entries[i].ns_ids);
-    }
+    for (size_t i = 0; i < list->n; i++)
+        entry_done(&list->entries[i]);
     free(list->entries);
     *list = (struct db_peer_list){0};
+}
+
+int db_peer_find(struct db *db, enum peer_kind kind, const char *name, struct db_peer_entry *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    *ret = (struct db_peer_entry){.peer.kind = kind};
+    db_param_text(p, db_peer_kind_name(kind));
+    db_param_text(p, name);
+    r = db_run(db, DB_PEER_FIND, &rows);
+    if (r < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    read_peer(&rows, 0, ret);
+    ret->peer.trust_anchor = db_row_text_new(&rows, 0, 12);
+    ret->peer.crl = db_row_text_new(&rows, 0, 13);
+    return db_rows_check(&rows);
+}
+
+void db_peer_entry_done(struct db_peer_entry *entry)
+{
+    entry_done(entry);
+    *entry = (struct db_peer_entry){0};
 }
 
 int db_peer_revoke(struct db *db, enum peer_kind kind, const char *name)
@@ -160,34 +222,54 @@ int db_peer_revoke(struct db *db, enum peer_kind kind, const char *name)
     return r < 0 ? r : rows.n == 0;
 }
 
-int db_kek_list_load(struct db *db, struct db_kek_list *ret)
+static void read_kek(struct db_rows *rows, size_t row, struct db_kek_entry *entry)
+{
+    entry->row_id = db_row_int(rows, row, 0, 1, INT64_MAX);
+    db_row_bytes(rows, row, 1, entry->id, sizeof(entry->id));
+    entry->peer_kind = db_row_peer_kind(rows, row, 2);
+    db_row_text(rows, row, 3, entry->peer_id, sizeof(entry->peer_id));
+    entry->kek_class = db_row_kek_class(rows, row, 4);
+    db_row_text(rows, row, 5, entry->label, sizeof(entry->label));
+    entry->is_current = db_row_bool(rows, row, 6);
+    db_row_text(rows, row, 7, entry->created, sizeof(entry->created));
+}
+
+int db_kek_list_load(struct db *db, int64_t after, size_t n_max, struct db_kek_list *ret)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     CLEANUP(db_kek_list_done) struct db_kek_list list = {0};
+    struct db_params *p = db_params_of(db);
     int r;
 
-    db_params_of(db);
+    db_param_int(p, DB_INT8, after);
+    db_param_int(p, DB_INT8, (int64_t)n_max);
     r = db_run(db, DB_KEK_LIST, &rows);
     if (r < 0)
         return r;
     list.entries = calloc(rows.n + 1, sizeof(*list.entries));
     if (!list.entries)
         return error_set_errno("list of KEKs");
-    for (; list.n < rows.n; list.n++) {
-        struct db_kek_entry *entry = &list.entries[list.n];
-
-        db_row_text(&rows, list.n, 0, entry->peer_id, sizeof(entry->peer_id));
-        entry->kek_class = db_row_kek_class(&rows, list.n, 1);
-        db_row_text(&rows, list.n, 2, entry->label, sizeof(entry->label));
-        entry->is_current = db_row_bool(&rows, list.n, 3);
-        db_row_text(&rows, list.n, 4, entry->created, sizeof(entry->created));
-    }
+    for (; list.n < rows.n; list.n++)
+        read_kek(&rows, list.n, &list.entries[list.n]);
     r = db_rows_check(&rows);
     if (r < 0)
         return r;
     *ret = list;
     list = (struct db_kek_list){0};
     return 0;
+}
+
+int db_kek_find(struct db *db, const uint8_t id[static KEK_ID_LEN], struct db_kek_entry *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    db_param_bytes(db_params_of(db), id, KEK_ID_LEN);
+    r = db_run(db, DB_KEK_FIND_ID, &rows);
+    if (r < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    read_kek(&rows, 0, ret);
+    return db_rows_check(&rows);
 }
 
 void db_kek_list_done(struct db_kek_list *list)
@@ -197,7 +279,8 @@ void db_kek_list_done(struct db_kek_list *list)
 }
 
 /** Outcome 1: no such KEK. */
-static int find_kek(struct db *db, const struct sealed_kek *kek, int64_t *ret_id)
+static int find_kek(
+    struct db *db, const struct sealed_kek *kek, uint8_t *ret_id, int64_t *ret_row_id)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -210,22 +293,27 @@ static int find_kek(struct db *db, const struct sealed_kek *kek, int64_t *ret_id
         return r;
     if (rows.n == 0)
         return 1;
-    *ret_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
+    *ret_row_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
+    if (ret_id != NULL)
+        db_row_bytes(&rows, 0, 1, ret_id, KEK_ID_LEN);
     return db_rows_check(&rows);
 }
 
-/* One transaction: the label that `choose` makes or finds becomes the current one. Its outcome ends
- * it. */
-static int make_current(struct db *db, const struct sealed_kek *kek,
-    int (*choose)(struct db *db, const struct sealed_kek *kek, int64_t *ret_id))
+/* The label that `choose` makes or finds becomes the current one, in the transaction that is open
+ * or in one of its own. Its outcome ends it. */
+static int make_current(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id,
+    int (*choose)(
+        struct db *db, const struct sealed_kek *kek, uint8_t *ret_id, int64_t *ret_row_id))
 {
+    bool is_own = !db->in_transaction;
     int64_t id = 0;
-    int r;
+    int r = 0;
 
-    r = db_begin(db);
+    if (is_own)
+        r = db_begin(db);
     if (r < 0)
         return r;
-    r = choose(db, kek, &id);
+    r = choose(db, kek, ret_id, &id);
     if (r == 0) {
         db_param_kek_peer(db_params_of(db), kek);
         r = db_run_quiet(db, DB_KEK_RETIRE);
@@ -234,6 +322,8 @@ static int make_current(struct db *db, const struct sealed_kek *kek,
         db_param_int(db_params_of(db), DB_INT8, id);
         r = db_run_quiet(db, DB_KEK_MAKE_CURRENT);
     }
+    if (!is_own)
+        return r;
     if (r == 0)
         return db_commit(db);
     db_rollback(db);
@@ -241,7 +331,8 @@ static int make_current(struct db *db, const struct sealed_kek *kek,
 }
 
 /** Outcome 1: the label is there already. */
-static int kek_insert(struct db *db, const struct sealed_kek *kek, int64_t *ret_id)
+static int kek_insert(
+    struct db *db, const struct sealed_kek *kek, uint8_t *ret_id, int64_t *ret_row_id)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -257,18 +348,20 @@ static int kek_insert(struct db *db, const struct sealed_kek *kek, int64_t *ret_
         return r;
     if (rows.n == 0)
         return 1;
-    *ret_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
+    *ret_row_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
+    if (ret_id != NULL)
+        db_row_bytes(&rows, 0, 1, ret_id, KEK_ID_LEN);
     return db_rows_check(&rows);
 }
 
-int db_kek_add(struct db *db, const struct sealed_kek *kek)
+int db_kek_add(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id)
 {
-    return make_current(db, kek, kek_insert);
+    return make_current(db, kek, ret_id, kek_insert);
 }
 
 int db_kek_use(struct db *db, const struct sealed_kek *kek)
 {
-    return make_current(db, kek, find_kek);
+    return make_current(db, kek, NULL, find_kek);
 }
 
 int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last)
@@ -291,13 +384,21 @@ int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last)
     return r < 0 ? r : gone ? 0 : DB_KEK_IS_CURRENT;
 }
 
-int db_route_list_load(struct db *db, struct db_route_list *ret)
+int db_route_list_load(
+    struct db *db, const struct db_join_route *after, size_t n_max, struct db_route_list *ret)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     CLEANUP(db_route_list_done) struct db_route_list list = {0};
+    struct db_params *p = db_params_of(db);
     int r;
 
-    db_params_of(db);
+    if (after != NULL) {
+        db_param_route(p, after);
+    } else {
+        db_param_null(p, DB_BYTEA);
+        db_param_null(p, DB_INT2);
+    }
+    db_param_int(p, DB_INT8, (int64_t)n_max);
     r = db_run(db, DB_ROUTE_LIST, &rows);
     if (r < 0)
         return r;

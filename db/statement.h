@@ -27,12 +27,18 @@ enum db_statement_id {
     DB_KEK_MAKE_CURRENT,
     DB_ROUTE_ADD,
     DB_PEER_LIST,
+    DB_PEER_FIND,
     DB_PEER_REVOKE,
     DB_KEK_LIST,
     DB_KEK_FIND,
+    DB_KEK_FIND_ID,
     DB_KEK_REMOVE,
     DB_ROUTE_LIST,
     DB_ROUTE_REMOVE,
+    DB_CERTIFICATE_ADD,
+    DB_CERTIFICATE_FIND,
+    DB_CERTIFICATE_LIST,
+    DB_CERTIFICATE_REVOKE,
     DB_CLIENT_ADD,
     DB_CLIENT_FIND,
     DB_ORGANIZATION_ADD,
@@ -104,12 +110,18 @@ extern const struct db_statement db_kek_retire_statement;
 extern const struct db_statement db_kek_make_current_statement;
 extern const struct db_statement db_route_add_statement;
 extern const struct db_statement db_peer_list_statement;
+extern const struct db_statement db_peer_find_statement;
 extern const struct db_statement db_peer_revoke_statement;
 extern const struct db_statement db_kek_list_statement;
 extern const struct db_statement db_kek_find_statement;
+extern const struct db_statement db_kek_find_id_statement;
 extern const struct db_statement db_kek_remove_statement;
 extern const struct db_statement db_route_list_statement;
 extern const struct db_statement db_route_remove_statement;
+extern const struct db_statement db_certificate_add_statement;
+extern const struct db_statement db_certificate_find_statement;
+extern const struct db_statement db_certificate_list_statement;
+extern const struct db_statement db_certificate_revoke_statement;
 extern const struct db_statement db_client_add_statement;
 extern const struct db_statement db_client_find_statement;
 extern const struct db_statement db_organization_add_statement;
@@ -141,5 +153,8 @@ extern const struct db_statement db_batch_insert_statement;
 extern const struct db_statement db_batch_nonces_statement;
 extern const struct db_statement db_batch_known_keys_statement;
 extern const struct db_statement db_batch_known_devices_statement;
+
+/** A column of type timestamptz as DB_TIME_TEXT_LEN characters. */
+#define DB_UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 const struct db_statement *db_statement_at(enum db_statement_id id);

@@ -8,6 +8,7 @@
 #   softhsm/ softhsm2.conf pin exchange.pem lock.hsm     the token and what belongs to it
 #   sockets            folder of the database's socket, where it has not its usual name
 #   pgpass-ROLE        one a database role
+#   client_id client_secret                            as whom the cradle command calls
 #   joinserver.ini activation.ini cradle.ini             written anew by each run
 #   demo.json demo/    the demo
 #   log/ run/          logs; process ids of what runs
@@ -141,8 +142,7 @@ config_write() {
     keyd=$(program "$bin" cradle-keyd)
     hsm="[hsm]
 uri = pkcs11:token=$token_label?module-path=$(percent_encode "$token_module")&pin-source=file:$(percent_encode "$state/pin")
-lock_file = $state/lock.hsm
-keyd = $keyd"
+lock_file = $state/lock.hsm"
     [[ -z $join_token_tls_port ]] || token_tls="
 [listener-token-tls]
 address = 127.0.0.1
@@ -163,7 +163,8 @@ $token_tls
 [database]
 conninfo = $(conninfo cradle_join)
 
-$hsm"
+$hsm
+keyd = $keyd"
     config_file activation.ini "[listener-plain]
 address = 127.0.0.1
 port = $activation_port
@@ -178,12 +179,33 @@ key = $state/tls/server.key
 conninfo = $(conninfo cradle_activation)
 
 $hsm
+keyd = $keyd
 exchange_key = $state/exchange.pem"
     config_file cradle.ini "[database]
 owner_conninfo = $(conninfo cradle_owner)
 conninfo = $(conninfo cradle_activation)
-
+$(client_settings)
 $hsm"
+}
+
+# As whom the `cradle` command calls the activation service, once that is made.
+client_settings() {
+    [[ -s $state/client_id && -s $state/client_secret ]] || return 0
+    printf '\n[activation]\nurl = http://127.0.0.1:%s\nclient_id = %s\nclient_secret_file = %s\n' \
+        "$activation_port" "$(<"$state/client_id")" "$state/client_secret"
+}
+
+# client_make BIN: the first administrator, who is the operator too; in the database itself.
+client_make() {
+    local bin=$1 made
+    [[ ! -s $state/client_id || ! -s $state/client_secret ]] || return 0
+    made=$("$(program "$bin" cradle)" --config "$state/cradle.ini" \
+        admin add --organization Operator --role operator) || die "Making the first administrator failed."
+    [[ $made =~ \"client_id\":\"([0-9a-f]+)\",\"client_secret\":\"([0-9a-f]+)\" ]] ||
+        die "Making the first administrator failed."
+    secret_write "$state/client_secret" "${BASH_REMATCH[2]}"
+    secret_write "$state/client_id" "${BASH_REMATCH[1]}"
+    config_write "$bin"
 }
 
 # libinih reads lines of at most 198 bytes.

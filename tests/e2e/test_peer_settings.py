@@ -369,7 +369,7 @@ class NsIds(SettingsTest):
         with open(path, "wb") as file:
             file.write(wrong.ljust(384, b"\0"))
         sealed[3] = path
-        self.assertIn("--ns-id", self.refused("kek", "add", "--ns", f"00007b/{NS_B}", *sealed))
+        self.assertIn("NSID", self.refused("kek", "add", "--ns", f"00007b/{NS_B}", *sealed))
         self.assertIn("no network server", self.refused("kek", "add", "--ns", f"0000fb/{NS_A}", *sealed))
 
     def home_ns(self, server, device, version="1.1"):

@@ -22,7 +22,8 @@ struct pg_cluster *act_cluster;
 struct softhsm act_hsm;
 struct act_test_client act_maker, act_admin;
 
-static char cradle_ini[200], service_ini[200], service_log[200];
+static char cradle_ini[200], service_ini[200], service_log[200], secret_file[200];
+static struct act_test_client root; /* as whom `cradle` calls; "" before it is made */
 static pid_t service_pid;
 static unsigned service_port;
 
@@ -46,20 +47,30 @@ static size_t read_all(int fd, char *out, size_t size)
     return len;
 }
 
-static void write_configurations(void)
+/* Anew whenever the service has another port. */
+static void write_cradle_ini(void)
 {
     char owner[PG_CONNINFO_MAX], activation[PG_CONNINFO_MAX], text[4096];
 
     (void)pg_conninfo(act_cluster, ACT_DATABASE, "cradle_owner", owner);
     (void)pg_conninfo(act_cluster, ACT_DATABASE, "cradle_activation", activation);
+    (void)snprintf(text, sizeof(text),
+        "[database]\nowner_conninfo = %s\nconninfo = %s\n[hsm]\nuri = %s\nlock_file = %s\n"
+        "[activation]\nurl = http://127.0.0.1:%u\nclient_id = %s\nclient_secret_file = %s\n",
+        owner, activation, act_hsm.uri, act_hsm.lock_file, service_port, root.id, secret_file);
+    write_file(cradle_ini, text);
+}
+
+static void write_configurations(void)
+{
+    char activation[PG_CONNINFO_MAX], text[4096];
+
+    (void)pg_conninfo(act_cluster, ACT_DATABASE, "cradle_activation", activation);
+    (void)snprintf(secret_file, sizeof(secret_file), "%s/client_secret", act_hsm.dir);
     (void)snprintf(cradle_ini, sizeof(cradle_ini), "%s/cradle.ini", act_hsm.dir);
     (void)snprintf(service_ini, sizeof(service_ini), "%s/activation.ini", act_hsm.dir);
     (void)snprintf(service_log, sizeof(service_log), "%s/activation.log", act_hsm.dir);
-    (void)snprintf(text, sizeof(text),
-        "[database]\nowner_conninfo = %s\nconninfo = %s\n"
-        "[hsm]\nuri = %s\nlock_file = %s\nkeyd = " KEYD_PROGRAM "\n",
-        owner, activation, act_hsm.uri, act_hsm.lock_file);
-    write_file(cradle_ini, text);
+    write_cradle_ini();
     (void)snprintf(text, sizeof(text),
         "[listener-plain]\nport = 0\n[database]\nconninfo = %s\n"
         "[hsm]\nuri = %s\nlock_file = %s\nkeyd = " KEYD_PROGRAM "\nprocesses = 1\n"
@@ -125,12 +136,11 @@ static void must(char *out, const char *const *args)
     ck_assert_msg(status == 0, "cradle %s: %d: %s", args[0], status, err);
 }
 
-static void make_client(const char *role, struct act_test_client *ret)
+static void make_client(const char *verb, const char *role, struct act_test_client *ret)
 {
     char out[OUTPUT_MAX];
 
-    must(out,
-        (const char *const[]){"client", "add", "--organization", "Works", "--role", role, NULL});
+    must(out, (const char *const[]){verb, "add", "--organization", "Works", "--role", role, NULL});
     act_member(out, "client_id", ret->id, sizeof(ret->id));
     act_member(out, "client_secret", ret->secret, sizeof(ret->secret));
 }
@@ -187,6 +197,7 @@ void act_start(const char *set)
         ck_assert_msg(waitpid(service_pid, &status, WNOHANG) == 0, "see %s", service_log);
         (void)usleep(20000);
     }
+    write_cradle_ini();
 }
 
 int act_run_to_end(const char *uri)
@@ -219,15 +230,17 @@ void act_up(void)
     ck_assert_int_eq(pg_create(act_cluster, ACT_DATABASE), 0);
     write_configurations();
     must(out, (const char *const[]){"migrate", NULL});
+    make_client("admin", "operator", &root);
+    write_file(secret_file, root.secret);
+    act_start(NULL);
     must(out, (const char *const[]){
                   "ns", "add", "--name", "home", "--net-id", "000013", "--net-id", "000024", NULL});
     must(out, (const char *const[]){"as", "add", "--as-id", "demo-as", NULL});
     must(out, (const char *const[]){"route", "add", "20635f/24", NULL});
-    make_client("maker", &act_maker);
+    make_client("client", "maker", &act_maker);
     ck_assert_int_eq(
         pg_sql(act_cluster, ACT_DATABASE, "UPDATE organization SET allow_clear_keys = true"), 0);
-    make_client("admin", &act_admin);
-    act_start(NULL);
+    make_client("client", "admin", &act_admin);
 }
 
 void act_down(void)

@@ -62,8 +62,8 @@ START_TEST(directory_gives_back_what_was_added)
 
     ck_ok(db_peer_add(activation, &ns));
     ck_ok(db_peer_add(activation, &as));
-    ck_ok(db_kek_add(activation, &kek));
-    ck_ok(db_join_route_add(activation, &route));
+    ck_ok(db_kek_add(activation, &kek, NULL));
+    ck_ok(db_join_route_add(activation, &route, NULL));
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_peers, 2);
     ck_assert_int_eq(d.peers[0].kind, PEER_NETWORK_SERVER);
@@ -107,10 +107,10 @@ START_TEST(duplicate_is_the_outcome_1_and_changes_nothing)
     ck_assert_int_eq(db_peer_add(activation, &same_token), 1);
     ck_ok(db_peer_add(activation, &with_san));
     ck_assert_int_eq(db_peer_add(activation, &same_san), 1);
-    ck_ok(db_kek_add(activation, &kek));
-    ck_assert_int_eq(db_kek_add(activation, &kek), 1);
-    ck_ok(db_join_route_add(activation, &route));
-    ck_assert_int_eq(db_join_route_add(activation, &same_route), 1);
+    ck_ok(db_kek_add(activation, &kek, NULL));
+    ck_assert_int_eq(db_kek_add(activation, &kek, NULL), 1);
+    ck_ok(db_join_route_add(activation, &route, NULL));
+    ck_assert_int_eq(db_join_route_add(activation, &same_route, NULL), 1);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM peer"), 2);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM kek WHERE is_current"), 1);
 }
@@ -131,12 +131,141 @@ START_TEST(trust_is_replaced_whole)
     ns.trust_anchor = other;
     ns.crl = NULL;
     ck_ok(db_peer_set_trust(activation, &ns));
-    ck_assert_int_eq(db_peer_set_trust(activation, &stranger), 1);
+    ck_assert_int_eq(db_peer_set_trust(activation, &stranger), DB_PEER_UNKNOWN);
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_peers, 1);
     ck_assert_str_eq(d.peers[0].san, "urn:y");
     ck_assert_str_eq(d.peers[0].trust_anchor, "another");
     ck_assert_ptr_null(d.peers[0].crl);
+}
+END_TEST
+
+START_TEST(a_san_that_is_anothers_is_an_outcome_and_no_error)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct db_peer first = ns_peer("ns-1", 1), second = ns_peer("ns-2", 2);
+    char anchor[] = "an anchor";
+
+    (void)snprintf(first.san, sizeof(first.san), "urn:x");
+    first.trust_anchor = anchor;
+    ck_ok(db_peer_add(activation, &first));
+    ck_ok(db_peer_add(activation, &second));
+    memcpy(second.san, first.san, sizeof(second.san));
+    second.trust_anchor = anchor;
+    ck_ok(db_begin(activation));
+    ck_assert_int_eq(db_peer_set_trust(activation, &second), DB_PEER_SAN_TAKEN);
+    second.session_key_id_omit = true;
+    ck_ok(db_peer_set(activation, &second, DB_PEER_SESSION_KEY_ID_OMIT));
+    ck_ok(db_commit(activation));
+    ck_ok(db_peer_revoke(activation, PEER_NETWORK_SERVER, "ns-1"));
+    ck_ok(db_peer_set_trust(activation, &second));
+    second.san[0] = '\0';
+    second.trust_anchor = NULL;
+    ck_ok(db_peer_set_trust(activation, &second));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.n_peers, 1);
+    ck_assert(d.peers[0].session_key_id_omit);
+    ck_assert_str_eq(d.peers[0].san, "");
+    ck_assert_ptr_null(d.peers[0].trust_anchor);
+}
+END_TEST
+
+START_TEST(net_ids_are_replaced_whole_or_stay)
+{
+    CLEANUP(db_directory_done) struct db_directory d = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1);
+
+    ck_ok(db_peer_add(activation, &ns));
+    ns.n_net_ids = 1;
+    ns.net_ids[0] = (struct net_id){{0, 0, 0x77}};
+    ck_ok(db_peer_set(activation, &ns, DB_PEER_SESSION_KEY_ID_OMIT));
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.peers[0].n_net_ids, 2);
+    ck_ok(db_peer_set(activation, &ns, DB_PEER_NET_IDS));
+    db_directory_done(&d);
+    ck_ok(db_directory_load(join, &d));
+    ck_assert_uint_eq(d.peers[0].n_net_ids, 1);
+    ck_assert_uint_eq(d.peers[0].net_ids[0].bytes[2], 0x77);
+}
+END_TEST
+
+START_TEST(a_peer_is_found_good_before_revoked)
+{
+    CLEANUP(db_peer_entry_done) struct db_peer_entry entry = {0};
+    CLEANUP(db_peer_list_done) struct db_peer_list list = {0};
+    struct db_peer ns = ns_peer("ns-demo", 1);
+    char anchor[] = "an anchor", crl[] = "a list";
+    int64_t first;
+
+    ck_assert_int_eq(db_peer_find(activation, PEER_NETWORK_SERVER, "ns-demo", &entry), 1);
+    ck_ok(db_peer_add(activation, &ns));
+    ck_ok(db_peer_revoke(activation, PEER_NETWORK_SERVER, "ns-demo"));
+    ck_ok(db_peer_find(activation, PEER_NETWORK_SERVER, "ns-demo", &entry));
+    ck_assert_str_ne(entry.revoked, "");
+    db_peer_entry_done(&entry);
+    memset(ns.token_hash, 2, sizeof(ns.token_hash));
+    (void)snprintf(ns.san, sizeof(ns.san), "urn:x");
+    ns.trust_anchor = anchor;
+    ns.crl = crl;
+    ck_ok(db_peer_add(activation, &ns));
+    ck_ok(db_peer_find(activation, PEER_NETWORK_SERVER, "ns-demo", &entry));
+    ck_assert_str_eq(entry.revoked, "");
+    ck_assert_str_eq(entry.peer.trust_anchor, "an anchor");
+    ck_assert_str_eq(entry.peer.crl, "a list");
+    ck_assert_str_eq(entry.net_ids, "000012,000013");
+    ck_assert_int_eq(
+        db_peer_find(activation, PEER_APPLICATION_SERVER, "ns-demo", &(struct db_peer_entry){0}),
+        1);
+    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, 0, 1, &list));
+    ck_assert_uint_eq(list.n, 1);
+    ck_assert_int_lt(list.entries[0].peer.id, entry.peer.id);
+    first = list.entries[0].peer.id;
+    db_peer_list_done(&list);
+    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, first, 5, &list));
+    ck_assert_uint_eq(list.n, 1);
+    ck_assert_int_eq(list.entries[0].peer.id, entry.peer.id);
+}
+END_TEST
+
+START_TEST(a_kek_is_found_by_its_id_and_added_within_a_transaction)
+{
+    struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2");
+    struct db_kek_entry entry;
+    uint8_t id[KEK_ID_LEN], gone[KEK_ID_LEN];
+
+    ck_ok(db_kek_add(activation, &first, id));
+    ck_ok(db_begin(activation));
+    ck_ok(db_kek_add(activation, &second, gone));
+    ck_ok(db_kek_find(activation, gone, &entry));
+    ck_assert(entry.is_current);
+    db_rollback(activation);
+    ck_assert_int_eq(db_kek_find(activation, gone, &entry), 1);
+    ck_ok(db_kek_find(activation, id, &entry));
+    ck_assert(entry.is_current);
+    ck_assert_int_eq(entry.peer_kind, PEER_NETWORK_SERVER);
+    ck_assert_str_eq(entry.peer_id, "000013");
+    ck_assert_str_eq(entry.label, "ns-1");
+    ck_assert_mem_eq(entry.id, id, sizeof(id));
+}
+END_TEST
+
+START_TEST(routes_are_listed_behind_one)
+{
+    CLEANUP(db_route_list_done) struct db_route_list list = {0};
+    struct db_join_route routes[] = {{.prefix = {{0x70}}, .prefix_len = 4},
+        {.prefix = {{0x70}}, .prefix_len = 8}, {.prefix = {{0x80}}, .prefix_len = 1}};
+    char created[DB_TIME_TEXT_LEN + 1];
+
+    for (size_t i = 0; i < 3; i++)
+        ck_ok(db_join_route_add(activation, &routes[i], created));
+    ck_assert_uint_eq(strlen(created), DB_TIME_TEXT_LEN);
+    ck_ok(db_route_list_load(activation, &routes[0], 1, &list));
+    ck_assert_uint_eq(list.n, 1);
+    ck_assert_uint_eq(list.entries[0].route.prefix_len, 8);
+    db_route_list_done(&list);
+    ck_ok(db_route_list_load(activation, &routes[1], 5, &list));
+    ck_assert_uint_eq(list.n, 1);
+    ck_assert_uint_eq(list.entries[0].route.prefix_len, 1);
 }
 END_TEST
 
@@ -171,7 +300,7 @@ START_TEST(settings_of_a_new_peer_come_back)
               d.peers[1].session_key_id_omit);
     ck_assert_str_eq(d.peers[1].answer_url, "https://ns.example/");
     ck_assert_str_eq(d.peers[1].answer_credential, "ns");
-    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, &list));
+    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, 0, 100, &list));
     ck_assert_uint_eq(list.n, 2);
     ck_assert_ptr_null(list.entries[0].ns_ids);
     ck_assert_str_eq(list.entries[1].ns_ids, "70b3d57ed0000001,70b3d57ed0000002");
@@ -285,8 +414,8 @@ START_TEST(a_network_server_has_a_kek_beside_its_networks)
     struct sealed_kek net = ns_kek("ns-1"), own = ns_kek("ns-1");
 
     (void)snprintf(own.peer_id, sizeof(own.peer_id), "000013/70b3d57ed0000001");
-    ck_ok(db_kek_add(activation, &net));
-    ck_ok(db_kek_add(activation, &own));
+    ck_ok(db_kek_add(activation, &net, NULL));
+    ck_ok(db_kek_add(activation, &own, NULL));
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_keks, 2);
     ck_assert_str_eq(d.keks[1].peer_id, own.peer_id);
@@ -299,8 +428,8 @@ START_TEST(newest_kek_is_current_and_the_older_stays)
     CLEANUP(db_directory_done) struct db_directory d = {0};
     struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2");
 
-    ck_ok(db_kek_add(activation, &first));
-    ck_ok(db_kek_add(activation, &second));
+    ck_ok(db_kek_add(activation, &first, NULL));
+    ck_ok(db_kek_add(activation, &second, NULL));
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_keks, 1);
     ck_assert_str_eq(d.keks[0].label, "ns-2");
@@ -345,7 +474,7 @@ START_TEST(revoked_is_for_good_and_the_name_is_free_for_a_successor)
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_peers, 1);
     ck_assert_uint_eq(d.peers[0].token_hash[0], 2);
-    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, &list));
+    ck_ok(db_peer_list_load(activation, PEER_NETWORK_SERVER, 0, 100, &list));
     ck_assert_uint_eq(list.n, 2);
     ck_assert_str_eq(list.entries[0].peer.name, "ns-demo");
     ck_assert_str_eq(list.entries[0].net_ids, "000012,000013");
@@ -362,15 +491,15 @@ START_TEST(another_kek_can_be_made_current)
     CLEANUP(db_kek_list_done) struct db_kek_list list = {0};
     struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2"), none = ns_kek("ns-3");
 
-    ck_ok(db_kek_add(activation, &first));
-    ck_ok(db_kek_add(activation, &second));
+    ck_ok(db_kek_add(activation, &first, NULL));
+    ck_ok(db_kek_add(activation, &second, NULL));
     ck_ok(db_kek_use(activation, &first));
     ck_ok(db_kek_use(activation, &first));
     ck_assert_int_eq(db_kek_use(activation, &none), 1);
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_keks, 1);
     ck_assert_str_eq(d.keks[0].label, "ns-1");
-    ck_ok(db_kek_list_load(activation, &list));
+    ck_ok(db_kek_list_load(activation, 0, 100, &list));
     ck_assert_uint_eq(list.n, 2);
     ck_assert_str_eq(list.entries[0].peer_id, "000013");
     ck_assert_int_eq(list.entries[0].kek_class, KEK_CLASS_NS);
@@ -386,10 +515,10 @@ START_TEST(current_kek_is_not_removed)
     struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2"), other = ns_kek("ns-1");
 
     (void)snprintf(other.peer_id, sizeof(other.peer_id), "000024");
-    ck_ok(db_kek_add(activation, &first));
-    ck_ok(db_kek_add(activation, &other));
+    ck_ok(db_kek_add(activation, &first, NULL));
+    ck_ok(db_kek_add(activation, &other, NULL));
     ck_assert_int_eq(db_kek_revoke(activation, &first, false), DB_KEK_IS_CURRENT);
-    ck_ok(db_kek_add(activation, &second));
+    ck_ok(db_kek_add(activation, &second, NULL));
     ck_assert_int_eq(db_kek_revoke(activation, &second, false), DB_KEK_IS_CURRENT);
     ck_ok(db_kek_revoke(activation, &first, false));
     ck_assert_int_eq(db_kek_revoke(activation, &first, false), DB_KEK_UNKNOWN);
@@ -404,9 +533,9 @@ START_TEST(the_last_kek_is_removed_when_it_is_asked_for_as_such)
     struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2"), other = ns_kek("ns-1");
 
     (void)snprintf(other.peer_id, sizeof(other.peer_id), "000024");
-    ck_ok(db_kek_add(activation, &other));
-    ck_ok(db_kek_add(activation, &first));
-    ck_ok(db_kek_add(activation, &second));
+    ck_ok(db_kek_add(activation, &other, NULL));
+    ck_ok(db_kek_add(activation, &first, NULL));
+    ck_ok(db_kek_add(activation, &second, NULL));
     ck_assert_int_eq(db_kek_revoke(activation, &second, true), DB_KEK_IS_CURRENT);
     ck_ok(db_kek_revoke(activation, &first, true));
     ck_ok(db_kek_revoke(activation, &second, true));
@@ -423,11 +552,11 @@ START_TEST(route_is_removed_however_its_prefix_is_written)
     struct db_join_route longer = {.prefix = {{0x70}}, .prefix_len = 8};
     struct db_join_route same_route = {.prefix = {{0x7f, 1}}, .prefix_len = 4};
 
-    ck_ok(db_join_route_add(activation, &route));
-    ck_ok(db_join_route_add(activation, &longer));
+    ck_ok(db_join_route_add(activation, &route, NULL));
+    ck_ok(db_join_route_add(activation, &longer, NULL));
     ck_ok(db_join_route_remove(activation, &same_route));
     ck_assert_int_eq(db_join_route_remove(activation, &same_route), 1);
-    ck_ok(db_route_list_load(activation, &list));
+    ck_ok(db_route_list_load(activation, NULL, 100, &list));
     ck_assert_uint_eq(list.n, 1);
     ck_assert_uint_eq(list.entries[0].route.prefix.bytes[0], 0x70);
     ck_assert_uint_eq(list.entries[0].route.prefix_len, 8);
@@ -445,12 +574,12 @@ START_TEST(every_change_of_the_directory_is_announced)
     ck_assert_int_eq(db_directory_wait(join, 0), 0);
     ck_ok(db_peer_add(activation, &ns));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
-    ck_ok(db_kek_add(activation, &kek));
+    ck_ok(db_kek_add(activation, &kek, NULL));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
-    ck_ok(db_join_route_add(activation, &route));
+    ck_ok(db_join_route_add(activation, &route, NULL));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     kek = ns_kek("ns-2");
-    ck_ok(db_kek_add(activation, &kek));
+    ck_ok(db_kek_add(activation, &kek, NULL));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     kek = ns_kek("ns-1");
     ck_ok(db_kek_use(activation, &kek));
@@ -479,7 +608,7 @@ START_TEST(listener_that_lost_its_connection_listens_again_and_looks)
         "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'cradle_join'");
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), ERROR_DB);
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
-    ck_ok(db_join_route_add(activation, &route));
+    ck_ok(db_join_route_add(activation, &route, NULL));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
 }
 END_TEST
@@ -578,6 +707,11 @@ static void add(TCase *tcase)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, directory_gives_back_what_was_added);
     tcase_add_test(tcase, duplicate_is_the_outcome_1_and_changes_nothing);
+    tcase_add_test(tcase, a_san_that_is_anothers_is_an_outcome_and_no_error);
+    tcase_add_test(tcase, net_ids_are_replaced_whole_or_stay);
+    tcase_add_test(tcase, a_peer_is_found_good_before_revoked);
+    tcase_add_test(tcase, a_kek_is_found_by_its_id_and_added_within_a_transaction);
+    tcase_add_test(tcase, routes_are_listed_behind_one);
     tcase_add_test(tcase, trust_is_replaced_whole);
     tcase_add_test(tcase, settings_of_a_new_peer_come_back);
     tcase_add_test(tcase, a_setting_is_changed_and_the_others_stay);

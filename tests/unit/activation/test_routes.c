@@ -26,6 +26,7 @@ START_TEST(every_route_is_complete)
         if (route->method == API_GET)
             ck_assert(!route->changes);
         /* Its audit event and its key are somebody's. */
+        ck_assert(route->changes || route->query == NULL);
         if (route->changes)
             ck_assert_uint_ne(act_right_roles(route->right), ROLES_ANYONE);
         if (act_right_roles(route->right) != ROLES_ANYONE)

@@ -259,6 +259,75 @@ START_TEST(the_other_members_are_filled_beside_a_bad_one)
 }
 END_TEST
 
+struct lists {
+    uint8_t ids[3][2];
+    size_t n_ids;
+    char text[8];
+    bool has_ids, has_text;
+};
+
+static const struct json_field list_fields[] = {
+    {.name = "ids",
+        .kind = JSON_HEX_LIST,
+        .offset = offsetof(struct lists, ids),
+        .size = 2,
+        .max = 3,
+        .present_offset = offsetof(struct lists, has_ids),
+        .len_offset = offsetof(struct lists, n_ids)},
+    {.name = "text",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct lists, text),
+        .size = sizeof(((struct lists *)0)->text),
+        .nullable = true,
+        .present_offset = offsetof(struct lists, has_text)},
+};
+
+static enum json_outcome read_lists(const char *text, struct lists *target)
+{
+    char fault[JSON_FAULT_MAX];
+
+    memset(target, 0xa5, sizeof(*target));
+    return json_read(text, strlen(text), list_fields, 2, target, fault);
+}
+
+START_TEST(a_list_of_hex_has_its_elements_and_their_number)
+{
+    static const char *const wrong[] = {"{\"ids\":\"0102\"}", "{\"ids\":[\"0102\",\"03\"]}",
+        "{\"ids\":[\"0102\",1]}", "{\"ids\":null}",
+        "{\"ids\":[\"0001\",\"0002\",\"0003\",\"0004\"]}"};
+    static const uint8_t zeros[6] = {0};
+    struct lists target;
+
+    ck_assert_int_eq(read_lists("{\"ids\":[\"0102\",\"0xfF03\"]}", &target), JSON_OK);
+    ck_assert(target.has_ids && !target.has_text);
+    ck_assert_uint_eq(target.n_ids, 2);
+    ck_assert_mem_eq(target.ids, "\x01\x02\xff\x03\0\0", 6);
+    ck_assert_int_eq(read_lists("{\"ids\":[]}", &target), JSON_OK);
+    ck_assert(target.has_ids);
+    ck_assert_uint_eq(target.n_ids, 0);
+    ck_assert_int_eq(read_lists("{}", &target), JSON_OK);
+    ck_assert(!target.has_ids);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        ck_assert_int_eq(read_lists(wrong[i], &target), JSON_BAD_FIELD);
+        ck_assert_uint_eq(target.n_ids, 0);
+        ck_assert_mem_eq(target.ids, zeros, sizeof(zeros));
+    }
+}
+END_TEST
+
+START_TEST(null_is_present_where_it_may_be)
+{
+    struct lists target;
+
+    ck_assert_int_eq(read_lists("{\"text\":null}", &target), JSON_OK);
+    ck_assert(target.has_text);
+    ck_assert_str_eq(target.text, "");
+    ck_assert_int_eq(read_lists("{\"text\":\"a\"}", &target), JSON_OK);
+    ck_assert_str_eq(target.text, "a");
+    ck_assert_int_eq(read_lists("{\"text\":0}", &target), JSON_BAD_FIELD);
+}
+END_TEST
+
 START_TEST(a_fault_never_quotes_a_value)
 {
     static const char *const texts[] = {
@@ -294,6 +363,8 @@ int main(void)
     tcase_add_loop_test(
         tc, a_bad_member_is_named, 0, (int)(sizeof(bad_fields) / sizeof(bad_fields[0])));
     tcase_add_test(tc, the_other_members_are_filled_beside_a_bad_one);
+    tcase_add_test(tc, a_list_of_hex_has_its_elements_and_their_number);
+    tcase_add_test(tc, null_is_present_where_it_may_be);
     tcase_add_test(tc, a_fault_never_quotes_a_value);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);

@@ -132,8 +132,8 @@ END_TEST
 
 START_TEST(an_answer_url_has_a_host_and_a_length)
 {
-    static const char *const good[] = {"http://127.0.0.1", "http://[::1]:8090/",
-        "https://host.example", "https://[::1]:8443/x",
+    static const char *const good[] = {"http://127.0.0.1", "http://127.0.0.1:9/",
+        "http://[::1]:8090/", "https://host.example", "https://[::1]:8443/x",
         "https://host.example:443/lrwan/join?x=1&y=%20@z"};
     struct db_peer peer = {.kind = PEER_APPLICATION_SERVER};
     char url[PEER_URL_MAX + 2] = "https://";

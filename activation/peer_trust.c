@@ -1,7 +1,6 @@
-#include "cli/peer_trust.h"
+#include "activation/peer_trust.h"
 
 #include "base/error.h"
-#include <errno.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -44,38 +43,38 @@ static int read_san(const char *san, struct db_peer *peer)
     return 0;
 }
 
-static int take_text(BIO *bio, size_t max, const char *path, char **ret)
+static int take_text(BIO *bio, size_t max, const char *what, char **ret)
 {
     char *data;
     long len = BIO_get_mem_data(bio, &data);
 
     if (len <= 0 || (size_t)len > max)
-        return error_set(ERROR_INPUT, "%s holds more than %zu bytes", path, max);
+        return error_set(ERROR_INPUT, "%s holds more than %zu bytes", what, max);
     *ret = strndup(data, (size_t)len);
-    return *ret != NULL ? 0 : error_set(ERROR_SYSTEM, "out of memory for %s", path);
+    return *ret != NULL ? 0 : error_set(ERROR_SYSTEM, "out of memory for PEM");
 }
 
-static int read_cas(const char *path, STACK_OF(X509) * cas, char **ret)
+static int read_cas(const char *pem, STACK_OF(X509) * cas, char **ret)
 {
-    CLEANUP(bio_free) BIO *in = BIO_new_file(path, "r");
+    CLEANUP(bio_free) BIO *in = BIO_new_mem_buf(pem, -1);
     CLEANUP(bio_free) BIO *out = BIO_new(BIO_s_mem());
 
     if (in == NULL)
-        return error_set(ERROR_INPUT, "cannot read %s: %s", path, strerror(errno));
+        return error_set(ERROR_SYSTEM, "out of memory for PEM");
     for (;;) {
         CLEANUP(x509_free) X509 *ca = PEM_read_bio_X509(in, NULL, NULL, NULL);
 
         if (ca == NULL)
             break;
         if (X509_check_ca(ca) == 0)
-            return error_set(ERROR_INPUT, "%s holds a certificate that is no CA's", path);
+            return error_set(ERROR_INPUT, "ca holds a certificate that is no CA's");
         if (out == NULL || PEM_write_bio_X509(out, ca) != 1 || sk_X509_push(cas, ca) <= 0)
-            return error_set(ERROR_SYSTEM, "out of memory for %s", path);
+            return error_set(ERROR_SYSTEM, "out of memory for PEM");
         ca = NULL;
     }
     if (sk_X509_num(cas) == 0)
-        return error_set(ERROR_INPUT, "%s holds no certificate in PEM", path);
-    return take_text(out, PEER_ANCHOR_MAX, path, ret);
+        return error_set(ERROR_INPUT, "ca holds no certificate in PEM");
+    return take_text(out, PEER_ANCHOR_MAX, "ca", ret);
 }
 
 static bool is_of(X509_CRL *crl, STACK_OF(X509) * cas)
@@ -90,14 +89,14 @@ static bool is_of(X509_CRL *crl, STACK_OF(X509) * cas)
 }
 
 /* The join server lets nobody of the peer in by a list that is too old or of another CA. */
-static int read_crls(const char *path, STACK_OF(X509) * cas, char **ret)
+static int read_crls(const char *pem, STACK_OF(X509) * cas, char **ret)
 {
-    CLEANUP(bio_free) BIO *in = BIO_new_file(path, "r");
+    CLEANUP(bio_free) BIO *in = BIO_new_mem_buf(pem, -1);
     CLEANUP(bio_free) BIO *out = BIO_new(BIO_s_mem());
     size_t n = 0;
 
     if (in == NULL)
-        return error_set(ERROR_INPUT, "cannot read %s: %s", path, strerror(errno));
+        return error_set(ERROR_SYSTEM, "out of memory for PEM");
     for (;; n++) {
         CLEANUP(crl_free) X509_CRL *crl = PEM_read_bio_X509_CRL(in, NULL, NULL, NULL);
         const ASN1_TIME *next;
@@ -106,31 +105,36 @@ static int read_crls(const char *path, STACK_OF(X509) * cas, char **ret)
             break;
         next = X509_CRL_get0_nextUpdate(crl);
         if (next != NULL && X509_cmp_current_time(next) < 0)
-            return error_set(ERROR_INPUT, "the revocation list in %s is out of date", path);
+            return error_set(ERROR_INPUT, "the revocation list in crl is out of date");
         if (!is_of(crl, cas))
-            return error_set(ERROR_INPUT, "the revocation list in %s is not of the CA", path);
+            return error_set(ERROR_INPUT, "the revocation list in crl is not of the CA");
         if (out == NULL || PEM_write_bio_X509_CRL(out, crl) != 1)
-            return error_set(ERROR_SYSTEM, "out of memory for %s", path);
+            return error_set(ERROR_SYSTEM, "out of memory for PEM");
     }
     if (n == 0)
-        return error_set(ERROR_INPUT, "%s holds no revocation list in PEM", path);
-    return take_text(out, PEER_CRL_MAX, path, ret);
+        return error_set(ERROR_INPUT, "crl holds no revocation list in PEM");
+    return take_text(out, PEER_CRL_MAX, "crl", ret);
 }
 
-int cli_peer_trust_read(
-    const char *san, const char *ca_file, const char *crl_file, struct db_peer *peer)
+int act_peer_trust_read(
+    const char *san, const char *ca, const char *crl, struct db_peer *peer, const char **ret_field)
 {
     CLEANUP(cas_free) STACK_OF(X509) *cas = sk_X509_new_null();
     int r;
 
     if (cas == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for certificates");
-    if ((r = read_san(san, peer)) < 0 || (r = read_cas(ca_file, cas, &peer->trust_anchor)) < 0)
+    *ret_field = "san";
+    if ((r = read_san(san, peer)) < 0)
         return r;
-    return crl_file != NULL ? read_crls(crl_file, cas, &peer->crl) : 0;
+    *ret_field = "ca";
+    if ((r = read_cas(ca, cas, &peer->trust_anchor)) < 0 || crl == NULL)
+        return r;
+    *ret_field = "crl";
+    return read_crls(crl, cas, &peer->crl);
 }
 
-void cli_peer_trust_done(struct db_peer *peer)
+void act_peer_trust_done(struct db_peer *peer)
 {
     free(peer->trust_anchor);
     free(peer->crl);

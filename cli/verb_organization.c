@@ -1,0 +1,141 @@
+#include "base/error.h"
+#include "cli/organization.h"
+#include <getopt.h>
+#include <string.h>
+
+#define ORGANIZATIONS "/v1/organizations"
+#define CONFLICT 409
+
+struct search {
+    const char *name;
+    struct text *ret_id;
+};
+
+#define FOUND 1 /* ends the list */
+
+static int compare(const json_t *item, void *context)
+{
+    const struct search *search = context;
+
+    if (strcmp(cli_json_text(item, "name"), search->name) != 0)
+        return 0;
+    text_add(search->ret_id, cli_json_text(item, "id"));
+    return FOUND;
+}
+
+int cli_organization_id(struct cli_rest *rest, const char *name, bool make, struct text *ret_id)
+{
+    CLEANUP(cli_json_done) json_t *body = NULL;
+    CLEANUP(cli_json_done) json_t *made = NULL;
+    struct search search = {.name = name, .ret_id = ret_id};
+    int r;
+
+    if (make) {
+        body = json_pack("{s:s}", "name", name);
+        r = cli_rest_call(rest, "POST", ORGANIZATIONS, body, &made);
+        if (r == 0)
+            text_add(ret_id, cli_json_text(made, "id"));
+        if (rest->status != CONFLICT)
+            return r;
+    }
+    r = cli_rest_list(rest, ORGANIZATIONS, compare, &search);
+    if (r == 0)
+        return error_set(ERROR_INPUT, "there is no organization %.100s", name);
+    return r < 0 ? r : 0;
+}
+
+static void write_organization(struct text *out, const json_t *item)
+{
+    text_add(out, "{\"id\":");
+    text_add_json(out, cli_json_text(item, "id"));
+    text_add(out, ",\"name\":");
+    text_add_json(out, cli_json_text(item, "name"));
+    text_addf(out, ",\"allow_clear_keys\":\"%s\",\"created\":",
+        cli_json_true(item, "allow_clear_keys") ? "yes" : "no");
+    text_add_json(out, cli_json_text(item, "created_at"));
+    text_add(out, "}\n");
+}
+
+/* *ret_allow is -1 when it is not said. */
+static int read_arguments(int argc, char **argv, const char **ret_name, int *ret_allow)
+{
+    static const struct option table[] = {
+        {"name", required_argument, NULL, 'n'},
+        {"allow-clear-keys", required_argument, NULL, 'c'},
+        {0},
+    };
+    int c;
+
+    *ret_allow = -1;
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (c == 'n')
+            *ret_name = optarg;
+        else if (c != 'c')
+            return CLI_USAGE;
+        else if (strcmp(optarg, "yes") == 0 || strcmp(optarg, "no") == 0)
+            *ret_allow = optarg[0] == 'y';
+        else
+            return error_set(ERROR_INPUT, "--allow-clear-keys is yes or no, not \"%.40s\"", optarg);
+    }
+    return optind == argc && *ret_name != NULL ? 0 : CLI_USAGE;
+}
+
+int cli_organization_add(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(cli_json_done) json_t *body = NULL;
+    CLEANUP(cli_json_done) json_t *made = NULL;
+    const char *name = NULL;
+    int allow, r = read_arguments(argc, argv, &name, &allow);
+
+    if (r != 0 || (r = cli_rest_open(settings, &rest)) < 0)
+        return r;
+    body = json_pack("{s:s,s:b}", "name", name, "allow_clear_keys", allow > 0);
+    if ((r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0)
+        return r;
+    write_organization(out, made);
+    return 0;
+}
+
+int cli_organization_set(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(cli_json_done) json_t *body = NULL;
+    CLEANUP(cli_json_done) json_t *changed = NULL;
+    CLEANUP(text_done) struct text id = {0}, path = {0};
+    const char *name = NULL;
+    int allow, r = read_arguments(argc, argv, &name, &allow);
+
+    if (r != 0 || allow < 0)
+        return r != 0 ? r : CLI_USAGE;
+    if ((r = cli_rest_open(settings, &rest)) < 0 ||
+        (r = cli_organization_id(&rest, name, false, &id)) < 0 ||
+        (r = cli_rest_path(&path, ORGANIZATIONS, id.data)) < 0)
+        return r;
+    body = json_pack("{s:b}", "allow_clear_keys", allow > 0);
+    if ((r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0)
+        return r;
+    write_organization(out, changed);
+    return 0;
+}
+
+static int list_one(const json_t *item, void *out)
+{
+    write_organization(out, item);
+    return 0;
+}
+
+int cli_organization_list(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    int r;
+
+    (void)argv;
+    if (argc != 1)
+        return CLI_USAGE;
+    r = cli_rest_open(settings, &rest);
+    return r < 0 ? r : cli_rest_list(&rest, ORGANIZATIONS, list_one, out);
+}

@@ -1,0 +1,27 @@
+/* Certificates of makers: what a maker may build, by its number. No X.509. Role cradle_activation.
+ */
+#pragma once
+
+#include "db/account.h"
+
+#define CERTIFICATE_NUMBER_LEN 14 /* "M_XXXX_XXXX_XX" */
+
+struct db_certificate {
+    int64_t row_id;
+    char number[CERTIFICATE_NUMBER_LEN + 1]; /* of a module "M_...", of a product "P_..." */
+    int64_t organization_id;
+    uint8_t organization_public_id[ACCOUNT_ID_LEN];
+    char name[ACCOUNT_NAME_MAX + 1];
+    char created[DB_TIME_TEXT_LEN + 1];
+    char revoked_at[DB_TIME_TEXT_LEN + 1]; /* "" while it is good */
+};
+
+/** `row_id` and `created` are filled. Outcome 1: the number is taken. */
+int db_certificate_add(struct db *db, struct db_certificate *certificate);
+/** Outcome 1: no such certificate. */
+int db_certificate_find(struct db *db, const char *number, struct db_certificate *ret);
+/** By age, after the one with that row id (0: from the first), at most `n_max`. */
+int db_certificate_list(
+    struct db *db, int64_t after, struct db_certificate *ret, size_t n_max, size_t *ret_n);
+/** For good. Outcome 1: no such certificate, or it is revoked already. */
+int db_certificate_revoke(struct db *db, const char *number);

@@ -1,0 +1,415 @@
+"""The operator's REST API: network and application servers, KEKs, join routes, and the makers'
+certificates. Every call right and wrong, what it leaves behind, and what the join server makes of it."""
+import base64
+import json
+import os
+import secrets
+import subprocess
+import urllib.parse
+
+import lorawan
+import support
+from certificates import Ca
+from test_accounts import NOBODY, AccountsTest, Rest
+from test_peers import CHANGE_SECONDS
+
+
+class OperatorTest(AccountsTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.operator = Rest(cls.stack, cls.cradle_client("Operator", "operator"))
+
+    def setUp(self):
+        self.folder = self.stack.path("operator", self.id())
+        os.makedirs(self.folder)
+
+    def made(self, path, body, rest=None):
+        status, headers, made = (rest or self.operator).call("post", path, body)
+        self.assertEqual(status, 201, made)
+        return headers["Location"], made, headers["X-Request-Id"]
+
+    def refused(self, status, field, method, path, body=None, rest=None):
+        got, _, problem = (rest or self.operator).call(method, path, body)
+        self.assertEqual((got, problem.get("field")), (status, field), f"{method} {path} {body}: {problem}")
+        return problem.get("detail")
+
+    def pages(self, path, rest=None):
+        """All items, two by two."""
+        items, cursor = [], ""
+        while cursor is not None:
+            status, _, page = (rest or self.operator).call("get", f"{path}?limit=2{cursor and '&cursor=' + cursor}")
+            self.assertEqual(status, 200, page)
+            self.assertLessEqual(len(page["items"]), 2)
+            items += page["items"]
+            cursor = page["next"]
+        return items
+
+    def sealed(self, key):
+        """A key as a peer hands it over."""
+        run = subprocess.run(
+            ["openssl", "pkeyutl", "-encrypt", "-pubin", "-inkey", self.stack.path("exchange.pem"),
+             "-pkeyopt", "rsa_padding_mode:oaep", "-pkeyopt", "rsa_oaep_md:sha1"],
+            input=key, capture_output=True, check=False)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return base64.b64encode(run.stdout).decode()
+
+    def network_server(self, net_id, **members):
+        name = f"op-{net_id}-{secrets.token_hex(4)}"
+        return self.made("/v1/network-servers", {"name": name, "net_ids": [net_id], **members})
+
+    def kek(self, label, **whose):
+        key = secrets.token_bytes(16)
+        location, made, _ = self.made("/v1/keks", {**whose, "label": label, "sealed": self.sealed(key), "length": 16})
+        return location, made, key.hex()
+
+    @staticmethod
+    def read(path):
+        with open(path, encoding="ascii") as file:
+            return file.read()
+
+
+class NetworkServers(OperatorTest):
+    def test_one_is_made_seen_changed_listed_and_revoked(self):
+        ca = Ca(self.folder, "ca")
+        location, made, request = self.network_server("0000A1", ns_ids=["70B3D57ED0000001"], app_s_key="plain")
+        token = made.pop("token")
+        self.assertEqual(location, "/v1/network-servers/" + urllib.parse.quote(made["name"]))
+        self.assertEqual(made, {
+            "name": made["name"], "net_ids": ["0000a1"], "ns_ids": ["70b3d57ed0000001"], "allow_plain_keys": False,
+            "session_key_id": "send", "app_s_key": "plain", "san": None, "answer_url": None, "answer_credential": None,
+            "created_at": made["created_at"], "revoked_at": None})
+        self.assertEqual(self.operator.call("get", location)[2], {**made, "current_keks": [], "ca": None, "crl": None})
+        self.assertEqual([e[:2] for e in self.events(request)], [["network_server.create", made["name"]]])
+        change = {"net_ids": ["0000a2", "0000a1"], "ns_ids": [], "allow_plain_keys": True, "session_key_id": "omit",
+                  "app_s_key": "wrapped", "answer_url": "https://ns.example/a", "answer_credential": "ns-a1"}
+        status, headers, changed = self.operator.call("patch", location, change)
+        self.assertEqual((status, changed), (200, {**made, **change, "net_ids": ["0000a1", "0000a2"]}))
+        self.assertEqual(self.events(headers["X-Request-Id"])[0][0], "network_server.change")
+        san = f"urn:op:{secrets.token_hex(4)}"
+        status, headers, changed = self.operator.call("patch", location, {"san": san, "ca": self.read(ca.pem)})
+        self.assertEqual((status, changed["san"], changed["answer_url"]), (200, san, "https://ns.example/a"))
+        self.assertNotIn("BEGIN", str(self.events(headers["X-Request-Id"])))
+        self.assertEqual(self.operator.call("get", location)[2]["ca"], self.read(ca.pem))
+        status, _, changed = self.operator.call(
+            "patch", location, {"san": None, "ca": None, "answer_url": None, "name": made["name"]})
+        self.assertEqual((status, changed["san"], changed["answer_url"], changed["answer_credential"]),
+                         (200, None, None, None))
+        self.assertIn(changed, self.pages("/v1/network-servers"))
+        status, headers, _ = self.operator.call("delete", location)
+        self.assertEqual(status, 204)
+        self.assertEqual(self.events(headers["X-Request-Id"])[0][0], "network_server.revoke")
+        self.assertIsNotNone(self.operator.call("get", location)[2]["revoked_at"])
+        for method, body in (("delete", None), ("patch", {"app_s_key": "plain"})):
+            self.refused(404, None, method, location, body)
+        # A successor has the name, and a token of its own.
+        _, again, _ = self.made("/v1/network-servers", {"name": made["name"], "net_ids": ["0000a1"]})
+        self.assertNotEqual(again["token"], token)
+        self.assertIsNone(self.operator.call("get", location)[2]["revoked_at"])
+        dump = self.stack.psql("SELECT to_jsonb(a)::text FROM audit_event a UNION ALL SELECT to_jsonb(i)::text"
+                               " FROM idempotency i UNION ALL SELECT to_jsonb(p)::text FROM peer p")
+        self.assertNotIn(token, str(dump))
+
+    def test_what_is_wrong_is_named(self):
+        ca, other = Ca(self.folder, "ca"), Ca(self.folder, "other")
+        leaf = ca.client("client", "DNS:a.b")
+        good = {"name": f"wrong {secrets.token_hex(4)}", "net_ids": ["0000a3"]}
+        trust = {"san": "a.b", "ca": self.read(ca.pem)}
+        for change, field in (
+                ({"name": None}, "name"), ({"name": ""}, "name"), ({"name": "a/b"}, "name"), ({"name": ".."}, "name"),
+                ({"name": "a\u0007"}, "name"), ({"name": "x" * 65}, "name"), ({"net_ids": []}, "net_ids"),
+                ({"net_ids": ["13"]}, "net_ids"), ({"net_ids": "000013"}, "net_ids"), ({"net_ids": [13]}, "net_ids"),
+                ({"net_ids": ["0000a3", "0000A3"]}, "net_ids"), ({"net_ids": ["%06x" % i for i in range(65)]}, "net_ids"),
+                ({"ns_ids": ["0000a3"]}, "ns_ids"), ({"ns_ids": ["70b3d57ed0000001"] * 2}, "ns_ids"),
+                ({"app_s_key": "clear"}, "app_s_key"), ({"session_key_id": ""}, "session_key_id"),
+                ({"session_key_id": None}, "session_key_id"), ({"allow_plain_keys": "yes"}, "allow_plain_keys"),
+                ({"answer_url": "ftp://x/"}, "answer_url"), ({"answer_url": "http://host.example/"}, "answer_url"),
+                ({"answer_url": "https://u:p@host.example/"}, "answer_url"), ({"answer_url": "none"}, "answer_url"),
+                ({"answer_credential": "ns"}, "answer_credential"),
+                ({"answer_url": "https://x/", "answer_credential": "../x"}, "answer_credential"),
+                ({"san": "a.b"}, "ca"), ({"ca": self.read(ca.pem)}, "san"), ({"crl": "x"}, "san"),
+                ({**trust, "san": "*.b"}, "san"), ({**trust, "ca": "x"}, "ca"),
+                ({**trust, "ca": self.read(leaf["cert"])}, "ca"),
+                ({**trust, "crl": "x"}, "crl")):
+            self.refused(400, field, "post", "/v1/network-servers", {**good, **change})
+        self.assertIn("no certificate", self.refused(400, "ca", "post", "/v1/network-servers",
+                                                     {**good, **trust, "ca": self.read(leaf["key"])}))
+        self.refused(400, None, "post", "/v1/network-servers", b"[]")
+        location = self.made("/v1/network-servers", {**good, **trust, "san": f"urn:{good['name'][6:]}"})[0]
+        self.assertIn(f"network server {good['name']} is there", self.refused(409, None, "post", "/v1/network-servers", good))
+        taken = {"san": f"urn:{good['name'][6:]}", "ca": self.read(other.pem)}
+        second = self.network_server("0000a3")[0]
+        for method, path, body in (("post", "/v1/network-servers", {"name": "op another", "net_ids": ["0000a3"]}),
+                                   ("post", "/v1/application-servers", {"as_id": "op-another"}), ("patch", second, {})):
+            self.assertEqual(self.refused(409, None, method, path, {**body, **taken}),
+                             f"the SAN {taken['san']} is that of the network server {good['name']}")
+        self.refused(409, None, "patch", location, {"answer_credential": "ns"})
+        self.refused(400, "name", "patch", location, {"name": "another"})
+        for change, field in (({"net_ids": []}, "net_ids"), ({"san": None}, "san"), ({"app_s_key": "x"}, "app_s_key")):
+            self.refused(400, field, "patch", location, change)
+        for name in ("nobody", "a%2Fb", "%FF", "%C0%80", "x" * 100):
+            for method in ("get", "patch", "delete"):
+                self.assertEqual(self.operator.call(method, f"/v1/network-servers/{name}",
+                                                    {} if method == "patch" else None)[0], 404, name)
+
+    def test_a_token_is_not_told_again(self):
+        body, key = {"name": f"once {secrets.token_hex(4)}", "net_ids": ["0000a4"]}, secrets.token_hex(8)
+        first = self.operator.call("post", "/v1/network-servers", body, Idempotency_Key=key)
+        again = self.operator.call("post", "/v1/network-servers", body, Idempotency_Key=key)
+        self.assertEqual((first[0], again[0], again[2]), (201, 201, None))
+        self.assertEqual(again[1]["Location"], first[1]["Location"])
+        self.assertEqual(first[1]["Cache-Control"], "no-store")
+
+
+class ApplicationServers(OperatorTest):
+    def test_one_is_made_seen_changed_listed_and_revoked(self):
+        as_id = f"as:{secrets.token_hex(4)}?#"
+        location, made, request = self.made("/v1/application-servers", {"as_id": as_id})
+        self.assertEqual(location, "/v1/application-servers/" + urllib.parse.quote(as_id))
+        self.assertEqual(len(made.pop("token")), 64)
+        self.assertEqual(made, {"as_id": as_id, "app_s_key": "wrapped", "san": None, "answer_url": None,
+                                "answer_credential": None, "created_at": made["created_at"], "revoked_at": None})
+        self.assertEqual(self.events(request)[0][:2], ["application_server.create", as_id])
+        status, _, changed = self.operator.call("patch", location, {"app_s_key": "plain", "as_id": as_id})
+        self.assertEqual((status, changed), (200, {**made, "app_s_key": "plain"}))
+        self.assertIn(changed, self.pages("/v1/application-servers"))
+        self.refused(409, None, "post", "/v1/application-servers", {"as_id": as_id})
+        self.assertEqual(self.operator.call("delete", location)[0], 204)
+        self.refused(404, None, "delete", location)
+
+    def test_what_is_wrong_is_named(self):
+        for body, field in (({}, "as_id"), ({"as_id": "a b"}, "as_id"), ({"as_id": 'a"b'}, "as_id"),
+                            ({"as_id": "a/b"}, "as_id"), ({"as_id": "\u00e4"}, "as_id"),
+                            ({"as_id": "x", "app_s_key": 1}, "app_s_key")):
+            self.refused(400, field, "post", "/v1/application-servers", body)
+
+
+class Keks(OperatorTest):
+    def test_they_are_taken_chosen_and_removed(self):
+        server = self.network_server("0000a5", ns_ids=["70b3d57ed0000005"])[0]
+        first, made, _ = self.kek("op-a5-1", network_server="0000A5")
+        self.assertEqual({k: made[k] for k in ("network_server", "label", "current")},
+                         {"network_server": "0000a5", "label": "op-a5-1", "current": True})
+        second, newer, _ = self.kek("op-a5-2", network_server="0000a5")
+        own, of_ns_id, _ = self.kek("op-a5-1", network_server="0000a5/70B3D57ED0000005")
+        self.assertEqual(of_ns_id["network_server"], "0000a5/70b3d57ed0000005")
+        listed = {kek["id"]: kek for kek in self.pages("/v1/keks")}
+        self.assertEqual([listed[kek["id"]]["current"] for kek in (made, newer, of_ns_id)], [False, True, True])
+        self.assertNotIn("kcv", listed[made["id"]])
+        # What wraps for the server: of its NetID and of its NSIDs, and only what is current.
+        self.assertEqual(self.operator.call("get", server)[2]["current_keks"], ["op-a5-2", "op-a5-1"])
+        self.refused(409, None, "delete", second)
+        self.assertIn("not its last", self.refused(409, None, "delete", second + "?last=true"))
+        self.refused(400, "last", "delete", second + "?last=yes")
+        self.refused(400, None, "delete", second + "?last=true&all=true")
+        status, headers, used = self.operator.call("patch", first, {"current": True})
+        self.assertEqual((status, used["id"], used["current"]), (200, made["id"], True))
+        self.assertEqual(self.events(headers["X-Request-Id"])[0][:2], ["kek.use", made["id"]])
+        self.assertEqual(self.operator.call("delete", second)[0], 204)
+        for method, body in (("delete", None), ("patch", {"current": True})):
+            self.refused(404, None, method, second, body)
+            self.refused(404, None, method, f"/v1/keks/{NOBODY}", body)
+            self.refused(404, None, method, "/v1/keks/x", body)
+        for body in ({}, {"current": False}, {"current": "yes"}):
+            self.refused(400, "current", "patch", own, body)
+        # The last one goes only where that is said, and a key is for one call.
+        self.assertIn("last=true", self.refused(409, None, "delete", first))
+        self.refused(409, None, "delete", first + "?last=false")
+        key = secrets.token_hex(8)
+        status, headers, _ = self.operator.call("delete", first + "?last=true", Idempotency_Key=key)
+        self.assertEqual((status, self.events(headers["X-Request-Id"])[0][:2]), (204, ["kek.remove", made["id"]]))
+        self.assertEqual(self.operator.call("delete", first + "?last=true", Idempotency_Key=key)[0], 204)
+        self.assertEqual(self.operator.call("delete", first, Idempotency_Key=key)[0], 422)
+        self.assertEqual(self.operator.call("get", server)[2]["current_keks"], ["op-a5-1"])
+
+    def test_an_organizations_is_for_transport_and_in_its_history(self):
+        organization = self.organization()
+        _, made, key = self.kek("transport-1", organization=organization["id"].upper())
+        self.assertEqual(made["organization"], organization["id"])
+        self.assertEqual(self.stack.psql(f"SELECT peer_kind, peer_id, class FROM kek WHERE public_id = '\\x{made['id']}'"),
+                         [["organization", organization["id"], "transport"]])
+        auditor = Rest(self.stack, self.client(organization, "auditor"))
+        events = auditor.call("get", "/v1/audit?limit=1000")[2]["items"]
+        self.assertIn(("kek.create", made["id"]), [(event["action"], event["object"]) for event in events])
+        self.assertNotIn(key, json.dumps(events))
+
+    def test_what_is_wrong_is_named(self):
+        self.network_server("0000a6")
+        key = secrets.token_bytes(16)
+        good = {"network_server": "0000a6", "label": "op-a6", "sealed": self.sealed(key), "length": 16}
+        for change, field in (
+                ({"network_server": "nobody"}, "network_server"), ({"network_server": "ffffff"}, "network_server"),
+                ({"network_server": "0000a6/70b3d57ed00000ff"}, "network_server"), ({"label": "a b"}, "label"),
+                ({"label": ""}, "label"), ({"label": "x" * 65}, "label"), ({"sealed": "AAAA"}, "sealed"),
+                ({"sealed": self.sealed(key)[:-4] + "===="}, "sealed"),
+                ({"sealed": base64.b64encode(bytes(384)).decode()}, "sealed"), ({"length": 15}, "length"),
+                ({"length": 24}, "sealed"), ({"length": 33}, "length"), ({"application_server": "demo-as"}, None)):
+            self.refused(400, field, "post", "/v1/keks", {**good, **change})
+        for member in ("label", "sealed", "length"):
+            self.refused(400, member, "post", "/v1/keks", {k: v for k, v in good.items() if k != member})
+        del good["network_server"]
+        self.refused(400, None, "post", "/v1/keks", good)
+        self.refused(400, "application_server", "post", "/v1/keks", {**good, "application_server": "nobody-here"})
+        self.refused(400, "organization", "post", "/v1/keks", {**good, "organization": NOBODY})
+        good["network_server"] = "0000a6"
+        self.made("/v1/keks", good)
+        self.refused(409, None, "post", "/v1/keks", good)
+
+
+class JoinRoutes(OperatorTest):
+    def test_they_are_made_listed_and_removed(self):
+        digits = "02cdce" + secrets.token_hex(2)
+        location, made, request = self.made("/v1/join-routes", {"prefix": digits.upper(), "bits": 40})
+        self.assertEqual(made, {"prefix": digits + "000000", "bits": 40, "created_at": made["created_at"]})
+        self.assertEqual(location, f"/v1/join-routes/{digits}000000-40")
+        self.assertEqual(self.events(request)[0][:2], ["join_route.create", f"{digits}000000-40"])
+        self.refused(409, None, "post", "/v1/join-routes", {"prefix": digits, "bits": 40})
+        longer = self.made("/v1/join-routes", {"prefix": digits, "bits": 48})[0]
+        self.assertIn(made, self.pages("/v1/join-routes"))
+        self.assertEqual(self.operator.call("delete", location)[0], 204)
+        self.assertEqual(self.operator.call("delete", longer)[0], 204)
+        for path in (location, "/v1/join-routes/x", f"/v1/join-routes/{digits}000000-41", "/v1/join-routes/1-0"):
+            self.refused(404, None, "delete", path)
+
+    def test_what_is_wrong_is_named(self):
+        for body, field in (({}, "prefix"), ({"prefix": "02"}, "bits"), ({"bits": 8}, "prefix"),
+                            ({"prefix": "02", "bits": 65}, "bits"), ({"prefix": "02", "bits": -1}, "bits"),
+                            ({"prefix": "02", "bits": 6}, "prefix"), ({"prefix": "", "bits": 8}, "prefix"),
+                            ({"prefix": "0g", "bits": 8}, "prefix"), ({"prefix": "0" * 17, "bits": 8}, "prefix")):
+            self.refused(400, field, "post", "/v1/join-routes", body)
+
+
+class Certificates(OperatorTest):
+    def test_they_are_made_seen_listed_and_revoked(self):
+        organization = self.organization()
+        for kind, letter in (("module", "M"), ("product", "P")):
+            location, made, request = self.made(
+                "/v1/certificates", {"organization": organization["id"], "kind": kind, "name": "Meter"}, self.admin)
+            self.assertRegex(made["number"], f"^{letter}_[0-9A-HJKMNP-TV-Z]{{4}}_[0-9A-HJKMNP-TV-Z]{{4}}_[0-9A-HJKMNP-TV-Z]{{2}}$")
+            self.assertEqual(made, {"number": made["number"], "kind": kind, "organization": organization["id"],
+                                    "name": "Meter", "created_at": made["created_at"], "revoked_at": None})
+            self.assertEqual(location, f"/v1/certificates/{made['number']}")
+            self.assertEqual(self.events(request)[0][:2], ["certificate.create", made["number"]])
+            self.assertEqual(self.admin.call("get", location)[2], made)
+            self.assertIn(made, self.pages("/v1/certificates", self.admin))
+            self.assertEqual(self.admin.call("delete", location)[0], 204)
+            self.assertIsNotNone(self.admin.call("get", location)[2]["revoked_at"])
+            self.refused(404, None, "delete", location, rest=self.admin)
+            self.refused(403, None, "get", location)
+        for number in ("M_0000_0000_00", "x", "%FF", "m_0000_0000_00"):
+            self.refused(404, None, "get", f"/v1/certificates/{number}", rest=self.admin)
+
+    def test_what_is_wrong_is_named(self):
+        good = {"organization": self.organization()["id"], "kind": "module", "name": "Meter"}
+        for change, field in (({"organization": NOBODY}, "organization"), ({"organization": "x"}, "organization"),
+                              ({"kind": "M"}, "kind"), ({"kind": "modules"}, "kind"), ({"name": ""}, "name"),
+                              ({"name": "a\nb"}, "name"), ({"name": None}, "name")):
+            self.refused(400, field, "post", "/v1/certificates", {**good, **change}, self.admin)
+
+
+class Effect(OperatorTest):
+    """A running join server acts on each change: it is told by the commit."""
+
+    @staticmethod
+    def soon(condition, what):
+        support.wait_until(condition, CHANGE_SECONDS, what)
+
+    def test_a_network_server_joins_devices_from_the_moment_it_is_made_until_it_is_revoked(self):
+        location, made, _ = self.network_server("0000a7")
+        device = self.stack.devices("1.0.3", 1, "0000a7")[0]
+        kek_path, kek, key = self.kek("op-a7", network_server="0000a7")
+        server = {"net_id": "0000a7", "token": made["token"], "kek_label": kek["label"], "kek": key}
+        self.soon(lambda: self.stack.join(device, server).get("agree"), "the join server knows it")
+        newer_path, newer, newer_key = self.kek("op-a7-2", network_server="0000a7")
+        newer_server = {**server, "kek_label": newer["label"], "kek": newer_key}
+        self.soon(lambda: self.stack.join(device, newer_server).get("agree"), "the new KEK wraps")
+        self.assertEqual(self.operator.call("patch", kek_path, {"current": True})[0], 200)
+        self.soon(lambda: self.stack.join(device, server).get("agree"), "the old KEK wraps again")
+        self.assertEqual(self.operator.call("delete", newer_path)[0], 204)
+        message = lorawan.join_req(device, self.stack.next_nonce(device), "0000a7")
+        self.assertEqual(self.operator.call("patch", location, {"net_ids": ["0000a8"]})[0], 200)
+
+        def code():
+            status, answer = self.stack.post_join(message, made["token"])
+            return answer["Result"]["ResultCode"] if status == 200 else status
+        self.soon(lambda: code() == "UnknownSender", "it may not speak for the NetID any more")
+        self.assertEqual(self.operator.call("delete", location)[0], 204)
+        self.soon(lambda: code() == 401, "the token is refused")
+
+    def test_a_join_route_says_which_join_euis_are_ours(self):
+        device = self.stack.device("1.0.3")
+        device = {**device, "join_eui": "02cdcf" + secrets.token_hex(5)}
+
+        def code():
+            message = lorawan.join_req(device, self.stack.next_nonce(device), support.HOME)
+            return self.stack.post_join(message)[1]["Result"]["ResultCode"]
+        self.assertEqual(code(), "UnkownReceiver")
+        location, _, _ = self.made("/v1/join-routes", {"prefix": device["join_eui"], "bits": 64})
+        self.soon(lambda: code() != "UnkownReceiver", "the JoinEUI is ours")
+        self.assertEqual(self.operator.call("delete", location)[0], 204)
+        self.soon(lambda: code() == "UnkownReceiver", "it is not, any more")
+
+
+class Command(OperatorTest):
+    """What `cradle` does by this API is in test_peers and others; here is what they leave out."""
+
+    def cradle(self, *args):
+        run = self.stack.cradle(*args)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        return [json.loads(line) for line in run.stdout.splitlines()]
+
+    def refused(self, *args, config=None):
+        """What it says when it is called with this configuration."""
+        if config is None:
+            return super().refused(*args)
+        path = os.path.join(self.folder, "cradle.ini")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(config)
+        run = subprocess.run([self.stack.program("cli/cradle"), "--config", path, *args], stdin=subprocess.DEVNULL,
+                             capture_output=True, text=True, check=False, env=self.stack.environment())
+        self.assertEqual((run.returncode, run.stdout), (1, ""))
+        return run.stderr
+
+    def test_organizations_and_their_transport_keks(self):
+        name = f"Command {secrets.token_hex(4)}"
+        made = self.cradle("organization", "add", "--name", name)[0]
+        self.assertEqual((made["name"], made["allow_clear_keys"]), (name, "no"))
+        changed = self.cradle("organization", "set", "--name", name, "--allow-clear-keys", "yes")[0]
+        self.assertEqual(changed, {**made, "allow_clear_keys": "yes"})
+        self.assertIn(changed, self.cradle("organization", "list"))
+        self.assertEqual(self.cradle("client", "add", "--organization", name, "--role", "maker")[0]["roles"],
+                         ["module_maker", "product_maker"])
+        sealed = os.path.join(self.folder, "sealed")
+        with open(sealed, "wb") as file:
+            file.write(base64.b64decode(self.sealed(secrets.token_bytes(16))))
+        whose = ["--organization", made["id"].upper(), "--label", "transport"]
+        self.cradle("kek", "add", *whose, "--sealed", sealed, "--length", "16")
+        self.assertEqual(self.cradle("kek", "use", *whose)[0],
+                         {"peer": made["id"], "class": "transport", "label": "transport", "current": True})
+
+    def test_the_first_administrator_needs_no_service(self):
+        made = self.cradle("admin", "add", "--organization", f"First {secrets.token_hex(4)}", "--role", "auditor")[0]
+        self.assertEqual(made["roles"], ["admin", "auditor"])
+        self.assertEqual(Rest(self.stack, made).call("get", "/v1/organizations")[0], 200)
+
+    def test_what_keeps_it_from_calling_is_named(self):
+        secret = os.path.join(self.folder, "secret")
+        with open(secret, "w", encoding="ascii") as file:
+            file.write("00" * 32 + "\n")
+        nowhere = f"http://127.0.0.1:{support.free_ports(1)[0]}"
+
+        def config(url=self.stack.activation_url, client_id=NOBODY, path=secret):
+            return f"[activation]\nurl = {url}\nclient_id = {client_id}\nclient_secret_file = {path}\n"
+        for words, text in (("activation.url", ""), ("activation.client_id", config(client_id="")),
+                            ("activation.url", config("http://host.example")), ("cannot read", config(path="/nowhere")),
+                            ("no answer", config(nowhere)), ("knows no client", config())):
+            self.assertIn(words, self.refused("ns", "list", config=text), text)
+
+    def test_it_may_do_what_its_client_may(self):
+        client = self.cradle("client", "add", "--organization", "Only admin", "--role", "admin")[0]
+        secret = os.path.join(self.folder, "secret")
+        with open(secret, "w", encoding="ascii") as file:
+            file.write(client["client_secret"])
+        config = (f"[activation]\nurl = {self.stack.activation_url}\nclient_id = {client['client_id']}\n"
+                  f"client_secret_file = {secret}\n")
+        self.assertIn("may not manage join routes", self.refused("route", "list", config=config))
