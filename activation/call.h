@@ -77,6 +77,10 @@ void act_list_end(struct text *out, const uint8_t *next);
 /** The same with the number of its last item; 0: it was the last page. */
 void act_list_end_number(struct text *out, int64_t next);
 
+/** The call's Idempotency-Key, of a handler that minds it itself; NULL: none was given. 0, or the
+ * status of the answer it set for one that is none. */
+unsigned act_call_key(struct act_call *call, const char **ret);
+
 /** Records what is done, in this transaction. `organization_id` 0: in nobody's history. `detail` is
  * a JSON object without secrets, or NULL. 0 or negative. */
 int act_call_audit(struct act_call *call, int64_t organization_id, const char *action,

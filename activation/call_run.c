@@ -88,6 +88,17 @@ static bool key_is_good(const char *key)
     return true;
 }
 
+unsigned act_call_key(struct act_call *call, const char **ret)
+{
+    const char *key = api_request_header(call->request, "Idempotency-Key");
+
+    if (key != NULL && !key_is_good(key))
+        return act_call_bad_field(
+            call, "Idempotency-Key", "Idempotency-Key is not 1 to 255 printable ASCII characters");
+    *ret = key;
+    return 0;
+}
+
 /* Path, query and body: the same key with another call is a mistake. */
 static void fingerprint(
     const struct act_call *call, uint8_t out[static IDEMPOTENCY_FINGERPRINT_LEN])
@@ -189,9 +200,9 @@ static int change(struct act_call *call, struct db_idempotency *key)
 
 void act_call_run(struct act_call *call)
 {
-    const char *key = api_request_header(call->request, "Idempotency-Key");
+    const char *key = NULL;
     char route[ROUTE_TEXT_MAX];
-    struct db_idempotency idempotency = {.key = key, .route = route};
+    struct db_idempotency idempotency = {.route = route};
     int r;
 
     (void)snprintf(
@@ -203,11 +214,9 @@ void act_call_run(struct act_call *call)
         (void)act_call_problem(call, PROBLEM_BAD_REQUEST,
             call->route->query != NULL ? "the query has a parameter that this call does not take"
                                        : "this call takes no query");
-    } else if (key != NULL && !key_is_good(key)) {
-        (void)act_call_bad_field(
-            call, "Idempotency-Key", "Idempotency-Key is not 1 to 255 printable ASCII characters");
-    } else {
+    } else if (act_call_key(call, &key) == 0) {
         if (key != NULL) {
+            idempotency.key = key;
             idempotency.client_id = call->caller->client_id;
             fingerprint(call, idempotency.fingerprint);
         }

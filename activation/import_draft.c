@@ -186,7 +186,7 @@ static bool read_code(
     struct import_draft *draft, const struct column *column, const char *text, size_t len)
 {
     (void)column;
-    return import_code_parse(text, len, draft->row.code, IMPORT_CODE_MAX);
+    return device_code_parse(text, len, draft->row.code);
 }
 
 static bool read_serial(

@@ -6,9 +6,6 @@
 
 #define OUI_LEN 3
 #define EUI_LEN sizeof(((struct eui64 *)NULL)->bytes)
-#define CODE_BITS_DIGIT_X100 332 /* log2(10), log2(16) and log2(36), in hundredths */
-#define CODE_BITS_HEX_X100 400
-#define CODE_BITS_ANY_X100 516
 #define NONCES_LOW_PERCENT 80 /* as cradle_join_nonces_low_total counts */
 
 static_assert(N_IMPORT_LINTS <= 64, "import_row.lints has a bit each");
@@ -180,9 +177,6 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
     [IMPORT_LINT_UNKNOWN_AS_ID] = {"unknown-as-id", IMPORT_ERROR, "as_id",
         "no application server here has this AS-ID",
         "have an operator add it first"},
-    [IMPORT_LINT_CODE_NOT_KEPT] = {"code-not-kept", IMPORT_WARNING, "code",
-        "claim codes are not kept by this release",
-        "keep the file: the code can be given once devices are claimed by it"},
 };
 /* clang-format on */
 
@@ -355,17 +349,9 @@ static void lint_euis(struct import_row *row, import_join_eui_is_ours *ours, con
         import_row_add_lint(row, IMPORT_LINT_FOREIGN_JOIN_EUI);
 }
 
-/* At most so many bits has a code of these characters. */
 static void lint_code(struct import_row *row)
 {
-    size_t len = strlen(row->code);
-    size_t bits = CODE_BITS_ANY_X100;
-
-    if (strspn(row->code, "0123456789") == len)
-        bits = CODE_BITS_DIGIT_X100;
-    else if (strspn(row->code, "0123456789ABCDEF") == len)
-        bits = CODE_BITS_HEX_X100;
-    if (len > 0 && len * bits < (size_t)IMPORT_CODE_BITS_MIN * 100)
+    if (row->code[0] != '\0' && device_code_is_weak(row->code))
         import_row_add_lint(row, IMPORT_LINT_WEAK_CODE);
 }
 

@@ -78,7 +78,6 @@ enum import_lint {
     IMPORT_LINT_DUPLICATE_KEY,
     IMPORT_LINT_UNKNOWN_HOME_NET_ID,
     IMPORT_LINT_UNKNOWN_AS_ID,
-    IMPORT_LINT_CODE_NOT_KEPT,
     N_IMPORT_LINTS
 };
 
@@ -91,9 +90,6 @@ struct import_lint_rule {
 };
 
 const struct import_lint_rule *import_lint_rule(enum import_lint lint);
-
-/** Codes below this are marked weak: bits an attacker has to guess, were it random. */
-#define IMPORT_CODE_BITS_MIN 64
 
 /** True when the JoinEUI is one of ours. */
 typedef bool import_join_eui_is_ours(const void *context, const struct eui64 *join_eui);

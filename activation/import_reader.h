@@ -28,6 +28,7 @@
 #include "activation/import_lint.h"
 #include "base/cleanup.h"
 #include "base/secret.h"
+#include "device/code.h"
 #include "device/record.h"
 #include "hsm/client.h"
 
@@ -35,7 +36,6 @@
 #define IMPORT_LINE_MAX ((size_t)512 * 1024)
 #define IMPORT_FIELD_MAX 1024 /* bytes of a field that goes over several lines */
 #define IMPORT_FAULT_MAX 400  /* of the sentence, with its NUL */
-#define IMPORT_CODE_MAX 32    /* characters of a claim code (TR005) */
 #define IMPORT_SERIAL_MAX 64  /* printable ASCII */
 #define IMPORT_NAME_MAX 100   /* bytes of UTF-8; longer names are cut */
 #define IMPORT_WRAPPED_LEN 24 /* RFC 3394 of an AES-128 key */
@@ -93,7 +93,7 @@ struct import_row {
     struct import_key app, nwk;   /* the keys of the slots APP and NWK */
     struct net_id home_net_id;
     char as_id[PEER_ID_MAX + 1];    /* "" without one; so the next three */
-    char code[IMPORT_CODE_MAX + 1]; /* normalised; a secret */
+    char code[DEVICE_CODE_MAX + 1]; /* normalised; a secret */
     char serial[IMPORT_SERIAL_MAX + 1];
     char name[IMPORT_NAME_MAX + 1];
     uint32_t join_nonce; /* the last one used */

@@ -1,5 +1,6 @@
 #include "activation/import_run.h"
 
+#include "activation/code_hash.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hex.h"
@@ -10,6 +11,7 @@
 
 /* The keys of a row, in the order of their slots. */
 enum { KEY_APP, KEY_NWK, N_KEYS };
+#define FIRST_GENERATION 1 /* of a device's codes */
 #define CHUNK_KEYS_MAX (N_KEYS * IMPORT_CHUNK_ROWS)
 
 struct import_work {
@@ -29,6 +31,11 @@ struct import_work {
     struct import_row *key_rows[CHUNK_KEYS_MAX];
     bool known[CHUNK_KEYS_MAX];
     size_t n_keys;
+    /* Claim codes of the chunk, hashed, and of which of the rows they are. */
+    struct keyd_claim_code codes[IMPORT_CHUNK_ROWS];
+    struct db_code given[IMPORT_CHUNK_ROWS];
+    size_t given_rows[IMPORT_CHUNK_ROWS];
+    size_t n_given;
     struct db_job_row told[IMPORT_CHUNK_ROWS];
 };
 
@@ -93,8 +100,6 @@ static void lint(struct import_run *run, struct import_row *row)
     import_lint_row(row, is_ours, &run->directory);
     lint_home(&run->directory, row);
     lint_keys(run, row);
-    if (row->code[0] != '\0')
-        import_row_add_lint(row, IMPORT_LINT_CODE_NOT_KEPT);
 }
 
 /* --- keys ------------------------------------------------------------------------------------ */
@@ -242,6 +247,48 @@ static void drop_refused(struct import_work *w)
     w->n_rows = n;
 }
 
+/* --- claim codes ----------------------------------------------------------------------------- */
+
+/* Before the transaction, which waits for nobody; so also of devices that turn out to be here. */
+static int hash_codes(struct import_run *run)
+{
+    struct import_work *w = run->work;
+    int r;
+
+    w->n_given = 0;
+    for (size_t i = 0; i < w->n_rows && !run->job.dry_run; i++) {
+        const struct import_row *row = w->rows[i];
+        struct keyd_claim_code *code = &w->codes[w->n_given];
+
+        if (row->code[0] == '\0')
+            continue;
+        *code = (struct keyd_claim_code){.dev_eui = row->dev_eui,
+            .generation = FIRST_GENERATION,
+            .code_len = (uint8_t)strlen(row->code)};
+        memcpy(code->code, row->code, code->code_len);
+        w->given[w->n_given].weak = device_code_is_weak(row->code);
+        w->given_rows[w->n_given++] = i;
+    }
+    r = act_code_hash(run->worker, w->codes, w->n_given, w->given);
+    secret_wipe(w->codes, w->n_given * sizeof(w->codes[0]));
+    return r;
+}
+
+/* Those of the devices that were made, and no others: who has a label of before keeps it. */
+static int store_codes(struct import_run *run)
+{
+    struct import_work *w = run->work;
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->n_given; i++)
+        if (w->outcomes[w->given_rows[i]] == DB_BATCH_CREATED)
+            w->given[n++] = w->given[i];
+    w->n_given = n;
+    return db_code_give(run->worker->db, w->given, n);
+}
+
+/* --- the chunk ------------------------------------------------------------------------------- */
+
 static int compare_fingerprints(const void *a, const void *b)
 {
     return memcmp(*(const uint8_t *const *)a, *(const uint8_t *const *)b, DB_FINGERPRINT_LEN);
@@ -292,13 +339,15 @@ static int foresee(struct import_run *run)
 static int store(struct import_run *run)
 {
     struct import_work *w = run->work;
+    int r;
 
     if (w->n_rows == 0)
         return 0;
     if (run->job.dry_run)
         return foresee(run);
-    return db_batch_insert(run->worker->db, run->job.batch_id, run->organization.row_id, w->stored,
+    r = db_batch_insert(run->worker->db, run->job.batch_id, run->organization.row_id, w->stored,
         w->n_rows, w->outcomes);
+    return r < 0 ? r : store_codes(run);
 }
 
 /* Rows that made a device and have nothing more to say are told by the device. */
@@ -374,6 +423,8 @@ int import_run_chunk(struct import_run *run)
     if ((r = prepare(run)) < 0)
         return r;
     drop_refused(run->work);
+    if ((r = hash_codes(run)) < 0)
+        return r;
     if ((r = db_begin(db)) == 0) {
         r = commit_rows(run, line);
         if (r != 0 || run->job.cancel_wanted) {
@@ -388,6 +439,9 @@ int import_run_chunk(struct import_run *run)
     if (r != 0) {
         before.cancel_wanted = run->job.cancel_wanted;
         run->job = before; /* as it is in the database */
+    } else {
+        metric_add(
+            &run->worker->service->metrics.codes[COUNT_CODE_GIVEN], (int64_t)run->work->n_given);
     }
     import_chunk_clear(&run->chunk);
     return r;

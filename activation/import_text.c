@@ -96,24 +96,3 @@ bool import_blob_parse(const char *text, size_t len, uint8_t *out, size_t bytes_
     }
     return !only_hex;
 }
-
-bool import_code_parse(const char *text, size_t len, char *out, size_t max)
-{
-    size_t n = 0;
-
-    memset(out, 0, max + 1);
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-
-        if (c == ' ' || c == '-' || c == '\t')
-            continue;
-        if (c >= 'a' && c <= 'z')
-            c = (char)(c - 'a' + 'A');
-        if (n == max || !((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))) {
-            memset(out, 0, max + 1);
-            return false;
-        }
-        out[n++] = c;
-    }
-    return n > 0;
-}

@@ -21,7 +21,3 @@ bool import_number_parse(const char *text, size_t len, uint32_t max, uint32_t *r
  * (RFC 4648 4 and 5). Base64 that looks like hexadecimal is refused: it is a key in clear that
  * stands in the wrong place. */
 bool import_blob_parse(const char *text, size_t len, uint8_t *out, size_t bytes_len);
-
-/** A claim code: blanks and dashes go, letters become capitals. False when anything but 1..`max`
- * of A-Z and 0-9 is left; `out` (max + 1 bytes) is then all zero. */
-bool import_code_parse(const char *text, size_t len, char *out, size_t max);

@@ -17,6 +17,13 @@ void act_job_write(const struct db_job *job, struct text *out)
         ",\"created\":%" PRId64 ",\"exists\":%" PRId64 ",\"refused\":%" PRId64
         ",\"warned\":%" PRId64,
         job->counts.created, job->counts.exists, job->counts.refused, job->counts.warned);
+    if (job->batch_id != 0) {
+        text_add(out, ",\"batch\":\"");
+        text_add_hex(out, job->batch, sizeof(job->batch));
+        text_add(out, "\"");
+    } else {
+        text_add(out, ",\"batch\":null");
+    }
     text_add(out, ",\"fault\":");
     if (job->fault[0] != '\0')
         text_add_json(out, job->fault);

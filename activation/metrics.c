@@ -8,6 +8,11 @@ static const char *const import_labels[N_IMPORT_COUNTERS] = {
     [COUNT_REFUSED] = "outcome=\"refused\"",
 };
 
+static const char *const code_labels[N_CODE_COUNTERS] = {
+    [COUNT_CODE_GIVEN] = "origin=\"given\"",
+    [COUNT_CODE_MADE] = "origin=\"made\"",
+};
+
 static const char *const token_labels[N_TOKEN_COUNTERS] = {
     [COUNT_TOKEN_ISSUED] = "outcome=\"issued\"",
     [COUNT_TOKEN_REFUSED] = "outcome=\"refused\"",
@@ -35,6 +40,11 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->imports[i].help = "Rows of import files, by what became of them.";
         metrics->imports[i].labels = import_labels[i];
     }
+    for (size_t i = 0; i < N_CODE_COUNTERS; i++) {
+        metrics->codes[i].name = "cradle_claim_codes_total";
+        metrics->codes[i].help = "Claim codes that devices got, given by a file or made here.";
+        metrics->codes[i].labels = code_labels[i];
+    }
     for (size_t i = 0; i < N_TOKEN_COUNTERS; i++) {
         metrics->tokens[i].name = "cradle_access_tokens_total";
         metrics->tokens[i].help = "Requests for an access token, by outcome.";
@@ -55,5 +65,6 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
 {
     metrics_write(out, metrics->requests, metrics->n_requests);
     metrics_write(out, metrics->imports, N_IMPORT_COUNTERS);
+    metrics_write(out, metrics->codes, N_CODE_COUNTERS);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
 }

@@ -5,6 +5,7 @@
 #include "base/metrics.h"
 
 enum act_import_counter { COUNT_CREATED, COUNT_EXISTS, COUNT_REFUSED, N_IMPORT_COUNTERS };
+enum act_code_counter { COUNT_CODE_GIVEN, COUNT_CODE_MADE, N_CODE_COUNTERS };
 enum act_token_counter { COUNT_TOKEN_ISSUED, COUNT_TOKEN_REFUSED, N_TOKEN_COUNTERS };
 
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
@@ -16,6 +17,7 @@ struct act_metrics {
     char labels[(ACT_ROUTES_MAX + 1) * ACT_N_STATUS_CLASSES][ACT_METRIC_LABELS_MAX];
     size_t n_requests;
     struct metric imports[N_IMPORT_COUNTERS];
+    struct metric codes[N_CODE_COUNTERS];
     struct metric tokens[N_TOKEN_COUNTERS];
 };
 

@@ -20,6 +20,8 @@ static const struct {
     [RIGHT_JOIN_ROUTES] = {ROLE_OPERATOR, "manage join routes"},
     [RIGHT_CERTIFICATES] = {ROLE_ADMIN, "manage certificates"},
     [RIGHT_IMPORT] = {ROLES_MAKER, "import devices"},
+    [RIGHT_BATCHES] = {ROLES_MAKER, "see batches"},
+    [RIGHT_CODES] = {ROLES_MAKER, "have claim codes made"},
 };
 
 unsigned act_right_roles(enum act_right right)

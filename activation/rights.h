@@ -19,6 +19,8 @@ enum act_right {
     RIGHT_JOIN_ROUTES,   /* say which JoinEUIs are ours */
     RIGHT_CERTIFICATES,  /* make, see and revoke certificates of makers */
     RIGHT_IMPORT,        /* bring in devices with their keys */
+    RIGHT_BATCHES,       /* see what his organization has brought in */
+    RIGHT_CODES,         /* have claim codes made for it, and read them */
     RIGHT_JOBS,          /* see and cancel jobs of his organization */
     N_ACT_RIGHTS
 };

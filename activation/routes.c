@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const struct act_area *const areas[] = {&act_area_public, &act_area_accounts,
-    &act_area_audit, &act_area_imports, &act_area_jobs, &act_area_peers, &act_area_keks,
-    &act_area_join_routes, &act_area_certificates};
+    &act_area_audit, &act_area_imports, &act_area_jobs, &act_area_batches, &act_area_codes,
+    &act_area_peers, &act_area_keks, &act_area_join_routes, &act_area_certificates};
 #define N_AREAS (sizeof(areas) / sizeof(areas[0]))
 
 static const char *const method_names[] = {
@@ -51,25 +51,30 @@ enum act_route_outcome act_route_find(enum api_method method, const char *path,
     const struct act_route *found = NULL;
     bool any = false;
     char allow[ACT_ALLOW_MAX] = "";
-    struct act_params params;
+    struct act_params params, best = {.n = ACT_PARAMS_MAX};
 
     for (size_t i = 0; i < act_route_count(); i++) {
         const struct act_route *route = act_route_at(i);
-        size_t len = strlen(allow);
+        size_t len;
 
-        if (!matches(route->path, path, &params))
+        if (!matches(route->path, path, &params) || params.n > best.n)
             continue;
+        if (params.n < best.n) { /* the routes before are of another path */
+            found = NULL;
+            allow[0] = '\0';
+        }
         any = true;
-        if (route->method != method) {
+        best = params;
+        len = strlen(allow);
+        if (route->method == method)
+            found = route;
+        else
             (void)snprintf(allow + len, sizeof(allow) - len, "%s%s", len > 0 ? ", " : "",
                 method_names[route->method]);
-        } else if (found == NULL || params.n < ret_params->n) {
-            found = route;
-            *ret_params = params;
-        }
     }
     if (found != NULL) {
         *ret = found;
+        *ret_params = best;
         return ROUTE_FOUND;
     }
     if (any && ret_allow != NULL)

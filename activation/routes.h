@@ -44,7 +44,8 @@ struct act_area {
         table, sizeof(table) / sizeof((table)[0])                                                  \
     }
 extern const struct act_area act_area_public, act_area_accounts, act_area_audit, act_area_imports,
-    act_area_jobs, act_area_peers, act_area_keks, act_area_join_routes, act_area_certificates;
+    act_area_jobs, act_area_batches, act_area_codes, act_area_peers, act_area_keks,
+    act_area_join_routes, act_area_certificates;
 
 /** What stands in the places of a path's parameters, in their order. */
 struct act_params {
@@ -54,9 +55,9 @@ struct act_params {
 
 enum act_route_outcome { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD };
 
-/** Fills `ret` and `ret_params` when found; a path without parameters wins over one with. On
- * ROUTE_NO_METHOD `ret_allow` (may be NULL) gets the methods that the path takes, for the header
- * Allow. */
+/** Fills `ret` and `ret_params` when found; a path with fewer parameters hides one with more,
+ * whatever the method. On ROUTE_NO_METHOD `ret_allow` (may be NULL) gets the methods that the path
+ * takes, for the header Allow. */
 #define ACT_ALLOW_MAX 64
 enum act_route_outcome act_route_find(enum api_method method, const char *path,
     const struct act_route **ret, struct act_params *ret_params, char ret_allow[ACT_ALLOW_MAX]);

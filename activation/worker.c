@@ -134,7 +134,7 @@ static void run_job(struct act_worker *worker, const struct job *job, bool stopp
     act_call_send(&call, job->request);
 }
 
-static bool is_stopping(struct act_workers *workers)
+bool act_workers_stopping(struct act_workers *workers)
 {
     bool stopping;
 
@@ -151,7 +151,7 @@ static void *thread_main(void *context)
     struct job job;
 
     while (wait_for_job(workers, &job)) {
-        run_job(&thread->worker, &job, is_stopping(workers));
+        run_job(&thread->worker, &job, act_workers_stopping(workers));
         if (job.request != NULL)
             api_give_back(&job.request, 1);
         finish_job(workers, job.route);

@@ -26,6 +26,8 @@ int act_workers_start(struct act_service *service, struct act_workers **ret);
  * that streams the stream (the other one is NULL), belongs to a worker until it is answered. */
 int act_workers_submit(struct act_workers *workers, struct api_request *request,
     struct api_stream *stream, const struct act_route *route);
+/** True once act_workers_stop was called: long work ends at its next chunk. */
+bool act_workers_stopping(struct act_workers *workers);
 /** Ends the threads; requests still waiting are answered 503, later ones are not taken. NULL is
  * fine. */
 void act_workers_stop(struct act_workers *workers);

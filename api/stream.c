@@ -419,7 +419,8 @@ static void take_answer(struct api_stream *s, struct api_request *request)
     }
 }
 
-/* The library's: more of the answer. */
+/* The library's: more of the answer. It asks into the buffer of the piece before, of which nothing
+ * stays: not when there is less this time, and not at the end. */
 static ssize_t give_pieces(void *context, uint64_t position, char *out, size_t most)
 {
     struct api_stream *s = context;
@@ -429,6 +430,7 @@ static ssize_t give_pieces(void *context, uint64_t position, char *out, size_t m
     (void)position;
     lock(s);
     n = (ssize_t)ring_take(&s->out, out, most);
+    secret_wipe(out + n, most - (size_t)n);
     if (n > 0) {
         s->moved += (uint64_t)n;
         arm(s, now_ms, ANSWER_MIN_RATE);

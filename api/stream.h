@@ -52,9 +52,9 @@ void api_stream_answer_header(struct api_stream *stream, const char *name, const
  * API_STREAM_EARLY_MAX bytes in all, and the connection closes after it. ERROR_INPUT: the client is
  * gone; this and all that follows of the answer may be left out then. */
 int api_stream_answer_begin(struct api_stream *stream, unsigned status, const char *content_type);
-/** Waits until the ring has taken all. No place for secrets: what is sent in chunks passes through
- * the library's memory, which is not wiped. ERROR_INPUT: the client is gone, or an early answer has
- * become too long. */
+/** Waits until the ring has taken all. It passes through the library's buffer, of which a piece is
+ * wiped when the next one is asked for, or the end; so only the last piece of an answer that is cut
+ * off stays there. ERROR_INPUT: the client is gone, or an early answer has become too long. */
 int api_stream_write(struct api_stream *stream, const void *bytes, size_t len);
 /** The whole answer at once, with its length; takes the text's memory over. `content_type` may be
  * NULL for an empty body. Goes out at api_stream_end. ERROR_INPUT as with api_stream_answer_begin.

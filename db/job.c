@@ -9,10 +9,10 @@
 #define DECIMAL_(number) #number
 #define DECIMAL(number) DECIMAL_(number)
 #define LEASE "now() + make_interval(secs => " DECIMAL(DB_JOB_LEASE_S) ")"
-#define JOB_COLUMNS                                                                                \
-    "id, public_id, organization_id, kind = 'dry_run', state, coalesce(batch_id, 0), line,"        \
-    " n_created, n_exists, n_refused, n_warned, fault, cancel_wanted, " TIME(                      \
-        "created_at") ", " TIME("changed_at")
+#define JOB_COLUMNS                                                                                   \
+    "id, public_id, organization_id, kind = 'dry_run', state, coalesce(batch_id, 0), line,"           \
+    " n_created, n_exists, n_refused, n_warned, fault, cancel_wanted, " TIME("created_at") ", " TIME( \
+        "changed_at") ", (SELECT b.public_id FROM batch b WHERE b.id = job.batch_id)"
 
 static const char *const states[] = {
     [JOB_RUNNING] = "running",
@@ -160,6 +160,8 @@ static void read_job(struct db_rows *rows, size_t row, struct db_job *ret)
     ret->cancel_wanted = db_row_bool(rows, row, 12);
     db_row_text(rows, row, 13, ret->created, sizeof(ret->created));
     db_row_text(rows, row, 14, ret->changed, sizeof(ret->changed));
+    if (ret->batch_id != 0)
+        db_row_bytes(rows, row, 15, ret->batch, sizeof(ret->batch));
 }
 
 static void put_text_or_null(struct db_params *p, const char *text)
@@ -225,7 +227,7 @@ int db_job_take(struct db *db, const struct db_job_call *call, struct db_job *re
     if (rows.n == 0)
         return add(db, call, ret); /* two at once: the second fails, and may try again */
     read_job(&rows, 0, ret);
-    db_row_bytes(&rows, 0, 15, fingerprint, sizeof(fingerprint));
+    db_row_bytes(&rows, 0, 16, fingerprint, sizeof(fingerprint));
     if ((r = db_rows_check(&rows)) < 0)
         return r;
     if (memcmp(fingerprint, call->fingerprint, sizeof(fingerprint)) != 0)

@@ -21,8 +21,9 @@ struct db_job {
     int64_t organization_id;
     bool dry_run;
     enum db_job_state state;
-    int64_t batch_id; /* 0: none */
-    int64_t line;     /* the last one that is done */
+    int64_t batch_id;              /* 0: none, as of a dry run */
+    uint8_t batch[ACCOUNT_ID_LEN]; /* its id for the world, where there is one */
+    int64_t line;                  /* the last one that is done */
     struct db_job_counts counts;
     char fault[DB_JOB_FAULT_MAX + 1]; /* "" for none */
     bool cancel_wanted;

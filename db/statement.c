@@ -66,6 +66,13 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_BATCH_NONCES] = &db_batch_nonces_statement,
     [DB_BATCH_KNOWN_KEYS] = &db_batch_known_keys_statement,
     [DB_BATCH_KNOWN_DEVICES] = &db_batch_known_devices_statement,
+    [DB_BATCH_FIND] = &db_batch_find_statement,
+    [DB_BATCH_LIST] = &db_batch_list_statement,
+    [DB_CODE_GIVE] = &db_code_give_statement,
+    [DB_CODE_BEGIN] = &db_code_begin_statement,
+    [DB_CODE_END] = &db_code_end_statement,
+    [DB_CODE_WALK] = &db_code_walk_statement,
+    [DB_CODE_MAKE] = &db_code_make_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

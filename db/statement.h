@@ -70,6 +70,13 @@ enum db_statement_id {
     DB_BATCH_NONCES,
     DB_BATCH_KNOWN_KEYS,
     DB_BATCH_KNOWN_DEVICES,
+    DB_BATCH_FIND,
+    DB_BATCH_LIST,
+    DB_CODE_GIVE,
+    DB_CODE_BEGIN,
+    DB_CODE_END,
+    DB_CODE_WALK,
+    DB_CODE_MAKE,
     DB_N_STATEMENTS,
 };
 
@@ -153,6 +160,13 @@ extern const struct db_statement db_batch_insert_statement;
 extern const struct db_statement db_batch_nonces_statement;
 extern const struct db_statement db_batch_known_keys_statement;
 extern const struct db_statement db_batch_known_devices_statement;
+extern const struct db_statement db_batch_find_statement;
+extern const struct db_statement db_batch_list_statement;
+extern const struct db_statement db_code_give_statement;
+extern const struct db_statement db_code_begin_statement;
+extern const struct db_statement db_code_end_statement;
+extern const struct db_statement db_code_walk_statement;
+extern const struct db_statement db_code_make_statement;
 
 /** A column of type timestamptz as DB_TIME_TEXT_LEN characters. */
 #define DB_UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"

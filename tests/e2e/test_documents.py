@@ -43,9 +43,10 @@ class Documents(unittest.TestCase):
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
 
     def test_onboarding(self):
-        begin, tried, imported, sealed, *_ = self.said("docs/onboarding.md")
+        begin, tried, imported, sealed, codes, *_ = self.said("docs/onboarding.md")
         self.assertEqual(begin, "")
         self.assertEqual(tried.count('"outcome":"created"'), 2)
         self.assertEqual(imported.count('"outcome":"created"'), 4)
         self.assertIn('"state":"done"', imported)
         self.assertEqual(sealed.count('"outcome":"created"'), 1)
+        self.assertEqual(re.findall(r'"serial":"(SN-\d+)","code":"[0-9A-F]{16}"', codes), ["SN-0031", "SN-0032"])

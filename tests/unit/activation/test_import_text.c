@@ -88,19 +88,6 @@ START_TEST(a_blob_is_hexadecimal_or_base64_of_its_length)
 }
 END_TEST
 
-START_TEST(a_code_is_read_as_people_type_it)
-{
-    char code[9];
-
-    ck_assert(import_code_parse("ab-12 CD-34", 11, code, 8));
-    ck_assert_str_eq(code, "AB12CD34");
-    ck_assert(!import_code_parse("ab-12 CD-345", 12, code, 8));
-    ck_assert_str_eq(code, "");
-    ck_assert(!import_code_parse("AB_1", 4, code, 8));
-    ck_assert(!import_code_parse(" - ", 3, code, 8));
-}
-END_TEST
-
 SUITE_MAIN("import_text", 10, a_version_is_read_as_other_servers_write_it,
     a_number_is_decimal_or_hexadecimal_and_never_above_its_highest,
-    a_blob_is_hexadecimal_or_base64_of_its_length, a_code_is_read_as_people_type_it)
+    a_blob_is_hexadecimal_or_base64_of_its_length)

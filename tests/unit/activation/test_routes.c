@@ -98,6 +98,23 @@ START_TEST(parameters_are_what_stands_in_their_places)
 }
 END_TEST
 
+START_TEST(a_path_of_its_own_hides_one_with_a_parameter)
+{
+    const struct act_route *route = NULL;
+    char allow[ACT_ALLOW_MAX] = "";
+
+    ck_assert_int_eq(
+        act_route_find(API_GET, "/v1/batches/0123", &route, &params, allow), ROUTE_FOUND);
+    ck_assert_str_eq(params.values[0], "0123");
+    ck_assert_int_eq(
+        act_route_find(API_POST, "/v1/batches/import", &route, &params, allow), ROUTE_FOUND);
+    ck_assert_uint_eq(params.n, 0);
+    ck_assert_int_eq(
+        act_route_find(API_GET, "/v1/batches/import", &route, &params, allow), ROUTE_NO_METHOD);
+    ck_assert_str_eq(allow, "POST");
+}
+END_TEST
+
 START_TEST(a_parameter_that_is_too_long_finds_nothing)
 {
     const struct act_route *route = NULL;
@@ -200,5 +217,6 @@ END_TEST
 
 SUITE_MAIN("routes", 10, every_route_is_complete, no_route_is_there_twice,
     every_route_is_found_by_its_method_and_path, an_unknown_path_and_a_wrong_method_are_told_apart,
-    parameters_are_what_stands_in_their_places, a_parameter_that_is_too_long_finds_nothing,
-    the_description_has_exactly_the_routes, each_route_and_class_has_one_counter)
+    parameters_are_what_stands_in_their_places, a_path_of_its_own_hides_one_with_a_parameter,
+    a_parameter_that_is_too_long_finds_nothing, the_description_has_exactly_the_routes,
+    each_route_and_class_has_one_counter)
