@@ -5,11 +5,24 @@
 /* No client can be kept out by another one alone, nor by strangers. */
 _Static_assert(ACT_BIG_BODIES_PER_CLIENT < ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_UNKNOWN,
     "one client may take every place of the known ones");
+_Static_assert(ACT_WATCHES_PER_CLIENT < ACT_WATCHES_MAX - ACT_WATCHES_UNKNOWN,
+    "one client may take every place of the known ones");
+_Static_assert(ACT_BIG_BODIES_MAX <= ACT_SLOTS_MAX, "there is no room for all places");
 
 void act_body_slots_init(struct act_body_slots *slots)
 {
-    *slots = (struct act_body_slots){0};
+    *slots = (struct act_body_slots){.n_slots = ACT_BIG_BODIES_MAX,
+        .n_unknown_max = ACT_BIG_BODIES_UNKNOWN,
+        .n_per_client_max = ACT_BIG_BODIES_PER_CLIENT};
     (void)pthread_mutex_init(&slots->lock, NULL); /* cannot fail with default attributes on Linux */
+}
+
+void act_watch_slots_init(struct act_body_slots *slots)
+{
+    *slots = (struct act_body_slots){.n_slots = ACT_WATCHES_MAX,
+        .n_unknown_max = ACT_WATCHES_UNKNOWN,
+        .n_per_client_max = ACT_WATCHES_PER_CLIENT};
+    (void)pthread_mutex_init(&slots->lock, NULL);
 }
 
 /* The caller holds the lock. */
@@ -19,7 +32,7 @@ static struct act_body_slot *find_place(struct act_body_slots *slots, const uint
     size_t n_known = 0, n_unknown = 0, n_own = 0;
     bool full;
 
-    for (size_t i = 0; i < ACT_BIG_BODIES_MAX; i++) {
+    for (size_t i = 0; i < slots->n_slots; i++) {
         struct act_body_slot *slot = &slots->slots[i];
 
         if (!slot->taken)
@@ -33,10 +46,9 @@ static struct act_body_slot *find_place(struct act_body_slots *slots, const uint
         }
     }
     if (client_id == NULL)
-        full = n_unknown >= ACT_BIG_BODIES_UNKNOWN;
+        full = n_unknown >= slots->n_unknown_max;
     else
-        full = n_known >= ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_UNKNOWN ||
-               n_own >= ACT_BIG_BODIES_PER_CLIENT;
+        full = n_known >= slots->n_slots - slots->n_unknown_max || n_own >= slots->n_per_client_max;
     return full ? NULL : free_slot;
 }
 

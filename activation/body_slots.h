@@ -1,7 +1,8 @@
-/* Places for big bodies, arriving or being worked on: they bound the memory that files take. Who
- * holds one may be slow, so no one may hold them all: a client has a share, and so have, together,
- * all whose token is not known before it is verified (activation/token_table.h). That share is
- * apart from the others: forged tokens fill it and nothing else. Any thread. */
+/* Places for big bodies, arriving or being worked on, and for streams of events: they bound the
+ * memory that they take. Who holds one may be slow, so no one may hold them all: a client has a
+ * share, and so have, together, all whose token is not known before it is verified
+ * (activation/token_table.h). That share is apart from the others: forged tokens fill it and
+ * nothing else. Any thread. */
 #pragma once
 
 #include "activation/token.h"
@@ -10,6 +11,12 @@
 #define ACT_BIG_BODIES_MAX 8        /* at once, of all */
 #define ACT_BIG_BODIES_UNKNOWN 2    /* of these, for tokens that are not known yet */
 #define ACT_BIG_BODIES_PER_CLIENT 4 /* of the rest, for one client */
+
+#define ACT_WATCHES_MAX 32 /* the same of those who watch jobs */
+#define ACT_WATCHES_UNKNOWN 4
+#define ACT_WATCHES_PER_CLIENT 8
+
+#define ACT_SLOTS_MAX ACT_WATCHES_MAX /* the larger one */
 
 struct act_body_slot {
     bool taken;
@@ -20,10 +27,14 @@ struct act_body_slot {
 
 struct act_body_slots {
     pthread_mutex_t lock;
-    struct act_body_slot slots[ACT_BIG_BODIES_MAX];
+    size_t n_slots, n_unknown_max, n_per_client_max;
+    struct act_body_slot slots[ACT_SLOTS_MAX];
 };
 
+/** For big bodies. */
 void act_body_slots_init(struct act_body_slots *slots);
+/** For those who watch jobs. */
+void act_watch_slots_init(struct act_body_slots *slots);
 
 /** A place; NULL when the share is used up. `client_id` of a known token, NULL for an unknown one.
  */

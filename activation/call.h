@@ -32,6 +32,7 @@ struct act_call {
     char location[ACT_LOCATION_MAX + 1]; /* header; "" for none */
     bool in_pieces;  /* the answer has begun to go out by act_call_piece; `body` is not used */
     bool broken_off; /* and will not be whole */
+    bool handed_on; /* the stream is somebody else's now, who goes on with the answer and ends it */
     bool shown_once; /* the body holds a secret: it is not kept for an Idempotency-Key */
 };
 

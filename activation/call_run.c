@@ -42,6 +42,8 @@ static void give_headers(struct act_call *call, struct api_request *request)
 /* Nothing of an answer matters once the client is gone. */
 static void end_stream(struct act_call *call)
 {
+    if (call->handed_on)
+        return;
     if (!call->in_pieces) {
         give_headers(call, NULL);
         (void)api_stream_answer(call->stream, call->status, call->content_type, &call->body);

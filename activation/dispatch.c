@@ -19,10 +19,9 @@ static long refuse(struct act_service *service, const struct act_route *route,
 /* A slot is held until the request has been answered or its connection is gone. `token` NULL: of a
  * sender of whom nothing is known. */
 static bool take_slot(
-    struct act_service *service, struct api_request *request, const struct act_token *token)
+    struct act_body_slots *slots, struct api_request *request, const struct act_token *token)
 {
-    struct act_body_slot *slot =
-        act_body_slot_take(&service->bodies, token != NULL ? token->client_id : NULL);
+    struct act_body_slot *slot = act_body_slot_take(slots, token != NULL ? token->client_id : NULL);
 
     if (slot == NULL)
         return false;
@@ -57,8 +56,12 @@ long act_admit(struct api_request *request, void *context)
         if (bearing == BEARS_STALE)
             return refuse(service, route, request, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
     }
-    if ((route->streams != STREAMS_NOT || route->body_max > ACT_BIG_BODY) &&
-        !take_slot(service, request, bearing == BEARS_KNOWN ? &token : NULL))
+    if (route->streams == STREAMS_EVENTS) {
+        if (!take_slot(&service->watches, request, bearing == BEARS_KNOWN ? &token : NULL))
+            return refuse(service, route, request, PROBLEM_UNAVAILABLE,
+                "as many clients as the service has room for are watching jobs");
+    } else if ((route->streams != STREAMS_NOT || route->body_max > ACT_BIG_BODY) &&
+               !take_slot(&service->bodies, request, bearing == BEARS_KNOWN ? &token : NULL))
         return refuse(service, route, request, PROBLEM_UNAVAILABLE,
             bearing == BEARS_KNOWN
                 ? "as many big bodies as the service takes and gives at once are under way"

@@ -1,5 +1,6 @@
 #include "activation/import_report.h"
 
+#include "activation/export_run.h"
 #include "activation/import_lint.h"
 #include "base/error.h"
 #include <inttypes.h>
@@ -76,7 +77,10 @@ int import_report_give(
         if ((r = db_job_report(db, job, after, rows, DB_JOB_ROWS_MAX, &n)) < 0)
             return r;
         text_clear(&piece);
-        import_report_write(rows, n, &piece);
+        if (job->kind == JOB_EXPORT)
+            export_report_write(rows, n, &piece);
+        else
+            import_report_write(rows, n, &piece);
         if (piece.failed)
             return error_set(ERROR_SYSTEM, "out of memory for a report");
         if (n > 0) {

@@ -1,10 +1,13 @@
 #include "activation/jobs.h"
 
+#include "activation/export_line.h"
 #include "activation/import_report.h"
+#include "activation/job_events.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 void act_job_write(const struct db_job *job, struct text *out)
@@ -12,11 +15,12 @@ void act_job_write(const struct db_job *job, struct text *out)
     text_add(out, "{\"id\":\"");
     text_add_hex(out, job->id, sizeof(job->id));
     text_addf(out, "\",\"kind\":\"%s\",\"state\":\"%s\",\"line\":%" PRId64,
-        job->dry_run ? "dry_run" : "import", db_job_state_text(job->state), job->line);
+        db_job_kind_text(job->kind), db_job_state_text(job->state), job->line);
     text_addf(out,
         ",\"created\":%" PRId64 ",\"exists\":%" PRId64 ",\"refused\":%" PRId64
-        ",\"warned\":%" PRId64,
-        job->counts.created, job->counts.exists, job->counts.refused, job->counts.warned);
+        ",\"warned\":%" PRId64 ",\"exported\":%" PRId64,
+        job->counts.created, job->counts.exists, job->counts.refused, job->counts.warned,
+        job->counts.exported);
     if (job->batch_id != 0) {
         text_add(out, ",\"batch\":\"");
         text_add_hex(out, job->batch, sizeof(job->batch));
@@ -29,7 +33,13 @@ void act_job_write(const struct db_job *job, struct text *out)
         text_add_json(out, job->fault);
     else
         text_add(out, "null");
-    text_addf(out, ",\"created_at\":\"%s\",\"changed_at\":\"%s\"}\n", job->created, job->changed);
+    text_addf(out, ",\"created_at\":\"%s\",\"changed_at\":\"%s\",\"result_until\":", job->created,
+        job->changed);
+    if (job->result_until[0] != '\0')
+        text_add_json(out, job->result_until);
+    else
+        text_add(out, "null");
+    text_add(out, "}\n");
 }
 
 static int send_piece(void *context, struct text *piece)
@@ -91,24 +101,137 @@ static unsigned get_report(struct act_call *call)
     return status != 0 ? status : act_job_report_answer(call, &job);
 }
 
-/* What is done stays done; the rest is not begun. */
-static unsigned delete_job(struct act_call *call)
+/* --- the file of an export ------------------------------------------------------------------- */
+
+/* Piece by piece. Outcome 1: it was deleted meanwhile, and what was sent is not the whole. */
+static int send_result(struct act_call *call, const struct db_job *job, const char *content_type)
 {
+    CLEANUP(cleanup_free) uint8_t *bytes = malloc(DB_EXPORT_PART_MAX);
+    struct text piece = {0};
+    struct db_job now;
+    int64_t n = 0;
+    int r = bytes != NULL ? act_call_piece(call, content_type, &piece)
+                          : error_set(ERROR_SYSTEM, "out of memory for a piece of a file");
+
+    while (
+        r == 0 && (r = db_export_read(call->worker->db, job->row_id, &n, bytes, &piece.len)) == 0) {
+        piece.data = (char *)bytes;
+        r = act_call_piece(call, content_type, &piece);
+    }
+    if (r == 1 && (r = db_job_find(call->worker->db, job->id, &now)) == 0)
+        r = now.result_until[0] == '\0';
+    return r;
+}
+
+static unsigned get_result(struct act_call *call)
+{
+    enum db_export_format format;
     struct db_job job;
     unsigned status = find_job(call, &job);
     int r;
 
     if (status != 0)
         return status;
-    if ((r = db_job_cancel(call->worker->db, &job)) > 0)
+    /* An administrator may see how far others are, and no more. */
+    if (job.kind != JOB_EXPORT || job.organization_id != call->caller->organization_id)
+        return act_call_problem(
+            call, PROBLEM_NOT_FOUND, "there is no such export, or it is not yours to have");
+    if (job.state == JOB_WAITING || job.state == JOB_RUNNING)
+        return act_call_problem(call, PROBLEM_CONFLICT, "the file is not complete yet");
+    if (job.result_until[0] == '\0')
+        return act_call_problem(call, PROBLEM_NOT_FOUND, "the file was deleted: export again");
+    if ((r = db_export_format(call->worker->db, job.row_id, &format)) == 0) {
+        act_call_header(call, "Cache-Control", "no-store");
+        r = send_result(call, &job, export_line_content_type(format));
+    }
+    if (r < 0 && !call->in_pieces)
+        return act_call_failed(call, r);
+    call->broken_off = r != 0;
+    return call->status;
+}
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+static unsigned get_events(struct act_call *call)
+{
+    CLEANUP(text_done) struct text first = {0};
+    struct db_job job;
+    unsigned status = find_job(call, &job);
+    bool ended;
+
+    if (status != 0)
+        return status;
+    ended = act_job_event_write(&job, &first);
+    act_call_header(call, "Cache-Control", "no-store");
+    if (act_call_piece(call, "text/event-stream", &first) < 0)
+        call->broken_off = true;
+    else if (!ended)
+        call->handed_on =
+            act_job_events_watch(call->worker->service->events, call->stream, &job) == 0;
+    return call->status;
+}
+
+/* --- all of them ----------------------------------------------------------------------------- */
+
+static unsigned get_jobs(struct act_call *call)
+{
+    CLEANUP(text_done) struct text body = {0};
+    CLEANUP(cleanup_free) struct db_job *list = NULL;
+    bool is_admin = (call->caller->roles & ROLE_ADMIN) != 0, has_cursor;
+    uint8_t cursor[ACCOUNT_ID_LEN];
+    size_t limit, n;
+    unsigned status = act_call_page(call, &limit, cursor, &has_cursor);
+    int r;
+
+    if (status != 0)
+        return status;
+    if ((list = calloc(limit + 1, sizeof(*list))) == NULL)
+        return act_call_problem(call, PROBLEM_INTERNAL, NULL);
+    r = db_job_list(call->worker->db, is_admin ? 0 : call->caller->organization_id,
+        has_cursor ? cursor : NULL, list, limit + 1, &n);
+    if (r < 0)
+        return act_call_failed(call, r);
+    text_add(&body, "{\"items\":[");
+    for (size_t i = 0; i < n && i < limit; i++) {
+        text_add(&body, i > 0 ? "," : "");
+        act_job_write(&list[i], &body);
+    }
+    text_add(&body, "],\"next\":");
+    if (n > limit) {
+        text_add(&body, "\"");
+        text_add_hex(&body, list[limit - 1].id, sizeof(list[0].id));
+        text_add(&body, "\"}\n");
+    } else {
+        text_add(&body, "null}\n");
+    }
+    return act_call_answer(call, 200, TYPE_JSON, &body);
+}
+
+/* What is done stays done; the rest is not begun. Of an export that is done, the file goes. */
+static unsigned delete_job(struct act_call *call)
+{
+    const char *action = "job.cancel";
+    struct db_job job;
+    unsigned status = find_job(call, &job);
+    int r;
+
+    if (status != 0)
+        return status;
+    r = db_job_cancel(call->worker->db, &job);
+    if (r > 0 && job.kind == JOB_EXPORT) {
+        action = "export.delete";
+        r = db_export_discard(call->worker->db, job.row_id);
+    }
+    if (r > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "the job has ended already");
-    if (r < 0 || (r = act_call_audit(
-                      call, job.organization_id, "job.cancel", act_call_param(call, 0), NULL)) < 0)
+    if (r < 0 ||
+        (r = act_call_audit(call, job.organization_id, action, act_call_param(call, 0), NULL)) < 0)
         return act_call_failed(call, r);
     return act_call_no_content(call);
 }
 
 static const struct act_route routes[] = {
+    {.method = API_GET, .path = "/v1/jobs", .right = RIGHT_JOBS, .work = get_jobs},
     {.method = API_GET, .path = "/v1/jobs/{job}", .right = RIGHT_JOBS, .work = get_job},
     {.method = API_GET,
         .path = "/v1/jobs/{job}/report",
@@ -116,6 +239,17 @@ static const struct act_route routes[] = {
         .work = get_report,
         .is_long = true,
         .streams = STREAMS_ANSWER},
+    {.method = API_GET,
+        .path = "/v1/jobs/{job}/result",
+        .right = RIGHT_EXPORT,
+        .work = get_result,
+        .is_long = true,
+        .streams = STREAMS_ANSWER},
+    {.method = API_GET,
+        .path = "/v1/jobs/{job}/events",
+        .right = RIGHT_JOBS,
+        .work = get_events,
+        .streams = STREAMS_EVENTS},
     {.method = API_DELETE,
         .path = "/v1/jobs/{job}",
         .right = RIGHT_JOBS,

@@ -1,4 +1,6 @@
 #include "activation/dispatch.h"
+#include "activation/job_events.h"
+#include "activation/job_worker.h"
 #include "activation/service.h"
 #include "activation/worker.h"
 #include "base/clock.h"
@@ -55,7 +57,7 @@ static int start_keyds(struct act_service *service)
                  KEYD_MAY(KEYD_VERB_SELF_TEST) | KEYD_MAY(KEYD_VERB_RANDOM) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .n_processes = service->settings.hsm_processes,
-        .n_channels = service->settings.workers,
+        .n_channels = service->settings.workers + 1, /* the last one does jobs */
     };
     int r = keyd_pool_open(&config, &service->pool);
 
@@ -131,6 +133,8 @@ static void drain(struct act_service *service)
     atomic_store(&service->ready_until_ms, 0);
     for (size_t i = 0; i < service->n_servers; i++)
         api_server_drain(service->servers[i]);
+    act_job_worker_ask_stop(service->jobs);
+    act_job_events_stop(service->events);
     while (!all_idle(service) && clock_monotonic_ms() < until)
         (void)program_stop_wanted(RETRY_MS);
 }
@@ -147,7 +151,9 @@ static int start(struct app *app)
 
     if ((r = read_exchange_key(service->settings.exchange_key, &service->exchange_key)) < 0 ||
         (r = db_open(&config, &app->db)) < 0 || (r = db_await(app->db, program_stop_wanted)) != 0 ||
-        (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0)
+        (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0 ||
+        (r = act_job_worker_start(service, service->settings.workers, &service->jobs)) < 0 ||
+        (r = act_job_events_start(service, &service->events)) < 0)
         return r;
     return start_listeners(service);
 }
@@ -159,10 +165,13 @@ static void stop(struct app *app)
 
     if (service->n_servers > 0)
         drain(service);
+    act_job_events_stop(service->events);
+    act_job_worker_stop(service->jobs);
     act_workers_stop(service->workers);
     for (size_t i = 0; i < service->n_servers; i++)
         api_server_stop(service->servers[i]);
     act_workers_free(service->workers);
+    act_job_events_free(service->events);
     keyd_pool_close(service->pool);
     db_close(app->db);
     text_done(&service->exchange_key);
@@ -202,6 +211,7 @@ int main(int argc, char **argv)
     act_metrics_init(&app.service.metrics);
     act_token_table_init(&app.service.tokens);
     act_body_slots_init(&app.service.bodies);
+    act_watch_slots_init(&app.service.watches);
     if (r < 0 || (r = secret_process_harden(0, NULL)) < 0)
         log_error("cannot start: %s", error_text());
     else

@@ -21,6 +21,7 @@ enum act_right {
     RIGHT_IMPORT,        /* bring in devices with their keys */
     RIGHT_BATCHES,       /* see what his organization has brought in */
     RIGHT_CODES,         /* have claim codes made for it, and read them */
+    RIGHT_EXPORT,        /* take devices of his organization away, with their keys */
     RIGHT_JOBS,          /* see and cancel jobs of his organization */
     N_ACT_RIGHTS
 };

@@ -18,8 +18,9 @@ typedef unsigned (*act_answer)(struct act_service *service, struct api_request *
  * (activation/call.h) and returns its status. */
 typedef unsigned (*act_work)(struct act_call *call);
 
-/** What goes through api/stream.h, so that it may have any size. Such a route takes a body slot. */
-enum act_streams { STREAMS_NOT, STREAMS_ANSWER, STREAMS_BOTH };
+/** What goes through api/stream.h, so that it may have any size or take any time. Such a route
+ * takes a body slot; one of events, which may last, another place (activation/body_slots.h). */
+enum act_streams { STREAMS_NOT, STREAMS_ANSWER, STREAMS_BOTH, STREAMS_EVENTS };
 
 struct act_route {
     enum api_method method;
@@ -44,8 +45,8 @@ struct act_area {
         table, sizeof(table) / sizeof((table)[0])                                                  \
     }
 extern const struct act_area act_area_public, act_area_accounts, act_area_audit, act_area_imports,
-    act_area_jobs, act_area_batches, act_area_codes, act_area_peers, act_area_keks,
-    act_area_join_routes, act_area_certificates;
+    act_area_jobs, act_area_batches, act_area_codes, act_area_exports, act_area_peers,
+    act_area_keks, act_area_join_routes, act_area_certificates;
 
 /** What stands in the places of a path's parameters, in their order. */
 struct act_params {

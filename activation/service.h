@@ -16,6 +16,8 @@
 #define ACT_LISTENERS_MAX 2 /* plain, and with TLS */
 
 struct act_workers;
+struct act_job_worker;
+struct act_job_events;
 
 struct act_service {
     struct act_settings settings;
@@ -23,9 +25,11 @@ struct act_service {
     struct api_server *servers[ACT_LISTENERS_MAX];
     _Atomic size_t n_servers; /* of these; raised when one has started */
     struct act_workers *workers;
+    struct act_job_worker *jobs;
+    struct act_job_events *events;
     struct text exchange_key; /* PEM; empty when none is configured */
     struct act_metrics metrics;
     _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */
     struct act_token_table tokens;  /* a hint for admission */
-    struct act_body_slots bodies;
+    struct act_body_slots bodies, watches;
 };

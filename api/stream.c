@@ -284,6 +284,16 @@ int api_stream_write(struct api_stream *s, const void *bytes, size_t len)
     return r;
 }
 
+size_t api_stream_room(struct api_stream *s)
+{
+    size_t room;
+
+    lock(s);
+    room = s->gone ? API_STREAM_RING : ring_room(&s->out);
+    unlock(s);
+    return room;
+}
+
 /* The server's thread may free it as soon as this has unlocked it. */
 void api_stream_end(struct api_stream *s, bool whole)
 {

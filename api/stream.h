@@ -56,6 +56,9 @@ int api_stream_answer_begin(struct api_stream *stream, unsigned status, const ch
  * wiped when the next one is asked for, or the end; so only the last piece of an answer that is cut
  * off stays there. ERROR_INPUT: the client is gone, or an early answer has become too long. */
 int api_stream_write(struct api_stream *stream, const void *bytes, size_t len);
+/** How many bytes api_stream_write would take now without waiting, for a worker that has many
+ * streams; as many as a ring has once the client is gone, so that writing tells. */
+size_t api_stream_room(struct api_stream *stream);
 /** The whole answer at once, with its length; takes the text's memory over. `content_type` may be
  * NULL for an empty body. Goes out at api_stream_end. ERROR_INPUT as with api_stream_answer_begin.
  */

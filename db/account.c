@@ -3,8 +3,6 @@
 #include "db/connection.h"
 #include <string.h>
 
-#define TIME(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-
 const struct word_bits account_role_names[] = {
     {"admin", ROLE_ADMIN},
     {"operator", ROLE_OPERATOR},
@@ -41,7 +39,7 @@ const struct db_statement db_client_find_statement = {
     .params = {DB_BYTEA},
 };
 
-#define ORGANIZATION_COLUMNS "id, public_id, name, allow_clear_keys, " TIME("created_at")
+#define ORGANIZATION_COLUMNS "id, public_id, name, allow_clear_keys, " DB_UTC("created_at")
 
 const struct db_statement db_organization_add_statement = {
     .name = "organization_add",
@@ -87,7 +85,7 @@ const struct db_statement db_organization_list_statement = {
 const struct db_statement db_organization_client_add_statement = {
     .name = "organization_client_add",
     .sql = "INSERT INTO client (id, organization_id, name, roles, secret_hash)"
-           " VALUES ($1, $2, $3, $4, $5) RETURNING " TIME("created_at"),
+           " VALUES ($1, $2, $3, $4, $5) RETURNING " DB_UTC("created_at"),
     .shape = DB_SHAPE_ONE,
     .commits = true,
     .n_params = 5,
@@ -97,7 +95,7 @@ const struct db_statement db_organization_client_add_statement = {
 /* By age and id: two may be of one moment. */
 const struct db_statement db_organization_client_list_statement = {
     .name = "organization_client_list",
-    .sql = "SELECT id, name, roles, " TIME("created_at") ", " TIME(
+    .sql = "SELECT id, name, roles, " DB_UTC("created_at") ", " DB_UTC(
         "revoked_at") " FROM client WHERE organization_id = $1 AND ($2::bytea IS NULL OR (created_at, id) >"
                       "  (SELECT a.created_at, a.id FROM client a WHERE a.id = $2 AND a.organization_id = $1))"
                       " ORDER BY created_at, id LIMIT $3",

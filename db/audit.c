@@ -28,9 +28,10 @@ const struct db_statement db_audit_has_statement = {
 
 const struct db_statement db_audit_list_statement = {
     .name = "audit_list",
-    .sql = "SELECT id, to_char(at, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), encode(client_id, 'hex'),"
-           "  request_id, action, object, detail::text FROM audit_event"
-           " WHERE id > $2 AND ($1 = 0 OR organization_id = $1) ORDER BY id LIMIT $3",
+    .sql = "SELECT id, " DB_UTC(
+        "at") ", encode(client_id, 'hex'),"
+              "  request_id, action, object, detail::text FROM audit_event"
+              " WHERE id > $2 AND ($1 = 0 OR organization_id = $1) ORDER BY id LIMIT $3",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
     .params = {DB_INT8, DB_INT8, DB_INT8},

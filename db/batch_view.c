@@ -2,12 +2,11 @@
 
 #include "db/connection.h"
 
-#define TIME(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 /* What its job has counted; a batch from before jobs has counted at its end. */
 #define BATCHES                                                                                    \
     "SELECT b.id, b.public_id, b.organization_id, b.format, j.public_id,"                          \
     " coalesce(j.n_created, b.n_created, 0), coalesce(j.n_exists, 0),"                             \
-    " coalesce(j.n_refused, b.n_refused, 0), " TIME("b.created_at") ", " TIME(                     \
+    " coalesce(j.n_refused, b.n_refused, 0), " DB_UTC("b.created_at") ", " DB_UTC(                 \
         "b.finished_at") " FROM batch b LEFT JOIN job j ON j.batch_id = b.id"
 
 const struct db_statement db_batch_find_statement = {

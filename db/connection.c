@@ -222,7 +222,8 @@ static int session_start(struct db *db)
     if (!db->listening)
         return 0;
     result = NULL;
-    r = finish(db, PQsendQuery(db->conn, "LISTEN cradle_directory"), false, &result);
+    (void)snprintf(sql, sizeof(sql), "LISTEN %s", db->listening);
+    r = finish(db, PQsendQuery(db->conn, sql), false, &result);
     PQclear(result);
     return r;
 }
@@ -410,4 +411,45 @@ bool db_notified(struct db *db)
         PQfreemem(notify);
     }
     return any;
+}
+
+int db_listen(struct db *db, const char *channel)
+{
+    char sql[SESSION_SQL_MAX];
+    int r;
+
+    (void)snprintf(sql, sizeof(sql), "LISTEN %s", channel);
+    r = db_exec(db, sql, false);
+    if (r == 0)
+        db->listening = channel;
+    return r;
+}
+
+int db_wait(struct db *db, int timeout_ms)
+{
+    int64_t deadline = clock_monotonic_ms() + timeout_ms;
+
+    if (!db->conn) {
+        /* Whatever was announced while we were away was missed: look. */
+        int r = db_ready(db);
+
+        return r < 0 ? r : 1;
+    }
+    for (;;) {
+        struct pollfd pfd = {.fd = PQsocket(db->conn), .events = POLLIN};
+        int64_t left = deadline - clock_monotonic_ms();
+        int n;
+
+        if (db_notified(db))
+            return 1;
+        n = poll(&pfd, 1, left > 0 ? (int)left : 0);
+        if (n < 0 && errno != EINTR)
+            return error_set_errno("database: poll");
+        if (n == 0)
+            return 0;
+        if (n > 0 && !PQconsumeInput(db->conn)) {
+            db_drop(db);
+            return error_set(ERROR_DB, "database: the connection that listens was lost");
+        }
+    }
 }

@@ -19,7 +19,7 @@ struct db {
     struct pg_conn *conn; /* NULL: not connected */
     bool prepared[DB_N_STATEMENTS];
     bool in_transaction;
-    bool listening;                     /* LISTEN again after a reconnect */
+    const char *listening;              /* channel, LISTEN again after a reconnect; NULL: none */
     bool session_ended;                 /* the server said goodbye between two calls */
     bool standby_wait_ended;            /* a notice of the running statement said so */
     char sqlstate[DB_SQLSTATE_LEN + 1]; /* of the last error; "" when it had none */
@@ -53,5 +53,10 @@ int db_exec(struct db *db, const char *sql, bool commits);
 /** Prepares one statement now, for tests that walk the table. */
 int db_prepare(struct db *db, enum db_statement_id id);
 
+/** LISTEN on a channel (a text that lasts), now and after each reconnect. */
+int db_listen(struct db *db, const char *channel);
 /** True when a change was announced since the last call; reads what has come, does not wait. */
 bool db_notified(struct db *db);
+/** Waits for an announcement at most `timeout_ms`. Outcome 1: there was one, or the connection was
+ * made anew and may have missed one; 0: none. */
+int db_wait(struct db *db, int timeout_ms);

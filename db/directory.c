@@ -1,12 +1,9 @@
 #include "db/directory.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "db/connection.h"
 #include "db/peer_names.h"
 #include <errno.h>
-#include <libpq-fe.h>
-#include <poll.h>
 #include <string.h>
 
 /* The table's words for what is a truth value here; null stays null. */
@@ -328,40 +325,12 @@ bool db_directory_routes(const struct db_directory *directory, const struct eui6
 
 int db_directory_listen(struct db *db)
 {
-    int r = db_exec(db, "LISTEN cradle_directory", false);
-
-    if (r == 0)
-        db->listening = true;
-    return r;
+    return db_listen(db, "cradle_directory");
 }
 
 int db_directory_wait(struct db *db, int timeout_ms)
 {
-    int64_t deadline = clock_monotonic_ms() + timeout_ms;
-
-    if (!db->conn) {
-        /* Whatever was announced while we were away was missed: look. */
-        int r = db_ready(db);
-
-        return r < 0 ? r : 1;
-    }
-    for (;;) {
-        struct pollfd pfd = {.fd = PQsocket(db->conn), .events = POLLIN};
-        int64_t left = deadline - clock_monotonic_ms();
-        int n;
-
-        if (db_notified(db))
-            return 1;
-        n = poll(&pfd, 1, left > 0 ? (int)left : 0);
-        if (n < 0 && errno != EINTR)
-            return error_set_errno("directory: poll");
-        if (n == 0)
-            return 0;
-        if (n > 0 && !PQconsumeInput(db->conn)) {
-            db_drop(db);
-            return error_set(ERROR_DB, "database: the connection that listens was lost");
-        }
-    }
+    return db_wait(db, timeout_ms);
 }
 
 static void put_text_or_null(struct db_params *p, const char *text)

@@ -1,18 +1,16 @@
 #include "db/job.h"
 
 #include "db/batch.h"
-#include "db/connection.h"
+#include "db/job_row.h"
 #include <stdio.h>
 #include <string.h>
 
-#define TIME(column) "to_char(" column ", 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-#define DECIMAL_(number) #number
-#define DECIMAL(number) DECIMAL_(number)
-#define LEASE "now() + make_interval(secs => " DECIMAL(DB_JOB_LEASE_S) ")"
-#define JOB_COLUMNS                                                                                   \
-    "id, public_id, organization_id, kind = 'dry_run', state, coalesce(batch_id, 0), line,"           \
-    " n_created, n_exists, n_refused, n_warned, fault, cancel_wanted, " TIME("created_at") ", " TIME( \
-        "changed_at") ", (SELECT b.public_id FROM batch b WHERE b.id = job.batch_id)"
+static const char *const kinds[] = {
+    [JOB_IMPORT] = "import",
+    [JOB_DRY_RUN] = "dry_run",
+    [JOB_EXPORT] = "export",
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 static const char *const states[] = {
     [JOB_RUNNING] = "running",
@@ -20,9 +18,10 @@ static const char *const states[] = {
     [JOB_DONE] = "done",
     [JOB_FAILED] = "failed",
     [JOB_CANCELLED] = "cancelled",
+    [JOB_WAITING] = "waiting",
 };
 #define N_STATES (sizeof(states) / sizeof(states[0]))
-#define STATE_TEXT_MAX 16
+#define WORD_MAX 16
 
 static const char *const outcomes[] = {"created", "exists", "refused"};
 #define OUTCOME_TEXT_MAX 8
@@ -32,7 +31,7 @@ const struct db_statement db_job_add_statement = {
     .sql = "INSERT INTO job (organization_id, client_id, kind, state, idempotency_key, fingerprint,"
            "  batch_id, lease_until)"
            " VALUES ($1, $2, CASE WHEN $3 THEN 'dry_run' ELSE 'import' END, 'running', $4, $5,"
-           "  nullif($6, 0), " LEASE ") RETURNING " JOB_COLUMNS,
+           "  nullif($6, 0), " DB_JOB_LEASE ") RETURNING " DB_JOB_COLUMNS,
     .shape = DB_SHAPE_ONE,
     .commits = true,
     .n_params = 6,
@@ -41,7 +40,7 @@ const struct db_statement db_job_add_statement = {
 
 const struct db_statement db_job_call_statement = {
     .name = "job_call",
-    .sql = "SELECT " JOB_COLUMNS ", fingerprint FROM job"
+    .sql = "SELECT " DB_JOB_COLUMNS ", fingerprint FROM job"
            " WHERE client_id = $1 AND idempotency_key = $2",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
@@ -50,9 +49,9 @@ const struct db_statement db_job_call_statement = {
 
 const struct db_statement db_job_resume_statement = {
     .name = "job_resume",
-    .sql = "UPDATE job SET state = 'running', fault = NULL, lease_until = " LEASE
+    .sql = "UPDATE job SET state = 'running', fault = NULL, lease_until = " DB_JOB_LEASE
            ", changed_at = now() WHERE id = $1 AND (state = 'interrupted'"
-           "  OR (state = 'running' AND lease_until < now())) RETURNING " JOB_COLUMNS,
+           "  OR (state = 'running' AND lease_until < now())) RETURNING " DB_JOB_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 1,
@@ -62,7 +61,7 @@ const struct db_statement db_job_resume_statement = {
 const struct db_statement db_job_advance_statement = {
     .name = "job_advance",
     .sql = "UPDATE job SET line = $3, n_created = n_created + $4, n_exists = n_exists + $5,"
-           "  n_refused = n_refused + $6, n_warned = n_warned + $7, lease_until = " LEASE
+           "  n_refused = n_refused + $6, n_warned = n_warned + $7, lease_until = " DB_JOB_LEASE
            ", changed_at = now() WHERE id = $1 AND line = $2 AND state = 'running'"
            " RETURNING cancel_wanted",
     .shape = DB_SHAPE_ONE_OR_NONE,
@@ -73,7 +72,7 @@ const struct db_statement db_job_advance_statement = {
 
 const struct db_statement db_job_find_statement = {
     .name = "job_find",
-    .sql = "SELECT " JOB_COLUMNS " FROM job WHERE public_id = $1",
+    .sql = "SELECT " DB_JOB_COLUMNS " FROM job WHERE public_id = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
     .params = {DB_BYTEA},
@@ -91,13 +90,35 @@ const struct db_statement db_job_end_statement = {
 
 const struct db_statement db_job_cancel_statement = {
     .name = "job_cancel",
-    .sql = "UPDATE job SET cancel_wanted = true, state = CASE WHEN state = 'running' THEN state"
-           "  ELSE 'cancelled' END, changed_at = now()"
-           " WHERE id = $1 AND state IN ('running', 'interrupted') RETURNING id",
+    .sql =
+        "WITH told AS (UPDATE job SET cancel_wanted = true, state = CASE WHEN state = 'running'"
+        "   THEN state ELSE 'cancelled' END, changed_at = now()"
+        "  WHERE id = $1 AND state IN ('waiting', 'running', 'interrupted') RETURNING id, state),"
+        " gone AS (DELETE FROM job_part p USING told WHERE p.job_id = told.id"
+        "  AND told.state = 'cancelled')"
+        " SELECT id FROM told",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 1,
     .params = {DB_INT8},
+};
+
+const struct db_statement db_job_list_statement = {
+    .name = "job_list",
+    .sql = "SELECT " DB_JOB_COLUMNS " FROM job WHERE ($1 = 0 OR organization_id = $1)"
+           " AND id > coalesce((SELECT a.id FROM job a WHERE a.public_id = $2), 0)"
+           " ORDER BY id LIMIT $3",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_INT8, DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_job_look_statement = {
+    .name = "job_look",
+    .sql = "SELECT " DB_JOB_COLUMNS " FROM job WHERE public_id = ANY ($1)",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 1,
+    .params = {DB_BYTEA_ARRAY},
 };
 
 const struct db_statement db_job_rows_add_statement = {
@@ -133,23 +154,34 @@ const char *db_job_state_text(enum db_job_state state)
     return states[state];
 }
 
-static void read_job(struct db_rows *rows, size_t row, struct db_job *ret)
+const char *db_job_kind_text(enum db_job_kind kind)
 {
-    char state[STATE_TEXT_MAX];
-    size_t s = 0;
+    return kinds[kind];
+}
 
+/* The index of the column's word. */
+static size_t read_word(
+    struct db_rows *rows, size_t row, int column, const char *const *words, size_t n_words)
+{
+    char text[WORD_MAX];
+
+    db_row_text(rows, row, column, text, sizeof(text));
+    for (size_t i = 0; i < n_words; i++)
+        if (strcmp(words[i], text) == 0)
+            return i;
+    rows->failed = true;
+    return 0;
+}
+
+void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret)
+{
     *ret = (struct db_job){0};
     ret->row_id = db_row_int(rows, row, 0, 1, INT64_MAX);
     db_row_bytes(rows, row, 1, ret->id, sizeof(ret->id));
     ret->organization_id = db_row_int(rows, row, 2, 1, INT64_MAX);
-    ret->dry_run = db_row_bool(rows, row, 3);
-    db_row_text(rows, row, 4, state, sizeof(state));
-    while (s < N_STATES && strcmp(states[s], state) != 0)
-        s++;
-    if (s == N_STATES)
-        rows->failed = true;
-    else
-        ret->state = (enum db_job_state)s;
+    ret->kind = (enum db_job_kind)read_word(rows, row, 3, kinds, N_KINDS);
+    ret->dry_run = ret->kind == JOB_DRY_RUN;
+    ret->state = (enum db_job_state)read_word(rows, row, 4, states, N_STATES);
     ret->batch_id = db_row_int(rows, row, 5, 0, INT64_MAX);
     ret->line = db_row_int(rows, row, 6, 0, INT64_MAX);
     ret->counts.created = db_row_int(rows, row, 7, 0, INT64_MAX);
@@ -160,8 +192,10 @@ static void read_job(struct db_rows *rows, size_t row, struct db_job *ret)
     ret->cancel_wanted = db_row_bool(rows, row, 12);
     db_row_text(rows, row, 13, ret->created, sizeof(ret->created));
     db_row_text(rows, row, 14, ret->changed, sizeof(ret->changed));
+    ret->counts.exported = db_row_int(rows, row, 15, 0, INT64_MAX);
+    db_row_text(rows, row, 16, ret->result_until, sizeof(ret->result_until));
     if (ret->batch_id != 0)
-        db_row_bytes(rows, row, 15, ret->batch, sizeof(ret->batch));
+        db_row_bytes(rows, row, 17, ret->batch, sizeof(ret->batch));
 }
 
 static void put_text_or_null(struct db_params *p, const char *text)
@@ -191,7 +225,7 @@ static int add(struct db *db, const struct db_job_call *call, struct db_job *ret
     db_param_int(p, DB_INT8, batch_id);
     if ((r = db_run(db, DB_JOB_ADD, &rows)) < 0)
         return r;
-    read_job(&rows, 0, ret);
+    db_job_read(&rows, 0, ret);
     return db_rows_check(&rows);
 }
 
@@ -206,7 +240,7 @@ static int resume(struct db *db, struct db_job *job)
         return r;
     if (rows.n == 0)
         return DB_JOB_BUSY;
-    read_job(&rows, 0, job);
+    db_job_read(&rows, 0, job);
     return db_rows_check(&rows);
 }
 
@@ -226,8 +260,8 @@ int db_job_take(struct db *db, const struct db_job_call *call, struct db_job *re
         return r;
     if (rows.n == 0)
         return add(db, call, ret); /* two at once: the second fails, and may try again */
-    read_job(&rows, 0, ret);
-    db_row_bytes(&rows, 0, 16, fingerprint, sizeof(fingerprint));
+    db_job_read(&rows, 0, ret);
+    db_row_bytes(&rows, 0, DB_JOB_N_COLUMNS, fingerprint, sizeof(fingerprint));
     if ((r = db_rows_check(&rows)) < 0)
         return r;
     if (memcmp(fingerprint, call->fingerprint, sizeof(fingerprint)) != 0)
@@ -269,7 +303,7 @@ int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct d
     db_param_bytes(p, id, ACCOUNT_ID_LEN);
     if ((r = db_run(db, DB_JOB_FIND, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
-    read_job(&rows, 0, ret);
+    db_job_read(&rows, 0, ret);
     return db_rows_check(&rows);
 }
 
@@ -301,6 +335,60 @@ int db_job_cancel(struct db *db, const struct db_job *job)
     db_param_int(p, DB_INT8, job->row_id);
     r = db_run(db, DB_JOB_CANCEL, &rows);
     return r < 0 ? r : rows.n == 0;
+}
+
+int db_job_list(struct db *db, int64_t organization_id, const uint8_t *after, struct db_job *ret,
+    size_t n_max, size_t *ret_n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, organization_id);
+    if (after != NULL)
+        db_param_bytes(p, after, ACCOUNT_ID_LEN);
+    else
+        db_param_null(p, DB_BYTEA);
+    db_param_int(p, DB_INT8, (int64_t)n_max);
+    if ((r = db_run(db, DB_JOB_LIST, &rows)) < 0)
+        return r;
+    *ret_n = rows.n;
+    for (size_t i = 0; i < rows.n; i++)
+        db_job_read(&rows, i, &ret[i]);
+    return db_rows_check(&rows);
+}
+
+int db_job_look(struct db *db, const uint8_t (*ids)[ACCOUNT_ID_LEN], size_t n, struct db_job *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, ids[i], ACCOUNT_ID_LEN);
+    if ((r = db_run(db, DB_JOB_LOOK, &rows)) < 0)
+        return r;
+    memset(ret, 0, n * sizeof(*ret));
+    for (size_t row = 0; row < rows.n; row++) {
+        struct db_job job;
+
+        db_job_read(&rows, row, &job);
+        for (size_t i = 0; i < n; i++)
+            if (memcmp(ids[i], job.id, ACCOUNT_ID_LEN) == 0)
+                ret[i] = job;
+    }
+    return db_rows_check(&rows);
+}
+
+int db_job_listen(struct db *db, bool for_work)
+{
+    return db_listen(db, for_work ? "cradle_work" : "cradle_job");
+}
+
+int db_job_wait(struct db *db, int timeout_ms)
+{
+    return db_wait(db, timeout_ms);
 }
 
 int db_job_rows_add(struct db *db, int64_t job_row_id, const struct db_job_row *rows, size_t n)

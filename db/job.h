@@ -8,26 +8,37 @@
 #define DB_JOB_LEASE_S 60    /* how long whoever works on a job may be silent */
 #define DB_JOB_ROWS_MAX 1024 /* of one statement */
 
-enum db_job_state { JOB_RUNNING, JOB_INTERRUPTED, JOB_DONE, JOB_FAILED, JOB_CANCELLED };
+enum db_job_kind { JOB_IMPORT, JOB_DRY_RUN, JOB_EXPORT };
+const char *db_job_kind_text(enum db_job_kind kind);
+enum db_job_state {
+    JOB_RUNNING,
+    JOB_INTERRUPTED,
+    JOB_DONE,
+    JOB_FAILED,
+    JOB_CANCELLED,
+    JOB_WAITING
+};
 const char *db_job_state_text(enum db_job_state state);
 
 struct db_job_counts {
-    int64_t created, exists, refused, warned;
+    int64_t created, exists, refused, warned, exported;
 };
 
 struct db_job {
     int64_t row_id;
     uint8_t id[ACCOUNT_ID_LEN];
     int64_t organization_id;
+    enum db_job_kind kind;
     bool dry_run;
     enum db_job_state state;
     int64_t batch_id;              /* 0: none, as of a dry run */
     uint8_t batch[ACCOUNT_ID_LEN]; /* its id for the world, where there is one */
-    int64_t line;                  /* the last one that is done */
+    int64_t line; /* the last one that is done; of an export, how many devices are */
     struct db_job_counts counts;
     char fault[DB_JOB_FAULT_MAX + 1]; /* "" for none */
     bool cancel_wanted;
     char created[DB_TIME_TEXT_LEN + 1], changed[DB_TIME_TEXT_LEN + 1];
+    char result_until[DB_TIME_TEXT_LEN + 1]; /* how long its file is kept; "": there is none */
 };
 
 /** A call that asks for a job. */
@@ -58,8 +69,23 @@ int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct d
 /** In a transaction of the caller. Ends it, and its batch, or interrupts it. `fault` may be NULL.
  * Outcome 1: it was not running. */
 int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault);
-/** Outcome 1: it has ended already. */
+/** One that waits, or was interrupted, is cancelled at once; one that runs at its next chunk.
+ * Outcome 1: it has ended already. */
 int db_job_cancel(struct db *db, const struct db_job *job);
+
+/** By age: at most `n_max` jobs after the one with that id (NULL: from the first).
+ * `organization_id` 0: of all. */
+int db_job_list(struct db *db, int64_t organization_id, const uint8_t *after, struct db_job *ret,
+    size_t n_max, size_t *ret_n);
+
+/** How the jobs of these ids stand: ret[i] belongs to ids[i], and its row_id is 0 where there is
+ * none. */
+#define DB_JOB_LOOK_MAX 256
+int db_job_look(struct db *db, const uint8_t (*ids)[ACCOUNT_ID_LEN], size_t n, struct db_job *ret);
+/** LISTEN for every change of a job, or for one that waits to be done; then db_job_wait returns 1
+ * when there may be news, 0 after `timeout_ms` without. */
+int db_job_listen(struct db *db, bool for_work);
+int db_job_wait(struct db *db, int timeout_ms);
 
 struct db_job_row {
     int64_t line;

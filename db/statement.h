@@ -64,6 +64,21 @@ enum db_statement_id {
     DB_JOB_CANCEL,
     DB_JOB_ROWS_ADD,
     DB_JOB_REPORT,
+    DB_JOB_LIST,
+    DB_JOB_LOOK,
+    DB_EXPORT_ADD,
+    DB_EXPORT_TAKE,
+    DB_EXPORT_LOAD,
+    DB_EXPORT_NONCES,
+    DB_EXPORT_ADVANCE,
+    DB_EXPORT_EXPOSE,
+    DB_EXPORT_WRITE,
+    DB_EXPORT_END,
+    DB_EXPORT_PUT_BACK,
+    DB_EXPORT_READ,
+    DB_EXPORT_FORMAT,
+    DB_EXPORT_DISCARD,
+    DB_EXPORT_SWEEP,
     DB_BATCH_BEGIN,
     DB_BATCH_FINISH,
     DB_BATCH_INSERT,
@@ -154,6 +169,21 @@ extern const struct db_statement db_job_end_statement;
 extern const struct db_statement db_job_cancel_statement;
 extern const struct db_statement db_job_rows_add_statement;
 extern const struct db_statement db_job_report_statement;
+extern const struct db_statement db_job_list_statement;
+extern const struct db_statement db_job_look_statement;
+extern const struct db_statement db_export_add_statement;
+extern const struct db_statement db_export_take_statement;
+extern const struct db_statement db_export_load_statement;
+extern const struct db_statement db_export_nonces_statement;
+extern const struct db_statement db_export_advance_statement;
+extern const struct db_statement db_export_expose_statement;
+extern const struct db_statement db_export_write_statement;
+extern const struct db_statement db_export_end_statement;
+extern const struct db_statement db_export_put_back_statement;
+extern const struct db_statement db_export_read_statement;
+extern const struct db_statement db_export_format_statement;
+extern const struct db_statement db_export_discard_statement;
+extern const struct db_statement db_export_sweep_statement;
 extern const struct db_statement db_batch_begin_statement;
 extern const struct db_statement db_batch_finish_statement;
 extern const struct db_statement db_batch_insert_statement;

@@ -180,7 +180,8 @@ conninfo = $(conninfo cradle_activation)
 
 $hsm
 keyd = $keyd
-exchange_key = $state/exchange.pem"
+exchange_key = $state/exchange.pem
+export = $([[ $exportable_keys == yes ]] && printf true || printf false)"
     config_file cradle.ini "[database]
 owner_conninfo = $(conninfo cradle_owner)
 conninfo = $(conninfo cradle_activation)

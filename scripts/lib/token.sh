@@ -14,7 +14,8 @@ token_open() {
 # token_make BIN: an empty token with a PIN of its own, then the key ceremony. The security
 # officer's PIN could only wipe the token; it is thrown away.
 token_make() {
-    local bin=$1 cradle log=$state/log/hsm-init.log
+    local bin=$1 cradle log=$state/log/hsm-init.log options=()
+    [[ $exportable_keys == no ]] || options=(--exportable-keys)
     cradle=$(program "$bin" cradle)
     [[ -e $token_module ]] || die "$token_module is missing: install Debian's package softhsm2."
     rm -rf -- "$state/softhsm" "$state/exchange.pem"
@@ -23,5 +24,5 @@ token_make() {
     step "$log" "Making the HSM token failed" /usr/bin/python3 "$root/scripts/lib/token_init.py" \
         "$token_module" "$token_label" "$state/pin"
     step "$log" "The key ceremony failed" "$cradle" --config "$state/cradle.ini" \
-        hsm init --exchange-key-out "$state/exchange.pem"
+        hsm init --exchange-key-out "$state/exchange.pem" "${options[@]}"
 }

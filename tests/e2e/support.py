@@ -185,11 +185,39 @@ class JoinServer:
             self.process.wait(STOP_SECONDS)
 
 
+class ActivationService:
+    """One more activation service on a Stack's database and token, as JoinServer."""
+
+    def __init__(self, stack, port, settings=()):
+        self.stack, self.port = stack, port
+        self.url = f"http://127.0.0.1:{port}"
+        self.log = stack.path("log", f"activation-{port}.log")
+        environment = {name: value for name, value in stack.environment().items()
+                       if not name.startswith("CRADLE_ACTIVATION_")}
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [stack.program("activation/cradle-activation"), "--config", stack.path("activation.ini"),
+                 "--set", f"listener-plain.port={port}", "--set", "listener-tls.certificate=",
+                 *(word for setting in settings for word in ("--set", setting))],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+    def wait_ready(self, seconds=READY_SECONDS):
+        wait_until(lambda: self.process.poll() is not None or self.stack.is_ready(self.port), seconds,
+                   f"activation service on port {self.port} ready, see {self.log}")
+        if self.process.poll() is not None:
+            raise AssertionError(f"activation service on port {self.port} ended: see {self.log}")
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(STOP_SECONDS)
+
+
 class Stack:
     """PostgreSQL, token, join server and activation service, watched by scripts/run."""
 
-    def __init__(self, name="stack", demo=True):
-        self.name, self.with_demo = name, demo
+    def __init__(self, name="stack", demo=True, exportable_keys=False):
+        self.name, self.with_demo, self.exportable_keys = name, demo, exportable_keys
         self.state = tempfile.mkdtemp(prefix=f"{name}-", dir=_settings["work"])
         (self.join_port, self.join_tls_port, self.activation_port,
          self.activation_tls_port) = free_ports(4)
@@ -226,6 +254,7 @@ class Stack:
                 "CRADLE_JOIN_TLS_PORT": str(self.join_tls_port),
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
                 "CRADLE_ACTIVATION_TLS_PORT": str(self.activation_tls_port),
+                "CRADLE_EXPORTABLE_KEYS": "yes" if self.exportable_keys else "no",
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
     @staticmethod
@@ -286,6 +315,13 @@ class Stack:
     def second_joinserver(self, *settings):
         """Starts one more join server; stopped with the Stack, or by its own stop()."""
         other = JoinServer(self, *free_ports(2), settings)
+        self._others.append(other)
+        other.wait_ready()
+        return other
+
+    def second_activation(self, *settings):
+        """Starts one more activation service, as second_joinserver."""
+        other = ActivationService(self, *free_ports(1), settings)
         self._others.append(other)
         other.wait_ready()
         return other
@@ -366,6 +402,25 @@ class Stack:
         if run.returncode != 0:
             raise AssertionError(f"{sql}: {run.stderr}")
         return [line.split("\t") for line in run.stdout.splitlines()]
+
+    @contextlib.contextmanager
+    def locked(self, sql):
+        """While it lasts, the superuser's transaction holds the locks that this statement takes."""
+        with open(self.path("run", "psql"), encoding="utf-8") as file:
+            psql, sockets = file.read().splitlines()
+        with subprocess.Popen(
+                [psql, "-XqAt", "-v", "ON_ERROR_STOP=1", f"host={sockets} dbname=cradle user=postgres "
+                 f"passfile='{self.path('pgpass-postgres')}'"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            process.stdin.write(f"BEGIN;\n{sql};\n\\echo locked\n")
+            process.stdin.flush()
+            if not any(line == "locked\n" for line in process.stdout):
+                raise AssertionError(f"{sql}: no lock")
+            try:
+                yield
+            finally:
+                process.stdin.close()
+                process.stdout.read()
 
     def next_nonce(self, device):
         """The next DevNonce that this device has not used in these tests."""

@@ -16,7 +16,7 @@ COMMANDS_SECONDS = 60
 class Documents(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = support.Stack("documents")
+        cls.stack = support.Stack("documents", exportable_keys=True)
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
 
@@ -43,10 +43,13 @@ class Documents(unittest.TestCase):
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
 
     def test_onboarding(self):
-        begin, tried, imported, sealed, codes, *_ = self.said("docs/onboarding.md")
+        begin, tried, imported, sealed, codes, exported, opened = self.said("docs/onboarding.md")
         self.assertEqual(begin, "")
         self.assertEqual(tried.count('"outcome":"created"'), 2)
         self.assertEqual(imported.count('"outcome":"created"'), 4)
         self.assertIn('"state":"done"', imported)
         self.assertEqual(sealed.count('"outcome":"created"'), 1)
         self.assertEqual(re.findall(r'"serial":"(SN-\d+)","code":"[0-9A-F]{16}"', codes), ["SN-0031", "SN-0032"])
+        self.assertIn('"kind":"export","state":"waiting"', exported)
+        self.assertIn("event: end\ndata: {", exported)
+        self.assertRegex(opened, r"^\n( [0-9a-f]{2}){16}\n$")

@@ -62,6 +62,13 @@ START_TEST(importing_is_for_makers_alone)
 }
 END_TEST
 
+START_TEST(exporting_is_for_whoever_devices_belong_to)
+{
+    ck_assert_uint_eq(act_right_roles(RIGHT_EXPORT), ROLES_MAKER | (unsigned)ROLE_OWNER);
+    ck_assert(!act_right_allows(RIGHT_EXPORT, ROLE_ADMIN));
+}
+END_TEST
+
 SUITE_MAIN("rights", 10, every_right_has_a_sentence_of_its_own, rights_name_only_roles_that_exist,
     every_right_is_used_by_a_route, anyone_may_do_what_names_no_role_and_nobody_else_the_rest,
-    importing_is_for_makers_alone)
+    importing_is_for_makers_alone, exporting_is_for_whoever_devices_belong_to)

@@ -1,0 +1,417 @@
+#include "db/export.h"
+
+#include "tests/integration/db_fixture.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PEM "-----BEGIN PUBLIC KEY-----\n"
+#define DEVICES 100
+
+static struct db *one, *two;
+static uint8_t client[ACCOUNT_ID_LEN] = {7};
+static int64_t organization;
+static struct db_export_row rows[DB_EXPORT_ROWS_MAX];
+
+static void setup(void)
+{
+    one = open_as("cradle_activation");
+    two = open_as("cradle_activation");
+}
+
+static void teardown(void)
+{
+    db_close(one);
+    db_close(two);
+}
+
+static int64_t number(const char *sql)
+{
+    return pg_number(cluster, database, sql);
+}
+
+static void sql(const char *text)
+{
+    ck_assert_int_eq(pg_sql(cluster, database, text), 0);
+}
+
+/* Devices of one organization with a client. */
+static void populate(uint32_t n, enum lw_mac_version version)
+{
+    make_devices(1, n, version);
+    organization = number("SELECT min(organization_id) FROM device");
+    sql("INSERT INTO client (id, organization_id, roles, secret_hash)"
+        " SELECT '\\x07000000000000000000000000000000', min(organization_id), 2, sha256('')"
+        " FROM device");
+}
+
+static struct db_job add(enum db_export_format format)
+{
+    struct db_export_order order = {.format = format, .request_id = "r"};
+    struct db_job job;
+
+    if (format == EXPORT_CRADLE_JSONL)
+        (void)snprintf(order.public_key, sizeof(order.public_key), PEM);
+    ck_ok(db_export_add(one, organization, client, &order, &job));
+    ck_assert_int_eq(job.state, JOB_WAITING);
+    ck_assert_int_eq(job.kind, JOB_EXPORT);
+    return job;
+}
+
+static struct db_export take(struct db *db)
+{
+    struct db_export export;
+
+    ck_ok(db_export_take(db, true, &export));
+    return export;
+}
+
+static bool none_to_take(struct db *db, bool may_export_keys)
+{
+    struct db_export export;
+
+    return db_export_take(db, may_export_keys, &export) == 1;
+}
+
+/* A chunk of `n` devices as a worker commits it; what db_export_expose says. */
+static int chunk(struct db *db, struct db_export *export, size_t n)
+{
+    struct eui64 dev_euis[DB_EXPORT_ROWS_MAX];
+    size_t n_rows;
+    int r;
+
+    ck_ok(db_export_load(db, export, rows, &n_rows));
+    ck_assert_uint_ge(n_rows, n);
+    for (size_t i = 0; i < n; i++)
+        dev_euis[i] = rows[i].record.dev_eui;
+    ck_ok(db_begin(db));
+    ck_ok(db_export_advance(db, export, &dev_euis[n - 1], (int64_t)n, 0));
+    if ((r = db_export_expose(db, export, dev_euis, n)) == 0)
+        r = db_export_write(db, export, "piece\n", 6);
+    if (r == 0)
+        ck_ok(db_commit(db));
+    else
+        db_rollback(db);
+    return r;
+}
+
+START_TEST(a_job_is_taken_once_and_the_oldest_first)
+{
+    struct db_export first, second;
+    struct db_job a, b;
+
+    populate(1, LW_MAC_1_0_3);
+    ck_assert(none_to_take(one, true));
+    a = add(EXPORT_CRADLE_JSONL);
+    b = add(EXPORT_TTS_CSV);
+    first = take(one);
+    second = take(two);
+    ck_assert_int_eq(first.job.row_id, a.row_id);
+    ck_assert_int_eq(second.job.row_id, b.row_id);
+    ck_assert(none_to_take(one, true));
+    ck_assert_int_eq(first.job.state, JOB_RUNNING);
+    ck_assert_str_eq(first.order.public_key, PEM);
+    ck_assert_str_eq(second.order.public_key, "");
+    ck_assert_mem_eq(first.client_id, client, sizeof(client));
+    ck_assert(!first.has_last);
+}
+END_TEST
+
+START_TEST(one_that_is_being_taken_is_not_waited_for)
+{
+    struct db_job second;
+    struct db_export export;
+
+    populate(1, LW_MAC_1_0_3);
+    (void)add(EXPORT_CRADLE_JSONL);
+    second = add(EXPORT_CRADLE_JSONL);
+    ck_ok(db_begin(two));
+    (void)take(two);
+    ck_ok(db_export_take(one, true, &export)); /* waiting would end this test by its time limit */
+    ck_assert_int_eq(export.job.row_id, second.row_id);
+    db_rollback(two);
+}
+END_TEST
+
+START_TEST(keys_are_for_those_who_may_export_them)
+{
+    struct db_export export;
+    struct db_job plain;
+
+    populate(1, LW_MAC_1_0_3);
+    (void)add(EXPORT_CRADLE_JSONL);
+    ck_assert(none_to_take(one, false));
+    plain = add(EXPORT_THINGPARK_CSV);
+    ck_ok(db_export_take(one, false, &export));
+    ck_assert_int_eq(export.job.row_id, plain.row_id);
+}
+END_TEST
+
+START_TEST(a_chunk_moves_on_marks_and_writes_together)
+{
+    struct db_export export;
+    struct db_job job;
+
+    populate(DEVICES, LW_MAC_1_0_3);
+    job = add(EXPORT_CRADLE_JSONL);
+    export = take(one);
+    ck_assert_int_eq(chunk(one, &export, DB_EXPORT_ROWS_MAX), 0);
+    ck_assert_int_eq(export.job.line, DB_EXPORT_ROWS_MAX);
+    ck_assert_int_eq(
+        number("SELECT count(*) FROM device WHERE exposed_since IS NOT NULL"), DB_EXPORT_ROWS_MAX);
+    ck_assert_int_eq(number("SELECT count(DISTINCT object) FROM audit_event"
+                            " WHERE action = 'device.export' AND request_id = 'r'"),
+        DB_EXPORT_ROWS_MAX);
+    ck_assert_int_eq(number("SELECT count(*) FROM job_part"), 1);
+    /* The next one begins behind it. */
+    sql("UPDATE job SET lease_until = now()");
+    export = take(two);
+    ck_assert_int_eq(export.job.row_id, job.row_id);
+    ck_assert_int_eq(export.job.line, DB_EXPORT_ROWS_MAX);
+    ck_assert_int_eq(chunk(two, &export, DEVICES - DB_EXPORT_ROWS_MAX), 0);
+    ck_assert_mem_eq(
+        rows[0].record.dev_eui.bytes, eui_of(1 + DB_EXPORT_ROWS_MAX).bytes, sizeof(struct eui64));
+    ck_assert_int_eq(number("SELECT max(n) FROM job_part"), 2);
+}
+END_TEST
+
+START_TEST(who_was_overtaken_moves_nothing)
+{
+    struct db_export old, new;
+    struct eui64 last = eui_of(1);
+
+    populate(3, LW_MAC_1_0_3);
+    (void)add(EXPORT_CRADLE_JSONL);
+    old = take(one);
+    ck_assert(none_to_take(two, true)); /* it is held */
+    sql("UPDATE job SET lease_until = now()");
+    new = take(two);
+    ck_assert_int_eq(new.turn, old.turn + 1);
+    ck_assert_int_eq(db_export_advance(one, &old, &last, 1, 0), 1);
+    ck_assert_int_eq(db_export_end(one, &old, JOB_DONE, NULL), 1);
+    ck_ok(db_export_put_back(one, &old, 0));
+    ck_assert_int_eq(number("SELECT count(*) FROM job WHERE state = 'running' AND line = 0"), 1);
+    ck_assert_int_eq(chunk(two, &new, 3), 0);
+    ck_ok(db_export_end(two, &new, JOB_DONE, NULL));
+    ck_assert_int_eq(db_export_end(two, &new, JOB_FAILED, NULL), 1);
+}
+END_TEST
+
+START_TEST(a_device_that_may_not_go_any_more_stops_the_chunk)
+{
+    static const char *const changes[] = {
+        "UPDATE device SET trust = 'quarantined' WHERE dev_eui = (SELECT dev_eui FROM device ORDER BY dev_eui DESC LIMIT 1)",
+        "UPDATE device SET trust = 'ok', credential = 'scrapped'"
+        " WHERE dev_eui = (SELECT dev_eui FROM device ORDER BY dev_eui DESC LIMIT 1)",
+        "WITH o AS (INSERT INTO organization (name) VALUES ('other') RETURNING id)"
+        " UPDATE device SET credential = 'activable', ownership = 'claimed', owner_id = o.id FROM o"
+        " WHERE dev_eui = (SELECT dev_eui FROM device ORDER BY dev_eui DESC LIMIT 1)"};
+    struct db_export export;
+
+    populate(2, LW_MAC_1_0_3);
+    (void)add(EXPORT_CRADLE_JSONL);
+    export = take(one);
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        struct db_export before = export;
+        struct eui64 both[2];
+        size_t n;
+
+        if (i == 0)
+            ck_ok(db_export_load(one, &export, rows, &n));
+        both[0] = rows[0].record.dev_eui;
+        both[1] = rows[1].record.dev_eui;
+        sql(changes[i]);
+        ck_ok(db_begin(one));
+        ck_ok(db_export_advance(one, &export, &both[1], 2, 0));
+        ck_assert_int_eq(db_export_expose(one, &export, both, 2), 1);
+        db_rollback(one);
+        export = before;
+    }
+    ck_assert_int_eq(number("SELECT count(*) FROM device WHERE exposed_since IS NOT NULL"), 0);
+    ck_assert_int_eq(chunk(one, &export, 1), 0); /* the other one is still there */
+}
+END_TEST
+
+START_TEST(what_is_loaded_is_what_the_device_has_counted)
+{
+    struct db_export_nonces pages[DB_EXPORT_PAGES];
+    struct db_export export;
+    size_t n, n_pages;
+
+    populate(2, LW_MAC_1_0_3);
+    sql("UPDATE device_join SET join_nonce = 9, last_dev_nonce = 5, nonce_epoch = 1");
+    sql("INSERT INTO dev_nonce_page (dev_eui, join_eui, nonce_epoch, page, newest, bits)"
+        " SELECT dev_eui, join_eui, e, p, 0, set_bit(decode(repeat('00', 256), 'hex'), 3, 1)"
+        " FROM device, generate_series(0, 1) e, (VALUES (31), (2)) v(p)");
+    (void)add(EXPORT_CRADLE_JSONL);
+    export = take(one);
+    ck_ok(db_export_load(one, &export, rows, &n));
+    ck_assert_uint_eq(n, 2);
+    ck_assert_uint_eq(rows[0].join_nonce, 9);
+    ck_assert_int_eq(rows[0].last_dev_nonce, DEVICE_NO_NONCE); /* of another epoch */
+    ck_assert(rows[0].has_app && !rows[0].has_nwk);
+    ck_ok(db_export_load_nonces(one, rows, n, pages, DB_EXPORT_PAGES, &n_pages));
+    ck_assert_uint_eq(n_pages, 4);
+    for (size_t i = 0; i < n_pages; i++) {
+        ck_assert_uint_eq(pages[i].row, i / 2);
+        ck_assert_uint_eq(pages[i].page, i % 2 == 0 ? 2 : 31);
+        ck_assert_uint_eq(pages[i].bits[0], 8);
+    }
+    sql("UPDATE device SET nonce_epoch = 1");
+    ck_ok(db_export_load(one, &export, rows, &n));
+    ck_assert_int_eq(rows[0].last_dev_nonce, 5);
+}
+END_TEST
+
+static size_t read_file(const struct db_job *job)
+{
+    uint8_t *bytes = malloc(DB_EXPORT_PART_MAX);
+    size_t total = 0, len;
+    int64_t n = 0;
+    int r;
+
+    while ((r = db_export_read(one, job->row_id, &n, bytes, &len)) == 0)
+        total += len;
+    ck_assert_int_eq(r, 1);
+    free(bytes);
+    return total;
+}
+
+START_TEST(only_a_file_that_is_whole_is_kept_and_not_for_ever)
+{
+    static const enum db_job_state endings[] = {JOB_CANCELLED, JOB_FAILED, JOB_DONE};
+
+    populate(1, LW_MAC_1_0_3);
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        struct db_job job = add(EXPORT_CRADLE_JSONL);
+        struct db_export export = take(one);
+
+        ck_assert_int_eq(chunk(one, &export, 1), 0);
+        ck_assert_uint_eq(read_file(&job), 6);
+        ck_ok(db_export_end(one, &export, endings[i], "why"));
+        ck_assert_uint_eq(read_file(&job), endings[i] == JOB_DONE ? 6 : 0);
+        ck_ok(db_job_find(one, job.id, &job));
+        ck_assert_int_eq(job.state, endings[i]);
+        ck_assert_int_eq(job.result_until[0] != '\0', endings[i] == JOB_DONE);
+        ck_ok(db_export_sweep(one));
+        ck_assert_uint_eq(read_file(&job), endings[i] == JOB_DONE ? 6 : 0);
+        sql("UPDATE job SET result_until = now() - interval '1 second'"
+            " WHERE result_until IS NOT NULL");
+        ck_ok(db_export_sweep(one));
+        ck_assert_uint_eq(read_file(&job), 0);
+        ck_assert_int_eq(db_export_discard(one, job.row_id), 1);
+    }
+}
+END_TEST
+
+START_TEST(a_waiting_one_is_cancelled_at_once_and_a_running_one_hears_of_it)
+{
+    struct db_export export;
+    struct eui64 last = eui_of(1);
+    struct db_job waiting, running;
+
+    populate(1, LW_MAC_1_0_3);
+    running = add(EXPORT_CRADLE_JSONL);
+    waiting = add(EXPORT_CRADLE_JSONL);
+    export = take(one);
+    ck_ok(db_job_cancel(two, &running));
+    ck_ok(db_job_cancel(two, &waiting));
+    ck_assert(none_to_take(two, true));
+    ck_ok(db_job_find(two, waiting.id, &waiting));
+    ck_assert_int_eq(waiting.state, JOB_CANCELLED);
+    ck_ok(db_export_advance(one, &export, &last, 1, 0));
+    ck_assert(export.job.cancel_wanted);
+    /* Also who takes it from a dead one. */
+    sql("UPDATE job SET lease_until = now()");
+    ck_assert(take(two).job.cancel_wanted);
+}
+END_TEST
+
+START_TEST(an_organization_has_so_many_and_no_more)
+{
+    const struct db_export_order order = {.format = EXPORT_TTS_CSV, .request_id = "r"};
+    struct db_export export;
+    struct db_job job;
+
+    populate(1, LW_MAC_1_0_3);
+    for (int i = 0; i < DB_EXPORT_OPEN_MAX; i++)
+        (void)add(EXPORT_TTS_CSV);
+    ck_assert_int_eq(db_export_add(one, organization, client, &order, &job), 1);
+    export = take(one);
+    ck_assert_int_eq(db_export_add(one, organization, client, &order, &job), 1);
+    ck_ok(db_export_end(one, &export, JOB_DONE, NULL));
+    ck_ok(db_export_add(one, organization, client, &order, &job));
+}
+END_TEST
+
+START_TEST(work_is_announced_and_progress_to_those_who_watch)
+{
+    struct db_export export;
+    struct db_job job;
+
+    populate(1, LW_MAC_1_0_3);
+    ck_ok(db_job_listen(one, true));
+    ck_ok(db_job_listen(two, false));
+    ck_assert_int_eq(db_job_wait(one, 0), 0);
+    ck_assert_int_eq(db_job_wait(two, 0), 0);
+    job = add(EXPORT_CRADLE_JSONL);
+    ck_assert_int_eq(db_job_wait(one, 60000), 1);
+    ck_assert_int_eq(db_job_wait(two, 60000), 1);
+    export = take(one);
+    ck_assert_int_eq(db_job_wait(two, 60000), 1);
+    ck_assert_int_eq(chunk(one, &export, 1), 0);
+    ck_assert_int_eq(db_job_wait(two, 60000), 1);
+    ck_assert_int_eq(db_job_wait(one, 0), 0); /* that was not work */
+    ck_ok(db_export_put_back(one, &export, 0));
+    ck_assert_int_eq(db_job_wait(one, 60000), 1);
+    ck_assert_int_eq(take(one).job.row_id, job.row_id);
+}
+END_TEST
+
+START_TEST(many_jobs_are_looked_at_together_and_listed_by_age)
+{
+    uint8_t ids[3][ACCOUNT_ID_LEN] = {{0}};
+    struct db_job jobs[3], list[2];
+    size_t n;
+
+    populate(1, LW_MAC_1_0_3);
+    for (size_t i = 0; i < 3; i++)
+        jobs[i] = add(EXPORT_TTS_CSV);
+    memcpy(ids[0], jobs[2].id, sizeof(ids[0]));
+    memcpy(ids[2], jobs[0].id, sizeof(ids[0]));
+    ck_ok(db_job_list(one, organization, NULL, list, 2, &n));
+    ck_assert_uint_eq(n, 2);
+    ck_assert_int_eq(list[0].row_id, jobs[0].row_id);
+    ck_ok(db_job_list(one, 0, list[1].id, list, 2, &n));
+    ck_assert_uint_eq(n, 1);
+    ck_assert_int_eq(list[0].row_id, jobs[2].row_id);
+    ck_ok(db_job_list(one, organization + 1, NULL, list, 2, &n));
+    ck_assert_uint_eq(n, 0);
+    ck_ok(db_job_look(one, (const uint8_t(*)[ACCOUNT_ID_LEN])ids, 3, jobs));
+    ck_assert_mem_eq(jobs[0].id, ids[0], sizeof(ids[0]));
+    ck_assert_int_eq(jobs[1].row_id, 0);
+    ck_assert_mem_eq(jobs[2].id, ids[2], sizeof(ids[0]));
+}
+END_TEST
+
+static void add_tests(TCase *tcase)
+{
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, a_job_is_taken_once_and_the_oldest_first);
+    tcase_add_test(tcase, one_that_is_being_taken_is_not_waited_for);
+    tcase_add_test(tcase, keys_are_for_those_who_may_export_them);
+    tcase_add_test(tcase, a_chunk_moves_on_marks_and_writes_together);
+    tcase_add_test(tcase, who_was_overtaken_moves_nothing);
+    tcase_add_test(tcase, a_device_that_may_not_go_any_more_stops_the_chunk);
+    tcase_add_test(tcase, what_is_loaded_is_what_the_device_has_counted);
+    tcase_add_test(tcase, only_a_file_that_is_whole_is_kept_and_not_for_ever);
+    tcase_add_test(tcase, a_waiting_one_is_cancelled_at_once_and_a_running_one_hears_of_it);
+    tcase_add_test(tcase, an_organization_has_so_many_and_no_more);
+    tcase_add_test(tcase, work_is_announced_and_progress_to_those_who_watch);
+    tcase_add_test(tcase, many_jobs_are_looked_at_together_and_listed_by_age);
+}
+
+int main(void)
+{
+    return run_suite("db export", add_tests);
+}
