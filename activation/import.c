@@ -213,7 +213,7 @@ static int read_file(struct act_call *call, const struct import_call *q, struct 
 {
     CLEANUP(import_reader_freep) struct import_reader *reader = NULL;
     CLEANUP(piece_wipe) struct piece piece;
-    int r;
+    int r, stored;
 
     *ret = ENDED_WELL;
     if ((r = import_reader_new(q->format, &q->defaults, &reader)) < 0)
@@ -221,6 +221,10 @@ static int read_file(struct act_call *call, const struct import_call *q, struct 
     import_reader_resume_after(reader, (uint64_t)run->job.line);
     if ((r = feed_all(call, run, reader, &piece, ret)) == 0 && *ret == ENDED_WELL)
         r = finish(run, reader, ret);
+    if ((stored = import_run_settle(run)) < 0)
+        r = stored;
+    else if (stored > 0)
+        *ret = ENDED_TAKEN;
     (void)snprintf(fault, IMPORT_FAULT_MAX, "%s",
         import_reader_fault(reader)[0] != '\0' ? import_reader_fault(reader)
                                                : "the file has no row of a device");

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,12 +40,62 @@ struct import_work {
     struct db_job_row told[IMPORT_CHUNK_ROWS];
 };
 
+/* A chunk on its way into the database, while the next one is read and sealed. Until the thread has
+ * ended, the database connection and the job are its own. */
+struct import_storing {
+    struct import_run *run;
+    struct import_chunk chunk;
+    struct import_work *work;
+    pthread_t thread;
+    bool has_thread;
+    int result; /* of a thread that ended, with its sentence */
+    char error[ERROR_TEXT_MAX];
+};
+
+static void await_thread(struct import_storing *storing)
+{
+    if (storing->has_thread)
+        (void)pthread_join(storing->thread, NULL);
+    storing->has_thread = false;
+}
+
 void import_run_done(struct import_run *run)
 {
+    struct import_storing *storing = run->storing;
+
+    if (storing != NULL) {
+        await_thread(storing);
+        import_chunk_done(&storing->chunk);
+        secret_free(storing->work);
+        free(storing);
+    }
     import_chunk_done(&run->chunk);
     db_directory_done(&run->directory);
     secret_free(run->work);
     run->work = NULL;
+    run->storing = NULL;
+}
+
+static int make_work(struct import_work **ret)
+{
+    *ret = secret_realloc(NULL, sizeof(**ret));
+    if (*ret == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for a chunk of rows");
+    memset(*ret, 0, sizeof(**ret));
+    return 0;
+}
+
+static int make_storing(struct import_run *run)
+{
+    int r;
+
+    run->storing = calloc(1, sizeof(*run->storing));
+    if (run->storing == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for a chunk of rows");
+    run->storing->run = run;
+    if ((r = import_chunk_init(&run->storing->chunk, IMPORT_CHUNK_ROWS)) < 0)
+        return r;
+    return make_work(&run->storing->work);
 }
 
 int import_run_begin(struct import_run *run)
@@ -52,6 +103,7 @@ int import_run_begin(struct import_run *run)
     char id[2 * ACCOUNT_ID_LEN + 1];
     int r;
 
+    run->dry_run = run->job.dry_run;
     (void)hex_encode(run->organization.id, sizeof(run->organization.id), id);
     if ((r = db_directory_load(run->worker->db, &run->directory)) < 0 ||
         (r = import_chunk_init(&run->chunk, IMPORT_CHUNK_ROWS)) < 0)
@@ -60,11 +112,8 @@ int import_run_begin(struct import_run *run)
         if (run->directory.keks[i].kek_class == KEK_CLASS_TRANSPORT &&
             strcmp(run->directory.keks[i].peer_id, id) == 0)
             run->transport = &run->directory.keks[i];
-    run->work = secret_realloc(NULL, sizeof(*run->work));
-    if (run->work == NULL)
-        return error_set(ERROR_SYSTEM, "out of memory for a chunk of rows");
-    memset(run->work, 0, sizeof(*run->work));
-    return 0;
+    r = make_work(&run->work);
+    return r < 0 ? r : make_storing(run);
 }
 
 /* --- what is wrong with a row that only we can know --------------------------------------------
@@ -210,7 +259,7 @@ static void fill_stored(const struct import_row *row, struct db_batch_row *ret)
 }
 
 /* Those that are not refused, with their keys sealed. */
-static int prepare(struct import_run *run)
+static int seal_rows(struct import_run *run)
 {
     struct import_work *w = run->work;
     int r = 0;
@@ -256,7 +305,7 @@ static int hash_codes(struct import_run *run)
     int r;
 
     w->n_given = 0;
-    for (size_t i = 0; i < w->n_rows && !run->job.dry_run; i++) {
+    for (size_t i = 0; i < w->n_rows && !run->dry_run; i++) {
         const struct import_row *row = w->rows[i];
         struct keyd_claim_code *code = &w->codes[w->n_given];
 
@@ -274,20 +323,16 @@ static int hash_codes(struct import_run *run)
     return r;
 }
 
-/* Those of the devices that were made, and no others: who has a label of before keeps it. */
-static int store_codes(struct import_run *run)
+/* All that needs no database. */
+static int prepare(struct import_run *run)
 {
-    struct import_work *w = run->work;
-    size_t n = 0;
+    int r = seal_rows(run);
 
-    for (size_t i = 0; i < w->n_given; i++)
-        if (w->outcomes[w->given_rows[i]] == DB_BATCH_CREATED)
-            w->given[n++] = w->given[i];
-    w->n_given = n;
-    return db_code_give(run->worker->db, w->given, n);
+    drop_refused(run->work);
+    return r == 0 ? hash_codes(run) : r;
 }
 
-/* --- the chunk ------------------------------------------------------------------------------- */
+/* --- storing --------------------------------------------------------------------------------- */
 
 static int compare_fingerprints(const void *a, const void *b)
 {
@@ -297,7 +342,7 @@ static int compare_fingerprints(const void *a, const void *b)
 /* The same key in two rows of the chunk, or of a device that is here. */
 static int lint_duplicates(struct import_run *run)
 {
-    struct import_work *w = run->work;
+    struct import_work *w = run->storing->work;
     const uint8_t *sorted[CHUNK_KEYS_MAX];
     int r;
 
@@ -323,7 +368,7 @@ static int lint_duplicates(struct import_run *run)
 /* What a dry run would come to. */
 static int foresee(struct import_run *run)
 {
-    struct import_work *w = run->work;
+    struct import_work *w = run->storing->work;
     struct eui64 dev_euis[IMPORT_CHUNK_ROWS];
     bool known[IMPORT_CHUNK_ROWS];
     int r;
@@ -336,9 +381,22 @@ static int foresee(struct import_run *run)
     return r;
 }
 
+/* Those of the devices that were made, and no others: who has a label of before keeps it. */
+static int store_codes(struct import_run *run)
+{
+    struct import_work *w = run->storing->work;
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->n_given; i++)
+        if (w->outcomes[w->given_rows[i]] == DB_BATCH_CREATED)
+            w->given[n++] = w->given[i];
+    w->n_given = n;
+    return db_code_give(run->worker->db, w->given, n);
+}
+
 static int store(struct import_run *run)
 {
-    struct import_work *w = run->work;
+    struct import_work *w = run->storing->work;
     int r;
 
     if (w->n_rows == 0)
@@ -353,12 +411,12 @@ static int store(struct import_run *run)
 /* Rows that made a device and have nothing more to say are told by the device. */
 static size_t tell(struct import_run *run, struct db_job_counts *counts)
 {
-    struct import_work *w = run->work;
+    struct import_work *w = run->storing->work;
     size_t n_told = 0, n_stored = 0;
 
     *counts = (struct db_job_counts){0};
-    for (size_t i = 0; i < run->chunk.n_rows; i++) {
-        struct import_row *row = &run->chunk.rows[i];
+    for (size_t i = 0; i < run->storing->chunk.n_rows; i++) {
+        struct import_row *row = &run->storing->chunk.rows[i];
         const char *outcome = "refused";
 
         if (n_stored < w->n_rows && w->rows[n_stored] == row)
@@ -389,7 +447,7 @@ static int commit_rows(struct import_run *run, int64_t line)
     if ((r = lint_duplicates(run)) < 0 || (r = store(run)) < 0)
         return r;
     n_told = tell(run, &counts);
-    if ((r = db_job_rows_add(db, run->job.row_id, run->work->told, n_told)) < 0)
+    if ((r = db_job_rows_add(db, run->job.row_id, run->storing->work->told, n_told)) < 0)
         return r;
     return db_job_advance(db, &run->job, line, &counts);
 }
@@ -410,22 +468,15 @@ static int resolve(struct import_run *run, int64_t line)
     return 0;
 }
 
-int import_run_chunk(struct import_run *run)
+static int store_chunk(struct import_storing *storing)
 {
+    struct import_run *run = storing->run;
     struct db *db = run->worker->db;
     struct db_job before = run->job;
-    int64_t line;
-    int r;
+    int64_t line = (int64_t)storing->chunk.rows[storing->chunk.n_rows - 1].line;
+    int r = db_begin(db);
 
-    if (run->chunk.n_rows == 0)
-        return 0;
-    line = (int64_t)run->chunk.rows[run->chunk.n_rows - 1].line;
-    if ((r = prepare(run)) < 0)
-        return r;
-    drop_refused(run->work);
-    if ((r = hash_codes(run)) < 0)
-        return r;
-    if ((r = db_begin(db)) == 0) {
+    if (r == 0) {
         r = commit_rows(run, line);
         if (r != 0 || run->job.cancel_wanted) {
             db_rollback(db);
@@ -440,9 +491,65 @@ int import_run_chunk(struct import_run *run)
         before.cancel_wanted = run->job.cancel_wanted;
         run->job = before; /* as it is in the database */
     } else {
-        metric_add(
-            &run->worker->service->metrics.codes[COUNT_CODE_GIVEN], (int64_t)run->work->n_given);
+        metric_add(&run->worker->service->metrics.codes[COUNT_CODE_GIVEN],
+            (int64_t)storing->work->n_given);
     }
-    import_chunk_clear(&run->chunk);
+    return r;
+}
+
+static void *storing_main(void *context)
+{
+    struct import_storing *storing = context;
+
+    storing->result = store_chunk(storing);
+    if (storing->result < 0)
+        (void)snprintf(storing->error, sizeof(storing->error), "%s", error_text());
+    import_chunk_clear(&storing->chunk);
+    return NULL;
+}
+
+int import_run_settle(struct import_run *run)
+{
+    struct import_storing *storing = run->storing;
+    int r;
+
+    if (storing == NULL)
+        return 0;
+    await_thread(storing);
+    r = storing->result;
+    storing->result = 0;
+    return r < 0 ? error_set(r, "%s", storing->error) : r;
+}
+
+/* Hands the chunk over, and takes the other one, which is empty. */
+static void begin_storing(struct import_run *run)
+{
+    struct import_storing *storing = run->storing;
+    struct import_chunk chunk = storing->chunk;
+    struct import_work *work = storing->work;
+
+    storing->chunk = run->chunk;
+    storing->work = run->work;
+    run->chunk = chunk;
+    run->work = work;
+    storing->has_thread = pthread_create(&storing->thread, NULL, storing_main, storing) == 0;
+    if (!storing->has_thread)
+        (void)storing_main(storing); /* slower, and as good */
+}
+
+int import_run_chunk(struct import_run *run)
+{
+    int prepared, r;
+
+    if (run->chunk.n_rows == 0)
+        return import_run_settle(run);
+    prepared = prepare(run);
+    r = import_run_settle(run); /* what came first in the file is said first */
+    if (r == 0)
+        r = prepared;
+    if (r == 0)
+        begin_storing(run);
+    else
+        import_chunk_clear(&run->chunk);
     return r;
 }

@@ -1,6 +1,7 @@
 /* An import at work: from the bytes of a file to devices, chunk by chunk, each a transaction with
  * the job's progress. What was committed is done and answered for; a file that broke off goes on
- * behind it (docs/architecture.md, "An import"). */
+ * behind it (docs/architecture.md, "An import"). While a chunk is stored, by a thread of its own,
+ * the next one is read and sealed. */
 #pragma once
 
 #include "activation/auth.h"
@@ -16,16 +17,24 @@ struct import_run {
     struct db_organization organization;
     struct db_directory directory;
     const struct sealed_kek *transport; /* of `directory`; NULL: the organization has none */
+    /* Both are the storing thread's between import_run_chunk and import_run_settle: the job, and
+     * the worker's database connection. */
     struct db_job job;
-    struct import_chunk chunk;
-    struct import_work *work; /* what one chunk needs; of secret_realloc */
+    bool dry_run;              /* as the job says, for whoever does not own it */
+    struct import_chunk chunk; /* the one being read */
+    struct import_work *work;  /* what one chunk needs; of secret_realloc */
+    struct import_storing *storing;
 };
 
 void import_run_done(struct import_run *run);
 /** With worker, organization and job in place: loads the directory and makes room. */
 int import_run_begin(struct import_run *run) MUST_CHECK;
 
-/** Seals and stores the rows of the chunk and moves the job on, in one transaction; the chunk is
- * empty then. Outcome 1: the job is somebody else's by now, or was cancelled; nothing was stored.
- */
+/** Seals the rows of the chunk and begins to store them and to move the job on, in one transaction;
+ * the chunk is empty then. What is returned tells of the chunk before it, and this one is begun
+ * only if that one went well. Outcome 1: the job is somebody else's by now, or was cancelled;
+ * nothing was stored. */
 int import_run_chunk(struct import_run *run) MUST_CHECK;
+/** Waits for the last chunk; the same outcomes, each told once. Then `job` is as it is in the
+ * database. */
+int import_run_settle(struct import_run *run) MUST_CHECK;

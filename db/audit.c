@@ -29,8 +29,8 @@ const struct db_statement db_audit_has_statement = {
 const struct db_statement db_audit_list_statement = {
     .name = "audit_list",
     .sql = "SELECT id, " DB_UTC(
-        "at") ", encode(client_id, 'hex'),"
-              "  request_id, action, object, detail::text FROM audit_event"
+        "at") ","
+              "  encode(client_id, 'hex'), request_id, action, object, detail::text FROM audit_event"
               " WHERE id > $2 AND ($1 = 0 OR organization_id = $1) ORDER BY id LIMIT $3",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,

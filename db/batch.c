@@ -1,11 +1,13 @@
 #include "db/batch.h"
 
 #include "db/connection.h"
+#include <stdlib.h>
 #include <string.h>
 
 #define PAGE_NONCES 2048 /* of dev_nonce_page */
 #define PAGE_BYTES (PAGE_NONCES / 8)
 #define PAGES_AT_ONCE 256
+#define KEYS_OF_A_ROW 2
 
 const struct db_statement db_batch_begin_statement = {
     .name = "batch_begin",
@@ -16,46 +18,54 @@ const struct db_statement db_batch_begin_statement = {
     .params = {DB_INT8, DB_TEXT},
 };
 
-/* One statement, hence one transaction: no device without its keys and its hot row. Devices are
- * made in DevEUI order, so that two files with the same devices wait for each other and do not
- * deadlock. A device that comes in claimed belongs to the organization that brings it. */
-const struct db_statement db_batch_insert_statement = {
-    .name = "batch_insert",
-    .sql = "WITH input AS MATERIALIZED ("
-           "  SELECT DISTINCT ON (dev_eui) * FROM unnest($3::bytea[], $4::bytea[], $5::text[],"
-           "    $6::text[], $7::text[], $8::text[], $9::text[], $10::int8[], $11::int8[],"
-           "    $12::bytea[], $13::text[], $14::text[], $15::bytea[], $16::bytea[], $17::bytea[],"
-           "    $18::bytea[], $19::text[], $20::bytea[], $21::bytea[], $22::bytea[], $23::bytea[],"
-           "    $24::int8[], $25::text[], $26::text[], $27::int4[], $28::int4[]) WITH ORDINALITY"
-           "  AS i(dev_eui, join_eui, mac_version, credential, ownership, service, trust,"
-           "    ownership_epoch, nonce_epoch, home_net_id, as_id, app_kek_label, app_blob, app_tag,"
-           "    app_kcv, app_fp, nwk_kek_label, nwk_blob, nwk_tag, nwk_kcv, nwk_fp, line, serial,"
-           "    name, join_nonce, last_dev_nonce, ordinal) ORDER BY dev_eui, ordinal),"
-           " made AS ("
-           "  INSERT INTO device (dev_eui, join_eui, mac_version, credential, ownership, service,"
-           "    trust, ownership_epoch, nonce_epoch, home_net_id, as_id, batch_id, organization_id,"
-           "    batch_line, serial, name, owner_id)"
-           "  SELECT dev_eui, join_eui, mac_version, credential, ownership, service, trust,"
-           "    ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2, line, serial, name,"
-           "    CASE WHEN ownership <> 'unowned' THEN $2 END"
-           "  FROM input ORDER BY dev_eui ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui),"
-           " keys AS ("
-           "  INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, kcv, fingerprint)"
-           "  SELECT dev_eui, 1, app_kek_label, app_blob, app_tag, app_kcv, app_fp"
-           "    FROM input JOIN made USING (dev_eui)"
-           "  UNION ALL SELECT dev_eui, 2, nwk_kek_label, nwk_blob, nwk_tag, nwk_kcv, nwk_fp"
-           "    FROM input JOIN made USING (dev_eui) WHERE nwk_blob IS NOT NULL),"
-           " hot AS (INSERT INTO device_join (dev_eui, join_nonce, last_dev_nonce)"
-           "  SELECT dev_eui, join_nonce, last_dev_nonce FROM input JOIN made USING (dev_eui))"
-           " SELECT ordinal::int4 FROM input JOIN made USING (dev_eui)",
+/* Devices are made in DevEUI order, so that two files with the same devices wait for each other and
+ * do not deadlock. A device that comes in claimed belongs to the organization that brings it. What
+ * is returned is in the order of the arrays.
+ *
+ * A device's keys and its hot row are statements of their own, for those that were made here:
+ * joined with them in the same statement they cost the square of the rows, since our sessions join
+ * by index alone. */
+const struct db_statement db_batch_devices_statement = {
+    .name = "batch_devices",
+    .sql = "INSERT INTO device (dev_eui, join_eui, mac_version, credential, ownership, service,"
+           "  trust, ownership_epoch, nonce_epoch, home_net_id, as_id, batch_id, organization_id,"
+           "  batch_line, serial, name, owner_id)"
+           " SELECT dev_eui, join_eui, mac_version, credential, ownership, service, trust,"
+           "  ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2, line, serial, name,"
+           "  CASE WHEN ownership <> 'unowned' THEN $2 END"
+           " FROM unnest($3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],"
+           "  $9::text[], $10::int8[], $11::int8[], $12::bytea[], $13::text[], $14::int8[],"
+           "  $15::text[], $16::text[]) AS i(dev_eui, join_eui, mac_version, credential, ownership,"
+           "  service, trust, ownership_epoch, nonce_epoch, home_net_id, as_id, line, serial, name)"
+           " ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 28,
+    .n_params = 16,
     .params = {DB_INT8, DB_INT8, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY,
         DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY, DB_BYTEA_ARRAY,
-        DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
-        DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
-        DB_BYTEA_ARRAY, DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY},
+        DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY},
+};
+
+const struct db_statement db_batch_keys_statement = {
+    .name = "batch_keys",
+    .sql = "INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, kcv, fingerprint)"
+           " SELECT * FROM unnest($1::bytea[], $2::int2[], $3::text[], $4::bytea[], $5::bytea[],"
+           "  $6::bytea[], $7::bytea[])",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 7,
+    .params = {DB_BYTEA_ARRAY, DB_INT2_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
+        DB_BYTEA_ARRAY, DB_BYTEA_ARRAY},
+};
+
+const struct db_statement db_batch_hot_statement = {
+    .name = "batch_hot",
+    .sql = "INSERT INTO device_join (dev_eui, join_nonce, last_dev_nonce)"
+           " SELECT * FROM unnest($1::bytea[], $2::int4[], $3::int4[])",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 3,
+    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY},
 };
 
 const struct db_statement db_batch_finish_statement = {
@@ -119,89 +129,13 @@ int db_batch_begin(
     return 0;
 }
 
-static void put_record_columns(struct db_params *p, const struct db_batch_row *rows, size_t n)
+/* --- devices --------------------------------------------------------------------------------- */
+
+static void put_dev_euis(struct db_params *p, const struct db_batch_row *const *rows, size_t n)
 {
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, rows[i].record.dev_eui.bytes, sizeof(struct eui64));
-    db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, rows[i].record.join_eui.bytes, sizeof(struct eui64));
-    db_param_array(p, DB_TEXT_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_text(p, lw_mac_version_text(rows[i].record.mac_version));
-    db_param_array(p, DB_TEXT_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_text(p, device_credential_text(rows[i].record.credential));
-    db_param_array(p, DB_TEXT_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_text(p, device_ownership_text(rows[i].record.ownership));
-    db_param_array(p, DB_TEXT_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_text(p, device_service_text(rows[i].record.service));
-    db_param_array(p, DB_TEXT_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_text(p, device_trust_text(rows[i].record.trust));
-    db_param_array(p, DB_INT8_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_int(p, rows[i].record.ownership_epoch);
-    db_param_array(p, DB_INT8_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_int(p, rows[i].record.nonce_epoch);
-    db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++) {
-        if (rows[i].record.has_home_net_id)
-            db_element_bytes(p, rows[i].record.home_net_id.bytes, sizeof(struct net_id));
-        else
-            db_element_null(p);
-    }
-    db_param_array(p, DB_TEXT_ARRAY, n);
-    for (size_t i = 0; i < n; i++) {
-        if (*rows[i].record.as_id)
-            db_element_text(p, rows[i].record.as_id);
-        else
-            db_element_null(p);
-    }
-}
-
-/** The key of a slot, or NULL when the row has none. */
-static const struct db_batch_key *key_of(const struct db_batch_row *row, enum key_slot slot)
-{
-    if (slot == KEY_SLOT_APP)
-        return &row->app;
-    return row->has_nwk ? &row->nwk : NULL;
-}
-
-/* One array of a member of each row's key; null where it has none. */
-#define KEY_COLUMN(p, rows, n, slot, data, len)                                                    \
-    do {                                                                                           \
-        db_param_array(p, DB_BYTEA_ARRAY, n);                                                      \
-        for (size_t i = 0; i < (n); i++) {                                                         \
-            const struct db_batch_key *key = key_of(&(rows)[i], slot);                             \
-                                                                                                   \
-            if (key != NULL)                                                                       \
-                db_element_bytes(p, data, len);                                                    \
-            else                                                                                   \
-                db_element_null(p);                                                                \
-        }                                                                                          \
-    } while (0)
-
-static void put_key_columns(
-    struct db_params *p, const struct db_batch_row *rows, size_t n, enum key_slot slot)
-{
-    db_param_array(p, DB_TEXT_ARRAY, n);
-    for (size_t i = 0; i < n; i++) {
-        const struct db_batch_key *key = key_of(&rows[i], slot);
-
-        if (key != NULL)
-            db_element_text(p, key->sealed.kek_label);
-        else
-            db_element_null(p);
-    }
-    KEY_COLUMN(p, rows, n, slot, key->sealed.blob, key->sealed.blob_len);
-    KEY_COLUMN(p, rows, n, slot, key->sealed.tag, sizeof(key->sealed.tag));
-    KEY_COLUMN(p, rows, n, slot, key->kcv, sizeof(key->kcv));
-    KEY_COLUMN(p, rows, n, slot, key->fingerprint, sizeof(key->fingerprint));
+        db_element_bytes(p, rows[i]->record.dev_eui.bytes, sizeof(struct eui64));
 }
 
 static void put_text_or_null(struct db_params *p, const char *text)
@@ -212,23 +146,160 @@ static void put_text_or_null(struct db_params *p, const char *text)
         db_element_null(p);
 }
 
-static void put_file_columns(struct db_params *p, const struct db_batch_row *rows, size_t n)
+static void put_record_columns(
+    struct db_params *p, const struct db_batch_row *const *rows, size_t n)
+{
+    put_dev_euis(p, rows, n);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, rows[i]->record.join_eui.bytes, sizeof(struct eui64));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, lw_mac_version_text(rows[i]->record.mac_version));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_credential_text(rows[i]->record.credential));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_ownership_text(rows[i]->record.ownership));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_service_text(rows[i]->record.service));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_trust_text(rows[i]->record.trust));
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, rows[i]->record.ownership_epoch);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, rows[i]->record.nonce_epoch);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i]->record.has_home_net_id)
+            db_element_bytes(p, rows[i]->record.home_net_id.bytes, sizeof(struct net_id));
+        else
+            db_element_null(p);
+    }
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        put_text_or_null(p, rows[i]->record.as_id);
+}
+
+static void put_file_columns(struct db_params *p, const struct db_batch_row *const *rows, size_t n)
 {
     db_param_array(p, DB_INT8_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_int(p, rows[i].line);
+        db_element_int(p, rows[i]->line);
     db_param_array(p, DB_TEXT_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        put_text_or_null(p, rows[i].serial);
+        put_text_or_null(p, rows[i]->serial);
     db_param_array(p, DB_TEXT_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        put_text_or_null(p, rows[i].name);
+        put_text_or_null(p, rows[i]->name);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct db_batch_row *x = *(const struct db_batch_row *const *)a;
+    const struct db_batch_row *y = *(const struct db_batch_row *const *)b;
+    int order = memcmp(x->record.dev_eui.bytes, y->record.dev_eui.bytes, sizeof(struct eui64));
+
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+/* `sorted` is in DevEUI order, and of two rows with the same one the first comes first. Those that
+ * made a device are what is left in it. */
+static int insert_devices(struct db *db, int64_t batch_id, int64_t organization_id,
+    const struct db_batch_row **sorted, size_t n, size_t *ret_n_made)
+{
+    CLEANUP(db_rows_done) struct db_rows made = {0};
+    struct db_params *p = db_params_of(db);
+    size_t n_made = 0;
+    int r;
+
+    db_param_int(p, DB_INT8, batch_id);
+    db_param_int(p, DB_INT8, organization_id);
+    put_record_columns(p, sorted, n);
+    put_file_columns(p, sorted, n);
+    if ((r = db_run(db, DB_BATCH_DEVICES, &made)) < 0)
+        return r;
+    for (size_t i = 0; i < n && n_made < made.n; i++) {
+        struct eui64 dev_eui = {{0}};
+
+        db_row_bytes(&made, n_made, 0, dev_eui.bytes, sizeof(dev_eui.bytes));
+        if (memcmp(dev_eui.bytes, sorted[i]->record.dev_eui.bytes, sizeof(dev_eui.bytes)) == 0)
+            sorted[n_made++] = sorted[i];
+    }
+    if (n_made != made.n)
+        return error_set(ERROR_INTERNAL, "database: the devices made are not those asked for");
+    *ret_n_made = n_made;
+    return db_rows_check(&made);
+}
+
+/* --- keys ------------------------------------------------------------------------------------ */
+
+struct key_of_row {
+    const struct db_batch_row *row;
+    enum key_slot slot;
+    const struct db_batch_key *key;
+};
+
+static size_t list_keys(
+    const struct db_batch_row *const *rows, size_t n, struct key_of_row *ret_keys)
+{
+    size_t n_keys = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        ret_keys[n_keys++] = (struct key_of_row){rows[i], KEY_SLOT_APP, &rows[i]->app};
+        if (rows[i]->has_nwk)
+            ret_keys[n_keys++] = (struct key_of_row){rows[i], KEY_SLOT_NWK, &rows[i]->nwk};
+    }
+    return n_keys;
+}
+
+static int insert_keys(struct db *db, const struct db_batch_row *const *rows, size_t n_rows)
+{
+    struct key_of_row keys[KEYS_OF_A_ROW * DB_BATCH_ROWS_MAX];
+    size_t n = list_keys(rows, n_rows, keys);
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, keys[i].row->record.dev_eui.bytes, sizeof(struct eui64));
+    db_param_array(p, DB_INT2_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, keys[i].slot);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, keys[i].key->sealed.kek_label);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, keys[i].key->sealed.blob, keys[i].key->sealed.blob_len);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, keys[i].key->sealed.tag, sizeof(keys[i].key->sealed.tag));
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, keys[i].key->kcv, sizeof(keys[i].key->kcv));
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, keys[i].key->fingerprint, sizeof(keys[i].key->fingerprint));
+    return db_run_quiet(db, DB_BATCH_KEYS);
+}
+
+static int insert_hot(struct db *db, const struct db_batch_row *const *rows, size_t n)
+{
+    struct db_params *p = db_params_of(db);
+
+    put_dev_euis(p, rows, n);
     db_param_array(p, DB_INT4_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_int(p, rows[i].join_nonce);
+        db_element_int(p, rows[i]->join_nonce);
     db_param_array(p, DB_INT4_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_int(p, rows[i].last_dev_nonce);
+        db_element_int(p, rows[i]->last_dev_nonce);
+    return db_run_quiet(db, DB_BATCH_HOT);
 }
 
 /* --- used DevNonces -------------------------------------------------------------------------- */
@@ -264,8 +335,7 @@ static int insert_pages(struct db *db, const struct page *pages, size_t n)
 }
 
 /* They are rising: a page is complete when one of the next comes. */
-static int insert_nonces(struct db *db, const struct db_batch_row *rows, size_t n_rows,
-    const enum db_batch_outcome *outcomes)
+static int insert_nonces(struct db *db, const struct db_batch_row *const *rows, size_t n_rows)
 {
     struct page pages[PAGES_AT_ONCE];
     size_t n = 0;
@@ -274,8 +344,8 @@ static int insert_nonces(struct db *db, const struct db_batch_row *rows, size_t 
     for (size_t i = 0; i < n_rows; i++) {
         struct page *page = NULL;
 
-        for (size_t k = 0; outcomes[i] == DB_BATCH_CREATED && k < rows[i].n_used_dev_nonces; k++) {
-            uint16_t nonce = rows[i].used_dev_nonces[k];
+        for (size_t k = 0; k < rows[i]->n_used_dev_nonces; k++) {
+            uint16_t nonce = rows[i]->used_dev_nonces[k];
 
             if (page == NULL || page->number != nonce / PAGE_NONCES) {
                 if (n == PAGES_AT_ONCE) {
@@ -284,7 +354,7 @@ static int insert_nonces(struct db *db, const struct db_batch_row *rows, size_t 
                     n = 0;
                 }
                 page = &pages[n++];
-                *page = (struct page){.record = &rows[i].record, .number = nonce / PAGE_NONCES};
+                *page = (struct page){.record = &rows[i]->record, .number = nonce / PAGE_NONCES};
             }
             page->newest = nonce % PAGE_NONCES;
             page->bits[page->newest / 8] |= (uint8_t)(1u << (page->newest % 8));
@@ -293,35 +363,47 @@ static int insert_nonces(struct db *db, const struct db_batch_row *rows, size_t 
     return insert_pages(db, pages, n);
 }
 
+/* --- a chunk of them ------------------------------------------------------------------------- */
+
+static int insert(struct db *db, int64_t batch_id, int64_t organization_id,
+    const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes)
+{
+    const struct db_batch_row *sorted[DB_BATCH_ROWS_MAX];
+    size_t n_made = 0;
+    int r;
+
+    for (size_t i = 0; i < n_rows; i++) {
+        sorted[i] = &rows[i];
+        outcomes[i] = DB_BATCH_EXISTS;
+    }
+    qsort(sorted, n_rows, sizeof(sorted[0]), compare_rows);
+    if ((r = insert_devices(db, batch_id, organization_id, sorted, n_rows, &n_made)) < 0 ||
+        n_made == 0)
+        return r;
+    for (size_t i = 0; i < n_made; i++)
+        outcomes[sorted[i] - rows] = DB_BATCH_CREATED;
+    if ((r = insert_keys(db, sorted, n_made)) < 0 || (r = insert_hot(db, sorted, n_made)) < 0)
+        return r;
+    return insert_nonces(db, sorted, n_made);
+}
+
 int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
     const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes)
 {
-    CLEANUP(db_rows_done) struct db_rows made = {0};
-    struct db_params *p = db_params_of(db);
+    bool own = !db->in_transaction;
     int r;
 
     if (n_rows == 0 || n_rows > DB_BATCH_ROWS_MAX)
         return error_set(ERROR_INTERNAL, "database: a batch of %zu devices", n_rows);
-    db_param_int(p, DB_INT8, batch_id);
-    db_param_int(p, DB_INT8, organization_id);
-    put_record_columns(p, rows, n_rows);
-    put_key_columns(p, rows, n_rows, KEY_SLOT_APP);
-    put_key_columns(p, rows, n_rows, KEY_SLOT_NWK);
-    put_file_columns(p, rows, n_rows);
-    r = db_run(db, DB_BATCH_INSERT, &made);
-    if (r < 0)
+    if (own && (r = db_begin(db)) < 0)
         return r;
-    for (size_t i = 0; i < n_rows; i++)
-        outcomes[i] = DB_BATCH_EXISTS;
-    for (size_t i = 0; i < made.n; i++) {
-        int64_t ordinal = db_row_int(&made, i, 0, 1, (int64_t)n_rows);
-
-        if (ordinal)
-            outcomes[ordinal - 1] = DB_BATCH_CREATED;
-    }
-    if ((r = db_rows_check(&made)) < 0)
+    r = insert(db, batch_id, organization_id, rows, n_rows, outcomes);
+    if (!own)
         return r;
-    return insert_nonces(db, rows, n_rows, outcomes);
+    if (r == 0)
+        return db_commit(db);
+    db_rollback(db);
+    return r;
 }
 
 static int ask_known(struct db *db, enum db_statement_id id, size_t n, bool *ret_known)

@@ -40,8 +40,8 @@ int db_batch_begin(
 int db_batch_finish(struct db *db, int64_t batch_id, size_t n_created, size_t n_refused);
 
 /** Device, device_key and device_join of every row whose DevEUI is new; outcome[i] belongs to
- * rows[i]. A DevEUI twice in `rows` is created once. One statement, and one more for used
- * DevNonces: the caller's transaction holds them together. */
+ * rows[i]. A DevEUI twice in `rows` is created once, from the first of them. All or nothing: in
+ * the caller's transaction, or where there is none in one of its own. */
 int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
     const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes);
 /** Which of these fingerprints (each DB_FINGERPRINT_LEN bytes) some device's key has already. */

@@ -81,7 +81,9 @@ enum db_statement_id {
     DB_EXPORT_SWEEP,
     DB_BATCH_BEGIN,
     DB_BATCH_FINISH,
-    DB_BATCH_INSERT,
+    DB_BATCH_DEVICES,
+    DB_BATCH_KEYS,
+    DB_BATCH_HOT,
     DB_BATCH_NONCES,
     DB_BATCH_KNOWN_KEYS,
     DB_BATCH_KNOWN_DEVICES,
@@ -186,7 +188,9 @@ extern const struct db_statement db_export_discard_statement;
 extern const struct db_statement db_export_sweep_statement;
 extern const struct db_statement db_batch_begin_statement;
 extern const struct db_statement db_batch_finish_statement;
-extern const struct db_statement db_batch_insert_statement;
+extern const struct db_statement db_batch_devices_statement;
+extern const struct db_statement db_batch_keys_statement;
+extern const struct db_statement db_batch_hot_statement;
 extern const struct db_statement db_batch_nonces_statement;
 extern const struct db_statement db_batch_known_keys_statement;
 extern const struct db_statement db_batch_known_devices_statement;

@@ -115,6 +115,7 @@ class Stack:
         self.state = os.path.join(self.folder.name, "state")
         self.ports = [free_port() for _ in range(n_servers)]
         self.tls_ports = [free_port() for _ in range(n_servers)]
+        self.activation_port = free_port()
         self.run = None
         self.others = []
         self.psql = None
@@ -140,7 +141,7 @@ class Stack:
     def environment(self):
         return {**os.environ, "CRADLE_STATE": self.state, "CRADLE_JOIN_PORT": str(self.ports[0]),
                 "CRADLE_JOIN_TLS_PORT": str(self.tls_ports[0]),
-                "CRADLE_ACTIVATION_PORT": str(free_port()),
+                "CRADLE_ACTIVATION_PORT": str(self.activation_port),
                 "CRADLE_ACTIVATION_TLS_PORT": str(free_port()),
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
@@ -251,23 +252,28 @@ class Stack:
 
     # --- what is looked at ---
 
-    def cpu(self):
-        """Microseconds used so far: {keyd, joinserver, postgres, all}. Key processes that were
-        replaced and backends that ended are in their parents' account; `all` is the machine."""
+    def pid(self, name):
+        with open(self.path("run", f"{name}.pid"), encoding="ascii") as file:
+            return int(file.read())
+
+    def cpu(self, service="joinserver"):
+        """Microseconds used so far: {keyd, SERVICE, postgres, all}, of that service's key processes.
+        Those that were replaced and backends that ended are in their parents' account; `all` is the
+        machine."""
         table = cpu_table()
-        with open(self.path("run", "joinserver.pid"), encoding="ascii") as file:
-            joinservers = [int(file.read())] + [other.pid for other in self.others]
-        with open(self.path("run", "postgres.pid"), encoding="ascii") as file:
-            postmaster = int(file.read())
-        if not set(joinservers) | {postmaster} <= set(table):
+        services = [self.pid(service)]
+        if service == "joinserver":
+            services += [other.pid for other in self.others]
+        postmaster = self.pid("postgres")
+        if not set(services) | {postmaster} <= set(table):
             raise Failed("A service ended while it was measured.")
-        used = {"keyd": 0, "joinserver": 0, "postgres": 0, "all": busy_us()}
-        for pid in joinservers:
-            used["joinserver"] += table[pid][2]
+        used = {"keyd": 0, service: 0, "postgres": 0, "all": busy_us()}
+        for pid in services:
+            used[service] += table[pid][2]
             used["keyd"] += table[pid][3]
         used["postgres"] += table[postmaster][2] + table[postmaster][3]
         for parent, _, own, ended in table.values():
-            if parent in joinservers:
+            if parent in services:
                 used["keyd"] += own + ended
             elif parent == postmaster:
                 used["postgres"] += own + ended

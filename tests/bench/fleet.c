@@ -43,8 +43,13 @@ static enum lw_mac_version version_of(const struct bench_fleet *fleet, uint32_t 
 
 int bench_fleet_make(const struct bench_settings *settings, struct bench_fleet *ret)
 {
-    *ret = (struct bench_fleet){
-        .n = settings->devices, .seed = settings->seed, .stride = settings->stride};
+    *ret = (struct bench_fleet){.n = settings->devices,
+        .seed = settings->seed,
+        .first = settings->first,
+        .stride = settings->stride};
+    if (settings->first + (uint64_t)settings->devices * settings->stride > UINT32_MAX)
+        return error_set(ERROR_CONFIG, "there are no %u DevEUIs from %u on, each %u behind another",
+            settings->devices, settings->first, settings->stride);
     ret->mix = strcmp(settings->version, "mix") == 0;
     if (!ret->mix && !lw_mac_version_parse(settings->version, &ret->version))
         return error_set(ERROR_CONFIG, "%.20s is no LoRaWAN version", settings->version);
@@ -69,7 +74,7 @@ static struct eui64 eui_of(uint64_t v)
 
 static struct eui64 dev_eui_of(const struct bench_fleet *fleet, uint32_t device)
 {
-    return eui_of((uint64_t)DEV_EUI_PREFIX << 32 | device * fleet->stride);
+    return eui_of((uint64_t)DEV_EUI_PREFIX << 32 | (fleet->first + device * fleet->stride));
 }
 
 static void key_of(

@@ -18,6 +18,7 @@ struct bench_fleet {
     uint32_t seed;
     bool mix; /* 1.0.3, 1.0.4 and 1.1 in turn */
     enum lw_mac_version version;
+    uint32_t first;              /* the number that the first DevEUI is made of */
     uint32_t stride;             /* from one DevEUI to the next; the others are nobody's */
     struct bench_memory *memory; /* one a device; NULL until loaded */
 };

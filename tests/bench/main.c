@@ -11,6 +11,7 @@ static const struct {
     int (*run)(const struct bench_settings *settings);
 } verbs[] = {
     {"load-devices", bench_load_devices},
+    {"import-file", bench_import_file},
     {"joins", bench_joins},
     {"keyd-limit", bench_keyd_limit},
     {"commit-limit", bench_commit_limit},

@@ -9,6 +9,7 @@
 #define OVERRIDES_MAX 32
 #define OVERRIDE_TEXT_MAX 160
 #define DEVICES_MAX 10000000
+#define DEV_EUIS_MAX 1000000000 /* 32 bits of a DevEUI count */
 #define RX_DELAY 1
 
 #define AT(member) offsetof(struct bench_settings, member)
@@ -47,12 +48,17 @@ static const struct config_setting table[] = {
     {"run.threads", NULL, CONFIG_UNSIGNED, AT(threads), "1", 1, 64, "threads that commit"},
     {"run.tls", NULL, CONFIG_UNSIGNED, AT(tls), "0", 0, 1, "1: mutual TLS"},
     {"run.processes", NULL, CONFIG_UNSIGNED, AT(processes), "1", 1, 64, "key processes"},
-    {"run.stride", NULL, CONFIG_UNSIGNED, AT(stride), "1", 1, 256, "from one DevEUI to the next"},
+    {"run.first", NULL, CONFIG_UNSIGNED, AT(first), "0", 0, DEV_EUIS_MAX,
+        "the number that the first DevEUI is made of"},
+    {"run.stride", NULL, CONFIG_UNSIGNED, AT(stride), "1", 1, DEVICES_MAX,
+        "from one DevEUI to the next"},
     {"run.tries", NULL, CONFIG_UNSIGNED, AT(tries), "100000", 10, 10000000,
         "of each class of refusals"},
     {"run.in-a-row", NULL, CONFIG_UNSIGNED, AT(in_a_row), "1", 1, 10000,
         "refusals of one class before the next class is drawn"},
     {"run.message", NULL, CONFIG_TEXT, AT(message), "JoinReq", 0, 0, "what is refused"},
+    {"run.format", NULL, CONFIG_TEXT, AT(format), "csv", 0, 0, "of an import file: csv or jsonl"},
+    {"run.out", NULL, CONFIG_TEXT, AT(out), "", 0, 0, "path of the import file"},
 };
 #define N_SETTINGS (sizeof(table) / sizeof(table[0]))
 

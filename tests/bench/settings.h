@@ -40,10 +40,13 @@ struct bench_settings {
     unsigned threads;
     unsigned processes;
     unsigned tls;      /* 1: over mutual TLS, `ports` are of the listeners for it */
+    unsigned first;    /* the number that the first DevEUI is made of */
     unsigned stride;   /* from one DevEUI to the next */
     unsigned tries;    /* of each class of refusals */
     unsigned in_a_row; /* of one class, before the next class is drawn */
     char *message;     /* MessageType of what is refused */
+    char *format;      /* of an import file: csv or jsonl */
+    char *out;         /* its path */
 };
 
 /** Reads `--config FILE [--NAME VALUE]...`. ERROR_CONFIG says what is wrong. */

@@ -7,6 +7,9 @@
 /** Makes the devices in the database, each with sealed keys and ready to join. */
 int bench_load_devices(const struct bench_settings *settings);
 
+/** Writes the devices to a file as a maker would send it, their keys in clear. */
+int bench_import_file(const struct bench_settings *settings);
+
 /** Joins with all devices against running join servers and checks every answer. Prints the line
  * "begin" when the measured time starts and "end" when it is over, for whoever reads the clocks of
  * other processes. */

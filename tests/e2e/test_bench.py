@@ -10,12 +10,17 @@ import unittest
 import support
 
 sys.path.insert(0, os.path.join(support.ROOT, "scripts/lib"))
-import bench_stack  # noqa: E402 (it is where scripts/bench has it)
+import bench_import  # noqa: E402 (they are where scripts/bench has them)
+import bench_stack  # noqa: E402
 
 FIELDS = {
     "benchmark", "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "cpu_us",
     "keyd_share", "keyd_limit", "commit_limit", "wal_bytes", "devices", "connections", "seconds",
     "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method"}
+IMPORT_FIELDS = {
+    "benchmark", "seconds", "devices_per_s", "rss_mib", "rss_mib_small", "cpu_us", "wal_bytes", "joins", "errors",
+    "checked", "devices", "format", "version", "session", "idle_share", "others_share", "cores", "build", "postgres",
+    "host", "method"}
 BENCH_SECONDS = 180
 
 
@@ -54,6 +59,18 @@ class Bench(unittest.TestCase):
         self.assertEqual((answer["errors"], answer["tls"]), (0, True))
         self.assertGreater(answer["joins"], 0)
 
+    def test_import_measures_a_file_and_joins_beside_it(self):
+        run = bench("--built", support.Stack.program(""), "--devices", "600", "--format", "jsonl", "--version", "1.1",
+                    "--phases", "1", "--seconds", "1", "--rate", "50", "--connections", "4", "--join-devices", "100",
+                    name="import")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual(IMPORT_FIELDS - set(answer), set())
+        self.assertEqual(set(answer["cpu_us"]), {"keyd", "activation", "postgres", "client"})
+        self.assertEqual((answer["errors"], answer["devices"], answer["joined"]), (0, 600, 600))
+        self.assertEqual(len(answer["joins"]["phases"]), 1)
+        self.assertGreater(answer["rss_mib"], 0)
+
     def test_timing_asks_each_message_of_each_kind_as_often_and_reports_it(self):
         run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "50",
                     name="timing")
@@ -70,6 +87,26 @@ class Bench(unittest.TestCase):
                     "--seconds", "1")
         self.assertEqual(run.returncode, 1)
         self.assertIn("16 connections want 64 devices or more", run.stderr)
+
+
+class Report(unittest.TestCase):
+    """What scripts/bench import takes for a wrong answer."""
+
+    def errors(self, *rows):
+        sent = bench_import.Sent(7, b"dev_eui,join_eui,app_key\n")
+        sent.n_rows = 2
+        sent.answer = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        return sent.errors()
+
+    def test_each_row_that_is_not_as_it_should_be_is_an_error(self):
+        first = {"line": 2, "dev_eui": "02cdcdbe00000007", "outcome": "created"}
+        second = {"line": 3, "dev_eui": "02cdcdbe00000008", "outcome": "created"}
+        self.assertEqual(self.errors(first, second), 0)
+        self.assertEqual(self.errors(first), 1)
+        self.assertEqual(self.errors(first, second, second), 1)
+        self.assertEqual(self.errors(second, first), 2)
+        self.assertEqual(self.errors(first, {**second, "outcome": "exists"}), 1)
+        self.assertEqual(self.errors(first, {**second, "warnings": [{"type": "duplicate-key"}]}), 1)
 
 
 class LoadGenerator(unittest.TestCase):
