@@ -344,7 +344,10 @@ static unsigned refuse_take(struct act_call *call, int outcome)
 
 static unsigned act_post_import(struct act_call *call)
 {
-    CLEANUP(import_run_done) struct import_run run = {.worker = call->worker};
+    CLEANUP(import_run_done)
+    struct import_run run = {.worker = call->worker,
+        .client_id = call->caller->client_id,
+        .request_id = api_request_id(call->request)};
     struct import_call q;
     struct db_job before;
     const char *complaint = read_query(call->request, &q);

@@ -1,10 +1,14 @@
 #include "activation/import_run.h"
 
 #include "activation/code_hash.h"
+#include "activation/import_audit.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/text.h"
+#include "db/audit.h"
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +42,8 @@ struct import_work {
     size_t given_rows[IMPORT_CHUNK_ROWS];
     size_t n_given;
     struct db_job_row told[IMPORT_CHUNK_ROWS];
+    size_t n_told;
+    uint8_t leaves[IMPORT_CHUNK_ROWS][MERKLE_HASH_LEN]; /* of the audit: of every row */
 };
 
 /* A chunk on its way into the database, while the next one is read and sealed. Until the thread has
@@ -409,15 +415,18 @@ static int store(struct import_run *run)
 }
 
 /* Rows that made a device and have nothing more to say are told by the device. */
-static size_t tell(struct import_run *run, struct db_job_counts *counts)
+static int tell(struct import_run *run, struct db_job_counts *counts)
 {
     struct import_work *w = run->storing->work;
-    size_t n_told = 0, n_stored = 0;
+    const struct import_chunk *chunk = &run->storing->chunk;
+    size_t n_stored = 0;
 
     *counts = (struct db_job_counts){0};
-    for (size_t i = 0; i < run->storing->chunk.n_rows; i++) {
-        struct import_row *row = &run->storing->chunk.rows[i];
+    w->n_told = 0;
+    for (size_t i = 0; i < chunk->n_rows; i++) {
+        struct import_row *row = &chunk->rows[i];
         const char *outcome = "refused";
+        int r;
 
         if (n_stored < w->n_rows && w->rows[n_stored] == row)
             outcome = w->outcomes[n_stored++] == DB_BATCH_CREATED ? "created" : "exists";
@@ -425,29 +434,56 @@ static size_t tell(struct import_run *run, struct db_job_counts *counts)
         counts->exists += outcome[0] == 'e';
         counts->refused += outcome[0] == 'r';
         counts->warned += outcome[0] != 'r' && row->lints != 0;
+        if ((r = import_audit_leaf(row, outcome, w->leaves[i])) < 0)
+            return r;
         if (outcome[0] == 'c' && row->lints == 0 && !run->job.dry_run)
             continue;
-        w->told[n_told++] = (struct db_job_row){.line = (int64_t)row->line,
+        w->told[w->n_told++] = (struct db_job_row){.line = (int64_t)row->line,
             .has_dev_eui = row->has_dev_eui,
             .dev_eui = row->dev_eui,
             .outcome = outcome,
             .lints = row->lints};
     }
-    return n_told;
+    return 0;
+}
+
+/* One event for all rows of the chunk: one a row would double what a million of them writes. */
+static int audit(struct import_run *run, int64_t line, const struct db_job_counts *counts)
+{
+    CLEANUP(text_done) struct text detail = {0};
+    uint8_t root[MERKLE_HASH_LEN];
+    char id[2 * ACCOUNT_ID_LEN + 1];
+    struct db_audit_event event = {.organization_id = run->job.organization_id,
+        .client_id = run->client_id,
+        .request_id = run->request_id,
+        .action = "import.chunk",
+        .object = hex_encode(run->job.id, sizeof(run->job.id), id)};
+
+    merkle_root(run->storing->work->leaves, run->storing->chunk.n_rows, root);
+    text_addf(&detail, "{\"after\":%" PRId64 ",\"line\":%" PRId64, run->job.line, line);
+    text_addf(&detail, ",\"created\":%" PRId64 ",\"exists\":%" PRId64 ",\"refused\":%" PRId64,
+        counts->created, counts->exists, counts->refused);
+    text_add(&detail, ",\"root\":\"");
+    text_add_hex(&detail, root, sizeof(root));
+    text_add(&detail, "\"}");
+    if (detail.failed)
+        return error_set(ERROR_SYSTEM, "out of memory for an audit event");
+    event.detail = detail.data;
+    return db_audit_add(run->worker->db, &event);
 }
 
 /* Inside the transaction. */
 static int commit_rows(struct import_run *run, int64_t line)
 {
     struct db *db = run->worker->db;
+    struct import_work *w = run->storing->work;
     struct db_job_counts counts;
-    size_t n_told;
     int r;
 
-    if ((r = lint_duplicates(run)) < 0 || (r = store(run)) < 0)
+    if ((r = lint_duplicates(run)) < 0 || (r = store(run)) < 0 || (r = tell(run, &counts)) < 0 ||
+        (r = db_job_rows_add(db, run->job.row_id, w->told, w->n_told)) < 0)
         return r;
-    n_told = tell(run, &counts);
-    if ((r = db_job_rows_add(db, run->job.row_id, run->storing->work->told, n_told)) < 0)
+    if (!run->job.dry_run && (r = audit(run, line, &counts)) < 0)
         return r;
     return db_job_advance(db, &run->job, line, &counts);
 }

@@ -15,6 +15,8 @@
 struct import_run {
     struct act_worker *worker;
     struct db_organization organization;
+    const uint8_t *client_id; /* whose call it is, and its X-Request-Id: for the audit */
+    const char *request_id;
     struct db_directory directory;
     const struct sealed_kek *transport; /* of `directory`; NULL: the organization has none */
     /* Both are the storing thread's between import_run_chunk and import_run_settle: the job, and
@@ -27,7 +29,7 @@ struct import_run {
 };
 
 void import_run_done(struct import_run *run);
-/** With worker, organization and job in place: loads the directory and makes room. */
+/** With the call's and the job's in place: loads the directory and makes room. */
 int import_run_begin(struct import_run *run) MUST_CHECK;
 
 /** Seals the rows of the chunk and begins to store them and to move the job on, in one transaction;

@@ -1,6 +1,7 @@
 """Imports as jobs: resumed where they stood, tried without effect, and a fleet that has joined elsewhere."""
 
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -30,6 +31,24 @@ def rows_of(n, **changes):
 
 def csv_of(rows):
     return ("\n".join([",".join(rows[0])] + [",".join(row.values()) for row in rows]) + "\n").encode()
+
+
+def leaf_of(row):
+    """What docs/onboarding.md says of a row's leaf, from its report."""
+    words = {row["reason"]} if "reason" in row else set()
+    words = (words | {warning["type"] for warning in row.get("warnings", [])}) - {"dev-eui-exists"}
+    entry = f"{row['line']} {row['dev_eui'] or '-'} {row['outcome']} {','.join(sorted(words)) or '-'}"
+    return hashlib.sha256(b"\0" + entry.encode()).digest()
+
+
+def root_of(leaves):
+    """RFC 9162, section 2.1.1, word by word."""
+    if len(leaves) == 1:
+        return leaves[0]
+    left = 1
+    while 2 * left < len(leaves):
+        left *= 2
+    return hashlib.sha256(b"\1" + root_of(leaves[:left]) + root_of(leaves[left:])).digest()
 
 
 class JobTest(unittest.TestCase):
@@ -72,6 +91,33 @@ class Jobs(JobTest):
         report = self.stack.activation("GET", headers["Location"] + "/report", None,
                                        {"Authorization": f"Bearer {self.maker.token}"})[2]
         self.assertEqual([json.loads(line) for line in report.splitlines()], answer)
+
+    def test_the_audit_has_an_event_for_each_chunk_with_a_root_over_its_rows(self):
+        rows = rows_of(CHUNK_ROWS + 45)
+        self.send(csv_of(rows[3:4]))
+        rows[5]["app_key"] = "12"
+        rows[7]["dev_eui"] = "none"
+        rows[9]["app_key"] = rows[11]["app_key"] = rows[13]["app_key"]
+        _, headers, answer = self.send(csv_of(rows))
+        job = headers["Location"].rpartition("/")[2]
+        events = [(action, json.loads(detail)) for action, detail in self.stack.psql(
+            f"SELECT action, detail FROM audit_event WHERE object = '{job}' ORDER BY id")]
+        self.assertEqual([action for action, _ in events], ["import.begin", "import.chunk", "import.chunk"])
+        after = 0
+        for _, detail in events[1:]:
+            own = [row for row in answer if after < row["line"] <= detail["line"]]
+            self.assertEqual(detail["after"], after)
+            self.assertEqual(detail["root"], root_of([leaf_of(row) for row in own]).hex())
+            for outcome in ("created", "exists", "refused"):
+                self.assertEqual(detail[outcome], sum(row["outcome"] == outcome for row in own))
+            after = detail["line"]
+        self.assertEqual(after, answer[-1]["line"])
+        self.assertEqual({row["outcome"] for row in answer}, {"created", "exists", "refused"})
+
+    def test_a_dry_run_leaves_no_event_of_rows(self):
+        _, headers, _ = self.send(csv_of(rows_of(2)), "format=csv&dry_run=true")
+        job = headers["Location"].rpartition("/")[2]
+        self.assertEqual(self.stack.psql(f"SELECT action FROM audit_event WHERE object = '{job}'"), [["import.try"]])
 
     def test_a_dry_run_says_the_same_and_makes_nothing(self):
         rows = rows_of(CHUNK_ROWS + 3)
