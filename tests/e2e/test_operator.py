@@ -173,6 +173,8 @@ class ApplicationServers(OperatorTest):
         status, _, changed = self.operator.call("patch", location, {"app_s_key": "plain", "as_id": as_id})
         self.assertEqual((status, changed), (200, {**made, "app_s_key": "plain"}))
         self.assertIn(changed, self.pages("/v1/application-servers"))
+        status, _, seen = self.operator.call("get", location)
+        self.assertEqual((status, seen), (200, {**changed, "ca": None, "crl": None}))
         self.refused(409, None, "post", "/v1/application-servers", {"as_id": as_id})
         self.assertEqual(self.operator.call("delete", location)[0], 204)
         self.refused(404, None, "delete", location)
