@@ -11,7 +11,7 @@
 #include <string.h>
 
 enum { KEY_APP, KEY_NWK, N_KEYS };
-#define BASE64_OF_RSA_MAX (4 * ((KEYD_RSA_MAX + 2) / 3))
+#define BASE64_OF_RSA_MAX (4 * ((KEYD_EXPORT_RSA_MAX + 2) / 3))
 #define PAGES_MAX ((size_t)DB_EXPORT_ROWS_MAX * DB_EXPORT_PAGES)
 /* A piece is written when it has this; one more line, of a device that has used every other
  * DevNonce, has less than 200,000 bytes. */
@@ -96,8 +96,8 @@ int export_run_begin(struct export_run *run)
     run->work = calloc(1, sizeof(*run->work));
     if (run->work == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for an export");
-    if (has_keys(run) &&
-        rsa_public_parse(run->export.order.public_key, &run->work->to) != RSA_PUBLIC_OK)
+    if (has_keys(run) && rsa_public_parse(run->export.order.public_key, KEYD_EXPORT_RSA_MAX,
+                             &run->work->to) != RSA_PUBLIC_OK)
         return error_set(ERROR_INTERNAL, "the public key of an export cannot be read any more");
     return 0;
 }

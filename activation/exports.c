@@ -69,25 +69,17 @@ static bool is_line(const char *text)
 static unsigned check_key(struct act_call *call, const struct export_body *body)
 {
     struct keyd_public_key key;
+    enum rsa_public_outcome outcome;
+    char detail[RSA_PUBLIC_TEXT_MAX];
 
     if (!body->has_public_key)
         return act_call_bad_field(call, "public_key",
             "public_key is missing: this format holds root keys, sealed to an RSA key of yours");
-    switch (rsa_public_parse(body->public_key, &key)) {
-    case RSA_PUBLIC_OK:
+    outcome = rsa_public_parse(body->public_key, KEYD_EXPORT_RSA_MAX, &key);
+    if (outcome == RSA_PUBLIC_OK)
         return 0;
-    case RSA_PUBLIC_PRIVATE:
-        return act_call_bad_field(call, "public_key",
-            "public_key is a private key, which nobody else may see: make another one, and send "
-            "its public part");
-    case RSA_PUBLIC_WEAK:
-        return act_call_bad_field(
-            call, "public_key", "public_key is no RSA key of 2048 to 4096 bits");
-    case RSA_PUBLIC_MALFORMED:
-        break;
-    }
-    return act_call_bad_field(call, "public_key",
-        "public_key is not one RSA public key in PEM (-----BEGIN PUBLIC KEY-----)");
+    rsa_public_explain(outcome, KEYD_EXPORT_RSA_MAX, detail);
+    return act_call_bad_field(call, "public_key", detail);
 }
 
 static unsigned check_batch(

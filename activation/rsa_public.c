@@ -4,6 +4,7 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char begin[] = "-----BEGIN PUBLIC KEY-----";
@@ -24,7 +25,8 @@ static bool take_number(
     return fits;
 }
 
-static enum rsa_public_outcome take_key(const EVP_PKEY *key, struct keyd_public_key *ret)
+static enum rsa_public_outcome take_key(
+    const EVP_PKEY *key, size_t modulus_max, struct keyd_public_key *ret)
 {
     size_t modulus_len = 0, exponent_len = 0;
 
@@ -38,10 +40,11 @@ static enum rsa_public_outcome take_key(const EVP_PKEY *key, struct keyd_public_
         return RSA_PUBLIC_WEAK;
     ret->modulus_len = (uint16_t)modulus_len;
     ret->exponent_len = (uint8_t)exponent_len;
-    return keyd_public_key_valid(ret) ? RSA_PUBLIC_OK : RSA_PUBLIC_WEAK;
+    return keyd_public_key_valid(ret, modulus_max) ? RSA_PUBLIC_OK : RSA_PUBLIC_WEAK;
 }
 
-enum rsa_public_outcome rsa_public_parse(const char *pem, struct keyd_public_key *ret)
+enum rsa_public_outcome rsa_public_parse(
+    const char *pem, size_t modulus_max, struct keyd_public_key *ret)
 {
     enum rsa_public_outcome outcome = RSA_PUBLIC_MALFORMED;
     const char *first = strstr(pem, begin);
@@ -56,8 +59,29 @@ enum rsa_public_outcome rsa_public_parse(const char *pem, struct keyd_public_key
     if (bio != NULL)
         key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
     if (key != NULL)
-        outcome = take_key(key, ret);
+        outcome = take_key(key, modulus_max, ret);
     EVP_PKEY_free(key);
     BIO_free(bio);
     return outcome;
+}
+
+void rsa_public_explain(
+    enum rsa_public_outcome outcome, size_t modulus_max, char out[static RSA_PUBLIC_TEXT_MAX])
+{
+    static const char *const texts[] = {
+        [RSA_PUBLIC_OK] = "public_key is good",
+        [RSA_PUBLIC_MALFORMED] =
+            "public_key is not one RSA public key in PEM (-----BEGIN PUBLIC KEY-----)",
+        [RSA_PUBLIC_PRIVATE] =
+            "public_key is a private key, which nobody else may see: make another one, and send "
+            "its public part",
+    };
+
+    if (outcome == RSA_PUBLIC_WEAK)
+        (void)snprintf(out, RSA_PUBLIC_TEXT_MAX,
+            "public_key is no RSA key of %d to %zu bits with an odd exponent of 3 or more, of at "
+            "most %d bits",
+            8 * KEYD_RSA_MIN, 8 * modulus_max, 8 * KEYD_RSA_EXPONENT_MAX);
+    else
+        (void)snprintf(out, RSA_PUBLIC_TEXT_MAX, "%s", texts[outcome]);
 }

@@ -7,7 +7,17 @@ enum rsa_public_outcome {
     RSA_PUBLIC_OK = 0,
     RSA_PUBLIC_MALFORMED = 1, /* not one PEM block of a SubjectPublicKeyInfo, or not of RSA */
     RSA_PUBLIC_PRIVATE = 2,   /* a private key: it was never to leave its owner */
-    RSA_PUBLIC_WEAK = 3,      /* not 2048 to 4096 bits, or an exponent that keyd does not take */
+    RSA_PUBLIC_WEAK = 3,      /* of a size, or with an exponent, that keyd does not take */
 };
 
-enum rsa_public_outcome rsa_public_parse(const char *pem, struct keyd_public_key *ret) MUST_CHECK;
+#define RSA_PUBLIC_PEM_MAX 4096 /* characters; RSA-8192 has 1,480 */
+
+/** `modulus_max`: the bytes that the verb of keyd takes. */
+enum rsa_public_outcome rsa_public_parse(
+    const char *pem, size_t modulus_max, struct keyd_public_key *ret) MUST_CHECK;
+
+#define RSA_PUBLIC_TEXT_MAX 160
+/** What a person is told of an outcome other than RSA_PUBLIC_OK; the member's name is public_key.
+ */
+void rsa_public_explain(
+    enum rsa_public_outcome outcome, size_t modulus_max, char out[static RSA_PUBLIC_TEXT_MAX]);

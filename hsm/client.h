@@ -41,8 +41,9 @@ enum keyd_verb {
     KEYD_VERB_APP_S_KEY,
     KEYD_VERB_RANDOM,
     KEYD_VERB_EXPORT_KEY,
+    KEYD_VERB_MAKE_KEK,
 };
-#define KEYD_N_VERBS 9
+#define KEYD_N_VERBS 10
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -231,10 +232,11 @@ int keyd_adopt_kek(struct keyd_channel *channel, const uint8_t oaep[static KEYD_
     unsigned key_len, struct sealed_kek *kek, uint8_t ret_kcv[static KEYD_KCV_LEN],
     enum keyd_status *ret_status, int64_t deadline_ms);
 
-/* --- export ---------------------------------------------------------------------------------- */
+/* --- sealed to a public key ------------------------------------------------------------------ */
 
-#define KEYD_RSA_MIN 256 /* bytes of a modulus: RSA-2048, its highest bit set */
-#define KEYD_RSA_MAX 512 /* RSA-4096 */
+#define KEYD_RSA_MIN 256        /* bytes of a modulus: RSA-2048, its highest bit set */
+#define KEYD_RSA_MAX 1024       /* RSA-8192 */
+#define KEYD_EXPORT_RSA_MAX 512 /* RSA-4096: a full batch of keys sealed to one fits a frame */
 #define KEYD_RSA_EXPONENT_MAX 8
 
 /** An RSA public key: big-endian numbers without leading zeros, as BN_bn2bin() gives them. */
@@ -244,6 +246,29 @@ struct keyd_public_key {
     uint8_t exponent_len;
     uint8_t exponent[KEYD_RSA_EXPONENT_MAX];
 };
+
+/** Whether it can be one: a modulus of KEYD_RSA_MIN to `modulus_max` bytes, both numbers odd, the
+ * exponent at least 3. */
+bool keyd_public_key_valid(const struct keyd_public_key *key, size_t modulus_max);
+
+/* --- a KEK made here -------------------------------------------------------------------------- */
+
+/** What nobody but the owner of a public key can open: RSAES-OAEP (SHA-1, MGF1-SHA-1, empty label)
+ * of the KEK's bytes. */
+struct keyd_made_kek {
+    uint8_t kcv[KEYD_KCV_LEN];
+    uint16_t len; /* of the modulus */
+    uint8_t text[KEYD_RSA_MAX];
+};
+
+/** Makes a peer's KEK in the HSM, seals it for its row as keyd_adopt_kek() does, and encrypts it to
+ * `to`. `kek` names everything but the key, which is filled on success. `key_len` 16, 24 or 32.
+ * ERROR_INPUT: `to` is not valid. Asked twice, it makes two. */
+int keyd_make_kek(struct keyd_channel *channel, const struct keyd_public_key *to, unsigned key_len,
+    struct sealed_kek *kek, struct keyd_made_kek *ret, enum keyd_status *ret_status,
+    int64_t deadline_ms);
+
+/* --- export ---------------------------------------------------------------------------------- */
 
 /** One root key as its row has it. */
 struct keyd_export_request {
@@ -257,15 +282,13 @@ struct keyd_export_request {
 struct keyd_export_reply {
     enum keyd_status status;
     uint16_t len; /* of the modulus; 0 when refused */
-    uint8_t text[KEYD_RSA_MAX];
+    uint8_t text[KEYD_EXPORT_RSA_MAX];
 };
-
-/** Whether it can be one: 2048 to 4096 bits, both numbers odd, the exponent at least 3. */
-bool keyd_public_key_valid(const struct keyd_public_key *key);
 
 /** Encrypts up to KEYD_BATCH_MAX root keys to `to` (RSAES-OAEP, SHA-1, MGF1-SHA-1, empty label: the
  * 16 bytes of the key), inside the HSM. Whoever has the private key then has them for ever: mark
- * the devices before the answer leaves. ERROR_INPUT: `to` is not valid. */
+ * the devices before the answer leaves. ERROR_INPUT: `to` is not valid, or has more than
+ * KEYD_EXPORT_RSA_MAX bytes. */
 int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key *to,
     const struct keyd_export_request *requests, size_t n_requests,
     struct keyd_export_reply *replies, int64_t deadline_ms);

@@ -57,6 +57,33 @@ int keyd_adopt_kek(struct keyd_channel *channel, const uint8_t oaep[static KEYD_
     return 0;
 }
 
+/* --- a KEK made here -------------------------------------------------------------------------- */
+
+int keyd_make_kek(struct keyd_channel *channel, const struct keyd_public_key *to, unsigned key_len,
+    struct sealed_kek *kek, struct keyd_made_kek *ret, enum keyd_status *ret_status,
+    int64_t deadline_ms)
+{
+    struct keyd_make_kek_request request = {.to = *to, .key_len = (uint8_t)key_len, .kek = *kek};
+    const struct keyd_make_kek_reply *reply = &channel->reply.make_kek;
+    int r;
+
+    if (!keyd_public_key_valid(to, KEYD_RSA_MAX))
+        return error_set(ERROR_INPUT, "not an RSA public key of 2048 to 8192 bits");
+    if (key_len > UINT8_MAX)
+        return error_set(ERROR_INPUT, "a KEK has 16, 24 or 32 bytes");
+    r = keyd_ask(channel, KEYD_VERB_MAKE_KEK, NULL, 0, &request, 1, deadline_ms);
+    if (r < 0)
+        return r;
+    if (reply->status == KEYD_OK && reply->made.len != to->modulus_len)
+        return error_set(ERROR_HSM, "the key process sealed a KEK to another public key");
+    *ret_status = reply->status;
+    if (reply->status == KEYD_OK) {
+        kek->key = reply->sealed;
+        *ret = reply->made;
+    }
+    return 0;
+}
+
 /* --- export ----------------------------------------------------------------------------------- */
 
 int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key *to,
@@ -68,7 +95,7 @@ int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key 
     int r;
 
     assert(n_requests <= KEYD_BATCH_MAX);
-    if (!keyd_public_key_valid(to))
+    if (!keyd_public_key_valid(to, KEYD_EXPORT_RSA_MAX))
         return error_set(ERROR_INPUT, "not an RSA public key of 2048 to 4096 bits");
     if (n_requests == 0)
         return 0;

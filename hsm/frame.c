@@ -17,6 +17,7 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_APP_S_KEY] = "app-s-key",
     [KEYD_VERB_RANDOM] = "random",
     [KEYD_VERB_EXPORT_KEY] = "export-key",
+    [KEYD_VERB_MAKE_KEK] = "make-kek",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])

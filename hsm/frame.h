@@ -36,6 +36,12 @@ struct keyd_adopt_kek_request {
     struct sealed_kek kek; /* `key` is empty */
 };
 
+struct keyd_make_kek_request {
+    struct keyd_public_key to;
+    uint8_t key_len;
+    struct sealed_kek kek; /* `key` is empty */
+};
+
 struct keyd_token_request {
     uint8_t body_len;
     uint8_t body[KEYD_TOKEN_MAX];
@@ -54,6 +60,12 @@ struct keyd_adopt_kek_reply {
     enum keyd_status status;
     struct sealed_key sealed;
     uint8_t kcv[KEYD_KCV_LEN];
+};
+
+struct keyd_make_kek_reply {
+    enum keyd_status status;
+    struct sealed_key sealed;
+    struct keyd_made_kek made;
 };
 
 struct keyd_hash_reply {
@@ -78,6 +90,7 @@ struct keyd_request {
         struct keyd_join_request joins[KEYD_BATCH_MAX];
         struct keyd_adopt_request adopts[KEYD_BATCH_MAX];
         struct keyd_adopt_kek_request adopt_kek;
+        struct keyd_make_kek_request make_kek;
         struct keyd_claim_code codes[KEYD_BATCH_MAX];
         struct keyd_token_request token;
         struct keyd_app_s_key_request app_s_key;
@@ -96,6 +109,7 @@ struct keyd_reply {
         struct keyd_join_reply joins[KEYD_BATCH_MAX];
         struct keyd_adopt_reply adopts[KEYD_BATCH_MAX];
         struct keyd_adopt_kek_reply adopt_kek;
+        struct keyd_make_kek_reply make_kek;
         /* Both hash verbs; the self-test uses the status of the first alone. */
         struct keyd_hash_reply hashes[KEYD_BATCH_MAX];
         struct keyd_app_s_key_reply app_s_key;

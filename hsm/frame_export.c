@@ -1,51 +1,19 @@
-/* Export: the message's public key, items and row. */
+/* Keys sealed to a public key of somebody's: exports, and KEKs that are made here; items and rows.
+ */
 #include "hsm/frame_items.h"
 
-bool keyd_public_key_valid(const struct keyd_public_key *key)
-{
-    const size_t n = key->modulus_len, e = key->exponent_len;
+/* --- export ---------------------------------------------------------------------------------- */
 
-    if (n < KEYD_RSA_MIN || n > KEYD_RSA_MAX || e < 1 || e > KEYD_RSA_EXPONENT_MAX)
-        return false;
-    /* One number has one form, and KEYD_RSA_MIN bytes are as many bits as they can be. */
-    if (key->modulus[0] == 0 || key->exponent[0] == 0 ||
-        (n == KEYD_RSA_MIN && (key->modulus[0] & 0x80) == 0))
-        return false;
-    /* Even numbers are no RSA key; 1 as the exponent would let everything out in clear. */
-    return (key->modulus[n - 1] & 1) != 0 && (key->exponent[e - 1] & 1) != 0 &&
-           (e > 1 || key->exponent[0] > 1);
+static void write_export_head(struct bytes_writer *w, const void *items)
+{
+    keyd_write_public_key(w, &((const struct keyd_export_message *)items)->to, KEYD_EXPORT_RSA_MAX);
 }
 
-static void write_public_key(struct bytes_writer *w, const void *items)
+static void read_export_head(struct bytes_reader *r, struct keyd_request *request)
 {
-    const struct keyd_public_key *key = &((const struct keyd_export_message *)items)->to;
-
-    if (!keyd_public_key_valid(key)) {
-        w->failed = true;
-        return;
-    }
-    bytes_write_u16_be(w, key->modulus_len);
-    keyd_write_padded(w, key->modulus, key->modulus_len, KEYD_RSA_MAX);
-    bytes_write_u8(w, key->exponent_len);
-    keyd_write_padded(w, key->exponent, key->exponent_len, KEYD_RSA_EXPONENT_MAX);
+    keyd_read_public_key(r, &request->export.to, KEYD_EXPORT_RSA_MAX);
 }
-
-static void read_public_key(struct bytes_reader *r, struct keyd_request *request)
-{
-    struct keyd_public_key *key = &request->export.to;
-
-    *key = (struct keyd_public_key){.modulus_len = bytes_read_u16_be(r)};
-    if (key->modulus_len > KEYD_RSA_MAX) {
-        r->failed = true;
-        return;
-    }
-    keyd_read_padded(r, key->modulus, key->modulus_len, KEYD_RSA_MAX);
-    key->exponent_len = (uint8_t)keyd_read_ranged(r, 1, KEYD_RSA_EXPONENT_MAX);
-    keyd_read_padded(r, key->exponent, key->exponent_len, KEYD_RSA_EXPONENT_MAX);
-    if (!keyd_public_key_valid(key))
-        r->failed = true;
-}
-#define HEAD_LEN (2 + KEYD_RSA_MAX + 1 + KEYD_RSA_EXPONENT_MAX)
+#define EXPORT_HEAD_LEN KEYD_PUBLIC_KEY_WIRE_LEN(KEYD_EXPORT_RSA_MAX)
 
 static void write_export(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -72,47 +40,92 @@ static void read_export(struct bytes_reader *r, struct keyd_request *request, si
 }
 #define EXPORT_LEN (8 + 8 + 1 + KEYD_SEALED_KEY_WIRE_LEN)
 
-static bool text_len_valid(unsigned len)
-{
-    return len == 0 || (len >= KEYD_RSA_MIN && len <= KEYD_RSA_MAX);
-}
-
 static void write_export_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
     const struct keyd_export_reply *a = &reply->exports[i];
 
-    if (!text_len_valid(a->len)) {
-        w->failed = true;
-        return;
-    }
     keyd_write_status(w, a->status);
-    bytes_write_u16_be(w, a->len);
-    keyd_write_padded(w, a->text, a->len, KEYD_RSA_MAX);
+    keyd_write_rsa_text(w, a->text, a->len, KEYD_EXPORT_RSA_MAX);
 }
 
 static void read_export_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
 {
     struct keyd_export_reply *a = &reply->exports[i];
 
-    *a = (struct keyd_export_reply){.status = keyd_read_status(r)};
-    a->len = bytes_read_u16_be(r);
-    if (!text_len_valid(a->len)) {
-        a->len = 0;
-        r->failed = true;
-        return;
-    }
-    keyd_read_padded(r, a->text, a->len, KEYD_RSA_MAX);
+    a->status = keyd_read_status(r);
+    a->len = keyd_read_rsa_text(r, a->text, KEYD_EXPORT_RSA_MAX);
 }
-#define EXPORT_REPLY_LEN (1 + 2 + KEYD_RSA_MAX)
+#define EXPORT_REPLY_LEN (1 + KEYD_RSA_TEXT_WIRE_LEN(KEYD_EXPORT_RSA_MAX))
 
 const struct keyd_verb_shape keyd_shape_export_key = {.items_max = KEYD_BATCH_MAX,
-    .head_len = HEAD_LEN,
+    .head_len = EXPORT_HEAD_LEN,
     .request_len = EXPORT_LEN,
     .reply_len = EXPORT_REPLY_LEN,
-    .write_head = write_public_key,
-    .read_head = read_public_key,
+    .write_head = write_export_head,
+    .read_head = read_export_head,
     .write_request = write_export,
     .read_request = read_export,
     .write_reply = write_export_reply,
     .read_reply = read_export_reply};
-KEYD_ASSERT_FITS(0, HEAD_LEN, KEYD_BATCH_MAX, EXPORT_LEN, EXPORT_REPLY_LEN);
+KEYD_ASSERT_FITS(0, EXPORT_HEAD_LEN, KEYD_BATCH_MAX, EXPORT_LEN, EXPORT_REPLY_LEN);
+
+/* --- a KEK made here -------------------------------------------------------------------------- */
+
+static void write_make_kek(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
+{
+    const struct keyd_make_kek_request *q = (const struct keyd_make_kek_request *)items + i;
+
+    (void)n_keks;
+    if (!keyd_kek_key_len_valid(q->key_len))
+        w->failed = true;
+    keyd_write_public_key(w, &q->to, KEYD_RSA_MAX);
+    bytes_write_u8(w, q->key_len);
+    keyd_write_kek_name(w, &q->kek);
+}
+
+static void read_make_kek(struct bytes_reader *r, struct keyd_request *request, size_t i)
+{
+    struct keyd_make_kek_request *q = &request->make_kek + i;
+
+    keyd_read_public_key(r, &q->to, KEYD_RSA_MAX);
+    q->key_len = bytes_read_u8(r);
+    if (!keyd_kek_key_len_valid(q->key_len))
+        r->failed = true;
+    keyd_read_kek_name(r, &q->kek);
+}
+#define MAKE_KEK_LEN (KEYD_PUBLIC_KEY_WIRE_LEN(KEYD_RSA_MAX) + 1 + KEYD_KEK_NAME_WIRE_LEN)
+
+/* There is a text where there is a key, and nowhere else. */
+static bool text_agrees(enum keyd_status status, uint16_t len)
+{
+    return (status == KEYD_OK) == (len != 0);
+}
+
+static void write_make_kek_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
+{
+    const struct keyd_make_kek_reply *a = &reply->make_kek + i;
+
+    if (!text_agrees(a->status, a->made.len))
+        w->failed = true;
+    keyd_write_sealed_reply(w, a->status, &a->sealed, a->made.kcv);
+    keyd_write_rsa_text(w, a->made.text, a->made.len, KEYD_RSA_MAX);
+}
+
+static void read_make_kek_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
+{
+    struct keyd_make_kek_reply *a = &reply->make_kek + i;
+
+    a->status = keyd_read_sealed_reply(r, &a->sealed, a->made.kcv);
+    a->made.len = keyd_read_rsa_text(r, a->made.text, KEYD_RSA_MAX);
+    if (!text_agrees(a->status, a->made.len))
+        r->failed = true;
+}
+#define MAKE_KEK_REPLY_LEN (KEYD_SEALED_REPLY_LEN + KEYD_RSA_TEXT_WIRE_LEN(KEYD_RSA_MAX))
+
+const struct keyd_verb_shape keyd_shape_make_kek = {.items_max = 1,
+    .request_len = MAKE_KEK_LEN,
+    .reply_len = MAKE_KEK_REPLY_LEN,
+    .write_request = write_make_kek,
+    .read_request = read_make_kek,
+    .write_reply = write_make_kek_reply,
+    .read_reply = read_make_kek_reply};

@@ -37,6 +37,7 @@ extern const struct keyd_verb_shape keyd_shape_hash_token;
 extern const struct keyd_verb_shape keyd_shape_self_test;
 extern const struct keyd_verb_shape keyd_shape_random;
 extern const struct keyd_verb_shape keyd_shape_export_key;
+extern const struct keyd_verb_shape keyd_shape_make_kek;
 
 /** Whether a frame on the air that keyd is asked about can be that long. */
 bool keyd_frame_len_valid(unsigned len);

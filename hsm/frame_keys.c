@@ -58,17 +58,12 @@ static void read_adopt(struct bytes_reader *r, struct keyd_request *request, siz
 }
 #define ADOPT_LEN (8 + 8 + 1 + 1 + 1 + KEYD_OAEP_LEN)
 
-static bool kek_key_len_valid(unsigned len)
-{
-    return len == 16 || len == 24 || len == 32;
-}
-
 static void write_adopt_kek(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
     const struct keyd_adopt_kek_request *q = (const struct keyd_adopt_kek_request *)items + i;
 
     (void)n_keks;
-    if (!kek_key_len_valid(q->key_len))
+    if (!keyd_kek_key_len_valid(q->key_len))
         w->failed = true;
     bytes_write(w, q->oaep, sizeof(q->oaep));
     bytes_write_u8(w, q->key_len);
@@ -81,7 +76,7 @@ static void read_adopt_kek(struct bytes_reader *r, struct keyd_request *request,
 
     bytes_read(r, q->oaep, sizeof(q->oaep));
     q->key_len = bytes_read_u8(r);
-    if (!kek_key_len_valid(q->key_len))
+    if (!keyd_kek_key_len_valid(q->key_len))
         r->failed = true;
     keyd_read_kek_name(r, &q->kek);
 }
@@ -155,41 +150,11 @@ static void read_token(struct bytes_reader *r, struct keyd_request *request, siz
 
 /* --- items of replies ------------------------------------------------------------------------ */
 
-/* A refused key comes back as zeros: there is nothing to seal. */
-static void write_sealed_reply(struct bytes_writer *w, enum keyd_status status,
-    const struct sealed_key *sealed, const uint8_t kcv[static KEYD_KCV_LEN])
-{
-    keyd_write_status(w, status);
-    if (status != KEYD_OK) {
-        keyd_write_zeros(w, KEYD_SEALED_KEY_WIRE_LEN + KEYD_KCV_LEN);
-        return;
-    }
-    keyd_write_sealed_key(w, sealed);
-    bytes_write(w, kcv, KEYD_KCV_LEN);
-}
-
-static enum keyd_status read_sealed_reply(
-    struct bytes_reader *r, struct sealed_key *sealed, uint8_t kcv[static KEYD_KCV_LEN])
-{
-    enum keyd_status status = keyd_read_status(r);
-
-    *sealed = (struct sealed_key){0};
-    if (status != KEYD_OK) {
-        memset(kcv, 0, KEYD_KCV_LEN);
-        keyd_read_zeros(r, KEYD_SEALED_KEY_WIRE_LEN + KEYD_KCV_LEN);
-        return status;
-    }
-    keyd_read_sealed_key(r, sealed);
-    bytes_read(r, kcv, KEYD_KCV_LEN);
-    return status;
-}
-#define SEALED_REPLY_LEN (1 + KEYD_SEALED_KEY_WIRE_LEN + KEYD_KCV_LEN)
-
 static void write_adopt_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
     const struct keyd_adopt_reply *a = &reply->adopts[i];
 
-    write_sealed_reply(w, a->status, &a->sealed, a->kcv);
+    keyd_write_sealed_reply(w, a->status, &a->sealed, a->kcv);
     keyd_write_padded(
         w, a->fingerprint, a->status == KEYD_OK ? KEYD_FINGERPRINT_LEN : 0, KEYD_FINGERPRINT_LEN);
 }
@@ -198,25 +163,25 @@ static void read_adopt_reply(struct bytes_reader *r, struct keyd_reply *reply, s
 {
     struct keyd_adopt_reply *a = &reply->adopts[i];
 
-    a->status = read_sealed_reply(r, &a->sealed, a->kcv);
+    a->status = keyd_read_sealed_reply(r, &a->sealed, a->kcv);
     memset(a->fingerprint, 0, sizeof(a->fingerprint));
     keyd_read_padded(
         r, a->fingerprint, a->status == KEYD_OK ? KEYD_FINGERPRINT_LEN : 0, KEYD_FINGERPRINT_LEN);
 }
-#define ADOPT_REPLY_LEN (SEALED_REPLY_LEN + KEYD_FINGERPRINT_LEN)
+#define ADOPT_REPLY_LEN (KEYD_SEALED_REPLY_LEN + KEYD_FINGERPRINT_LEN)
 
 static void write_adopt_kek_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
     const struct keyd_adopt_kek_reply *a = &reply->adopt_kek + i;
 
-    write_sealed_reply(w, a->status, &a->sealed, a->kcv);
+    keyd_write_sealed_reply(w, a->status, &a->sealed, a->kcv);
 }
 
 static void read_adopt_kek_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
 {
     struct keyd_adopt_kek_reply *a = &reply->adopt_kek + i;
 
-    a->status = read_sealed_reply(r, &a->sealed, a->kcv);
+    a->status = keyd_read_sealed_reply(r, &a->sealed, a->kcv);
 }
 
 static void write_hash_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
@@ -273,7 +238,7 @@ KEYD_ASSERT_FITS(KEYD_KEKS_MAX, 0, KEYD_BATCH_MAX, ADOPT_LEN, ADOPT_REPLY_LEN);
 
 const struct keyd_verb_shape keyd_shape_adopt_kek = {.items_max = 1,
     .request_len = ADOPT_KEK_LEN,
-    .reply_len = SEALED_REPLY_LEN,
+    .reply_len = KEYD_SEALED_REPLY_LEN,
     .write_request = write_adopt_kek,
     .read_request = read_adopt_kek,
     .write_reply = write_adopt_kek_reply,

@@ -185,3 +185,110 @@ void keyd_read_kek(struct bytes_reader *r, struct sealed_kek *kek)
     keyd_read_kek_name(r, kek);
     keyd_read_sealed_key(r, &kek->key);
 }
+
+void keyd_write_sealed_reply(struct bytes_writer *w, enum keyd_status status,
+    const struct sealed_key *sealed, const uint8_t kcv[static KEYD_KCV_LEN])
+{
+    keyd_write_status(w, status);
+    if (status != KEYD_OK) {
+        keyd_write_zeros(w, KEYD_SEALED_REPLY_LEN - 1);
+        return;
+    }
+    keyd_write_sealed_key(w, sealed);
+    bytes_write(w, kcv, KEYD_KCV_LEN);
+}
+
+enum keyd_status keyd_read_sealed_reply(
+    struct bytes_reader *r, struct sealed_key *sealed, uint8_t kcv[static KEYD_KCV_LEN])
+{
+    enum keyd_status status = keyd_read_status(r);
+
+    *sealed = (struct sealed_key){0};
+    if (status != KEYD_OK) {
+        memset(kcv, 0, KEYD_KCV_LEN);
+        keyd_read_zeros(r, KEYD_SEALED_REPLY_LEN - 1);
+        return status;
+    }
+    keyd_read_sealed_key(r, sealed);
+    bytes_read(r, kcv, KEYD_KCV_LEN);
+    return status;
+}
+
+bool keyd_kek_key_len_valid(unsigned len)
+{
+    return len == 16 || len == 24 || len == 32;
+}
+
+/* --- public keys and what is encrypted to them ------------------------------------------------ */
+
+bool keyd_public_key_valid(const struct keyd_public_key *key, size_t modulus_max)
+{
+    const size_t n = key->modulus_len, e = key->exponent_len;
+
+    if (n < KEYD_RSA_MIN || n > modulus_max || n > KEYD_RSA_MAX || e < 1 ||
+        e > KEYD_RSA_EXPONENT_MAX)
+        return false;
+    /* One number has one form, and KEYD_RSA_MIN bytes are as many bits as they can be. */
+    if (key->modulus[0] == 0 || key->exponent[0] == 0 ||
+        (n == KEYD_RSA_MIN && (key->modulus[0] & 0x80) == 0))
+        return false;
+    /* Even numbers are no RSA key; 1 as the exponent would let everything out in clear. */
+    return (key->modulus[n - 1] & 1) != 0 && (key->exponent[e - 1] & 1) != 0 &&
+           (e > 1 || key->exponent[0] > 1);
+}
+
+void keyd_write_public_key(
+    struct bytes_writer *w, const struct keyd_public_key *key, size_t modulus_max)
+{
+    if (!keyd_public_key_valid(key, modulus_max)) {
+        w->failed = true;
+        return;
+    }
+    bytes_write_u16_be(w, key->modulus_len);
+    keyd_write_padded(w, key->modulus, key->modulus_len, modulus_max);
+    bytes_write_u8(w, key->exponent_len);
+    keyd_write_padded(w, key->exponent, key->exponent_len, KEYD_RSA_EXPONENT_MAX);
+}
+
+void keyd_read_public_key(struct bytes_reader *r, struct keyd_public_key *key, size_t modulus_max)
+{
+    *key = (struct keyd_public_key){.modulus_len = bytes_read_u16_be(r)};
+    if (key->modulus_len > modulus_max) {
+        r->failed = true;
+        return;
+    }
+    keyd_read_padded(r, key->modulus, key->modulus_len, modulus_max);
+    key->exponent_len = (uint8_t)keyd_read_ranged(r, 1, KEYD_RSA_EXPONENT_MAX);
+    keyd_read_padded(r, key->exponent, key->exponent_len, KEYD_RSA_EXPONENT_MAX);
+    if (!keyd_public_key_valid(key, modulus_max))
+        r->failed = true;
+}
+
+static bool rsa_text_len_valid(size_t len, size_t modulus_max)
+{
+    return len == 0 || (len >= KEYD_RSA_MIN && len <= modulus_max);
+}
+
+void keyd_write_rsa_text(
+    struct bytes_writer *w, const uint8_t *text, uint16_t len, size_t modulus_max)
+{
+    if (!rsa_text_len_valid(len, modulus_max)) {
+        w->failed = true;
+        return;
+    }
+    bytes_write_u16_be(w, len);
+    keyd_write_padded(w, text, len, modulus_max);
+}
+
+uint16_t keyd_read_rsa_text(struct bytes_reader *r, uint8_t *text, size_t modulus_max)
+{
+    const uint16_t len = bytes_read_u16_be(r);
+
+    memset(text, 0, modulus_max);
+    if (!rsa_text_len_valid(len, modulus_max)) {
+        r->failed = true;
+        return 0;
+    }
+    keyd_read_padded(r, text, len, modulus_max);
+    return len;
+}

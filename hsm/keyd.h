@@ -59,6 +59,10 @@ int keyd_make_tag(struct keyd *keyd, const uint8_t *input, size_t len,
 /** Whether a KEK is of the one class that its peer can have. */
 bool keyd_kek_kind_agrees(const struct sealed_kek *kek);
 
+/** Seals a peer's KEK under the newest storage KEK for kek's row, with its tag: `kek->key`. A key
+ * of another length is KEYD_BAD_INPUT. */
+int keyd_seal_kek(struct keyd *keyd, CK_OBJECT_HANDLE key, size_t key_len, struct sealed_kek *kek,
+    uint8_t ret_kcv[static KEYD_KCV_LEN]) MUST_CHECK;
 /** Opens a root key in the form it came in, seals it and makes its fingerprint. */
 int keyd_adopt_key(struct keyd *keyd, const struct sealed_kek *keks,
     const struct keyd_adopt_request *request, struct keyd_adopt_reply *reply) MUST_CHECK;
@@ -67,3 +71,6 @@ int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *requ
 /** Opens a root key as one that can only be wrapped out, and wraps it under a public key. */
 int keyd_export_key(struct keyd *keyd, const struct keyd_public_key *to,
     const struct keyd_export_request *request, struct keyd_export_reply *reply) MUST_CHECK;
+/** Makes a peer's KEK, seals it for its row and wraps it under a public key. */
+int keyd_make_peer_kek(struct keyd *keyd, const struct keyd_make_kek_request *request,
+    struct keyd_make_kek_reply *reply) MUST_CHECK;

@@ -170,24 +170,33 @@ int keyd_adopt_key(struct keyd *keyd, const struct sealed_kek *keks,
 
 /* --- a peer's KEK ----------------------------------------------------------------------------- */
 
+int keyd_seal_kek(struct keyd *keyd, CK_OBJECT_HANDLE key, size_t key_len, struct sealed_kek *kek,
+    uint8_t ret_kcv[static KEYD_KCV_LEN])
+{
+    uint8_t input[HSM_TAG_INPUT_MAX], mac[16];
+    int r = seal_of_length(keyd, &keyd->keys.kek, key, key_len, &kek->key, mac);
+
+    if (r == 0)
+        r = keyd_make_tag(keyd, input, hsm_tag_input_kek(kek, input), kek->key.tag);
+    if (r == 0)
+        memcpy(ret_kcv, mac, KEYD_KCV_LEN);
+    return r;
+}
+
 int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *request,
     struct keyd_adopt_kek_reply *reply)
 {
     const struct opening o = {.text = request->oaep, .use = P11_USE_ADOPT_KEK};
     struct sealed_kek kek = request->kek;
-    uint8_t input[HSM_TAG_INPUT_MAX], mac[16];
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
     int r = keyd_kek_kind_agrees(&kek) ? open_text(keyd, &o, &key) : KEYD_BAD_INPUT;
 
     if (r == 0)
-        r = seal_of_length(keyd, &keyd->keys.kek, key, request->key_len, &kek.key, mac);
-    if (r == 0)
-        r = keyd_make_tag(keyd, input, hsm_tag_input_kek(&kek, input), kek.key.tag);
+        r = keyd_seal_kek(keyd, key, request->key_len, &kek, reply->kcv);
     if (r != 0) {
         (void)p11_destroy(&keyd->token, &key);
         return r;
     }
     reply->sealed = kek.key;
-    memcpy(reply->kcv, mac, KEYD_KCV_LEN);
     return p11_destroy(&keyd->token, &key);
 }

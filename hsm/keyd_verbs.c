@@ -129,6 +129,10 @@ static void serve_item(
         SETTLE(
             keyd, make_random(keyd, &request->randoms[i], &reply->randoms[i]), &reply->randoms[i]);
         break;
+    case KEYD_VERB_MAKE_KEK:
+        SETTLE(
+            keyd, keyd_make_peer_kek(keyd, &request->make_kek, &reply->make_kek), &reply->make_kek);
+        break;
     case KEYD_VERB_EXPORT_KEY:
         SETTLE(keyd,
             keyd_export_key(

@@ -121,6 +121,19 @@ int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, si
     return create(token, token->work, use, key, len, ret);
 }
 
+int p11_generate(struct p11_token *token, enum p11_use use, size_t len, CK_OBJECT_HANDLE *ret)
+{
+    CK_MECHANISM mechanism = {CKM_AES_KEY_GEN, NULL, 0};
+    struct p11_template t = {.n = 0};
+    CK_RV rv;
+
+    template_fill(&t, use);
+    add_value_len(&t, len);
+    template_seal(&t);
+    rv = token->f->C_GenerateKey(token->work, &mechanism, t.attributes, t.n, ret);
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, "C_GenerateKey");
+}
+
 int p11_create_hmac(struct p11_token *token, const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret)
 {
     return create(token, token->anchor, P11_USE_HMAC, key, len, ret);

@@ -19,7 +19,7 @@ enum p11_use {
     P11_USE_MIC,       /* JSIntKey, and SNwkSIntKey of a running session: SIGN */
     P11_USE_JS_ENC,    /* JSEncKey: DECRYPT */
     P11_USE_ADOPT_KEY, /* a root key on its way in: SIGN for its check value, to be wrapped */
-    P11_USE_ADOPT_KEK, /* a peer's KEK on its way in: the same */
+    P11_USE_ADOPT_KEK, /* a peer's KEK on its way in, or made here: the same */
     P11_USE_EXPORT,    /* a root key on its way out: nothing but to be wrapped */
     P11_USE_HMAC,      /* a generic secret: SIGN; never leaves */
     P11_USE_KNOWN,     /* a published test key: everything */
@@ -31,6 +31,9 @@ enum p11_use {
 
 int p11_create(struct p11_token *token, enum p11_use use, const uint8_t *key, size_t len,
     CK_OBJECT_HANDLE *ret) MUST_CHECK;
+/** A new AES key from the token's generator, for what one item needs. */
+int p11_generate(
+    struct p11_token *token, enum p11_use use, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
 /** A key for p11_hmac() that lives as long as this process. */
 int p11_create_hmac(
     struct p11_token *token, const uint8_t *key, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
@@ -53,7 +56,7 @@ int p11_random(struct p11_token *token, uint8_t *out, size_t len) MUST_CHECK;
 /** A new key = AES-ECB-encrypt(base, block), made inside the token. */
 int p11_derive(struct p11_token *token, CK_OBJECT_HANDLE base, enum p11_use use,
     const uint8_t block[static 16], CK_OBJECT_HANDLE *ret) MUST_CHECK;
-/** A public key for p11_wrap_oaep() that lives as long as this process. */
+/** A public key for p11_wrap_oaep() that lives until it is destroyed. */
 int p11_create_rsa_public(struct p11_token *token, const uint8_t *modulus, size_t modulus_len,
     const uint8_t *exponent, size_t exponent_len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
 /** RSAES-OAEP as p11_unwrap_oaep() opens it; `len` is what `out` can take, then what it took. */

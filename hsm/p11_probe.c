@@ -47,6 +47,7 @@ static int ask_mechanisms(struct p11_token *token)
             "derive a session key without showing it to this process"},
         {CKM_SHA256_HMAC, CKF_SIGN, "CKM_SHA256_HMAC", "tag a sealed key"},
         {CKM_RSA_PKCS_OAEP, CKF_UNWRAP, "CKM_RSA_PKCS_OAEP", "receive a peer's KEK"},
+        {CKM_AES_KEY_GEN, CKF_GENERATE, "CKM_AES_KEY_GEN", "make a peer's KEK"},
     };
 
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {

@@ -85,7 +85,7 @@ static void must_open(
     EVP_PKEY *pkey, const struct keyd_export_reply *reply, const struct secret_key *key)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new(pkey, NULL);
-    uint8_t clear[KEYD_RSA_MAX];
+    uint8_t clear[KEYD_EXPORT_RSA_MAX];
     size_t len = sizeof(clear);
 
     ck_assert_msg(reply->status == KEYD_OK, "%s", keyd_status_text(reply->status));
@@ -221,7 +221,7 @@ START_TEST(a_weak_public_key_is_refused_before_it_is_sent)
             wrong.exponent_len = 0;
             break;
         default:
-            wrong.modulus_len = KEYD_RSA_MAX + 1;
+            wrong.modulus_len = KEYD_EXPORT_RSA_MAX + 1;
         }
         ck_assert_msg(
             keyd_export_keys(channel, &wrong, &row, 1, &reply, keyd_test_deadline()) == ERROR_INPUT,
@@ -393,6 +393,8 @@ START_TEST(a_token_without_a_twin_does_everything_but_export)
     struct keyd_export_request rows[2];
     struct keyd_export_reply replies[2];
     struct keyd_public_key to;
+    struct keyd_made_kek made;
+    enum keyd_status status = KEYD_HSM_FAILED;
 
     ck_assert_msg(hsm_ceremony_list(&what, &list) == 0, "%s", error_text());
     ck_assert_ptr_nonnull(strstr(list.data, P11_LABEL_EXPORT "1"));
@@ -418,6 +420,9 @@ START_TEST(a_token_without_a_twin_does_everything_but_export)
     export(&to, rows, 2, replies);
     ck_assert_int_eq(replies[0].status, KEYD_CANNOT_EXPORT);
     ck_assert_int_eq(replies[1].status, KEYD_TAG_REFUSED);
+    ck_assert_int_eq(
+        keyd_make_kek(channel, &to, 16, &peers.sealed[0], &made, &status, keyd_test_deadline()), 0);
+    ck_assert_int_eq(status, KEYD_OK); /* it was never under the twin */
     ck_assert_str_eq(keyd_status_text(replies[0].status), "this token cannot export");
 
     make_false_twin(true);

@@ -124,6 +124,20 @@ static unsigned export_key(const char *when, int64_t deadline)
     return r != 0 || reply.status != KEYD_OK;
 }
 
+static unsigned make_kek(const char *when, int64_t deadline)
+{
+    struct sealed_kek kek = transport;
+    struct keyd_made_kek made = {.len = 0};
+    enum keyd_status status = KEYD_OK;
+    const int r = keyd_make_kek(channel, &owner, 16, &kek, &made, &status, deadline);
+
+    ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
+    if (r == 0)
+        ck_assert_msg(status == KEYD_HSM_FAILED || (status == KEYD_OK && made.len == KEYD_RSA_MIN),
+            "%s: %s", when, keyd_status_text(status));
+    return r != 0 || status != KEYD_OK;
+}
+
 /* One of each act; whatever succeeds must be right, whatever does not must be the HSM's fault.
  * Returns how many failed. */
 static unsigned do_everything(const char *when)
@@ -151,6 +165,7 @@ static unsigned do_everything(const char *when)
     }
     failed += adopt_each_form(when, deadline);
     failed += export_key(when, deadline);
+    failed += make_kek(when, deadline);
     keyd_test_oaep(peers.clear[0], peers.clear_len[0], oaep);
     r = keyd_adopt_kek(channel, oaep, (unsigned)peers.clear_len[0], &kek, kcv, &status, deadline);
     ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());

@@ -277,6 +277,12 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
     static struct keyd_app_s_key_request app_s_key;
     static struct keyd_export_message export = {
         .to = {.modulus_len = KEYD_RSA_MIN, .exponent_len = 1, .exponent = {3}}};
+    static struct keyd_make_kek_request make_kek = {.key_len = 16,
+        .to = {.modulus_len = KEYD_RSA_MIN, .exponent_len = 1, .exponent = {3}},
+        .kek = {.peer_kind = PEER_NETWORK_SERVER,
+            .peer_id = "000013",
+            .kek_class = KEK_CLASS_NS,
+            .label = "ns"}};
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
@@ -286,12 +292,14 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_APP_S_KEY] = &app_s_key,
         [KEYD_VERB_RANDOM] = &random,
         [KEYD_VERB_EXPORT_KEY] = &export,
+        [KEYD_VERB_MAKE_KEK] = &make_kek,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));
     keyd_test_request(&device, 1, false, false, &join);
     join.plan = false;
     memset(export.to.modulus, 0xFF, KEYD_RSA_MIN);
+    memset(make_kek.to.modulus, 0xFF, KEYD_RSA_MIN);
     export.items[0] = (struct keyd_export_request){.slot = KEY_SLOT_APP, .key = device.app};
     app_s_key = (struct keyd_app_s_key_request){.app = device.app, .as_kek = KEYD_NO_KEK};
     for (unsigned own = 1; own <= KEYD_N_VERBS; own++) {

@@ -77,6 +77,9 @@ WRAP(C_UnwrapKey,
         CK_ATTRIBUTE *f, CK_ULONG g, CK_OBJECT_HANDLE *h),
     (a, b, c, d, e, f, g, h))
 
+WRAP(C_GenerateKey,
+    (CK_SESSION_HANDLE a, CK_MECHANISM *b, CK_ATTRIBUTE *c, CK_ULONG d, CK_OBJECT_HANDLE *e),
+    (a, b, c, d, e))
 WRAP(C_GenerateRandom, (CK_SESSION_HANDLE a, unsigned char *b, CK_ULONG c), (a, b, c))
 
 static void map_control(void)

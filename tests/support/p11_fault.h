@@ -30,6 +30,7 @@
     X(C_DeriveKey)                                                                                 \
     X(C_WrapKey)                                                                                   \
     X(C_UnwrapKey)                                                                                 \
+    X(C_GenerateKey)                                                                               \
     X(C_GenerateRandom)                                                                            \
     X(C_CloseSession)                                                                              \
     X(C_Finalize)

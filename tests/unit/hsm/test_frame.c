@@ -481,105 +481,6 @@ START_TEST(codes_and_random_bytes_come_in_batches)
 }
 END_TEST
 
-#define EXPORT_KEY HEADER
-#define EXPORT_EXPONENT (EXPORT_KEY + 2 + KEYD_RSA_MAX)
-#define EXPORT_ITEM (EXPORT_EXPONENT + 1 + KEYD_RSA_EXPONENT_MAX)
-
-static struct keyd_export_message sample_export(uint16_t modulus_len)
-{
-    struct keyd_export_message m = {
-        .to = {.modulus_len = modulus_len, .exponent_len = 3, .exponent = {1, 0, 1}}};
-
-    memset(m.to.modulus, 0xC1, modulus_len);
-    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
-        m.items[i] = (struct keyd_export_request){.dev_eui = {{1, 2, 3, 4, 5, 6, 7, (uint8_t)i}},
-            .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},
-            .slot = i % 2 == 0 ? KEY_SLOT_APP : KEY_SLOT_NWK,
-            .key = sample_key("store-device.1", 24)};
-    return m;
-}
-
-START_TEST(keys_to_export_come_back_with_their_public_key)
-{
-    static struct keyd_reply got;
-    size_t len = 0;
-
-    for (uint16_t n = KEYD_RSA_MIN; n <= KEYD_RSA_MAX; n += 128) {
-        const struct keyd_export_message m = sample_export(n);
-
-        ck_assert_int_eq(
-            keyd_request_encode(KEYD_VERB_EXPORT_KEY, 9, NULL, 0, &m, KEYD_BATCH_MAX, frame, &len),
-            0);
-        ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
-        ck_assert_uint_eq(request.export.to.modulus_len, n);
-        ck_assert_mem_eq(request.export.to.modulus, m.to.modulus, KEYD_RSA_MAX);
-        ck_assert_uint_eq(request.export.to.exponent_len, 3);
-        ck_assert_mem_eq(request.export.to.exponent, m.to.exponent, KEYD_RSA_EXPONENT_MAX);
-        for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
-            ck_assert_uint_eq(request.export.items[i].dev_eui.bytes[7], i);
-            ck_assert_int_eq(request.export.items[i].slot, m.items[i].slot);
-            ck_assert_mem_eq(request.export.items[i].key.tag, m.items[i].key.tag, SEALED_TAG_LEN);
-        }
-        ck_assert_int_lt(keyd_request_decode(frame, len - 1, &request), 0);
-    }
-    memset(&reply, 0, sizeof(reply));
-    reply.verb = KEYD_VERB_EXPORT_KEY;
-    reply.n_items = KEYD_BATCH_MAX;
-    for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
-        reply.exports[i].len = i % 2 == 0 ? KEYD_RSA_MAX : KEYD_RSA_MIN;
-        memset(reply.exports[i].text, 0x44, KEYD_RSA_MAX);
-    }
-    ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
-    ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
-    ck_assert_uint_eq(got.exports[0].text[KEYD_RSA_MAX - 1], 0x44);
-    ck_assert_uint_eq(got.exports[1].text[KEYD_RSA_MIN - 1], 0x44);
-    ck_assert_uint_eq(got.exports[1].text[KEYD_RSA_MIN], 0);
-    frame[len - 1] = 1;
-    ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
-    reply.exports[3].len = KEYD_RSA_MIN - 1;
-    ck_assert_int_lt(keyd_reply_encode(&reply, frame, &len), 0);
-}
-END_TEST
-
-START_TEST(a_weak_or_odd_looking_public_key_is_refused)
-{
-    static const struct {
-        const char *what;
-        size_t offset;
-        uint8_t value;
-    } cases[] = {
-        {"another length", EXPORT_KEY, 0},
-        {"longer than any", EXPORT_KEY, 3},
-        {"2047 bits", EXPORT_KEY + 2, 0x7F},
-        {"a leading zero", EXPORT_KEY + 2, 0},
-        {"an even modulus", EXPORT_KEY + 2 + KEYD_RSA_MIN - 1, 2},
-        {"bytes behind the modulus", EXPORT_KEY + 2 + KEYD_RSA_MIN, 1},
-        {"no exponent", EXPORT_EXPONENT, 0},
-        {"an exponent of 9 bytes", EXPORT_EXPONENT, 9},
-        {"a leading zero of the exponent", EXPORT_EXPONENT + 1, 0},
-        {"an even exponent", EXPORT_EXPONENT + 3, 2},
-        {"bytes behind the exponent", EXPORT_EXPONENT + 4, 1},
-        {"slot", EXPORT_ITEM + 16, 3},
-        {"blob length", EXPORT_ITEM + 17 + 32, 25},
-    };
-    struct keyd_export_message m = sample_export(KEYD_RSA_MIN);
-    size_t len = 0;
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        ck_assert_int_eq(
-            keyd_request_encode(KEYD_VERB_EXPORT_KEY, 9, NULL, 0, &m, 1, frame, &len), 0);
-        ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
-        frame[cases[i].offset] = cases[i].value;
-        ck_assert_msg(keyd_request_decode(frame, len, &request) < 0, "%s", cases[i].what);
-    }
-    m.to.exponent_len = 1; /* everything would leave in clear */
-    ck_assert(!keyd_public_key_valid(&m.to));
-    ck_assert_int_lt(keyd_request_encode(KEYD_VERB_EXPORT_KEY, 9, NULL, 0, &m, 1, frame, &len), 0);
-    m.to.exponent[0] = 3;
-    ck_assert(keyd_public_key_valid(&m.to));
-}
-END_TEST
-
 START_TEST(every_verbs_reply_comes_back_as_it_was)
 {
     for (unsigned verb = 1; verb <= KEYD_N_VERBS; verb++) {
@@ -752,6 +653,5 @@ SUITE_MAIN("hsm-frame", 10, a_join_request_comes_back_as_it_was,
     a_reply_with_a_secret_is_known_by_it, every_verbs_reply_comes_back_as_it_was,
     a_key_to_adopt_comes_back_in_its_form, a_key_to_adopt_that_cannot_be_is_refused,
     the_greatest_adoption_fits, a_fingerprint_comes_back_with_its_key_alone,
-    codes_and_random_bytes_come_in_batches, keys_to_export_come_back_with_their_public_key,
-    a_weak_or_odd_looking_public_key_is_refused, a_hello_is_printable_and_bounded,
+    codes_and_random_bytes_come_in_batches, a_hello_is_printable_and_bounded,
     every_set_of_verbs_comes_back_as_it_was)
