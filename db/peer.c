@@ -32,6 +32,16 @@ const struct db_statement db_kek_make_current_statement = {
     .n_params = 1,
     .params = {DB_INT8},
 };
+const struct db_statement db_kek_make_first_statement = {
+    .name = "kek_make_first",
+    .sql = "UPDATE kek SET is_current = true WHERE id = $1 AND NOT EXISTS"
+           " (SELECT FROM kek other WHERE other.peer_kind = kek.peer_kind"
+           "  AND other.peer_id = kek.peer_id AND other.class = kek.class AND other.is_current)",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_INT8},
+};
 #define PEER_COLUMNS                                                                                  \
     "id, name, (SELECT string_agg(encode(net_id, 'hex'), ',' ORDER BY net_id)"                        \
     "  FROM peer_net_id WHERE peer_id = id), san, " DB_UTC("created_at") ", " DB_UTC(                 \
@@ -299,9 +309,27 @@ static int find_kek(
     return db_rows_check(&rows);
 }
 
-/* The label that `choose` makes or finds becomes the current one, in the transaction that is open
- * or in one of its own. Its outcome ends it. */
-static int make_current(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id,
+static int retire_others(struct db *db, const struct sealed_kek *kek, int64_t row_id)
+{
+    int r;
+
+    db_param_kek_peer(db_params_of(db), kek);
+    r = db_run_quiet(db, DB_KEK_RETIRE);
+    if (r < 0)
+        return r;
+    db_param_int(db_params_of(db), DB_INT8, row_id);
+    return db_run_quiet(db, DB_KEK_MAKE_CURRENT);
+}
+
+static int yield_to_current(struct db *db, int64_t row_id)
+{
+    db_param_int(db_params_of(db), DB_INT8, row_id);
+    return db_run_quiet(db, DB_KEK_MAKE_FIRST);
+}
+
+/* The label that `choose` makes or finds becomes the current one (one that yields: where there is
+ * none), in the transaction that is open or in one of its own. Its outcome ends it. */
+static int make_current(struct db *db, const struct sealed_kek *kek, bool yields, uint8_t *ret_id,
     int (*choose)(
         struct db *db, const struct sealed_kek *kek, uint8_t *ret_id, int64_t *ret_row_id))
 {
@@ -314,14 +342,8 @@ static int make_current(struct db *db, const struct sealed_kek *kek, uint8_t *re
     if (r < 0)
         return r;
     r = choose(db, kek, ret_id, &id);
-    if (r == 0) {
-        db_param_kek_peer(db_params_of(db), kek);
-        r = db_run_quiet(db, DB_KEK_RETIRE);
-    }
-    if (r == 0) {
-        db_param_int(db_params_of(db), DB_INT8, id);
-        r = db_run_quiet(db, DB_KEK_MAKE_CURRENT);
-    }
+    if (r == 0)
+        r = yields ? yield_to_current(db, id) : retire_others(db, kek, id);
     if (!is_own)
         return r;
     if (r == 0)
@@ -356,12 +378,17 @@ static int kek_insert(
 
 int db_kek_add(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id)
 {
-    return make_current(db, kek, ret_id, kek_insert);
+    return make_current(db, kek, false, ret_id, kek_insert);
+}
+
+int db_kek_add_spare(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id)
+{
+    return make_current(db, kek, true, ret_id, kek_insert);
 }
 
 int db_kek_use(struct db *db, const struct sealed_kek *kek)
 {
-    return make_current(db, kek, NULL, find_kek);
+    return make_current(db, kek, false, NULL, find_kek);
 }
 
 int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last)

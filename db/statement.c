@@ -21,6 +21,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_KEK_ADD] = &db_kek_add_statement,
     [DB_KEK_RETIRE] = &db_kek_retire_statement,
     [DB_KEK_MAKE_CURRENT] = &db_kek_make_current_statement,
+    [DB_KEK_MAKE_FIRST] = &db_kek_make_first_statement,
     [DB_ROUTE_ADD] = &db_route_add_statement,
     [DB_PEER_LIST] = &db_peer_list_statement,
     [DB_PEER_FIND] = &db_peer_find_statement,

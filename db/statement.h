@@ -25,6 +25,7 @@ enum db_statement_id {
     DB_KEK_ADD,
     DB_KEK_RETIRE,
     DB_KEK_MAKE_CURRENT,
+    DB_KEK_MAKE_FIRST,
     DB_ROUTE_ADD,
     DB_PEER_LIST,
     DB_PEER_FIND,
@@ -132,6 +133,7 @@ extern const struct db_statement db_peer_set_statement;
 extern const struct db_statement db_kek_add_statement;
 extern const struct db_statement db_kek_retire_statement;
 extern const struct db_statement db_kek_make_current_statement;
+extern const struct db_statement db_kek_make_first_statement;
 extern const struct db_statement db_route_add_statement;
 extern const struct db_statement db_peer_list_statement;
 extern const struct db_statement db_peer_find_statement;

@@ -249,6 +249,33 @@ START_TEST(a_kek_is_found_by_its_id_and_added_within_a_transaction)
 }
 END_TEST
 
+START_TEST(a_spare_kek_is_current_only_where_there_is_none)
+{
+    struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2"), other = ns_kek("ns-1");
+    struct db_kek_entry entry;
+    uint8_t id[KEK_ID_LEN], later[KEK_ID_LEN], of_other[KEK_ID_LEN];
+
+    memcpy(other.peer_id, "000014", 7);
+    ck_ok(db_kek_add_spare(activation, &first, id));
+    ck_ok(db_kek_find(activation, id, &entry));
+    ck_assert(entry.is_current);
+    ck_ok(db_kek_add_spare(activation, &second, later));
+    ck_assert_int_eq(db_kek_add_spare(activation, &second, later), 1);
+    ck_ok(db_kek_find(activation, id, &entry));
+    ck_assert(entry.is_current);
+    ck_ok(db_kek_find(activation, later, &entry));
+    ck_assert(!entry.is_current);
+    ck_ok(db_kek_add_spare(activation, &other, of_other)); /* another peer's first */
+    ck_ok(db_kek_find(activation, of_other, &entry));
+    ck_assert(entry.is_current);
+    ck_ok(db_kek_use(activation, &second));
+    ck_ok(db_kek_find(activation, later, &entry));
+    ck_assert(entry.is_current);
+    ck_ok(db_kek_find(activation, id, &entry));
+    ck_assert(!entry.is_current);
+}
+END_TEST
+
 START_TEST(routes_are_listed_behind_one)
 {
     CLEANUP(db_route_list_done) struct db_route_list list = {0};
@@ -711,6 +738,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, net_ids_are_replaced_whole_or_stay);
     tcase_add_test(tcase, a_peer_is_found_good_before_revoked);
     tcase_add_test(tcase, a_kek_is_found_by_its_id_and_added_within_a_transaction);
+    tcase_add_test(tcase, a_spare_kek_is_current_only_where_there_is_none);
     tcase_add_test(tcase, routes_are_listed_behind_one);
     tcase_add_test(tcase, trust_is_replaced_whole);
     tcase_add_test(tcase, settings_of_a_new_peer_come_back);
