@@ -1,8 +1,10 @@
 /* /v1/keks: the key encryption keys shared with network servers, application servers and
- * organizations. Each comes encrypted to the exchange key and is opened inside the HSM alone. */
+ * organizations. Each comes encrypted to the exchange key and is opened inside the HSM alone, or is
+ * made there and leaves it once, encrypted to a public key of its peer's. */
 #include "activation/call.h"
 #include "activation/import_text.h"
 #include "activation/operator_check.h"
+#include "activation/rsa_public.h"
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -22,6 +24,8 @@ struct kek_body {
     bool has_network_server, has_application_server, has_organization;
     char label[KEK_LABEL_MAX + 1];
     char sealed[SEALED_TEXT_MAX + 1];
+    char public_key[RSA_PUBLIC_PEM_MAX + 1];
+    bool has_sealed, has_public_key;
     uint32_t length;
 };
 
@@ -39,7 +43,8 @@ static const struct json_field fields[] = {
         .present_offset = offsetof(struct kek_body, has_application_server)),
     MEMBER(organization, JSON_HEX, .present_offset = offsetof(struct kek_body, has_organization)),
     MEMBER(label, JSON_TEXT, REQUIRED),
-    MEMBER(sealed, JSON_TEXT, REQUIRED),
+    MEMBER(sealed, JSON_TEXT, .present_offset = offsetof(struct kek_body, has_sealed)),
+    MEMBER(public_key, JSON_TEXT, .present_offset = offsetof(struct kek_body, has_public_key)),
     MEMBER(length, JSON_UNSIGNED, .max = KEY_LEN_MAX, REQUIRED),
 };
 
@@ -70,7 +75,7 @@ static void write_kek(struct text *out, const struct db_kek_entry *entry)
 
 /* `organization_id` 0: of no organization's history. */
 static int audit_kek(struct act_call *call, int64_t organization_id, const char *action,
-    const struct db_kek_entry *entry)
+    const struct db_kek_entry *entry, bool generated)
 {
     CLEANUP(text_done) struct text detail = {0};
     char id[ID_TEXT_LEN + 1];
@@ -79,7 +84,7 @@ static int audit_kek(struct act_call *call, int64_t organization_id, const char 
     write_whose(&detail, entry->peer_kind, entry->peer_id);
     text_add(&detail, ",\"label\":");
     text_add_json(&detail, entry->label);
-    text_add(&detail, "}");
+    text_add(&detail, generated ? ",\"generated\":true}" : "}");
     return act_call_audit(
         call, organization_id, action, hex_encode(entry->id, sizeof(entry->id), id), detail.data);
 }
@@ -191,8 +196,6 @@ static unsigned adopt(struct act_call *call, const struct kek_body *body, struct
     char detail[96];
     int r;
 
-    if (!act_key_length_valid(body->length))
-        return act_call_bad_field(call, "length", "length is 16, 24 or 32");
     if (base64_decode(body->sealed, sealed, sizeof(sealed)) != KEYD_OAEP_LEN)
         return act_call_bad_field(call, "sealed",
             "sealed is not a key encrypted to the exchange key: that has 384 bytes, in Base64");
@@ -211,13 +214,60 @@ static unsigned adopt(struct act_call *call, const struct kek_body *body, struct
     return 0;
 }
 
+static unsigned make(struct act_call *call, const struct kek_body *body, struct sealed_kek *kek,
+    struct keyd_made_kek *ret)
+{
+    struct keyd_public_key to;
+    enum rsa_public_outcome outcome = rsa_public_parse(body->public_key, KEYD_RSA_MAX, &to);
+    enum keyd_status status = KEYD_HSM_FAILED;
+    char detail[RSA_PUBLIC_TEXT_MAX];
+    int r;
+
+    if (outcome != RSA_PUBLIC_OK) {
+        rsa_public_explain(outcome, KEYD_RSA_MAX, detail);
+        return act_call_bad_field(call, "public_key", detail);
+    }
+    r = keyd_make_kek(call->worker->keyd, &to, body->length, kek, ret, &status,
+        clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    if (r == 0 && status != KEYD_OK)
+        r = error_set(ERROR_HSM, "a KEK was not made: %s", keyd_status_text(status));
+    return r < 0 ? act_call_failed(call, r) : 0;
+}
+
+/* The key of one that is named, in the form that the body has. */
+static unsigned take_key(struct act_call *call, const struct kek_body *body, struct sealed_kek *kek,
+    struct keyd_made_kek *ret)
+{
+    if (!act_key_length_valid(body->length))
+        return act_call_bad_field(call, "length", "length is 16, 24 or 32");
+    if (body->has_sealed && body->has_public_key)
+        return act_call_bad_field(call, "public_key",
+            "public_key is for a KEK that is made here, and sealed for one that comes: not both");
+    if (!body->has_sealed && !body->has_public_key)
+        return act_call_bad_field(call, "sealed",
+            "sealed is missing, or public_key, to which a KEK that is made here is encrypted");
+    return body->has_public_key ? make(call, body, kek, ret) : adopt(call, body, kek, ret->kcv);
+}
+
+static void answer_key(struct text *body, const struct keyd_made_kek *made)
+{
+    char sealed[BASE64_LEN(KEYD_RSA_MAX) + 1];
+
+    text_add(body, ",\"kcv\":\"");
+    text_add_hex(body, made->kcv, sizeof(made->kcv));
+    if (made->len > 0)
+        text_addf(body, "\",\"sealed\":\"%s", base64_encode(made->text, made->len, sealed));
+    text_add(body, "\"}\n");
+}
+
 static unsigned post_kek(struct act_call *call)
 {
     struct kek_body wanted;
+    struct keyd_made_kek key = {.len = 0};
     struct sealed_kek kek = {0};
     struct db_kek_entry made;
     struct text body = {0};
-    uint8_t id[KEK_ID_LEN], kcv[KEYD_KCV_LEN];
+    uint8_t id[KEK_ID_LEN];
     char text[ID_TEXT_LEN + 1];
     int64_t history;
     unsigned status = act_call_read(call, fields, sizeof(fields) / sizeof(fields[0]), &wanted);
@@ -226,21 +276,22 @@ static unsigned post_kek(struct act_call *call)
     if (status == 0)
         status = name_kek(call, &wanted, &kek);
     if (status == 0)
-        status = adopt(call, &wanted, &kek, kcv);
+        status = take_key(call, &wanted, &kek, &key);
     if (status != 0)
         return status;
-    if ((r = db_kek_add(call->worker->db, &kek, id)) > 0)
+    r = wanted.has_public_key ? db_kek_add_spare(call->worker->db, &kek, id)
+                              : db_kek_add(call->worker->db, &kek, id);
+    if (r > 0)
         return act_call_problem(
             call, PROBLEM_CONFLICT, "a KEK of this peer with the label is there already");
     if (r < 0 || (r = db_kek_find(call->worker->db, id, &made)) != 0 ||
         (r = history_of(call, &made, &history)) < 0 ||
-        (r = audit_kek(call, history, "kek.create", &made)) < 0)
+        (r = audit_kek(call, history, "kek.create", &made, wanted.has_public_key)) < 0)
         return act_call_failed(call, r);
     act_call_locate(call, "/v1/keks/%s", hex_encode(id, sizeof(id), text));
+    call->shown_once = wanted.has_public_key; /* nobody can make the same again */
     write_kek(&body, &made);
-    text_add(&body, ",\"kcv\":\"");
-    text_add_hex(&body, kcv, sizeof(kcv));
-    text_add(&body, "\"}\n");
+    answer_key(&body, &key);
     return act_call_answer(call, 201, TYPE_JSON, &body);
 }
 
@@ -314,7 +365,7 @@ static unsigned patch_kek(struct act_call *call)
     if ((r = db_kek_use(call->worker->db, &kek)) > 0)
         return act_call_problem(call, PROBLEM_NOT_FOUND, "there is no such KEK");
     if (r < 0 || (r = history_of(call, &entry, &history)) < 0 ||
-        (r = audit_kek(call, history, "kek.use", &entry)) < 0)
+        (r = audit_kek(call, history, "kek.use", &entry, false)) < 0)
         return act_call_failed(call, r);
     entry.is_current = true;
     write_kek(&body, &entry);
@@ -346,7 +397,7 @@ static unsigned delete_kek(struct act_call *call)
             "it is the current KEK of its peer: add another, or make another one current, first; "
             "last=true removes it when it is the only one");
     if (r < 0 || (r = history_of(call, &entry, &history)) < 0 ||
-        (r = audit_kek(call, history, "kek.remove", &entry)) < 0)
+        (r = audit_kek(call, history, "kek.remove", &entry, false)) < 0)
         return act_call_failed(call, r);
     return act_call_no_content(call);
 }

@@ -68,13 +68,14 @@ enum rsa_public_outcome rsa_public_parse(
 void rsa_public_explain(
     enum rsa_public_outcome outcome, size_t modulus_max, char out[static RSA_PUBLIC_TEXT_MAX])
 {
+    static const char private_key[] =
+        "public_key is a private key, which nobody else may see: make another one, and send its "
+        "public part";
     static const char *const texts[] = {
         [RSA_PUBLIC_OK] = "public_key is good",
         [RSA_PUBLIC_MALFORMED] =
             "public_key is not one RSA public key in PEM (-----BEGIN PUBLIC KEY-----)",
-        [RSA_PUBLIC_PRIVATE] =
-            "public_key is a private key, which nobody else may see: make another one, and send "
-            "its public part",
+        [RSA_PUBLIC_PRIVATE] = private_key,
     };
 
     if (outcome == RSA_PUBLIC_WEAK)

@@ -44,6 +44,17 @@ def ecb_encrypt(key, data):
     return out.raw[: len(data)]
 
 
+def wrap(kek, key):
+    """A key under AES key wrap (RFC 3394, default IV)."""
+    schedule = ctypes.create_string_buffer(512)  # more than an AES_KEY
+    out = ctypes.create_string_buffer(len(key) + 8)
+    if _crypto.AES_set_encrypt_key(kek, 8 * len(kek), schedule) != 0:
+        raise RuntimeError("libcrypto refused an AES key")
+    if _crypto.AES_wrap_key(schedule, None, out, key, ctypes.c_uint(len(key))) != len(out):
+        raise RuntimeError("libcrypto refused to wrap a key")
+    return out.raw
+
+
 def unwrap(kek, wrapped):
     """The key under AES key wrap (RFC 3394, default IV), or None when it does not open."""
     schedule = ctypes.create_string_buffer(512)  # more than an AES_KEY
