@@ -73,9 +73,10 @@ static const struct {
         "Refuses this application server from now on, for good: its token and its certificate.",
         cli_as_revoke},
     {{"kek", "add"},
-        "(--ns NETID[/NSID] | --as ASID | --organization ID) --label LABEL --sealed FILE --length 16|24|32",
-        "Takes a peer's key encryption key; FILE is its RSAES-OAEP (SHA-1) text under the "
-        "exchange key.",
+        "(--ns NETID[/NSID] | --as ASID | --organization ID) --label LABEL"
+        " (--sealed FILE --length 16|24|32 | --public-key FILE [--length 16|24|32] [--out FILE])",
+        "Takes a peer's key encryption key, as its RSAES-OAEP (SHA-1) text under the exchange key; "
+        "or makes one and shows it, or writes it to FILE, encrypted so to a public key (PEM).",
         cli_kek_add},
     {{"kek", "list"}, "", "Lists the peers' key encryption keys, a line each.", cli_kek_list},
     {{"kek", "use"}, "(--ns NETID[/NSID] | --as ASID | --organization ID) --label LABEL",

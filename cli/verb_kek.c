@@ -2,9 +2,11 @@
 
 #include "activation/import_text.h"
 #include "activation/operator_check.h"
+#include "activation/rsa_public.h"
 #include "base/base64.h"
 #include "base/error.h"
 #include "base/hex.h"
+#include "base/secret.h"
 #include "cli/rest.h"
 #include "db/account.h"
 #include "hsm/client.h"
@@ -12,13 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define KEKS "/v1/keks"
 #define CONFLICT 409
 #define NOT_FOUND 404
+#define DEFAULT_LENGTH 16 /* of a KEK that is made: every network server opens AES-128 */
 
 struct arguments {
-    const char *ns, *as, *organization, *label, *sealed, *length;
+    const char *ns, *as, *organization, *label, *sealed, *public_key, *out, *length;
     bool last;
 };
 
@@ -30,6 +34,8 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
         {"organization", required_argument, NULL, 'o'},
         {"label", required_argument, NULL, 'l'},
         {"sealed", required_argument, NULL, 's'},
+        {"public-key", required_argument, NULL, 'p'},
+        {"out", required_argument, NULL, 'f'},
         {"length", required_argument, NULL, 'b'},
         {"last", no_argument, NULL, 't'},
         {0},
@@ -52,6 +58,12 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             break;
         case 's':
             ret->sealed = optarg;
+            break;
+        case 'p':
+            ret->public_key = optarg;
+            break;
+        case 'f':
+            ret->out = optarg;
             break;
         case 'b':
             ret->length = optarg;
@@ -140,38 +152,151 @@ static const char *peer_member(enum peer_kind kind)
     return "organization";
 }
 
+/* A public key for the service: a private one must not get so far. */
+static int read_public_key(const char *path, char ret[static RSA_PUBLIC_PEM_MAX + 1])
+{
+    struct keyd_public_key key;
+    enum rsa_public_outcome outcome;
+    char why[RSA_PUBLIC_TEXT_MAX];
+    FILE *file = fopen(path, "re");
+    size_t n;
+
+    if (file == NULL)
+        return error_set_errno("cannot read %s", path);
+    n = fread(ret, 1, RSA_PUBLIC_PEM_MAX + 1, file);
+    (void)fclose(file);
+    if (n > RSA_PUBLIC_PEM_MAX || memchr(ret, '\0', n) != NULL) {
+        secret_wipe(ret, RSA_PUBLIC_PEM_MAX + 1);
+        return error_set(ERROR_INPUT, "%s is no public key in PEM, of at most %d characters", path,
+            RSA_PUBLIC_PEM_MAX);
+    }
+    ret[n] = '\0';
+    outcome = rsa_public_parse(ret, KEYD_RSA_MAX, &key);
+    if (outcome == RSA_PUBLIC_OK)
+        return 0;
+    secret_wipe(ret, RSA_PUBLIC_PEM_MAX + 1);
+    rsa_public_explain(outcome, KEYD_RSA_MAX, why);
+    return error_set(ERROR_INPUT, "%s: %s", path, why);
+}
+
+/** Where a KEK that is made goes: opened before it is made, for there is no second copy. */
+struct output {
+    const char *path;
+    FILE *file; /* NULL: it goes to standard output with the rest */
+    bool whole;
+};
+
+static void output_done(struct output *output)
+{
+    if (output->file != NULL)
+        (void)fclose(output->file);
+    if (output->file != NULL && !output->whole)
+        (void)unlink(output->path);
+}
+
+static int output_open(struct output *output, const char *path)
+{
+    output->path = path;
+    if (path == NULL)
+        return 0;
+    output->file = fopen(path, "wxe");
+    return output->file != NULL ? 0 : error_set_errno("cannot make %s", path);
+}
+
+static int output_write(struct output *output, const char *sealed, struct text *out)
+{
+    uint8_t bytes[KEYD_RSA_MAX];
+    const ssize_t n = base64_decode(sealed, bytes, sizeof(bytes));
+
+    if (n <= 0)
+        return error_set(ERROR_INPUT, "the service answered no key: is it an older one?");
+    if (output->file == NULL) {
+        text_add(out, ",\"sealed\":");
+        text_add_json(out, sealed);
+        return 0;
+    }
+    if (fwrite(bytes, 1, (size_t)n, output->file) != (size_t)n || fflush(output->file) != 0)
+        return error_set_errno(
+            "cannot write %s: the KEK is there, but the only copy of it is lost; cradle kek revoke "
+            "it, and make another",
+            output->path);
+    output->whole = true;
+    return 0;
+}
+
+/* Of a key that comes it is said, of one that is made it may be. */
+static int read_length(const struct arguments *arguments, unsigned *ret)
+{
+    unsigned long length = DEFAULT_LENGTH;
+    char *end = NULL;
+
+    if (arguments->length != NULL) {
+        length = strtoul(arguments->length, &end, 10);
+        if (*end != '\0' || length > UINT8_MAX)
+            length = 0;
+    }
+    if (!act_key_length_valid((unsigned)length))
+        return error_set(ERROR_INPUT, "--length is 16, 24 or 32");
+    *ret = (unsigned)length;
+    return 0;
+}
+
+/* The body's member that says where the key is: the sealed key, or the public key. */
+static int read_key(const struct arguments *arguments, json_t *body)
+{
+    char text[BASE64_LEN(KEYD_OAEP_LEN) + 1], pem[RSA_PUBLIC_PEM_MAX + 1];
+    const bool comes = arguments->sealed != NULL;
+    uint8_t sealed[KEYD_OAEP_LEN];
+    int r = comes ? read_sealed(arguments->sealed, sealed)
+                  : read_public_key(arguments->public_key, pem);
+
+    if (r < 0)
+        return r;
+    return json_object_set_new(body, comes ? "sealed" : "public_key",
+               json_string(comes ? base64_encode(sealed, sizeof(sealed), text) : pem)) == 0
+               ? 0
+               : error_set(ERROR_SYSTEM, "out of memory");
+}
+
+static bool add_is_well_formed(const struct arguments *arguments)
+{
+    const bool comes = arguments->sealed != NULL, made = arguments->public_key != NULL;
+
+    return comes != made && (made || (arguments->length != NULL && arguments->out == NULL)) &&
+           !arguments->last;
+}
+
 int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
+    CLEANUP(output_done) struct output output = {0};
     struct arguments arguments = {0};
     struct sealed_kek kek = {0};
-    uint8_t sealed[KEYD_OAEP_LEN];
-    char text[BASE64_LEN(KEYD_OAEP_LEN) + 1];
-    unsigned long length;
-    char *end = NULL;
+    unsigned length = 0;
     int r;
 
-    if (read_arguments(argc, argv, &arguments) != 0 || arguments.sealed == NULL ||
-        arguments.length == NULL || arguments.last)
+    if (read_arguments(argc, argv, &arguments) != 0 || !add_is_well_formed(&arguments))
         return CLI_USAGE;
-    length = strtoul(arguments.length, &end, 10);
-    if (*end != '\0' || length > UINT8_MAX || !act_key_length_valid((unsigned)length))
-        return error_set(ERROR_INPUT, "--length is 16, 24 or 32");
-    if ((r = name_kek(&arguments, &kek)) < 0 || (r = read_sealed(arguments.sealed, sealed)) < 0 ||
-        (r = cli_rest_open(settings, &rest)) < 0)
+    if ((r = read_length(&arguments, &length)) < 0 || (r = name_kek(&arguments, &kek)) < 0)
         return r;
-    body = json_pack("{s:s,s:s,s:s,s:i}", peer_member(kek.peer_kind), kek.peer_id, "label",
-        kek.label, "sealed", base64_encode(sealed, sizeof(sealed), text), "length", (int)length);
-    if ((r = cli_rest_call(&rest, "POST", KEKS, body, &made)) < 0)
+    body = json_pack("{s:s,s:s,s:i}", peer_member(kek.peer_kind), kek.peer_id, "label", kek.label,
+        "length", (int)length);
+    if ((r = read_key(&arguments, body)) < 0 || (r = cli_rest_open(settings, &rest)) < 0 ||
+        (r = output_open(&output, arguments.out)) < 0 ||
+        (r = cli_rest_call(&rest, "POST", KEKS, body, &made)) < 0)
         return r;
     text_add(out, "{\"label\":");
     text_add_json(out, kek.label);
     text_add(out, ",\"kcv\":");
     text_add_json(out, cli_json_text(made, "kcv"));
+    if (arguments.public_key != NULL) {
+        text_addf(out, ",\"current\":%s", cli_json_true(made, "current") ? "true" : "false");
+        r = output_write(&output, cli_json_text(made, "sealed"), out);
+    }
     text_add(out, "}\n");
-    return 0;
+    return r;
 }
 
 /* For the verbs that name a KEK and need nothing else; `ret_last` may be NULL: no such option. */
@@ -180,7 +305,8 @@ static int read_name(int argc, char **argv, struct sealed_kek *kek, bool *ret_la
     struct arguments arguments = {0};
 
     if (read_arguments(argc, argv, &arguments) != 0 || arguments.sealed != NULL ||
-        arguments.length != NULL || (arguments.last && ret_last == NULL))
+        arguments.public_key != NULL || arguments.out != NULL || arguments.length != NULL ||
+        (arguments.last && ret_last == NULL))
         return CLI_USAGE;
     if (ret_last != NULL)
         *ret_last = arguments.last;

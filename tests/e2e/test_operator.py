@@ -564,6 +564,38 @@ class Command(OperatorTest):
         self.assertEqual(self.cradle("kek", "use", *whose)[0],
                          {"peer": made["id"], "class": "transport", "label": "transport", "current": True})
 
+    def test_a_kek_is_made_and_written(self):
+        owner, out = Owner(self.folder), os.path.join(self.folder, "kek.sealed")
+        name = f"Command {secrets.token_hex(4)}"
+        whose = ["--organization", self.cradle("organization", "add", "--name", name)[0]["id"]]
+        made = self.cradle("kek", "add", *whose, "--label", "shown", "--public-key", owner.public)[0]
+        key = owner.opened(made.pop("sealed"))
+        self.assertEqual(made, {"label": "shown", "kcv": lorawan.cmac(key, bytes(16))[:3].hex(), "current": True})
+        made = self.cradle("kek", "add", *whose, "--label", "written", "--public-key", owner.public, "--length", "32",
+                           "--out", out)[0]
+        self.assertEqual(made, {"label": "written", "kcv": made["kcv"], "current": False})
+        with open(out, "rb") as file:
+            self.assertEqual(len(owner.opened(base64.b64encode(file.read()))), 32)
+        self.assertTrue(self.cradle("kek", "use", *whose, "--label", "written")[0]["current"])
+        refused = [*whose, "--label", "refused"]
+        for arguments, status, words in (
+                (["--public-key", owner.public, "--out", out], 1, "cannot make"),
+                (["--public-key", owner.private], 1, "private key"), (["--public-key", "/nowhere"], 1, "cannot read"),
+                (["--public-key", Owner(self.folder, 1024).public], 1, "2048 to 8192 bits"),
+                (["--public-key", owner.public, "--length", "17"], 1, "16, 24 or 32"),
+                (["--public-key", owner.public, "--sealed", out, "--length", "16"], 2, "--public-key FILE"),
+                (["--sealed", out, "--length", "16", "--out", out], 2, "--out FILE"),
+                (["--sealed", out], 2, "usage"), (["--length", "16"], 2, "usage")):
+            run = self.stack.cradle("kek", "add", *refused, *arguments)
+            self.assertEqual((run.returncode, run.stdout), (status, ""), run.stderr)
+            self.assertIn(words, run.stderr)
+        # What could not be made leaves no file behind.
+        empty = os.path.join(self.folder, "empty")
+        run = self.stack.cradle("kek", "add", *whose, "--label", "shown", "--public-key", owner.public, "--out", empty)
+        self.assertEqual((run.returncode, os.path.exists(empty)), (1, False))
+        self.assertEqual([kek["label"] for kek in self.cradle("kek", "list") if kek["peer"] == whose[1]],
+                         ["shown", "written"])
+
     def test_the_first_administrator_needs_no_service(self):
         made = self.cradle("admin", "add", "--organization", f"First {secrets.token_hex(4)}", "--role", "auditor")[0]
         self.assertEqual(made["roles"], ["admin", "auditor"])
