@@ -8,6 +8,8 @@ import os
 import unittest
 
 import support
+from test_accounts import Rest
+from test_operator import Owner
 
 CHUNK = 1 << 20
 
@@ -90,9 +92,20 @@ class NoKeyOutsideKeyd(unittest.TestCase):
                     cls.keys[f"{slot} of {device['dev_eui']}"] = device[slot]
         for server in cls.stack.demo["network_servers"] + cls.stack.demo["application_servers"]:
             cls.keys[f"KEK {server['kek_label']}"] = server["kek"]
-        cls.needles = Needles(cls.keys)
+        cls.needles = Needles({**cls.keys, "KEK made here": cls.made_kek()})
 
-    def test_memory_of_the_services_holds_no_demo_key(self):
+    @classmethod
+    def made_kek(cls):
+        """Of a KEK that has left the HSM once, sealed to a key of ours."""
+        owner = Owner(cls.stack.path())
+        operator = Rest(cls.stack, cls.stack.demo["clients"]["operator"])
+        status, _, made = operator.call("post", "/v1/keks", {
+            "application_server": "demo-as", "label": "made", "length": 16, "public_key": owner.pem})
+        if status != 201:
+            raise AssertionError(f"/v1/keks: {status} {made}")
+        return owner.opened(made["sealed"]).hex()
+
+    def test_memory_of_the_services_holds_no_key(self):
         if os.geteuid() != 0:
             self.skipTest("only root may read the memory of a process that is not dumpable")
         for name in ("joinserver", "activation"):
@@ -101,7 +114,7 @@ class NoKeyOutsideKeyd(unittest.TestCase):
             self.assertGreater(n_bytes, 1 << 20, f"{name}: nothing was read")
             self.assertEqual(found, set(), name)
 
-    def test_database_files_and_logs_hold_no_demo_key(self):
+    def test_database_files_and_logs_hold_no_key(self):
         self.stack.psql("CHECKPOINT")
         (cluster,) = self.stack.psql("SHOW data_directory")[0]
         found, n_files = self.needles.in_tree(cluster)
