@@ -229,6 +229,39 @@ START_TEST(the_exchange_key_opens_nothing_that_can_be_read_or_used_as_a_kek)
 }
 END_TEST
 
+/* For as long as it is there: to be wrapped, and for its check value. */
+START_TEST(a_made_kek_can_be_wrapped_and_nothing_else)
+{
+    static const size_t lengths[] = {16, 24, 32};
+    CK_MECHANISM ecb = {CKM_AES_ECB, NULL, 0};
+
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        CK_OBJECT_HANDLE made = CK_INVALID_HANDLE, other = CK_INVALID_HANDLE;
+        uint8_t value[64], blob[P11_WRAPPED_MAX];
+        CK_BBOOL on_token = CK_TRUE, always_sensitive = CK_FALSE;
+        CK_ATTRIBUTE read = {CKA_VALUE, value, sizeof(value)};
+        CK_ATTRIBUTE flags[] = {{CKA_TOKEN, &on_token, sizeof(on_token)},
+            {CKA_ALWAYS_SENSITIVE, &always_sensitive, sizeof(always_sensitive)}};
+        size_t len = 0;
+
+        ck_assert_msg(
+            p11_generate(&token, P11_USE_ADOPT_KEK, lengths[i], &made) == 0, "%s", error_text());
+        must_keep_its_uses("a made KEK", made);
+        ck_assert_uint_eq(token.f->C_GetAttributeValue(token.work, made, flags, 2), CKR_OK);
+        ck_assert(!on_token && always_sensitive);
+        ck_assert_uint_eq(
+            token.f->C_GetAttributeValue(token.work, made, &read, 1), CKR_ATTRIBUTE_SENSITIVE);
+        ck_assert_uint_ne(token.f->C_EncryptInit(token.work, &ecb, made), CKR_OK);
+        ck_assert_uint_ne(token.f->C_DecryptInit(token.work, &ecb, made), CKR_OK);
+        ck_assert_int_lt(p11_wrap(&token, made, known_key(), blob, &len), 0);
+        ck_assert_int_eq(
+            p11_wrap(&token, p11_store_newest(&keys.kek)->handle, made, blob, &len), 0);
+        ck_assert_uint_eq(len, lengths[i] + 8);
+        ck_assert_int_lt(p11_unwrap(&token, token.work, made, P11_USE_KNOWN, blob, len, &other), 0);
+    }
+}
+END_TEST
+
 static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
     unsigned *n = context;
@@ -482,6 +515,7 @@ int main(void)
         no_key_of_the_token_can_be_given_another_use,
         an_opened_kek_can_be_given_no_other_use,
         the_exchange_key_opens_nothing_that_can_be_read_or_used_as_a_kek,
+        a_made_kek_can_be_wrapped_and_nothing_else,
         every_key_of_the_ceremony_is_hidden_and_cannot_be_modified,
         a_second_ceremony_is_refused_and_changes_nothing,
         the_exchange_key_can_be_exported_again,
