@@ -1,5 +1,6 @@
 #include "activation/peer_trust.h"
 
+#include "activation/pem.h"
 #include "base/error.h"
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -62,7 +63,7 @@ static int read_cas(const char *pem, STACK_OF(X509) * cas, char **ret)
     if (in == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for PEM");
     for (;;) {
-        CLEANUP(x509_free) X509 *ca = PEM_read_bio_X509(in, NULL, NULL, NULL);
+        CLEANUP(x509_free) X509 *ca = PEM_read_bio_X509(in, NULL, act_pem_no_pass_phrase, NULL);
 
         if (ca == NULL)
             break;
@@ -98,7 +99,8 @@ static int read_crls(const char *pem, STACK_OF(X509) * cas, char **ret)
     if (in == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for PEM");
     for (;; n++) {
-        CLEANUP(crl_free) X509_CRL *crl = PEM_read_bio_X509_CRL(in, NULL, NULL, NULL);
+        CLEANUP(crl_free)
+        X509_CRL *crl = PEM_read_bio_X509_CRL(in, NULL, act_pem_no_pass_phrase, NULL);
         const ASN1_TIME *next;
 
         if (crl == NULL)

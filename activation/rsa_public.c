@@ -1,5 +1,6 @@
 #include "activation/rsa_public.h"
 
+#include "activation/pem.h"
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
@@ -57,7 +58,7 @@ enum rsa_public_outcome rsa_public_parse(
         return RSA_PUBLIC_MALFORMED;
     bio = BIO_new_mem_buf(first, -1);
     if (bio != NULL)
-        key = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+        key = PEM_read_bio_PUBKEY(bio, NULL, act_pem_no_pass_phrase, NULL);
     if (key != NULL)
         outcome = take_key(key, modulus_max, ret);
     EVP_PKEY_free(key);
