@@ -4,10 +4,12 @@
 #include "api/client.h"
 #include "base/error.h"
 #include "base/hex.h"
+#include "base/text.h"
 #include <stdio.h>
 #include <string.h>
 
 #define EUI64_BITS 64u
+#define QUOTED_MAX 60 /* bytes of what is refused */
 
 /* RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF. */
 static bool is_utf8(const char *text)
@@ -161,8 +163,8 @@ int act_answer_url_check(const char *url)
     if (strlen(url) > PEER_URL_MAX || !is_plainly_written(url))
         return error_set(ERROR_INPUT,
             "an answer URL is https://HOST..., or http:// and a loopback address in digits, of at "
-            "most %d characters, without a fragment, not \"%.60s\"",
-            PEER_URL_MAX, url);
+            "most %d characters, without a fragment, not \"%.*s\"",
+            PEER_URL_MAX, (int)text_fit(url, QUOTED_MAX), url);
     if ((r = api_client_check_url(url)) < 0) {
         (void)snprintf(why, sizeof(why), "%s", error_text());
         return error_set(r, "the join server would not post to this answer URL: %s", why);
@@ -180,8 +182,8 @@ int act_answer_credential_check(const char *name)
     if (len == 0 || len > PEER_CREDENTIAL_MAX || name[0] == '.' || strspn(name, letters) != len)
         return error_set(ERROR_INPUT,
             "an answer credential is a name of 1 to %d of A-Z a-z 0-9 . _ -, the first no dot, not "
-            "\"%.64s\"",
-            PEER_CREDENTIAL_MAX, name);
+            "\"%.*s\"",
+            PEER_CREDENTIAL_MAX, (int)text_fit(name, QUOTED_MAX), name);
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
         if (len > strlen(endings[i]) && strcmp(name + len - strlen(endings[i]), endings[i]) == 0)
             return error_set(ERROR_INPUT,

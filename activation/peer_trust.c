@@ -2,10 +2,13 @@
 
 #include "activation/pem.h"
 #include "base/error.h"
+#include "base/text.h"
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+
+#define QUOTED_MAX 60 /* bytes of what is refused */
 
 static void x509_free(X509 **x509)
 {
@@ -38,8 +41,8 @@ static int read_san(const char *san, struct db_peer *peer)
             len = 0;
     if (len == 0 || len > PEER_SAN_MAX)
         return error_set(ERROR_INPUT,
-            "a SAN is one exact DNS name or URI of at most %d characters, not \"%.60s\"",
-            PEER_SAN_MAX, san);
+            "a SAN is one exact DNS name or URI of at most %d characters, not \"%.*s\"",
+            PEER_SAN_MAX, (int)text_fit(san, QUOTED_MAX), san);
     memcpy(peer->san, san, len + 1);
     return 0;
 }
@@ -59,6 +62,7 @@ static int read_cas(const char *pem, STACK_OF(X509) * cas, char **ret)
 {
     CLEANUP(bio_free) BIO *in = BIO_new_mem_buf(pem, -1);
     CLEANUP(bio_free) BIO *out = BIO_new(BIO_s_mem());
+    int r;
 
     if (in == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for PEM");
@@ -73,6 +77,8 @@ static int read_cas(const char *pem, STACK_OF(X509) * cas, char **ret)
             return error_set(ERROR_SYSTEM, "out of memory for PEM");
         ca = NULL;
     }
+    if ((r = act_pem_check_end("ca", (size_t)sk_X509_num(cas))) < 0)
+        return r;
     if (sk_X509_num(cas) == 0)
         return error_set(ERROR_INPUT, "ca holds no certificate in PEM");
     return take_text(out, PEER_ANCHOR_MAX, "ca", ret);
@@ -95,6 +101,7 @@ static int read_crls(const char *pem, STACK_OF(X509) * cas, char **ret)
     CLEANUP(bio_free) BIO *in = BIO_new_mem_buf(pem, -1);
     CLEANUP(bio_free) BIO *out = BIO_new(BIO_s_mem());
     size_t n = 0;
+    int r;
 
     if (in == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for PEM");
@@ -113,6 +120,8 @@ static int read_crls(const char *pem, STACK_OF(X509) * cas, char **ret)
         if (out == NULL || PEM_write_bio_X509_CRL(out, crl) != 1)
             return error_set(ERROR_SYSTEM, "out of memory for PEM");
     }
+    if ((r = act_pem_check_end("crl", n)) < 0)
+        return r;
     if (n == 0)
         return error_set(ERROR_INPUT, "crl holds no revocation list in PEM");
     return take_text(out, PEER_CRL_MAX, "crl", ret);

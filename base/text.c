@@ -99,6 +99,18 @@ void text_add_hex(struct text *t, const void *bytes, size_t len)
     t->len += 2 * len;
 }
 
+size_t text_fit(const char *s, size_t max)
+{
+    size_t len = strnlen(s, max + 1);
+
+    if (len <= max)
+        return len;
+    /* The byte behind goes on with a character: back to where that begins. */
+    for (len = max; len > 0 && ((unsigned char)s[len] & 0xC0) == 0x80; len--)
+        ;
+    return len;
+}
+
 void text_clear(struct text *t)
 {
     t->len = 0;

@@ -21,5 +21,8 @@ void text_add_hex(struct text *t, const void *bytes, size_t len);
 /** Room for `len` more bytes. What is added within it is not moved again: no copy of a secret stays
  * behind in freed memory. */
 void text_reserve(struct text *t, size_t len);
+/** Bytes of the longest beginning of at most `max` bytes that cuts no UTF-8 character in two; what
+ * is quoted in part ("%.*s") is UTF-8 then if the whole is. */
+size_t text_fit(const char *s, size_t max);
 void text_clear(struct text *t);
 void text_done(struct text *t);

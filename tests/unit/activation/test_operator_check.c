@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "tests/support/suite.h"
+#include <string.h>
 
 START_TEST(routes_are_read_with_their_bits)
 {
@@ -145,9 +146,31 @@ START_TEST(names_are_utf8)
 }
 END_TEST
 
+START_TEST(what_is_quoted_in_part_stays_utf8)
+{
+    char url[200] = "ftp://";
+
+    /* Of the two beginnings one has a character across the place of the cut. */
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen(url);
+
+        url[n++] = 'x';
+        for (int k = 0; k < 40; k++, n += 2)
+            memcpy(url + n, "\xc3\xa4", 2);
+        url[n] = '\0';
+        ck_assert_int_eq(act_answer_url_check(url), ERROR_INPUT);
+        ck_assert_msg(act_name_valid(error_text(), ERROR_TEXT_MAX), "%s", error_text());
+        ck_assert_int_eq(act_answer_credential_check(url), ERROR_INPUT);
+        ck_assert_msg(act_name_valid(error_text(), ERROR_TEXT_MAX), "%s", error_text());
+        url[7] = '\0';
+    }
+}
+END_TEST
+
 SUITE_MAIN("operator_check", 10, routes_are_read_with_their_bits,
     a_route_that_is_not_meant_is_refused, a_network_is_a_net_id_and_may_name_one_of_its_servers,
     aes_keys_have_three_lengths, names_that_stand_in_paths_have_no_slash_and_are_no_dots,
     an_answer_url_is_one_that_the_join_server_posts_to,
     a_credential_has_the_name_of_its_files_without_their_endings, a_choice_has_two_words,
-    names_have_a_length_and_no_control_characters, names_are_utf8)
+    names_have_a_length_and_no_control_characters, names_are_utf8,
+    what_is_quoted_in_part_stays_utf8)

@@ -1,10 +1,12 @@
 #include "activation/pem.h"
 
+#include "activation/operator_check.h"
 #include "activation/peer_trust.h"
 #include "activation/rsa_public.h"
 #include "base/error.h"
 #include "tests/support/suite.h"
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -131,4 +133,55 @@ START_TEST(nobody_is_asked_for_a_pass_phrase)
 }
 END_TEST
 
-SUITE_MAIN("pem", 20, nobody_is_asked_for_a_pass_phrase)
+static int read_pair(const char *first, const char *second, bool are_lists, const char **ret_field)
+{
+    char both[2 * PEM_MAX];
+
+    ck_assert_uint_lt(strlen(first) + strlen(second), sizeof(both));
+    memcpy(both, first, strlen(first));
+    memcpy(both + strlen(first), second, strlen(second) + 1);
+    return are_lists ? read_trust(ca_pem, both, ret_field) : read_trust(both, NULL, ret_field);
+}
+
+START_TEST(a_damaged_block_is_refused_by_its_number)
+{
+    setup();
+    for (int are_lists = 0; are_lists < 2; are_lists++) {
+        const char *good = are_lists ? crl_pem : ca_pem, *name = are_lists ? "crl" : "ca";
+        char damaged[4][PEM_MAX], expected[40];
+        const char *field = NULL;
+
+        ck_assert_int_eq(read_pair(good, good, are_lists, &field), 0);
+        /* Cut off; not Base64; not what it says; encrypted. */
+        (void)snprintf(damaged[0], PEM_MAX, "%.*s", (int)strlen(good) - 40, good);
+        write_with(good, "!!!!\n", damaged[1]);
+        write_with(good, "AAAA", damaged[2]);
+        write_with(good, ENCRYPTED, damaged[3]);
+        (void)snprintf(expected, sizeof(expected), "block 2 of %s is damaged", name);
+        for (int i = 0; i < 4; i++) {
+            ck_assert_int_eq(read_pair(good, damaged[i], are_lists, &field), ERROR_INPUT);
+            ck_assert_msg(strstr(error_text(), expected) != NULL, "%d: %s", i, error_text());
+            ck_assert_str_eq(field, name);
+            ck_assert_uint_eq(ERR_peek_error(), 0);
+        }
+        /* Words around the blocks are none of them. */
+        ck_assert_int_eq(read_pair(good, "behind\n", are_lists, &field), 0);
+    }
+}
+END_TEST
+
+START_TEST(a_name_that_is_refused_is_quoted_as_utf8)
+{
+    struct db_peer peer = {0};
+    char san[PEER_SAN_MAX] = "x";
+    const char *field;
+
+    for (size_t i = 0; i < 60; i++)
+        memcpy(san + 1 + 2 * i, "\xc3\xa4", 2);
+    ck_assert_int_eq(act_peer_trust_read(san, "", NULL, &peer, &field), ERROR_INPUT);
+    ck_assert_msg(act_name_valid(error_text(), ERROR_TEXT_MAX), "%s", error_text());
+}
+END_TEST
+
+SUITE_MAIN("pem", 20, a_damaged_block_is_refused_by_its_number,
+    a_name_that_is_refused_is_quoted_as_utf8, nobody_is_asked_for_a_pass_phrase)

@@ -48,5 +48,18 @@ START_TEST(hex_is_lower_case)
 }
 END_TEST
 
-SUITE_MAIN("base text", 4, a_json_string_is_escaped, a_text_grows_past_its_first_size,
-    a_text_with_room_is_not_moved, hex_is_lower_case)
+START_TEST(a_beginning_ends_with_a_whole_character)
+{
+    ck_assert_uint_eq(text_fit("abc", 3), 3);
+    ck_assert_uint_eq(text_fit("abcd", 3), 3);
+    ck_assert_uint_eq(text_fit("", 3), 0);
+    ck_assert_uint_eq(text_fit("ab\xc3\xa4", 4), 4);
+    ck_assert_uint_eq(text_fit("ab\xc3\xa4", 3), 2);
+    ck_assert_uint_eq(text_fit("a\xf0\x9f\x98\x80z", 4), 1);
+    ck_assert_uint_eq(text_fit("a\xf0\x9f\x98\x80z", 5), 5);
+    ck_assert_uint_eq(text_fit("\x80\x80\x80", 2), 0);
+}
+END_TEST
+
+SUITE_MAIN("base text", 4, a_beginning_ends_with_a_whole_character, a_json_string_is_escaped,
+    a_text_grows_past_its_first_size, a_text_with_room_is_not_moved, hex_is_lower_case)
