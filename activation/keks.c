@@ -318,24 +318,19 @@ static unsigned get_keks(struct act_call *call)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
-/* The KEK of the path, also as what the statements go by. 0, or the status of the answer set. */
-static unsigned find_kek(
-    struct act_call *call, struct db_kek_entry *ret_entry, struct sealed_kek *ret)
+/* The KEK of the path. 0, or the status of the answer set. */
+static unsigned find_kek(struct act_call *call, struct db_kek_entry *ret)
 {
     const char *text = act_call_param(call, 0);
     uint8_t id[KEK_ID_LEN];
     int r = 1;
 
     if (strlen(text) == ID_TEXT_LEN && hex_decode(text, strlen(text), id, sizeof(id)))
-        r = db_kek_find(call->worker->db, id, ret_entry);
+        r = db_kek_find(call->worker->db, id, ret);
     if (r < 0)
         return act_call_failed(call, r);
     if (r > 0)
         return act_call_problem(call, PROBLEM_NOT_FOUND, "there is no such KEK");
-    *ret =
-        (struct sealed_kek){.peer_kind = ret_entry->peer_kind, .kek_class = ret_entry->kek_class};
-    memcpy(ret->peer_id, ret_entry->peer_id, sizeof(ret->peer_id));
-    memcpy(ret->label, ret_entry->label, sizeof(ret->label));
     return 0;
 }
 
@@ -349,10 +344,9 @@ static unsigned patch_kek(struct act_call *call)
         .required = true,
         .present_offset = JSON_NO_PRESENT}};
     struct db_kek_entry entry;
-    struct sealed_kek kek;
     struct text body = {0};
     int64_t history;
-    unsigned status = find_kek(call, &entry, &kek);
+    unsigned status = find_kek(call, &entry);
     int r;
 
     if (status == 0)
@@ -362,7 +356,7 @@ static unsigned patch_kek(struct act_call *call)
     if (!wanted.current)
         return act_call_bad_field(
             call, "current", "current is true: another KEK is made the current one instead");
-    if ((r = db_kek_use(call->worker->db, &kek)) > 0)
+    if ((r = db_kek_use(call->worker->db, entry.id)) > 0)
         return act_call_problem(call, PROBLEM_NOT_FOUND, "there is no such KEK");
     if (r < 0 || (r = history_of(call, &entry, &history)) < 0 ||
         (r = audit_kek(call, history, "kek.use", &entry, false)) < 0)
@@ -378,16 +372,15 @@ static unsigned delete_kek(struct act_call *call)
     const char *query = api_request_query(call->request, LAST);
     bool last = query != NULL && strcmp(query, "true") == 0;
     struct db_kek_entry entry;
-    struct sealed_kek kek;
     int64_t history;
-    unsigned status = find_kek(call, &entry, &kek);
+    unsigned status = find_kek(call, &entry);
     int r;
 
     if (status != 0)
         return status;
     if (query != NULL && !last && strcmp(query, "false") != 0)
         return act_call_bad_field(call, LAST, "last is true or false");
-    if ((r = db_kek_revoke(call->worker->db, &kek, last)) == DB_KEK_UNKNOWN)
+    if ((r = db_kek_revoke(call->worker->db, entry.id, last)) == DB_KEK_UNKNOWN)
         return act_call_problem(call, PROBLEM_NOT_FOUND, "there is no such KEK");
     if (r == DB_KEK_IS_CURRENT && last)
         return act_call_problem(call, PROBLEM_CONFLICT,

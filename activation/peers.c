@@ -205,11 +205,16 @@ static unsigned get_peer(struct act_call *call)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
-/* The peer of the path, when it may be changed. 0, or the status of the answer that was set. */
-static unsigned find_live(struct act_call *call, struct db_peer_entry *ret)
+/* The peer of the path, when it may be changed, and held until the call is over. 0, or the status
+ * of the answer that was set. */
+static unsigned hold(struct act_call *call, struct db_peer_entry *ret)
 {
     enum peer_kind kind = kind_of(call);
-    int r = find(call, ret);
+    const char *name = act_call_param(call, 0);
+    int r = act_peer_name_valid(name) ? db_peer_lock(call->worker->db, kind, name) : 1;
+
+    if (r == 0)
+        r = find(call, ret);
 
     if (r < 0)
         return act_call_failed(call, r);
@@ -227,6 +232,9 @@ static unsigned answer_outcome(struct act_call *call, const struct db_peer *peer
             call, PROBLEM_CONFLICT, "it has no answer URL to show a credential at");
     case DB_PEER_SAN_TAKEN:
         return answer_taken(call, peer, false);
+    case DB_PEER_SAN_RACE:
+        return act_call_problem(call, PROBLEM_CONFLICT,
+            "another peer was given this SAN at the same moment: try again");
     case DB_PEER_UNKNOWN:
         return act_call_problem(call, PROBLEM_NOT_FOUND, kinds[peer->kind].none);
     default:
@@ -240,7 +248,7 @@ static unsigned patch_peer(struct act_call *call)
     CLEANUP(db_peer_entry_done) struct db_peer_entry before = {0}, now = {0};
     struct db_peer *peer = &wanted.peer;
     struct text body = {0};
-    unsigned status = find_live(call, &before);
+    unsigned status = hold(call, &before);
     int r = 0;
 
     if (status == 0)
@@ -268,7 +276,7 @@ static unsigned delete_peer(struct act_call *call)
 {
     CLEANUP(db_peer_entry_done) struct db_peer_entry before = {0}, now = {0};
     enum peer_kind kind = kind_of(call);
-    unsigned status = find_live(call, &before);
+    unsigned status = hold(call, &before);
     int r;
 
     if (status != 0)

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <string.h>
 
+#define UNIQUE_VIOLATION "23505" /* SQLSTATE */
+
 /* The table's words for what is a truth value here; null stays null. */
 #define APP_S_KEY(plain) "CASE " plain " WHEN true THEN 'plain' WHEN false THEN 'wrapped' END"
 #define SESSION_KEY_ID(omit) "CASE " omit " WHEN true THEN 'omit' WHEN false THEN 'send' END"
@@ -87,8 +89,15 @@ const struct db_statement db_peer_set_statement = {
     .params = {DB_TEXT, DB_TEXT, DB_BYTEA_ARRAY, DB_BOOL, DB_BOOL, DB_BOOL, DB_TEXT, DB_TEXT,
         DB_BYTEA_ARRAY},
 };
-/* Another's SAN is looked for first: a conflict would end the transaction. Two that take one at the
- * same moment: the second gets the error. */
+const struct db_statement db_peer_lock_statement = {
+    .name = "peer_lock",
+    .sql = "SELECT id FROM peer WHERE kind = $1 AND name = $2 AND revoked_at IS NULL FOR UPDATE",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 2,
+    .params = {DB_TEXT, DB_TEXT},
+};
+/* Another's SAN is looked for first: a conflict ends the transaction. Two that take one at the same
+ * moment: the second has that conflict. */
 const struct db_statement db_peer_set_trust_statement = {
     .name = "peer_set_trust",
     .sql = "WITH found AS (SELECT id FROM peer"
@@ -388,6 +397,18 @@ int db_peer_add(struct db *db, const struct db_peer *peer)
     return rows.n == 0;
 }
 
+int db_peer_lock(struct db *db, enum peer_kind kind, const char *name)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_text(p, db_peer_kind_name(kind));
+    db_param_text(p, name);
+    r = db_run(db, DB_PEER_LOCK, &rows);
+    return r < 0 ? r : rows.n == 0 ? DB_PEER_UNKNOWN : 0;
+}
+
 int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
@@ -430,7 +451,7 @@ int db_peer_set_trust(struct db *db, const struct db_peer *peer)
     put_text_or_null(p, peer->crl);
     r = db_run(db, DB_PEER_SET_TRUST, &rows);
     if (r < 0)
-        return r;
+        return strcmp(db->sqlstate, UNIQUE_VIOLATION) == 0 ? DB_PEER_SAN_RACE : r;
     if (rows.n == 0)
         return DB_PEER_UNKNOWN;
     return db_row_is_null(&rows, 0, 0) ? DB_PEER_SAN_TAKEN : 0;

@@ -90,12 +90,22 @@ int db_peer_add(struct db *db, const struct db_peer *peer);
 #define DB_PEER_ANSWER_CREDENTIAL (1u << 5)
 #define DB_PEER_NET_IDS (1u << 6) /* replaces them all */
 
-enum { DB_PEER_UNKNOWN = 1, DB_PEER_HAS_NO_URL = 2, DB_PEER_SAN_TAKEN = 3 };
+enum {
+    DB_PEER_UNKNOWN = 1,
+    DB_PEER_HAS_NO_URL = 2,
+    DB_PEER_SAN_TAKEN = 3,
+    DB_PEER_SAN_RACE = 4,
+};
+/** Holds the peer with this kind and name for the transaction that is open, to be called before
+ * anything of it is read: what db_peer_set replaces is what a statement sees as it begins, so that
+ * two changes at once would otherwise add up. Outcome: DB_PEER_UNKNOWN. */
+int db_peer_lock(struct db *db, enum peer_kind kind, const char *name);
 /** Changes the members that `set` names of the peer with this kind and name, all or none. Outcomes:
  * DB_PEER_UNKNOWN; DB_PEER_HAS_NO_URL, a credential is for one. */
 int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set);
 /** Sets san, trust_anchor and crl of the peer with this kind and name; with san "" it has no
- * certificate any more. Outcomes: DB_PEER_UNKNOWN; DB_PEER_SAN_TAKEN, it is another's. */
+ * certificate any more. Outcomes: DB_PEER_UNKNOWN; DB_PEER_SAN_TAKEN, it is another's;
+ * DB_PEER_SAN_RACE, another takes it at this moment, and the transaction is lost. */
 int db_peer_set_trust(struct db *db, const struct db_peer *peer);
 /** `ret_created` may be NULL. */
 int db_join_route_add(

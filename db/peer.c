@@ -3,6 +3,7 @@
 #include "db/connection.h"
 #include "db/peer_names.h"
 #include <stdlib.h>
+#include <string.h>
 
 const struct db_statement db_kek_add_statement = {
     .name = "kek_add",
@@ -15,6 +16,16 @@ const struct db_statement db_kek_add_statement = {
     .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA},
 };
 /* Two statements: the partial unique index looks at each row as it is written. */
+/* Who changes what wraps for a peer does it alone: two that make another KEK current at once would
+ * each find none to retire but the old one. */
+const struct db_statement db_kek_lock_statement = {
+    .name = "kek_lock",
+    .sql = "SELECT 1 FROM (SELECT pg_advisory_xact_lock("
+           "hashtextextended(concat_ws(' ', 'kek', $1, $2, $3), 0))) AS held",
+    .shape = DB_SHAPE_ONE,
+    .n_params = 3,
+    .params = {DB_TEXT, DB_TEXT, DB_TEXT},
+};
 const struct db_statement db_kek_retire_statement = {
     .name = "kek_retire",
     .sql = "UPDATE kek SET is_current = false"
@@ -90,29 +101,28 @@ const struct db_statement db_kek_find_id_statement = {
     .params = {DB_BYTEA},
 };
 /* Locked, so that it is not removed before it is current. */
-const struct db_statement db_kek_find_statement = {
-    .name = "kek_find",
-    .sql = "SELECT id, public_id FROM kek"
-           " WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND label = $4 FOR UPDATE",
+const struct db_statement db_kek_hold_statement = {
+    .name = "kek_hold",
+    .sql = "SELECT id FROM kek WHERE public_id = $1 FOR UPDATE",
     .shape = DB_SHAPE_ONE_OR_NONE,
-    .n_params = 4,
-    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
+    .n_params = 1,
+    .params = {DB_BYTEA},
 };
 /* The DELETE looks at is_current again once it has the row: another may just have made it so. */
 const struct db_statement db_kek_remove_statement = {
     .name = "kek_remove",
     .sql =
-        "WITH found AS (SELECT id FROM kek"
-        "  WHERE peer_kind = $1 AND peer_id = $2 AND class = $3 AND label = $4),"
+        "WITH found AS (SELECT id, peer_kind, peer_id, class FROM kek WHERE public_id = $1),"
         " gone AS (DELETE FROM kek USING found"
-        "  WHERE kek.id = found.id AND (NOT kek.is_current OR $5 AND NOT EXISTS (SELECT FROM kek o"
-        "   WHERE o.peer_kind = $1 AND o.peer_id = $2 AND o.class = $3 AND o.id <> found.id))"
+        "  WHERE kek.id = found.id AND (NOT kek.is_current OR $2 AND NOT EXISTS (SELECT FROM kek o"
+        "   WHERE o.peer_kind = found.peer_kind AND o.peer_id = found.peer_id"
+        "    AND o.class = found.class AND o.id <> found.id))"
         "  RETURNING kek.id)"
         " SELECT EXISTS (SELECT FROM gone) FROM found",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 5,
-    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_BOOL},
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_BOOL},
 };
 const struct db_statement db_route_list_statement = {
     .name = "route_list",
@@ -288,62 +298,30 @@ void db_kek_list_done(struct db_kek_list *list)
     *list = (struct db_kek_list){0};
 }
 
-/** Outcome 1: no such KEK. */
-static int find_kek(
-    struct db *db, const struct sealed_kek *kek, uint8_t *ret_id, int64_t *ret_row_id)
-{
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
-    struct db_params *p = db_params_of(db);
-    int r;
+/* What changes, of the peer that holds it. */
+struct kek_change {
+    struct sealed_kek kek;  /* of one that is there: the peer and the class */
+    uint8_t id[KEK_ID_LEN]; /* of one that is there; gets that of a new one */
+    bool yields;            /* a new one: to one that is the current one */
+    bool last;
+};
 
-    db_param_kek_peer(p, kek);
-    db_param_text(p, kek->label);
-    r = db_run(db, DB_KEK_FIND, &rows);
-    if (r < 0)
-        return r;
-    if (rows.n == 0)
-        return 1;
-    *ret_row_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
-    if (ret_id != NULL)
-        db_row_bytes(&rows, 0, 1, ret_id, KEK_ID_LEN);
-    return db_rows_check(&rows);
-}
-
-static int retire_others(struct db *db, const struct sealed_kek *kek, int64_t row_id)
-{
-    int r;
-
-    db_param_kek_peer(db_params_of(db), kek);
-    r = db_run_quiet(db, DB_KEK_RETIRE);
-    if (r < 0)
-        return r;
-    db_param_int(db_params_of(db), DB_INT8, row_id);
-    return db_run_quiet(db, DB_KEK_MAKE_CURRENT);
-}
-
-static int yield_to_current(struct db *db, int64_t row_id)
-{
-    db_param_int(db_params_of(db), DB_INT8, row_id);
-    return db_run_quiet(db, DB_KEK_MAKE_FIRST);
-}
-
-/* The label that `choose` makes or finds becomes the current one (one that yields: where there is
- * none), in the transaction that is open or in one of its own. Its outcome ends it. */
-static int make_current(struct db *db, const struct sealed_kek *kek, bool yields, uint8_t *ret_id,
-    int (*choose)(
-        struct db *db, const struct sealed_kek *kek, uint8_t *ret_id, int64_t *ret_row_id))
+/* One at a time for a peer, in the transaction that is open or in one of its own. An outcome of
+ * `work` ends that. */
+static int change_keks(
+    struct db *db, struct kek_change *change, int (*work)(struct db *db, struct kek_change *change))
 {
     bool is_own = !db->in_transaction;
-    int64_t id = 0;
     int r = 0;
 
     if (is_own)
         r = db_begin(db);
     if (r < 0)
         return r;
-    r = choose(db, kek, ret_id, &id);
+    db_param_kek_peer(db_params_of(db), &change->kek);
+    r = db_run_quiet(db, DB_KEK_LOCK);
     if (r == 0)
-        r = yields ? yield_to_current(db, id) : retire_others(db, kek, id);
+        r = work(db, change);
     if (!is_own)
         return r;
     if (r == 0)
@@ -352,12 +330,30 @@ static int make_current(struct db *db, const struct sealed_kek *kek, bool yields
     return r;
 }
 
+static int make_current(struct db *db, const struct sealed_kek *kek, int64_t row_id)
+{
+    int r;
+
+    db_param_kek_peer(db_params_of(db), kek);
+    if ((r = db_run_quiet(db, DB_KEK_RETIRE)) < 0)
+        return r;
+    db_param_int(db_params_of(db), DB_INT8, row_id);
+    return db_run_quiet(db, DB_KEK_MAKE_CURRENT);
+}
+
+static int make_first(struct db *db, int64_t row_id)
+{
+    db_param_int(db_params_of(db), DB_INT8, row_id);
+    return db_run_quiet(db, DB_KEK_MAKE_FIRST);
+}
+
 /** Outcome 1: the label is there already. */
-static int kek_insert(
-    struct db *db, const struct sealed_kek *kek, uint8_t *ret_id, int64_t *ret_row_id)
+static int insert(struct db *db, struct kek_change *change)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
+    const struct sealed_kek *kek = &change->kek;
+    int64_t row_id;
     int r;
 
     db_param_kek_peer(p, kek);
@@ -370,37 +366,40 @@ static int kek_insert(
         return r;
     if (rows.n == 0)
         return 1;
-    *ret_row_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
-    if (ret_id != NULL)
-        db_row_bytes(&rows, 0, 1, ret_id, KEK_ID_LEN);
-    return db_rows_check(&rows);
+    row_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
+    db_row_bytes(&rows, 0, 1, change->id, sizeof(change->id));
+    if ((r = db_rows_check(&rows)) < 0)
+        return r;
+    return change->yields ? make_first(db, row_id) : make_current(db, kek, row_id);
 }
 
-int db_kek_add(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id)
+/** Outcome 1: no such KEK. */
+static int use(struct db *db, struct kek_change *change)
 {
-    return make_current(db, kek, false, ret_id, kek_insert);
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int64_t row_id;
+    int r;
+
+    db_param_bytes(db_params_of(db), change->id, sizeof(change->id));
+    r = db_run(db, DB_KEK_HOLD, &rows);
+    if (r < 0)
+        return r;
+    if (rows.n == 0)
+        return 1;
+    row_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
+    r = db_rows_check(&rows);
+    return r < 0 ? r : make_current(db, &change->kek, row_id);
 }
 
-int db_kek_add_spare(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id)
-{
-    return make_current(db, kek, true, ret_id, kek_insert);
-}
-
-int db_kek_use(struct db *db, const struct sealed_kek *kek)
-{
-    return make_current(db, kek, false, NULL, find_kek);
-}
-
-int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last)
+static int kek_remove(struct db *db, struct kek_change *change)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     bool gone;
     int r;
 
-    db_param_kek_peer(p, kek);
-    db_param_text(p, kek->label);
-    db_param_int(p, DB_BOOL, last);
+    db_param_bytes(p, change->id, sizeof(change->id));
+    db_param_int(p, DB_BOOL, change->last);
     r = db_run(db, DB_KEK_REMOVE, &rows);
     if (r < 0)
         return r;
@@ -409,6 +408,62 @@ int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last)
     gone = db_row_bool(&rows, 0, 0);
     r = db_rows_check(&rows);
     return r < 0 ? r : gone ? 0 : DB_KEK_IS_CURRENT;
+}
+
+/* Of one that is there: whose it is stands with it, and never changes. Outcome 1: no such KEK. */
+static int find_change(struct db *db, const uint8_t id[static KEK_ID_LEN], struct kek_change *ret)
+{
+    struct db_kek_entry entry;
+    int r = db_kek_find(db, id, &entry);
+
+    if (r != 0)
+        return r;
+    *ret = (struct kek_change){.kek = {.peer_kind = entry.peer_kind, .kek_class = entry.kek_class}};
+    memcpy(ret->kek.peer_id, entry.peer_id, sizeof(entry.peer_id));
+    memcpy(ret->id, id, KEK_ID_LEN);
+    return 0;
+}
+
+static int add(struct db *db, struct kek_change *change, uint8_t *ret_id)
+{
+    int r = change_keks(db, change, insert);
+
+    if (r == 0 && ret_id != NULL)
+        memcpy(ret_id, change->id, KEK_ID_LEN);
+    return r;
+}
+
+int db_kek_add(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id)
+{
+    struct kek_change change = {.kek = *kek};
+
+    return add(db, &change, ret_id);
+}
+
+int db_kek_add_spare(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id)
+{
+    struct kek_change change = {.kek = *kek, .yields = true};
+
+    return add(db, &change, ret_id);
+}
+
+int db_kek_use(struct db *db, const uint8_t id[static KEK_ID_LEN])
+{
+    struct kek_change change;
+    int r = find_change(db, id, &change);
+
+    return r != 0 ? r : change_keks(db, &change, use);
+}
+
+int db_kek_revoke(struct db *db, const uint8_t id[static KEK_ID_LEN], bool last)
+{
+    struct kek_change change;
+    int r = find_change(db, id, &change);
+
+    if (r != 0)
+        return r < 0 ? r : DB_KEK_UNKNOWN;
+    change.last = last;
+    return change_keks(db, &change, kek_remove);
 }
 
 int db_route_list_load(

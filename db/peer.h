@@ -54,19 +54,19 @@ void db_kek_list_done(struct db_kek_list *list);
 /** Outcome 1: no such KEK. */
 int db_kek_find(struct db *db, const uint8_t id[static KEK_ID_LEN], struct db_kek_entry *ret);
 
-/* Of `kek` all of them use what the peer is, its class and its label. */
+/* Changes of one peer's KEKs wait for each other, until the transaction of the first ends. */
 /** Adds a KEK, which becomes the current one of its peer and class. `ret_id` (KEK_ID_LEN bytes) may
  * be NULL. Outcome 1: the label is there already. */
 int db_kek_add(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id);
 /** The same of a KEK that its peer has yet to get: a current one stays the current one. */
 int db_kek_add_spare(struct db *db, const struct sealed_kek *kek, uint8_t *ret_id);
 /** Makes another KEK of the peer the one that wraps. Outcome 1: no such KEK. */
-int db_kek_use(struct db *db, const struct sealed_kek *kek);
+int db_kek_use(struct db *db, const uint8_t id[static KEK_ID_LEN]);
 enum { DB_KEK_UNKNOWN = 1, DB_KEK_IS_CURRENT = 2 };
 /** Removes a KEK. The current one stays (DB_KEK_IS_CURRENT), for without it the peer gets no keys
  * or keys in clear; unless `last`, and the peer has no other of that class. Other outcome:
  * DB_KEK_UNKNOWN. */
-int db_kek_revoke(struct db *db, const struct sealed_kek *kek, bool last);
+int db_kek_revoke(struct db *db, const uint8_t id[static KEK_ID_LEN], bool last);
 
 struct db_route_entry {
     struct db_join_route route;

@@ -21,8 +21,10 @@ enum db_statement_id {
     DB_DIRECTORY_ROUTES,
     DB_PEER_ADD,
     DB_PEER_SET_TRUST,
+    DB_PEER_LOCK,
     DB_PEER_SET,
     DB_KEK_ADD,
+    DB_KEK_LOCK,
     DB_KEK_RETIRE,
     DB_KEK_MAKE_CURRENT,
     DB_KEK_MAKE_FIRST,
@@ -31,7 +33,7 @@ enum db_statement_id {
     DB_PEER_FIND,
     DB_PEER_REVOKE,
     DB_KEK_LIST,
-    DB_KEK_FIND,
+    DB_KEK_HOLD,
     DB_KEK_FIND_ID,
     DB_KEK_REMOVE,
     DB_ROUTE_LIST,
@@ -129,8 +131,10 @@ extern const struct db_statement db_directory_keks_statement;
 extern const struct db_statement db_directory_routes_statement;
 extern const struct db_statement db_peer_add_statement;
 extern const struct db_statement db_peer_set_trust_statement;
+extern const struct db_statement db_peer_lock_statement;
 extern const struct db_statement db_peer_set_statement;
 extern const struct db_statement db_kek_add_statement;
+extern const struct db_statement db_kek_lock_statement;
 extern const struct db_statement db_kek_retire_statement;
 extern const struct db_statement db_kek_make_current_statement;
 extern const struct db_statement db_kek_make_first_statement;
@@ -139,7 +143,7 @@ extern const struct db_statement db_peer_list_statement;
 extern const struct db_statement db_peer_find_statement;
 extern const struct db_statement db_peer_revoke_statement;
 extern const struct db_statement db_kek_list_statement;
-extern const struct db_statement db_kek_find_statement;
+extern const struct db_statement db_kek_hold_statement;
 extern const struct db_statement db_kek_find_id_statement;
 extern const struct db_statement db_kek_remove_statement;
 extern const struct db_statement db_route_list_statement;

@@ -404,7 +404,7 @@ class Stack:
         return [line.split("\t") for line in run.stdout.splitlines()]
 
     @contextlib.contextmanager
-    def locked(self, sql):
+    def locked(self, sql, end="ROLLBACK"):
         """While it lasts, the superuser's transaction holds the locks that this statement takes."""
         with open(self.path("run", "psql"), encoding="utf-8") as file:
             psql, sockets = file.read().splitlines()
@@ -419,6 +419,7 @@ class Stack:
             try:
                 yield
             finally:
+                process.stdin.write(f"{end};\n")
                 process.stdin.close()
                 process.stdout.read()
 

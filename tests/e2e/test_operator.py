@@ -1,6 +1,7 @@
 """The operator's REST API: network and application servers, KEKs, join routes, and the makers'
 certificates. Every call right and wrong, what it leaves behind, and what the join server makes of it."""
 import base64
+import concurrent.futures
 import json
 import os
 import secrets
@@ -525,6 +526,55 @@ class Effect(OperatorTest):
         self.soon(lambda: code() != "UnkownReceiver", "the JoinEUI is ours")
         self.assertEqual(self.operator.call("delete", location)[0], 204)
         self.soon(lambda: code() == "UnkownReceiver", "it is not, any more")
+
+
+class AtOnce(OperatorTest):
+    """Two calls that have begun before either can end: what they change is held until both wait for it."""
+
+    def at_once(self, calls, sql, end="ROLLBACK"):
+        """Their (status, answer), begun while the database holds what this statement takes."""
+        with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+            with self.stack.locked(sql, end):
+                before = self.waiting()
+                futures = [pool.submit(self.operator.call, *call) for call in calls]
+                support.wait_until(lambda: self.waiting() == before + len(calls), CHANGE_SECONDS, "all wait")
+            return [(status, answer) for status, _, answer in (future.result() for future in futures)]
+
+    def waiting(self):
+        return int(self.stack.psql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")[0][0])
+
+    def test_the_net_ids_of_one_call_replace_those_of_the_other(self):
+        location, made, _ = self.network_server("0000b1", ns_ids=["70b3d57ed00000b1"])
+        wanted = [{"net_ids": [f"0000b{i}"], "ns_ids": [f"70b3d57ed00000b{i}"]} for i in (2, 3)]
+        answers = self.at_once([("patch", location, body) for body in wanted],
+                               f"SELECT FROM peer WHERE name = '{made['name']}' FOR UPDATE")
+        self.assertEqual([status for status, _ in answers], [200, 200], answers)
+        now = self.operator.call("get", location)[2]
+        self.assertIn({name: now[name] for name in ("net_ids", "ns_ids")}, wanted)
+
+    def test_a_change_and_the_revocation_of_a_peer(self):
+        location, made, _ = self.network_server("0000b4")
+        answers = self.at_once([("patch", location, {"net_ids": ["0000b5"]}), ("delete", location)],
+                               f"SELECT FROM peer WHERE name = '{made['name']}' FOR UPDATE")
+        self.assertIn([status for status, _ in answers], ([200, 204], [404, 204]))
+
+    def test_one_san_is_taken_once(self):
+        ca, san = Ca(self.folder, "ca"), f"urn:once:{secrets.token_hex(4)}"
+        first, second = (self.network_server("0000b6") for _ in range(2))
+        answers = self.at_once(
+            [("patch", second[0], {"san": san, "ca": self.read(ca.pem)})],
+            f"UPDATE peer SET san = '{san}', trust_anchor = 'x' WHERE name = '{first[1]['name']}'", "COMMIT")
+        self.assertEqual([status for status, _ in answers], [409], answers)
+        self.assertIn("at the same moment", answers[0][1]["detail"])
+
+    def test_of_two_keks_one_is_current(self):
+        self.network_server("0000b7")
+        keks = [self.kek(f"op-b7-{i}", network_server="0000b7") for i in range(3)]
+        answers = self.at_once([("patch", kek[0], {"current": True}) for kek in keks[:2]],
+                               f"SELECT FROM kek WHERE public_id = '\\x{keks[2][1]['id']}' FOR UPDATE")
+        self.assertEqual([status for status, _ in answers], [200, 200], answers)
+        listed = {kek["id"]: kek["current"] for kek in self.pages("/v1/keks")}
+        self.assertEqual(sorted(listed[kek[1]["id"]] for kek in keks), [False, False, True])
 
 
 class Command(OperatorTest):

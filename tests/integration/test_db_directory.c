@@ -46,6 +46,35 @@ static struct sealed_kek ns_kek(const char *label)
     return kek;
 }
 
+/* Zeros when there is none of this peer and label. */
+static void id_of(const struct sealed_kek *kek, uint8_t ret[static KEK_ID_LEN])
+{
+    CLEANUP(db_kek_list_done) struct db_kek_list list = {0};
+
+    memset(ret, 0, KEK_ID_LEN);
+    ck_ok(db_kek_list_load(activation, 0, 100, &list));
+    for (size_t i = 0; i < list.n; i++)
+        if (strcmp(list.entries[i].peer_id, kek->peer_id) == 0 &&
+            strcmp(list.entries[i].label, kek->label) == 0)
+            memcpy(ret, list.entries[i].id, KEK_ID_LEN);
+}
+
+static int use_kek(const struct sealed_kek *kek)
+{
+    uint8_t id[KEK_ID_LEN];
+
+    id_of(kek, id);
+    return db_kek_use(activation, id);
+}
+
+static int revoke_kek(const struct sealed_kek *kek, bool last)
+{
+    uint8_t id[KEK_ID_LEN];
+
+    id_of(kek, id);
+    return db_kek_revoke(activation, id, last);
+}
+
 START_TEST(directory_gives_back_what_was_added)
 {
     CLEANUP(db_directory_done) struct db_directory d = {0};
@@ -268,7 +297,7 @@ START_TEST(a_spare_kek_is_current_only_where_there_is_none)
     ck_ok(db_kek_add_spare(activation, &other, of_other)); /* another peer's first */
     ck_ok(db_kek_find(activation, of_other, &entry));
     ck_assert(entry.is_current);
-    ck_ok(db_kek_use(activation, &second));
+    ck_ok(db_kek_use(activation, later));
     ck_ok(db_kek_find(activation, later, &entry));
     ck_assert(entry.is_current);
     ck_ok(db_kek_find(activation, id, &entry));
@@ -446,7 +475,7 @@ START_TEST(a_network_server_has_a_kek_beside_its_networks)
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_keks, 2);
     ck_assert_str_eq(d.keks[1].peer_id, own.peer_id);
-    ck_assert_int_eq(db_kek_revoke(activation, &own, false), DB_KEK_IS_CURRENT);
+    ck_assert_int_eq(revoke_kek(&own, false), DB_KEK_IS_CURRENT);
 }
 END_TEST
 
@@ -520,9 +549,9 @@ START_TEST(another_kek_can_be_made_current)
 
     ck_ok(db_kek_add(activation, &first, NULL));
     ck_ok(db_kek_add(activation, &second, NULL));
-    ck_ok(db_kek_use(activation, &first));
-    ck_ok(db_kek_use(activation, &first));
-    ck_assert_int_eq(db_kek_use(activation, &none), 1);
+    ck_ok(use_kek(&first));
+    ck_ok(use_kek(&first));
+    ck_assert_int_eq(use_kek(&none), 1);
     ck_ok(db_directory_load(join, &d));
     ck_assert_uint_eq(d.n_keks, 1);
     ck_assert_str_eq(d.keks[0].label, "ns-1");
@@ -544,14 +573,30 @@ START_TEST(current_kek_is_not_removed)
     (void)snprintf(other.peer_id, sizeof(other.peer_id), "000024");
     ck_ok(db_kek_add(activation, &first, NULL));
     ck_ok(db_kek_add(activation, &other, NULL));
-    ck_assert_int_eq(db_kek_revoke(activation, &first, false), DB_KEK_IS_CURRENT);
+    ck_assert_int_eq(revoke_kek(&first, false), DB_KEK_IS_CURRENT);
     ck_ok(db_kek_add(activation, &second, NULL));
-    ck_assert_int_eq(db_kek_revoke(activation, &second, false), DB_KEK_IS_CURRENT);
-    ck_ok(db_kek_revoke(activation, &first, false));
-    ck_assert_int_eq(db_kek_revoke(activation, &first, false), DB_KEK_UNKNOWN);
+    ck_assert_int_eq(revoke_kek(&second, false), DB_KEK_IS_CURRENT);
+    ck_ok(revoke_kek(&first, false));
+    ck_assert_int_eq(revoke_kek(&first, false), DB_KEK_UNKNOWN);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM kek"), 2);
     ck_assert_int_eq(
         pg_number(cluster, database, "SELECT count(*) FROM kek WHERE peer_id = '000024'"), 1);
+}
+END_TEST
+
+START_TEST(a_kek_of_the_same_label_is_another)
+{
+    struct sealed_kek first = ns_kek("ns-1"), second = ns_kek("ns-2");
+    uint8_t gone[KEK_ID_LEN], id[KEK_ID_LEN];
+
+    ck_ok(db_kek_add(activation, &first, gone));
+    ck_ok(db_kek_add(activation, &second, NULL));
+    ck_ok(db_kek_revoke(activation, gone, false));
+    ck_ok(db_kek_add(activation, &first, id));
+    ck_ok(use_kek(&second));
+    ck_assert_int_eq(db_kek_use(activation, gone), 1);
+    ck_assert_int_eq(db_kek_revoke(activation, gone, false), DB_KEK_UNKNOWN);
+    ck_ok(db_kek_revoke(activation, id, false));
 }
 END_TEST
 
@@ -563,10 +608,10 @@ START_TEST(the_last_kek_is_removed_when_it_is_asked_for_as_such)
     ck_ok(db_kek_add(activation, &other, NULL));
     ck_ok(db_kek_add(activation, &first, NULL));
     ck_ok(db_kek_add(activation, &second, NULL));
-    ck_assert_int_eq(db_kek_revoke(activation, &second, true), DB_KEK_IS_CURRENT);
-    ck_ok(db_kek_revoke(activation, &first, true));
-    ck_ok(db_kek_revoke(activation, &second, true));
-    ck_assert_int_eq(db_kek_revoke(activation, &second, true), DB_KEK_UNKNOWN);
+    ck_assert_int_eq(revoke_kek(&second, true), DB_KEK_IS_CURRENT);
+    ck_ok(revoke_kek(&first, true));
+    ck_ok(revoke_kek(&second, true));
+    ck_assert_int_eq(revoke_kek(&second, true), DB_KEK_UNKNOWN);
     ck_assert_int_eq(
         pg_number(cluster, database, "SELECT count(*) FROM kek WHERE peer_id = '000024'"), 1);
 }
@@ -609,7 +654,7 @@ START_TEST(every_change_of_the_directory_is_announced)
     ck_ok(db_kek_add(activation, &kek, NULL));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     kek = ns_kek("ns-1");
-    ck_ok(db_kek_use(activation, &kek));
+    ck_ok(use_kek(&kek));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
     ck_ok(db_join_route_remove(activation, &route));
     ck_assert_int_eq(db_directory_wait(join, PATIENCE_MS), 1);
@@ -751,6 +796,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, revoked_is_for_good_and_the_name_is_free_for_a_successor);
     tcase_add_test(tcase, another_kek_can_be_made_current);
     tcase_add_test(tcase, current_kek_is_not_removed);
+    tcase_add_test(tcase, a_kek_of_the_same_label_is_another);
     tcase_add_test(tcase, the_last_kek_is_removed_when_it_is_asked_for_as_such);
     tcase_add_test(tcase, route_is_removed_however_its_prefix_is_written);
     tcase_add_test(tcase, every_change_of_the_directory_is_announced);
