@@ -42,6 +42,8 @@ int cli_organization_set(
 int cli_organization_list(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_client_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_client_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_client_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_trust(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);

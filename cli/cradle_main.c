@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "cli/cli.h"
+#include "cli/wiping.h"
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #define EXIT_WRONG_USE 2
 #define WORDS_MAX 2
 #define STATEMENT_MS 30000
+#define OUT_FIRST 8192 /* bytes: more than any answer with a secret in it */
 
 static const struct {
     const char *words[WORDS_MAX]; /* "hsm", "init"; the second may be NULL */
@@ -41,6 +43,10 @@ static const struct {
         "Makes a client of the activation service, and its organization when there is none; its "
         "secret is shown once.",
         cli_client_add},
+    {{"client", "list"}, "--organization NAME",
+        "Lists an organization's clients, a line each; the revoked ones too.", cli_client_list},
+    {{"client", "revoke"}, "--organization NAME --client-id ID",
+        "Refuses this client from now on, for good.", cli_client_revoke},
     {{"ns", "add"},
         "--name NAME --net-id HEX6 [--net-id ...] [--san SAN --ca FILE [--crl FILE]]"
         " [what cradle ns set takes]",
@@ -184,6 +190,25 @@ static bool asks_for_help(int argc, char **argv)
     return false;
 }
 
+/* What a file of an older version may still say, and what has come in its place. */
+static const struct {
+    const char *key, *instead;
+} former[] = {
+    {"hsm.keyd", "remove it: KEKs go through the activation service, which [activation] names"},
+};
+
+static int load_settings(const char *file, struct cli_settings *ret)
+{
+    char why[ERROR_TEXT_MAX];
+    int r = config_load(settings_table, N_SETTINGS, file, NULL, 0, ret);
+
+    (void)snprintf(why, sizeof(why), "%s", error_text());
+    for (size_t i = 0; r < 0 && i < sizeof(former) / sizeof(former[0]); i++)
+        if (strstr(why, former[i].key) != NULL)
+            return error_set(r, "%.300s: %s", why, former[i].instead);
+    return r;
+}
+
 static int run_verb(size_t verb, const char *config_file, int argc, char **argv)
 {
     CLEANUP(text_done) struct text out = {0};
@@ -191,8 +216,9 @@ static int run_verb(size_t verb, const char *config_file, int argc, char **argv)
     int n_more = verbs[verb].words[1] != NULL ? 1 : 0;
     int r;
 
-    if ((r = secret_process_harden(0, NULL)) == 0 &&
-        (r = config_load(settings_table, N_SETTINGS, config_file, NULL, 0, &settings)) == 0) {
+    text_reserve(&out, OUT_FIRST); /* a secret in it is not left behind where it grows */
+    if ((r = secret_process_harden(0, NULL)) == 0 && (r = cli_wipe_libraries()) == 0 &&
+        (r = load_settings(config_file, &settings)) == 0) {
         optind = 0; /* the GNU way to begin with another argument vector */
         opterr = 0;
         r = verbs[verb].run(&settings, argc - n_more, argv + n_more, &out);
@@ -226,6 +252,7 @@ int main(int argc, char **argv)
     int c;
 
     log_init("cradle", LOG_LEVEL_WARN);
+    (void)setvbuf(stdout, NULL, _IONBF, 0); /* no copy of a secret stays in a buffer */
     (void)signal(SIGPIPE, SIG_IGN);
     /* '+': options behind the verb are the verb's. */
     while ((c = getopt_long(argc, argv, "+", table, NULL)) != -1) {

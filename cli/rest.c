@@ -1,17 +1,24 @@
 #include "cli/rest.h"
 
 #include "api/client.h"
+#include "base/clock.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/secret.h"
 #include <curl/curl.h>
-#include <stdio.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ANSWER_MAX (16u << 20) /* a page of a list is far smaller */
 #define TIMEOUT_S 60L
 #define UNAUTHORIZED 401
-#define SECRET_MAX 128 /* characters of the client's secret */
+#define NO_CONTENT 204
+#define SERVER_FAULT 500 /* and above */
+#define SECRET_MAX 128   /* characters of the client's secret */
+#define QUOTED_MAX 60    /* bytes of a setting that is refused */
+#define KEY_BYTES 16     /* of an Idempotency-Key */
 
 static void curl_cleanup(CURL **curl)
 {
@@ -47,14 +54,62 @@ struct exchange {
     const char *user, *password; /* NULL: with the access token */
 };
 
+/* Where to look for what a call may have done. */
+static const struct {
+    const char *part; /* of its path; the first that is there counts */
+    const char *list, *remove;
+} traces[] = {
+    {"/clients", "cradle client list", "cradle client revoke"},
+    {"/v1/network-servers", "cradle ns list", "cradle ns revoke"},
+    {"/v1/application-servers", "cradle as list", "cradle as revoke"},
+    {"/v1/keks", "cradle kek list", "cradle kek revoke"},
+    {"/v1/join-routes", "cradle route list", "cradle route remove"},
+    {"/v1/organizations", "cradle organization list", NULL},
+};
+
+static bool is_post(const struct exchange *exchange)
+{
+    return strcmp(exchange->method, "POST") == 0;
+}
+
+static void say_doubt(const struct exchange *exchange, struct text *out)
+{
+    text_clear(out);
+    text_add(out, "");
+    if (strcmp(exchange->method, "GET") == 0)
+        return;
+    for (size_t i = 0; i < sizeof(traces) / sizeof(traces[0]); i++) {
+        if (strstr(exchange->path, traces[i].part) == NULL)
+            continue;
+        text_addf(out, "; it may have been done all the same: look with %s", traces[i].list);
+        if (is_post(exchange) && traces[i].remove != NULL)
+            text_addf(out, ", and take away what was made with %s", traces[i].remove);
+        return;
+    }
+}
+
+/* As api/client.c has it: nobody but the anchors that are named, and nobody else's word where to.
+ */
+static bool set_trust(CURL *curl, const char *ca)
+{
+    return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
+           (ca[0] == '\0' ||
+               /* The system's CAs are in a file and again in a folder, which would be looked at
+                * beside this file. */
+               (curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+                   curl_easy_setopt(curl, CURLOPT_CAINFO, ca) == CURLE_OK));
+}
+
 static bool set_options(CURL *curl, const struct cli_rest *rest, const struct exchange *exchange,
     const char *url, struct curl_slist *headers, struct secret_buffer *answer, char *why)
 {
-    const char *ca = rest->settings->activation_ca;
-
     return curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK &&
+           set_trust(curl, rest->settings->activation_ca) &&
            curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, exchange->method) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
            (exchange->body == NULL ||
@@ -62,13 +117,25 @@ static bool set_options(CURL *curl, const struct cli_rest *rest, const struct ex
            (exchange->user == NULL ||
                (curl_easy_setopt(curl, CURLOPT_USERNAME, exchange->user) == CURLE_OK &&
                    curl_easy_setopt(curl, CURLOPT_PASSWORD, exchange->password) == CURLE_OK)) &&
-           (ca[0] == '\0' || curl_easy_setopt(curl, CURLOPT_CAINFO, ca) == CURLE_OK) &&
            curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_USERAGENT, "cradle/" CRADLE_VERSION) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why) == CURLE_OK;
+}
+
+/* Random: the command does not try again, and no other call is taken for this one. */
+static int add_key(struct curl_slist **headers)
+{
+    uint8_t key[KEY_BYTES];
+    char header[sizeof("Idempotency-Key: ") + 2 * sizeof(key)] = "Idempotency-Key: ";
+    int r = random_bytes(key, sizeof(key));
+
+    if (r < 0)
+        return r;
+    (void)hex_encode(key, sizeof(key), header + strlen(header));
+    return add_header(headers, header);
 }
 
 static int perform(
@@ -79,23 +146,31 @@ static int perform(
     CLEANUP(text_done) struct text url = {0}, type = {0};
     char why[CURL_ERROR_SIZE] = "";
     CURLcode code;
+    long sent = 0;
     int r = 0;
 
     rest->status = 0;
-    text_addf(&url, "%s%s", rest->settings->activation_url, exchange->path);
+    say_doubt(exchange, &rest->doubt);
+    text_addf(&url, "%s%s", rest->url.data, exchange->path);
     if (exchange->content_type != NULL) {
         text_addf(&type, "Content-Type: %s", exchange->content_type);
         r = type.failed ? ERROR_SYSTEM : add_header(&headers, type.data);
     }
     if (r == 0 && exchange->user == NULL)
         r = add_header(&headers, rest->authorization.data);
-    if (r < 0 || curl == NULL || url.failed ||
+    if (r == 0 && exchange->user == NULL && is_post(exchange))
+        r = add_key(&headers);
+    if (r < 0)
+        return r;
+    if (curl == NULL || rest->doubt.failed || url.failed ||
         !set_options(curl, rest, exchange, url.data, headers, answer, why))
         return error_set(ERROR_SYSTEM, "libcurl does not start");
     code = curl_easy_perform(curl);
-    if (code != CURLE_OK)
-        return error_set(ERROR_SYSTEM, "no answer from the activation service: %s",
-            why[0] != '\0' ? why : curl_easy_strerror(code));
+    if (code != CURLE_OK) {
+        (void)curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent);
+        return error_set(ERROR_SYSTEM, "no answer from the activation service: %s%s",
+            why[0] != '\0' ? why : curl_easy_strerror(code), sent > 0 ? rest->doubt.data : "");
+    }
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &rest->status);
     return 0;
 }
@@ -119,9 +194,21 @@ static int refusal(const struct cli_rest *rest, const json_t *answer)
 
     if (detail[0] == '\0')
         detail = cli_json_text(answer, "title");
-    return detail[0] != '\0'
-               ? error_set(ERROR_INPUT, "%s", detail)
-               : error_set(ERROR_INPUT, "the activation service answers HTTP %ld", rest->status);
+    if (detail[0] != '\0')
+        return error_set(ERROR_INPUT, "%s", detail);
+    /* Not the service's own word: something between has no answer of it. */
+    return error_set(ERROR_INPUT, "the activation service answers HTTP %ld%s", rest->status,
+        rest->status >= SERVER_FAULT ? rest->doubt.data : "");
+}
+
+int cli_rest_need(
+    const struct cli_rest *rest, const json_t *answer, const char *name, const char **ret)
+{
+    *ret = cli_json_text(answer, name);
+    return (*ret)[0] != '\0'
+               ? 0
+               : error_set(ERROR_INPUT, "the activation service answers HTTP %ld without %s%s",
+                     rest->status, name, rest->doubt.data);
 }
 
 static int exchange_json(
@@ -137,6 +224,11 @@ static int exchange_json(
         answer = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
     if (rest->status < 200 || rest->status > 299)
         return refusal(rest, answer);
+    if (!json_is_object(answer) && (rest->status != NO_CONTENT || ret_answer != NULL))
+        return error_set(ERROR_INPUT,
+            "what answers HTTP %ld at activation.url is not the activation service: it sends no "
+            "JSON object%s",
+            rest->status, rest->doubt.data);
     if (ret_answer != NULL) {
         *ret_answer = answer;
         answer = NULL;
@@ -146,18 +238,34 @@ static int exchange_json(
 
 static int read_secret(const char *path, char ret[static SECRET_MAX + 1])
 {
-    FILE *file = fopen(path, "re");
-    size_t n;
+    CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, ret, SECRET_MAX + 1); /* no buffer that keeps a copy */
 
-    if (file == NULL)
+    if (n < 0)
         return error_set_errno("cannot read %s", path);
-    n = fread(ret, 1, SECRET_MAX + 1, file);
-    (void)fclose(file);
     if (n > SECRET_MAX)
         return error_set(ERROR_CONFIG, "%s is longer than a client's secret", path);
     ret[n] = '\0';
     ret[strcspn(ret, "\r\n")] = '\0';
     return 0;
+}
+
+/* Every path goes behind it, so it has none of its own. */
+static int read_url(const char *url, struct text *ret)
+{
+    const char *host;
+    size_t len;
+
+    if (api_client_check_url(url) < 0)
+        return error_set(
+            ERROR_CONFIG, "activation.url is not https, or http with a loopback address in digits");
+    if ((host = strstr(url, "://")) == NULL || (len = strcspn(host + 3, "/?#")) == 0 ||
+        (host[3 + len] != '\0' && strcmp(host + 3 + len, "/") != 0))
+        return error_set(ERROR_CONFIG,
+            "activation.url is https://HOST[:PORT] without a path or query, not \"%.*s\"",
+            (int)text_fit(url, QUOTED_MAX), url);
+    text_add_len(ret, url, (size_t)(host - url) + 3 + len);
+    return ret->failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;
 }
 
 int cli_rest_open(const struct cli_settings *settings, struct cli_rest *ret)
@@ -170,6 +278,7 @@ int cli_rest_open(const struct cli_settings *settings, struct cli_rest *ret)
         .body = "grant_type=client_credentials",
         .user = settings->client_id,
         .password = secret};
+    const char *token;
     int r;
 
     *ret = (struct cli_rest){.settings = settings};
@@ -177,10 +286,8 @@ int cli_rest_open(const struct cli_settings *settings, struct cli_rest *ret)
         (r = cli_need(settings->client_id, "activation.client_id")) < 0 ||
         (r = cli_need(settings->client_secret_file, "activation.client_secret_file")) < 0)
         return r;
-    if (api_client_check_url(settings->activation_url) < 0)
-        return error_set(
-            ERROR_CONFIG, "activation.url is not https, or http with a loopback address in digits");
-    if ((r = read_secret(settings->client_secret_file, secret)) < 0)
+    if ((r = read_url(settings->activation_url, &ret->url)) < 0 ||
+        (r = read_secret(settings->client_secret_file, secret)) < 0)
         return r;
     r = exchange_json(ret, &exchange, &answer);
     secret_wipe(secret, sizeof(secret));
@@ -188,10 +295,9 @@ int cli_rest_open(const struct cli_settings *settings, struct cli_rest *ret)
         return error_set(ERROR_CONFIG,
             "the activation service knows no client %.40s with the secret in %s",
             settings->client_id, settings->client_secret_file);
-    if (r < 0)
+    if (r < 0 || (r = cli_rest_need(ret, answer, "access_token", &token)) < 0)
         return r;
-    text_addf(
-        &ret->authorization, "Authorization: Bearer %s", cli_json_text(answer, "access_token"));
+    text_addf(&ret->authorization, "Authorization: Bearer %s", token);
     return ret->authorization.failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;
 }
 
@@ -200,6 +306,8 @@ void cli_rest_done(struct cli_rest *rest)
     if (rest->authorization.data != NULL)
         secret_wipe(rest->authorization.data, rest->authorization.len);
     text_done(&rest->authorization);
+    text_done(&rest->url);
+    text_done(&rest->doubt);
 }
 
 int cli_rest_call(struct cli_rest *rest, const char *method, const char *path, const json_t *body,
@@ -215,7 +323,7 @@ int cli_rest_call(struct cli_rest *rest, const char *method, const char *path, c
     if (body != NULL && text == NULL)
         return error_set(ERROR_INPUT, "an argument is not UTF-8");
     r = exchange_json(rest, &exchange, ret_answer);
-    free(text);
+    secret_free(text); /* cli_wipe_libraries has jansson allocate so */
     return r;
 }
 
@@ -237,6 +345,8 @@ int cli_rest_list(struct cli_rest *rest, const char *path,
         if ((r = cli_rest_call(rest, "GET", place.data, NULL, &page)) < 0)
             return r;
         items = json_object_get(page, "items");
+        if (!json_is_array(items))
+            return error_set(ERROR_INPUT, "the activation service answers a list without items");
         for (size_t i = 0; r == 0 && i < json_array_size(items); i++)
             r = each(json_array_get(items, i), context);
         text_clear(&cursor);

@@ -8,19 +8,24 @@
 
 struct cli_rest {
     const struct cli_settings *settings;
+    struct text url;           /* what every path goes behind */
     struct text authorization; /* header with the access token */
     long status;               /* of the last answer; 0: there was none */
+    struct text doubt;         /* what to say of the last call where nobody can tell what it did */
 };
 
 /** Asks for an access token. */
 int cli_rest_open(const struct cli_settings *settings, struct cli_rest *ret) MUST_CHECK;
 void cli_rest_done(struct cli_rest *rest);
 
-/** One call; `body` may be NULL. 0: it was done, and *ret_answer (may be NULL) is the answer or
- * NULL when it has none; the caller's. Else an error that says what the service says, and `status`
- * tells which refusal it was. */
+/** One call, never repeated; `body` may be NULL. 0: it was done, and *ret_answer (may be NULL) is
+ * the object it answers; the caller's. Else an error that says what the service says, and `status`
+ * tells which refusal it was; or, where it may have been done all the same, how to look. */
 int cli_rest_call(struct cli_rest *rest, const char *method, const char *path, const json_t *body,
     json_t **ret_answer) MUST_CHECK;
+/** The text of a member that an answer of the last call must have, as long as `answer` lives. */
+int cli_rest_need(const struct cli_rest *rest, const json_t *answer, const char *name,
+    const char **ret) MUST_CHECK;
 /** Each item of a list, page by page. What `each` returns ends it, unless 0. */
 int cli_rest_list(struct cli_rest *rest, const char *path,
     int (*each)(const json_t *item, void *context), void *context) MUST_CHECK;

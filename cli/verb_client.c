@@ -111,7 +111,7 @@ int cli_client_add(const struct cli_settings *settings, int argc, char **argv, s
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
     CLEANUP(text_done) struct text id = {0}, path = {0};
-    const char *organization = NULL;
+    const char *organization = NULL, *client_id, *secret;
     unsigned roles = 0;
     int r = read_arguments(argc, argv, &organization, &roles);
 
@@ -120,14 +120,99 @@ int cli_client_add(const struct cli_settings *settings, int argc, char **argv, s
         return r;
     text_addf(&path, "/v1/organizations/%s/clients", id.data);
     body = json_pack("{s:o}", "roles", roles_of(roles));
-    if ((r = cli_rest_call(&rest, "POST", path.data, body, &made)) < 0)
+    if ((r = cli_rest_call(&rest, "POST", path.data, body, &made)) < 0 ||
+        (r = cli_rest_need(&rest, made, "client_id", &client_id)) < 0 ||
+        (r = cli_rest_need(&rest, made, "client_secret", &secret)) < 0)
         return r;
     text_add(out, "{\"client_id\":");
-    text_add_json(out, cli_json_text(made, "client_id"));
+    text_add_json(out, client_id);
     text_add(out, ",\"client_secret\":");
-    text_add_json(out, cli_json_text(made, "client_secret"));
+    text_add_json(out, secret);
     text_add(out, ",\"organization\":");
     text_add_json(out, organization);
     write_roles(out, roles);
+    return 0;
+}
+
+static int list_client(const json_t *item, void *context)
+{
+    struct text *out = context;
+    const json_t *roles = json_object_get(item, "roles");
+    const char *comma = "";
+
+    text_add(out, "{\"client_id\":");
+    text_add_json(out, cli_json_text(item, "client_id"));
+    text_add(out, ",\"name\":");
+    text_add_json(out, cli_json_text(item, "name"));
+    text_add(out, ",\"roles\":[");
+    for (size_t i = 0; i < json_array_size(roles); i++, comma = ",") {
+        const char *role = json_string_value(json_array_get(roles, i));
+
+        text_add(out, comma);
+        text_add_json(out, role != NULL ? role : "");
+    }
+    text_add(out, "],\"created\":");
+    text_add_json(out, cli_json_text(item, "created_at"));
+    if (cli_json_text(item, "revoked_at")[0] != '\0') {
+        text_add(out, ",\"revoked\":");
+        text_add_json(out, cli_json_text(item, "revoked_at"));
+    }
+    text_add(out, "}\n");
+    return 0;
+}
+
+/* For the verbs that look at the clients of an organization that is there; `ret_client` may be
+ * NULL: no such option. The path of all its clients goes to `path`. */
+static int open_clients(const struct cli_settings *settings, int argc, char **argv,
+    const char **ret_client, struct cli_rest *rest, struct text *path)
+{
+    static const struct option table[] = {
+        {"organization", required_argument, NULL, 'o'},
+        {"client-id", required_argument, NULL, 'i'},
+        {0},
+    };
+    CLEANUP(text_done) struct text id = {0};
+    const char *organization = NULL;
+    int c, r;
+
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (c == 'o')
+            organization = optarg;
+        else if (c == 'i' && ret_client != NULL)
+            *ret_client = optarg;
+        else
+            return CLI_USAGE;
+    }
+    if (optind != argc || organization == NULL || (ret_client != NULL && *ret_client == NULL))
+        return CLI_USAGE;
+    if ((r = cli_rest_open(settings, rest)) < 0 ||
+        (r = cli_organization_id(rest, organization, false, &id)) < 0)
+        return r;
+    text_addf(path, "/v1/organizations/%s/clients", id.data);
+    return path->failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;
+}
+
+int cli_client_list(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(text_done) struct text path = {0};
+    int r = open_clients(settings, argc, argv, NULL, &rest, &path);
+
+    return r != 0 ? r : cli_rest_list(&rest, path.data, list_client, out);
+}
+
+int cli_client_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(text_done) struct text all = {0}, path = {0};
+    const char *client = NULL;
+    int r = open_clients(settings, argc, argv, &client, &rest, &all);
+
+    if (r != 0 || (r = cli_rest_path(&path, all.data, client)) < 0 ||
+        (r = cli_rest_call(&rest, "DELETE", path.data, NULL, NULL)) < 0)
+        return r;
+    text_add(out, "{\"client_id\":");
+    text_add_json(out, client);
+    text_add(out, "}\n");
     return 0;
 }

@@ -275,6 +275,7 @@ int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, stru
     struct arguments arguments = {0};
     struct sealed_kek kek = {0};
     unsigned length = 0;
+    const char *kcv, *sealed = NULL;
     int r;
 
     if (read_arguments(argc, argv, &arguments) != 0 || !add_is_well_formed(&arguments))
@@ -285,15 +286,17 @@ int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, stru
         "length", (int)length);
     if ((r = read_key(&arguments, body)) < 0 || (r = cli_rest_open(settings, &rest)) < 0 ||
         (r = output_open(&output, arguments.out)) < 0 ||
-        (r = cli_rest_call(&rest, "POST", KEKS, body, &made)) < 0)
+        (r = cli_rest_call(&rest, "POST", KEKS, body, &made)) < 0 ||
+        (r = cli_rest_need(&rest, made, "kcv", &kcv)) < 0 ||
+        (arguments.public_key != NULL && (r = cli_rest_need(&rest, made, "sealed", &sealed)) < 0))
         return r;
     text_add(out, "{\"label\":");
     text_add_json(out, kek.label);
     text_add(out, ",\"kcv\":");
-    text_add_json(out, cli_json_text(made, "kcv"));
-    if (arguments.public_key != NULL) {
+    text_add_json(out, kcv);
+    if (sealed != NULL) {
         text_addf(out, ",\"current\":%s", cli_json_true(made, "current") ? "true" : "false");
-        r = output_write(&output, cli_json_text(made, "sealed"), out);
+        r = output_write(&output, sealed, out);
     }
     text_add(out, "}\n");
     return r;

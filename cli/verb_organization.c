@@ -28,13 +28,14 @@ int cli_organization_id(struct cli_rest *rest, const char *name, bool make, stru
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
     struct search search = {.name = name, .ret_id = ret_id};
+    const char *id;
     int r;
 
     if (make) {
         body = json_pack("{s:s}", "name", name);
         r = cli_rest_call(rest, "POST", ORGANIZATIONS, body, &made);
-        if (r == 0)
-            text_add(ret_id, cli_json_text(made, "id"));
+        if (r == 0 && (r = cli_rest_need(rest, made, "id", &id)) == 0)
+            text_add(ret_id, id);
         if (rest->status != CONFLICT)
             return r;
     }
@@ -86,13 +87,14 @@ int cli_organization_add(
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
-    const char *name = NULL;
+    const char *name = NULL, *id;
     int allow, r = read_arguments(argc, argv, &name, &allow);
 
     if (r != 0 || (r = cli_rest_open(settings, &rest)) < 0)
         return r;
     body = json_pack("{s:s,s:b}", "name", name, "allow_clear_keys", allow > 0);
-    if ((r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0)
+    if ((r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0 ||
+        (r = cli_rest_need(&rest, made, "id", &id)) < 0)
         return r;
     write_organization(out, made);
     return 0;
@@ -105,7 +107,7 @@ int cli_organization_set(
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *changed = NULL;
     CLEANUP(text_done) struct text id = {0}, path = {0};
-    const char *name = NULL;
+    const char *name = NULL, *same;
     int allow, r = read_arguments(argc, argv, &name, &allow);
 
     if (r != 0 || allow < 0)
@@ -115,7 +117,8 @@ int cli_organization_set(
         (r = cli_rest_path(&path, ORGANIZATIONS, id.data)) < 0)
         return r;
     body = json_pack("{s:b}", "allow_clear_keys", allow > 0);
-    if ((r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0)
+    if ((r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
+        (r = cli_rest_need(&rest, changed, "id", &same)) < 0)
         return r;
     write_organization(out, changed);
     return 0;

@@ -235,6 +235,7 @@ static int add_peer(const struct cli_settings *settings, const struct arguments 
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     CLEANUP(cli_json_done) json_t *body = json_object();
     char net_id[NET_ID_TEXT_LEN + 1];
+    const char *token;
     int r;
 
     if (peer->answer_credential[0] != '\0' && peer->answer_url[0] == '\0')
@@ -250,7 +251,9 @@ static int add_peer(const struct cli_settings *settings, const struct arguments 
         (void)json_object_set_new(body, "net_ids", ids);
     }
     add_settings(body, peer, arguments->set);
-    return cli_rest_call(&rest, "POST", collection(peer->kind), body, ret_made);
+    if ((r = cli_rest_call(&rest, "POST", collection(peer->kind), body, ret_made)) < 0)
+        return r;
+    return cli_rest_need(&rest, *ret_made, "token", &token);
 }
 
 static void add_token(struct text *out, const json_t *made)

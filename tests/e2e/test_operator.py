@@ -2,10 +2,13 @@
 certificates. Every call right and wrong, what it leaves behind, and what the join server makes of it."""
 import base64
 import concurrent.futures
+import http.server
 import json
 import os
 import secrets
+import shutil
 import subprocess
+import threading
 import urllib.parse
 
 import lorawan
@@ -663,6 +666,123 @@ class Command(OperatorTest):
                             ("activation.url", config("http://host.example")), ("cannot read", config(path="/nowhere")),
                             ("no answer", config(nowhere)), ("knows no client", config())):
             self.assertIn(words, self.refused("ns", "list", config=text), text)
+
+    def test_an_address_is_no_more_than_that(self):
+        config = self.own_config
+        for url in ("/v1", "/?x=1", "?x=1", "//"):
+            said = self.refused("ns", "list", config=config(self.stack.activation_url + url))
+            self.assertIn("activation.url is https://HOST[:PORT] without a path or query", said, url)
+        path = os.path.join(self.folder, "slash.ini")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(config(self.stack.activation_url + "/"))
+        run = subprocess.run([self.stack.program("cli/cradle"), "--config", path, "route", "list"], check=False,
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, env=self.stack.environment())
+        self.assertEqual(run.returncode, 0, run.stderr)
+
+    def test_a_setting_of_before_says_what_is_instead(self):
+        self.assertIn("KEKs go through the activation service",
+                      self.refused("ns", "list", config="[hsm]\nkeyd = /run/keyd\n"))
+
+    def own_config(self, url, more=""):
+        """As a fresh operator."""
+        client = self.cradle("client", "add", "--organization", "Own config", "--role", "operator")[0]
+        secret = os.path.join(self.folder, "own_secret")
+        with open(secret, "w", encoding="ascii") as file:
+            file.write(client["client_secret"])
+        return f"[activation]\nurl = {url}\nclient_id = {client['client_id']}\nclient_secret_file = {secret}\n{more}"
+
+    def test_only_its_own_ca_is_believed(self):
+        """Where the system's folder has the CA that the service's certificate is of, and the setting another."""
+        ours = self.stack.demo["activation"]
+        folder = os.path.join(self.folder, "system")
+        os.makedirs(folder)
+        shutil.copy(ours["ca"], os.path.join(folder, "ca.pem"))
+        subprocess.run(["openssl", "rehash", folder], check=True)
+        config = os.path.join(self.folder, "tls.ini")
+
+        def said(ca):
+            with open(config, "w", encoding="ascii") as file:
+                file.write(self.own_config(ours["tls_url"], f"ca = {ca}\n"))
+            run = subprocess.run(
+                ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc/ssl/certs && exec "$@"', folder,
+                 self.stack.program("cli/cradle"), "--config", config, "route", "list"],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=self.stack.environment())
+            return run.returncode, run.stderr
+        if subprocess.run(["unshare", "-rm", "sh", "-c", f"mount --bind {folder} /etc/ssl/certs"],
+                          capture_output=True, check=False).returncode != 0:
+            self.skipTest("no mount namespace of its own")
+        self.assertEqual(said(ours["ca"]), (0, ""))
+        status, words = said(Ca(self.folder, "other").pem)
+        self.assertEqual(status, 1)
+        self.assertIn("no answer from the activation service", words)
+
+    def test_what_is_no_answer_of_the_service_is_no_success(self):
+        """In front of one that gives a token and then answers as it is told."""
+        answers = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                token = self.path == "/v1/token" and b'{"access_token":"x"}'
+                if not token:
+                    answers.append(self.headers.get("Idempotency-Key"))
+                status, body = (200, token) if token else answer
+                if status is None:
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+            do_GET = do_PATCH = do_DELETE = do_POST
+
+            def log_message(self, *_):
+                pass
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        config = self.own_config(f"http://127.0.0.1:{server.server_port}")
+        look = "look with cradle ns list, and take away what was made with cradle ns revoke"
+        add = ("ns", "add", "--name", "x", "--net-id", "000013")
+        for answer, args, words in (
+                ((200, b""), add, look), ((201, b"<html>"), add, look), ((201, b"[]"), add, "no JSON object"),
+                ((201, b"{}"), add, "without token"), ((201, b"{}"), add, look), ((204, b""), add, "no JSON object"),
+                ((None, b""), add, look), ((502, b"<html>"), add, look),
+                ((200, b"{}"), ("client", "add", "--organization", "x", "--role", "owner"), "without id"),
+                ((200, b'{"id":"1"}'), ("client", "add", "--organization", "x", "--role", "owner"), "without client_id"),
+                ((200, b'{"id":"1","client_id":"1"}'), ("client", "add", "--organization", "x", "--role", "owner"),
+                 "without client_secret"),
+                ((None, b""), ("client", "add", "--organization", "x", "--role", "owner"), "cradle organization list"),
+                ((200, b"<html>"), ("ns", "set", "--name", "x", "--app-s-key", "plain"), "no JSON object"),
+                ((200, b"<html>"), ("ns", "revoke", "--name", "x"), "look with cradle ns list"),
+                ((None, b""), ("route", "add", "02/8"), "cradle route remove"),
+                ((200, b"{}"), ("ns", "list"), "without items")):
+            answers.clear()
+            self.assertIn(words, self.refused(*args, config=config), (answer, args))
+            self.assertLessEqual(len(answers), 2, "nothing is repeated")
+            if "add" in args:
+                self.assertRegex(answers[0], "^[0-9a-f]{32}$")
+                self.assertEqual(len(set(answers)), len(answers))
+            else:
+                self.assertIsNone(answers[0])
+        answer = (404, b"")
+        self.assertNotIn("look with", self.refused(*add, config=config))
+
+    def test_clients_are_listed_and_revoked(self):
+        whose = ["--organization", f"Listed {secrets.token_hex(4)}"]
+        made = self.cradle("client", "add", *whose, "--role", "owner", "--role", "auditor")[0]
+        before = self.cradle("client", "list", *whose)
+        self.assertEqual([(line["client_id"], line["roles"]) for line in before],
+                         [(made["client_id"], ["owner", "auditor"])])
+        revoke = ("client", "revoke", *whose, "--client-id", made["client_id"])
+        self.assertEqual(self.cradle(*revoke), [{"client_id": made["client_id"]}])
+        self.assertEqual([line | {"revoked": ""} for line in self.cradle("client", "list", *whose)],
+                         [before[0] | {"revoked": ""}])
+        for args, words in ((revoke, "no such client"), (("client", "list", "--organization", "nobody"), "no organization")):
+            run = self.stack.cradle(*args)
+            self.assertEqual((run.returncode, run.stdout), (1, ""))
+            self.assertIn(words, run.stderr)
 
     def test_it_may_do_what_its_client_may(self):
         client = self.cradle("client", "add", "--organization", "Only admin", "--role", "admin")[0]
