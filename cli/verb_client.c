@@ -4,11 +4,14 @@
 #include "activation/operator_check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "cli/organization.h"
-#include "db/account.h"
+#include "db/audit.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+
+#define REQUEST_BYTES 16 /* of the id that stands where a call has its X-Request-Id */
 
 static int add_role(const char *name, unsigned *bits)
 {
@@ -27,7 +30,7 @@ static void write_roles(struct text *out, unsigned roles)
 {
     const char *comma = "";
 
-    text_add(out, ",\"roles\":[");
+    text_add(out, "\"roles\":[");
     for (const struct word_bits *w = account_role_names; w->word != NULL; w++) {
         /* "maker" is written as the two that it is. */
         if ((w->bits & (w->bits - 1)) != 0 || (roles & w->bits) == 0)
@@ -35,7 +38,7 @@ static void write_roles(struct text *out, unsigned roles)
         text_addf(out, "%s\"%s\"", comma, w->word);
         comma = ",";
     }
-    text_add(out, "]}\n");
+    text_add(out, "]}");
 }
 
 static void write_client(
@@ -47,7 +50,9 @@ static void write_client(
     text_add_json(out, secret->text);
     text_add(out, ",\"organization\":");
     text_add_json(out, client->organization);
+    text_add(out, ",");
     write_roles(out, client->roles);
+    text_add(out, "\n");
 }
 
 /* *bits gets what --role names, besides what is there. */
@@ -76,6 +81,37 @@ static int read_arguments(int argc, char **argv, const char **ret_organization, 
     return 0;
 }
 
+/* The administrator and the event that tells of him, together. */
+static int add_admin(struct db *db, struct db_client *client)
+{
+    CLEANUP(text_done) struct text detail = {0};
+    uint8_t request[REQUEST_BYTES];
+    char request_id[2 * sizeof(request) + 1], id[2 * sizeof(client->id) + 1];
+    struct db_audit_event event = {.request_id = request_id,
+        .action = "client.create",
+        .object = hex_encode(client->id, sizeof(client->id), id)};
+    int r = random_bytes(request, sizeof(request));
+
+    if (r < 0)
+        return r;
+    (void)hex_encode(request, sizeof(request), request_id);
+    text_add(&detail, "{\"name\":\"\",");
+    write_roles(&detail, client->roles);
+    if (detail.failed)
+        return error_set(ERROR_SYSTEM, "out of memory");
+    if ((r = db_begin(db)) < 0)
+        return r;
+    if ((r = db_client_add(db, client)) == 0) {
+        event.organization_id = client->organization_id;
+        event.detail = detail.data;
+        r = db_audit_add(db, &event);
+    }
+    if (r == 0)
+        return db_commit(db);
+    db_rollback(db);
+    return r;
+}
+
 int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
@@ -89,7 +125,7 @@ int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, st
     (void)snprintf(client.organization, sizeof(client.organization), "%s", organization);
     if ((r = random_bytes(client.id, sizeof(client.id))) < 0 ||
         (r = act_secret_make(&secret, client.secret_hash)) < 0 ||
-        (r = cli_open_db(settings, &db)) < 0 || (r = db_client_add(db, &client)) < 0)
+        (r = cli_open_db(settings, &db)) < 0 || (r = add_admin(db, &client)) < 0)
         return r;
     write_client(&client, &secret, out);
     return 0;
@@ -130,7 +166,9 @@ int cli_client_add(const struct cli_settings *settings, int argc, char **argv, s
     text_add_json(out, secret);
     text_add(out, ",\"organization\":");
     text_add_json(out, organization);
+    text_add(out, ",");
     write_roles(out, roles);
+    text_add(out, "\n");
     return 0;
 }
 

@@ -652,6 +652,10 @@ class Command(OperatorTest):
     def test_the_first_administrator_needs_no_service(self):
         made = self.cradle("admin", "add", "--organization", f"First {secrets.token_hex(4)}", "--role", "auditor")[0]
         self.assertEqual(made["roles"], ["admin", "auditor"])
+        self.assertEqual(self.stack.psql(
+            "SELECT a.action, a.client_id IS NULL, a.detail->'roles', length(a.request_id), o.name FROM audit_event a"
+            f" JOIN organization o ON o.id = a.organization_id WHERE a.object = '{made['client_id']}'"),
+            [["client.create", "t", '["admin", "auditor"]', "32", made["organization"]]])
         self.assertEqual(Rest(self.stack, made).call("get", "/v1/organizations")[0], 200)
 
     def test_what_keeps_it_from_calling_is_named(self):
