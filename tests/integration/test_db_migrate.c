@@ -76,6 +76,40 @@ START_TEST(missing_migration_below_an_applied_one_is_refused)
 }
 END_TEST
 
+START_TEST(peers_that_no_path_can_name_are_named_before_they_are_lost)
+{
+    CLEANUP(db_cleanup) struct db *db = open_as("cradle_owner");
+    CLEANUP(text_done) struct text report = {0};
+
+    /* As it was before 0013. */
+    ck_assert_int_eq(pg_sql(cluster, database, "ALTER TABLE kek DROP COLUMN public_id"), 0);
+    ck_assert_int_eq(
+        pg_sql(cluster, database, "DELETE FROM schema_migration WHERE number >= 13"), 0);
+    ck_assert_int_eq(
+        pg_sql(cluster, database,
+            "INSERT INTO peer (kind, name, token_hash, revoked_at)"
+            " SELECT 'network_server', n, sha256(n::bytea), w FROM (VALUES ('home/1', NULL),"
+            "  ('..', NULL), (E'a\tb', NULL), ('good one.', NULL), ('gone/1', now())) AS v (n, w)"),
+        0);
+    ck_assert_int_eq(db_migrate(db, &report), ERROR_DB);
+    for (size_t i = 0; i < 3; i++) {
+        static const char *const words[] = {"0013_operator: ", "3 peers", "'home/1'"};
+
+        ck_assert_msg(strstr(error_text(), words[i]) != NULL, "%s", error_text());
+    }
+    ck_assert_ptr_nonnull(strstr(error_text(), "former release"));
+    ck_assert_ptr_null(strstr(error_text(), "gone/1"));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT max(number) FROM schema_migration"), 12);
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "UPDATE peer SET name = 'renamed-' || id WHERE name <> 'good one.'"
+                         " AND revoked_at IS NULL"),
+        0);
+    /* It goes through now; what follows is there already. */
+    ck_assert_int_eq(db_migrate(db, &report), ERROR_DB);
+    ck_assert_ptr_nonnull(strstr(report.data, "applied 0013_operator\n"));
+}
+END_TEST
+
 START_TEST(missing_role_is_named_and_nothing_stays)
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
@@ -221,6 +255,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, changed_migration_is_refused_by_name);
     tcase_add_test(tcase, unknown_migration_is_refused_by_name);
     tcase_add_test(tcase, missing_migration_below_an_applied_one_is_refused);
+    tcase_add_test(tcase, peers_that_no_path_can_name_are_named_before_they_are_lost);
     tcase_add_test(tcase, missing_role_is_named_and_nothing_stays);
     tcase_add_test(tcase, every_table_and_column_has_a_comment);
     tcase_add_test(tcase, every_statement_of_the_table_prepares);
