@@ -10,7 +10,7 @@
 #define PREFIX_BITS_MAX 64
 
 struct route_body {
-    char prefix[EUI64_TEXT_LEN + 1];
+    char prefix[ACT_PREFIX_TEXT_MAX + 1];
     uint32_t bits;
 };
 

@@ -75,18 +75,33 @@ bool act_as_id_valid(const char *as_id)
     return import_id_valid(as_id, strlen(as_id)) && act_peer_name_valid(as_id);
 }
 
-bool act_route_make(const char *digits, unsigned bits, struct db_join_route *ret)
+/* The digits of a beginning of an EUI, spelled as base/eui.h has a whole one; zeros behind it. */
+static bool read_digits(const char *text, char ret[static EUI64_TEXT_LEN + 1])
 {
-    char all[EUI64_TEXT_LEN + 1] = "0000000000000000";
+    size_t n = 0;
+
+    memset(ret, '0', EUI64_TEXT_LEN);
+    ret[EUI64_TEXT_LEN] = '\0';
+    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X'))
+        text += 2;
+    for (; *text != '\0'; text++) {
+        if (n > 0 && n % 2 == 0 && strchr("-: ", *text) != NULL && text[1] != '\0')
+            text++;
+        if (n == EUI64_TEXT_LEN || strchr("0123456789abcdefABCDEF", *text) == NULL)
+            return false;
+        ret[n++] = *text;
+    }
+    return n > 0;
+}
+
+bool act_route_make(const char *text, unsigned bits, struct db_join_route *ret)
+{
+    char digits[EUI64_TEXT_LEN + 1];
     struct eui64 prefix;
-    size_t len = strlen(digits);
     uint64_t value;
 
-    if (len == 0 || len > EUI64_TEXT_LEN || bits > EUI64_BITS)
-        return false;
-    memcpy(all, digits, len);
-    if (strspn(all, "0123456789abcdefABCDEF") != EUI64_TEXT_LEN ||
-        !hex_decode(all, EUI64_TEXT_LEN, prefix.bytes, sizeof(prefix.bytes)))
+    if (bits > EUI64_BITS || !read_digits(text, digits) ||
+        !hex_decode(digits, EUI64_TEXT_LEN, prefix.bytes, sizeof(prefix.bytes)))
         return false;
     value = eui64_to_u64(&prefix);
     if (bits < EUI64_BITS && value << bits != 0)
@@ -98,8 +113,8 @@ bool act_route_make(const char *digits, unsigned bits, struct db_join_route *ret
 
 bool act_route_parse(const char *text, char separator, struct db_join_route *ret)
 {
-    const char *behind = strchr(text, separator);
-    char digits[EUI64_TEXT_LEN + 1];
+    const char *behind = strrchr(text, separator);
+    char digits[ACT_PREFIX_TEXT_MAX + 1];
     unsigned bits;
 
     if (behind == NULL || (size_t)(behind - text) >= sizeof(digits) ||

@@ -12,12 +12,14 @@ bool act_peer_name_valid(const char *name);
 /** 1..64 characters of printable ASCII without blank, quote and backslash: what an AS-ID and a KEK
  * label may be. An AS-ID may be a segment of a path, too. */
 bool act_as_id_valid(const char *as_id);
-/** "20635f0000000000/24", with `separator` for the slash: 1 to 16 hexadecimal digits, the missing
- * ones being zeros at the end, and the number of leading bits that count, 0 to 64. False when
- * malformed, or when a bit behind those is set: then the one of the two is not what was meant. */
+#define ACT_PREFIX_TEXT_MAX (2 + EUI64_TEXT_LEN + 7) /* "0x20-63-5f-00-00-00-00-00" */
+/** "20635f0000000000/24", with `separator` for the slash: 1 to 16 hexadecimal digits in any of the
+ * spellings of base/eui.h, the missing ones being zeros at the end, and the number of leading bits
+ * that count, 0 to 64. False when malformed, or when a bit behind those is set: then the one of the
+ * two is not what was meant. */
 bool act_route_parse(const char *text, char separator, struct db_join_route *ret);
 /** The same of digits and bits that stand apart. */
-bool act_route_make(const char *digits, unsigned bits, struct db_join_route *ret);
+bool act_route_make(const char *text, unsigned bits, struct db_join_route *ret);
 /** "000013" or, of one network server of the network, "000013/70b3d57ed0000001": NetID and NSID. */
 bool act_network_parse(
     const char *text, struct net_id *ret_net_id, bool *ret_has_ns_id, struct eui64 *ret_ns_id);

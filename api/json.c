@@ -73,7 +73,7 @@ static bool read_hex_list(
         const json_t *element = json_array_get(value, i);
 
         if (!json_is_string(element) ||
-            !hex_decode(json_string_value(element), json_string_length(element),
+            !hex_decode_spelled(json_string_value(element), json_string_length(element),
                 at + i * field->size, field->size)) {
             memset(at, 0, n * field->size);
             return false;

@@ -11,7 +11,8 @@
 enum json_kind {
     JSON_TEXT,     /* char[size], NUL-terminated; longer text is a fault */
     JSON_HEX,      /* uint8_t[size], exactly `size` bytes; optional 0x, any case */
-    JSON_HEX_LIST, /* uint8_t[max][size]; an array of at most `max` JSON_HEX, and how many it has */
+    JSON_HEX_LIST, /* uint8_t[max][size]; an array of at most `max` identifiers, in any of the
+                    * spellings of base/eui.h, and how many it has */
     JSON_BYTES,    /* as JSON_HEX of any length: its first `size` bytes, and how many it has */
     JSON_UNSIGNED, /* uint32_t; an integer 0..max */
     JSON_BOOL,     /* bool */

@@ -5,6 +5,7 @@ import concurrent.futures
 import http.server
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -77,7 +78,7 @@ class OperatorTest(AccountsTest):
 class NetworkServers(OperatorTest):
     def test_one_is_made_seen_changed_listed_and_revoked(self):
         ca = Ca(self.folder, "ca")
-        location, made, request = self.network_server("0000A1", ns_ids=["70B3D57ED0000001"], app_s_key="plain")
+        location, made, request = self.network_server("0000A1", ns_ids=["0x70-B3-D5-7E-D0-00-00-01"], app_s_key="plain")
         token = made.pop("token")
         self.assertEqual(location, "/v1/network-servers/" + urllib.parse.quote(made["name"]))
         self.assertEqual(made, {
@@ -86,7 +87,7 @@ class NetworkServers(OperatorTest):
             "created_at": made["created_at"], "revoked_at": None})
         self.assertEqual(self.operator.call("get", location)[2], {**made, "current_keks": [], "ca": None, "crl": None})
         self.assertEqual([e[:2] for e in self.events(request)], [["network_server.create", made["name"]]])
-        change = {"net_ids": ["0000a2", "0000a1"], "ns_ids": [], "allow_plain_keys": True, "session_key_id": "omit",
+        change = {"net_ids": ["00:00:A2", "0000a1"], "ns_ids": [], "allow_plain_keys": True, "session_key_id": "omit",
                   "app_s_key": "wrapped", "answer_url": "https://ns.example/a", "answer_credential": "ns-a1"}
         status, headers, changed = self.operator.call("patch", location, change)
         self.assertEqual((status, changed), (200, {**made, **change, "net_ids": ["0000a1", "0000a2"]}))
@@ -440,7 +441,7 @@ class MadeKeks(OperatorTest):
 class JoinRoutes(OperatorTest):
     def test_they_are_made_listed_and_removed(self):
         digits = "02cdce" + secrets.token_hex(2)
-        location, made, request = self.made("/v1/join-routes", {"prefix": digits.upper(), "bits": 40})
+        location, made, request = self.made("/v1/join-routes", {"prefix": "0x" + "-".join(re.findall("..", digits.upper())), "bits": 40})
         self.assertEqual(made, {"prefix": digits + "000000", "bits": 40, "created_at": made["created_at"]})
         self.assertEqual(location, f"/v1/join-routes/{digits}000000-40")
         self.assertEqual(self.events(request)[0][:2], ["join_route.create", f"{digits}000000-40"])

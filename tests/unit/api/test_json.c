@@ -298,7 +298,7 @@ START_TEST(a_list_of_hex_has_its_elements_and_their_number)
     static const uint8_t zeros[6] = {0};
     struct lists target;
 
-    ck_assert_int_eq(read_lists("{\"ids\":[\"0102\",\"0xfF03\"]}", &target), JSON_OK);
+    ck_assert_int_eq(read_lists("{\"ids\":[\"0102\",\"0xfF-03\"]}", &target), JSON_OK);
     ck_assert(target.has_ids && !target.has_text);
     ck_assert_uint_eq(target.n_ids, 2);
     ck_assert_mem_eq(target.ids, "\x01\x02\xff\x03\0\0", 6);
