@@ -96,17 +96,22 @@ void act_call_locate(struct act_call *call, const char *fmt, ...)
     va_end(args);
 }
 
+unsigned act_call_says_nothing(struct act_call *call)
+{
+    return act_call_problem(call, PROBLEM_BAD_REQUEST, "the body names nothing to be changed");
+}
+
 /* A fault begins with the member's name. */
 unsigned act_call_read(
     struct act_call *call, const struct json_field *fields, size_t n_fields, void *target)
 {
     char fault[JSON_FAULT_MAX], field[FIELD_MAX];
-    size_t len;
+    size_t len, n_members;
     const char *body = api_request_body(call->request, &len);
 
-    switch (json_read(body, len, fields, n_fields, target, fault)) {
+    switch (json_read_known(body, len, fields, n_fields, target, &n_members, fault)) {
     case JSON_OK:
-        return 0;
+        return n_members == 0 && call->route->method == API_PATCH ? act_call_says_nothing(call) : 0;
     case JSON_NOT_JSON:
         return act_call_problem(call, PROBLEM_BAD_REQUEST, fault);
     case JSON_BAD_FIELD:

@@ -61,7 +61,12 @@ void act_call_locate(struct act_call *call, const char *fmt, ...) PRINTF_LIKE(2,
  * the first one can only break it off: set `broken_off`. Negative: nobody takes it any more. */
 int act_call_piece(struct act_call *call, const char *content_type, const struct text *piece);
 
-/** Reads the body as a JSON object. Outcome: 0, or the status of the answer it set. */
+/** 400 for a change of nothing. */
+unsigned act_call_says_nothing(struct act_call *call);
+
+/** Reads the body as a JSON object. A member that no field names is refused, for a slip of the pen
+ * would be taken for a call without it; and so is an empty object of a PATCH. Outcome: 0, or the
+ * status of the answer it set. */
 unsigned act_call_read(
     struct act_call *call, const struct json_field *fields, size_t n_fields, void *target);
 

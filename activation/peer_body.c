@@ -206,6 +206,7 @@ static unsigned read_trust(struct act_call *call, const struct raw *raw, struct 
     if (raw->san[0] == '\0' && (raw->crl[0] != '\0' || !raw->has_san || !raw->has_ca))
         return act_call_bad_field(call, "san", "san, ca and crl are given as a whole");
     body->has_trust = true;
+    body->has_crl = raw->has_crl;
     if (raw->san[0] == '\0')
         return 0;
     r = act_peer_trust_read(

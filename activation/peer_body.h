@@ -12,6 +12,7 @@ struct peer_body {
     unsigned set;        /* DB_PEER_... */
     bool has_name;
     bool has_trust; /* san, trust_anchor and crl, as they are to be */
+    bool has_crl;   /* crl is named, null too */
 };
 void peer_body_done(struct peer_body *body);
 

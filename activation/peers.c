@@ -84,7 +84,8 @@ static int audit_peer(
     char action[ACTION_MAX];
 
     write_peer(&detail, entry);
-    text_addf(&detail, ",\"trust_changed\":%s}", trust_changed ? "true" : "false");
+    text_addf(&detail, ",\"trust_changed\":%s,\"has_crl\":%s}", trust_changed ? "true" : "false",
+        entry->peer.crl != NULL ? "true" : "false");
     (void)snprintf(action, sizeof(action), "%s.%s", kinds[entry->peer.kind].object, verb);
     return act_call_audit(call, 0, action, entry->peer.name, detail.data);
 }
@@ -257,6 +258,12 @@ static unsigned patch_peer(struct act_call *call)
         return status;
     if (wanted.has_name && strcmp(peer->name, before.peer.name) != 0)
         return act_call_bad_field(call, peer_name_member(peer->kind), "a peer keeps its name");
+    if (wanted.set == 0 && !wanted.has_trust)
+        return act_call_says_nothing(call);
+    /* A new CA with a list that nobody thought of would let those in again who are on it. */
+    if (wanted.has_trust && peer->san[0] != '\0' && before.peer.crl != NULL && !wanted.has_crl)
+        return act_call_bad_field(
+            call, "crl", "crl is missing: it has a revocation list, and null takes it away");
     memcpy(peer->name, before.peer.name, sizeof(peer->name));
     if (wanted.set != 0)
         r = db_peer_set(call->worker->db, peer, wanted.set);

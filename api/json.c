@@ -13,7 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_MAX_LEN 96 /* "Outer.Inner" in a fault */
+#define PATH_MAX_LEN 96   /* "Outer.Inner" in a fault */
+#define NAME_SHOWN_MAX 60 /* bytes of a name that is not known */
 
 /* The tree is jansson's: it leaves copies of the members in freed memory. So no message with a key
  * in clear is read here (TS002 requests carry none). */
@@ -24,6 +25,7 @@ struct reading {
     unsigned char *target;
     char *fault;
     bool faulty;
+    bool only_known;
 };
 
 static void report(struct reading *reading, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -223,12 +225,42 @@ static bool is_absent(const struct json_field *field, const json_t *value)
            (json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0));
 }
 
-static void read_members(struct reading *reading, const json_t *object,
-    const struct json_field *fields, size_t n_fields, const char *prefix)
+/* What is no word of these is nobody's slip of the pen, and a fault is told by its first word. */
+static bool is_plain_word(const char *name)
 {
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.";
+    size_t len = strlen(name);
+
+    return len > 0 && len <= NAME_SHOWN_MAX && strspn(name, letters) == len;
+}
+
+static void report_unknown(struct reading *reading, json_t *object, const struct json_field *fields,
+    size_t n_fields, const char *prefix)
+{
+    for (void *at = json_object_iter(object); at != NULL; at = json_object_iter_next(object, at)) {
+        const char *name = json_object_iter_key(at);
+        size_t i = 0;
+
+        while (i < n_fields && strcmp(fields[i].name, name) != 0)
+            i++;
+        if (i < n_fields)
+            continue;
+        if (is_plain_word(name))
+            report(reading, "%s%s is not known here", prefix, name);
+        else
+            report(reading, "body has a member that is not known here, and whose name is no word");
+    }
+}
+
+static void read_members(struct reading *reading, json_t *object, const struct json_field *fields,
+    size_t n_fields, const char *prefix)
+{
+    if (reading->only_known)
+        report_unknown(reading, object, fields, n_fields, prefix);
     for (size_t i = 0; i < n_fields; i++) {
         const struct json_field *field = &fields[i];
-        const json_t *value = json_object_get(object, field->name);
+        json_t *value = json_object_get(object, field->name);
         char path[PATH_MAX_LEN];
         bool good = false;
 
@@ -315,11 +347,11 @@ static void tree_done(json_t **tree)
     json_decref(*tree);
 }
 
-enum json_outcome json_read(const char *text, size_t len, const struct json_field *fields,
-    size_t n_fields, void *target, char fault[static JSON_FAULT_MAX])
+static enum json_outcome read_object(const char *text, size_t len, const struct json_field *fields,
+    size_t n_fields, struct reading *reading, size_t *ret_n_members)
 {
     CLEANUP(tree_done) json_t *tree = NULL;
-    struct reading reading = {.target = target, .fault = fault};
+    char *fault = reading->fault;
     const size_t mark_len = sizeof(byte_order_mark) - 1;
     json_error_t error;
 
@@ -337,6 +369,25 @@ enum json_outcome json_read(const char *text, size_t len, const struct json_fiel
         (void)snprintf(fault, JSON_FAULT_MAX, "not a JSON object");
         return JSON_NOT_JSON;
     }
-    read_members(&reading, tree, fields, n_fields, "");
-    return reading.faulty ? JSON_BAD_FIELD : JSON_OK;
+    *ret_n_members = json_object_size(tree);
+    read_members(reading, tree, fields, n_fields, "");
+    return reading->faulty ? JSON_BAD_FIELD : JSON_OK;
+}
+
+enum json_outcome json_read(const char *text, size_t len, const struct json_field *fields,
+    size_t n_fields, void *target, char fault[static JSON_FAULT_MAX])
+{
+    struct reading reading = {.target = target, .fault = fault};
+    size_t n_members = 0;
+
+    return read_object(text, len, fields, n_fields, &reading, &n_members);
+}
+
+enum json_outcome json_read_known(const char *text, size_t len, const struct json_field *fields,
+    size_t n_fields, void *target, size_t *ret_n_members, char fault[static JSON_FAULT_MAX])
+{
+    struct reading reading = {.target = target, .fault = fault, .only_known = true};
+
+    *ret_n_members = 0;
+    return read_object(text, len, fields, n_fields, &reading, ret_n_members);
 }

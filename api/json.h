@@ -1,5 +1,6 @@
 /* Reading JSON objects into typed destinations by a table. Duplicate keys and bad UTF-8 are
- * refused. Unknown members are ignored (TS002: extra fields must not hurt). */
+ * refused. Unknown members are ignored (TS002: extra fields must not hurt), or refused where the
+ * reader says so. */
 #pragma once
 
 #include "base/cleanup.h"
@@ -51,3 +52,9 @@ enum json_outcome { JSON_OK = 0, JSON_NOT_JSON = 1, JSON_BAD_FIELD = 2 };
  * says which member and why, without its value. */
 enum json_outcome json_read(const char *text, size_t len, const struct json_field *fields,
     size_t n_fields, void *target, char fault[static JSON_FAULT_MAX]);
+
+/** As json_read where what is not known is a mistake: a member that no field names is a
+ * JSON_BAD_FIELD, before any other, and named if its name is a plain word. *ret_n_members gets how
+ * many members the object has, 0 unless it is one. */
+enum json_outcome json_read_known(const char *text, size_t len, const struct json_field *fields,
+    size_t n_fields, void *target, size_t *ret_n_members, char fault[static JSON_FAULT_MAX]);

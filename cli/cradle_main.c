@@ -58,7 +58,7 @@ static const struct {
         "Says anew which NSIDs are this network server's and how it is answered; what is not "
         "given stays.",
         cli_ns_set},
-    {{"ns", "trust"}, "--name NAME --san SAN --ca FILE [--crl FILE]",
+    {{"ns", "trust"}, "--name NAME --san SAN --ca FILE [--crl FILE | --no-crl]",
         "Says anew which client certificates are this network server's.", cli_ns_trust},
     {{"ns", "list"}, "", "Lists the network servers, a line each; the revoked ones too.",
         cli_ns_list},
@@ -71,7 +71,7 @@ static const struct {
         "--as-id ID [--app-s-key wrapped|plain] [--answer-url URL|none]"
         " [--answer-credential NAME|none]",
         "Says anew how this application server is answered; what is not given stays.", cli_as_set},
-    {{"as", "trust"}, "--as-id ID --san SAN --ca FILE [--crl FILE]",
+    {{"as", "trust"}, "--as-id ID --san SAN --ca FILE [--crl FILE | --no-crl]",
         "Says anew which client certificates are this application server's.", cli_as_trust},
     {{"as", "list"}, "", "Lists the application servers, a line each; the revoked ones too.",
         cli_as_list},

@@ -31,13 +31,15 @@ static int add_net_id(const char *text, struct db_peer *peer)
 
 #define ALL_SETTINGS (~0u)
 #define READ_CHUNK 4096
+#define BAD_REQUEST 400
 #define NOT_FOUND 404
-#define OWN_OPTIONS_MAX 5 /* name, NetID, SAN, CA, CRL */
+#define OWN_OPTIONS_MAX 6 /* name, NetID, SAN, CA, CRL, no CRL */
 
 struct arguments {
     const char *name;
     /* Of a peer that is known by certificate: the first two or none. */
     const char *san, *ca, *crl;
+    bool no_crl;
     unsigned set; /* DB_PEER_... */
 };
 
@@ -64,6 +66,7 @@ static size_t own_options(
         ret[n++] = (struct option){"san", required_argument, NULL, 's'};
         ret[n++] = (struct option){"ca", required_argument, NULL, 'a'};
         ret[n++] = (struct option){"crl", required_argument, NULL, 'r'};
+        ret[n++] = (struct option){"no-crl", no_argument, NULL, 'x'};
     }
     return n;
 }
@@ -86,6 +89,9 @@ static int take_option(int c, struct db_peer *peer, struct arguments *ret)
         return 0;
     case 'r':
         ret->crl = optarg;
+        return 0;
+    case 'x':
+        ret->no_crl = true;
         return 0;
     default:
         r = cli_peer_option_take(c, optarg, peer, &ret->set);
@@ -113,6 +119,8 @@ static int read_arguments(
     }
     if ((ret->san == NULL) != (ret->ca == NULL) || (ret->crl != NULL && ret->ca == NULL))
         return cli_usage("--san", "and --ca go together, and --crl only with both");
+    if (ret->no_crl && (ret->crl != NULL || ret->ca == NULL))
+        return cli_usage("--no-crl", "is for --san and --ca, and instead of --crl");
     return optind == argc && ret->name != NULL ? 0 : CLI_USAGE;
 }
 
@@ -186,9 +194,11 @@ static int add_trust(json_t *body, const struct arguments *arguments, struct db_
     (void)snprintf(peer->san, sizeof(peer->san), "%s", arguments->san);
     (void)json_object_set_new(body, "san", json_string(arguments->san));
     (void)json_object_set_new(body, "ca", json_string(ca.data));
-    (void)json_object_set_new(
-        body, "crl", arguments->crl != NULL ? json_string(crl.data) : json_null());
-    return json_object_get(body, "ca") != NULL && json_object_get(body, "crl") != NULL
+    if (arguments->crl != NULL || arguments->no_crl)
+        (void)json_object_set_new(
+            body, "crl", arguments->no_crl ? json_null() : json_string(crl.data));
+    return json_object_get(body, "ca") != NULL &&
+                   (arguments->crl == NULL || json_object_get(body, "crl") != NULL)
                ? 0
                : error_set(ERROR_INPUT, "%s or the revocation list is no text", arguments->ca);
 }
@@ -337,13 +347,19 @@ static int set_trust(const struct cli_settings *settings, enum peer_kind kind, i
     CLEANUP(cli_json_done) json_t *body = json_object();
     struct db_peer peer = {.kind = kind};
     struct arguments arguments = {0};
+    char why[ERROR_TEXT_MAX];
     int r = read_arguments(argc, argv, TAKES_TRUST, &peer, &arguments);
 
     if (r != 0 || arguments.san == NULL)
         return r != 0 ? r : CLI_USAGE;
     if ((r = take_name(arguments.name, &peer)) < 0 ||
-        (r = add_trust(body, &arguments, &peer)) < 0 || (r = cli_rest_open(settings, &rest)) < 0 ||
-        (r = call_peer(&rest, &peer, "PATCH", body, NULL)) < 0)
+        (r = add_trust(body, &arguments, &peer)) < 0 || (r = cli_rest_open(settings, &rest)) < 0)
+        return r;
+    r = call_peer(&rest, &peer, "PATCH", body, NULL);
+    (void)snprintf(why, sizeof(why), "%s", error_text());
+    if (r < 0 && rest.status == BAD_REQUEST && strncmp(why, "crl is missing", 14) == 0)
+        return error_set(r, "it has a revocation list: give one with --crl, or --no-crl");
+    if (r < 0)
         return r;
     begin_answer(out, &peer);
     add_san(out, &peer);

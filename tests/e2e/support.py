@@ -419,7 +419,8 @@ class Stack:
             try:
                 yield
             finally:
-                process.stdin.write(f"{end};\n")
+                if end != "ROLLBACK":  # which the end of the connection is too, and the database may be gone
+                    process.stdin.write(f"{end};\n")
                 process.stdin.close()
                 process.stdout.read()
 

@@ -158,6 +158,30 @@ class NetworkServers(OperatorTest):
                 self.assertEqual(self.operator.call(method, f"/v1/network-servers/{name}",
                                                     {} if method == "patch" else None)[0], 404, name)
 
+    def test_a_revocation_list_goes_only_where_that_is_said(self):
+        ca, san = Ca(self.folder, "ca"), f"urn:crl:{secrets.token_hex(4)}"
+        trust = {"san": san, "ca": self.read(ca.pem)}
+        location, made, request = self.network_server("0000a9", **trust, crl=self.read(ca.crl()))
+
+        def has_crl(request):
+            return json.loads(self.events(request)[0][2])["has_crl"]
+        self.assertTrue(has_crl(request))
+        self.assertIn("null takes it away", self.refused(400, "crl", "patch", location, trust))
+        said = self.stack.cradle("ns", "trust", "--name", made["name"], "--san", san, "--ca", ca.pem)
+        self.assertEqual((said.returncode, said.stdout), (1, ""))
+        self.assertIn("--no-crl", said.stderr)
+        self.assertIsNotNone(self.operator.call("get", location)[2]["crl"])
+        said = self.stack.cradle("ns", "trust", "--name", made["name"], "--san", san, "--ca", ca.pem, "--no-crl")
+        self.assertEqual(said.returncode, 0, said.stderr)
+        self.assertIsNone(self.operator.call("get", location)[2]["crl"])
+        for body, left in (({**trust, "crl": self.read(ca.path("crl"))}, True), ({**trust, "crl": None}, False), (trust, False),
+                           ({**trust, "crl": self.read(ca.path("crl"))}, True), ({"app_s_key": "plain"}, True),
+                           ({"san": None, "ca": None}, False)):
+            status, headers, answer = self.operator.call("patch", location, body)
+            self.assertEqual((status, has_crl(headers["X-Request-Id"])), (200, left), answer)
+        run = self.stack.cradle("ns", "trust", "--name", "x", "--san", "y", "--ca", "z", "--crl", "z", "--no-crl")
+        self.assertEqual((run.returncode, run.stdout), (2, ""))
+
     def test_a_token_is_not_told_again(self):
         body, key = {"name": f"once {secrets.token_hex(4)}", "net_ids": ["0000a4"]}, secrets.token_hex(8)
         first = self.operator.call("post", "/v1/network-servers", body, Idempotency_Key=key)
@@ -487,6 +511,36 @@ class Certificates(OperatorTest):
                               ({"kind": "M"}, "kind"), ({"kind": "modules"}, "kind"), ({"name": ""}, "name"),
                               ({"name": "a\nb"}, "name"), ({"name": None}, "name")):
             self.refused(400, field, "post", "/v1/certificates", {**good, **change}, self.admin)
+
+
+class Bodies(OperatorTest):
+    def test_a_member_that_is_not_known_is_refused_by_its_name(self):
+        organization = self.organization()
+        owner = Rest(self.stack, self.client(organization, "owner"))
+        server, kek = self.network_server("0000aa")[0], self.kek("op-aa", network_server="0000aa")[0]
+        application = self.made("/v1/application-servers", {"as_id": f"as-{secrets.token_hex(4)}"})[0]
+        path = f"/v1/organizations/{organization['id']}"
+        for rest, method, at, good in (
+                (self.operator, "post", "/v1/network-servers", {"name": "op strange", "net_ids": ["0000aa"]}),
+                (self.operator, "patch", server, {"app_s_key": "plain"}),
+                (self.operator, "post", "/v1/application-servers", {"as_id": "op-strange"}),
+                (self.operator, "patch", application, {"app_s_key": "plain"}),
+                (self.operator, "post", "/v1/keks", {}), (self.operator, "patch", kek, {"current": True}),
+                (self.operator, "post", "/v1/join-routes", {"prefix": "02", "bits": 8}),
+                (self.admin, "post", "/v1/certificates", {"organization": organization["id"], "kind": "module", "name": "M"}),
+                (self.admin, "post", "/v1/organizations", {"name": "Op strange"}),
+                (self.admin, "patch", path, {"allow_clear_keys": True}),
+                (self.admin, "post", path + "/clients", {"roles": ["owner"]}),
+                (owner, "post", "/v1/exports", {"format": "tts-csv"})):
+            self.assertIn("is not known", self.refused(400, "nmae", method, at, {**good, "nmae": "x"}, rest))
+            self.refused(400, "body", method, at, {**good, "a b": "x"}, rest)
+
+    def test_a_change_of_nothing_is_refused(self):
+        location, made, _ = self.network_server("0000ab")
+        path = f"/v1/organizations/{self.organization()['id']}"
+        for rest, at, body in ((self.operator, location, {}), (self.operator, location, {"name": made["name"]}),
+                               (self.admin, path, {})):
+            self.assertIn("names nothing", self.refused(400, None, "patch", at, body, rest))
 
 
 class Effect(OperatorTest):

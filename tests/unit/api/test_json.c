@@ -315,6 +315,49 @@ START_TEST(a_list_of_hex_has_its_elements_and_their_number)
 }
 END_TEST
 
+START_TEST(what_no_field_names_is_refused_where_that_is_said)
+{
+    static const struct {
+        const char *body, *fault;
+        size_t n_members;
+    } cases[] = {
+        {"{\"text\":\"a\"}", "", 1},
+        {"{}", "", 0},
+        {"{\"txet\":\"a\"}", "txet is not known here", 1},
+        {"{\"text\":0,\"txet\":\"a\"}", "txet is not known here", 2},
+        {"{\"a b\":1}", "body has a member that is not known here, and whose name is no word", 1},
+        {"{\"\":1}", "body has a member that is not known here, and whose name is no word", 1},
+        {"{\"\u00e4\":1}", "body has a member that is not known here, and whose name is no word",
+            1},
+        {"[]", "not a JSON object", 0},
+    };
+    struct lists target;
+    char fault[JSON_FAULT_MAX];
+    size_t n;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)json_read_known(
+            cases[i].body, strlen(cases[i].body), list_fields, 2, &target, &n, fault);
+        ck_assert_str_eq(fault, cases[i].fault);
+        ck_assert_uint_eq(n, cases[i].n_members);
+    }
+    ck_assert_int_eq(read_lists("{\"txet\":\"a\"}", &target), JSON_OK);
+}
+END_TEST
+
+START_TEST(an_object_within_has_its_own_members)
+{
+    static const char body[] = HEAD ",\"Result\":{\"ResultCode\":\"Success\",\"Code\":1}}";
+    struct target target;
+    char fault[JSON_FAULT_MAX];
+    size_t n;
+
+    ck_assert_int_eq(
+        json_read_known(body, strlen(body), fields, N_FIELDS, &target, &n, fault), JSON_BAD_FIELD);
+    ck_assert_str_eq(fault, "Result.Code is not known here");
+}
+END_TEST
+
 START_TEST(null_is_present_where_it_may_be)
 {
     struct lists target;
@@ -364,6 +407,8 @@ int main(void)
         tc, a_bad_member_is_named, 0, (int)(sizeof(bad_fields) / sizeof(bad_fields[0])));
     tcase_add_test(tc, the_other_members_are_filled_beside_a_bad_one);
     tcase_add_test(tc, a_list_of_hex_has_its_elements_and_their_number);
+    tcase_add_test(tc, what_no_field_names_is_refused_where_that_is_said);
+    tcase_add_test(tc, an_object_within_has_its_own_members);
     tcase_add_test(tc, null_is_present_where_it_may_be);
     tcase_add_test(tc, a_fault_never_quotes_a_value);
     suite_add_tcase(suite, tc);
