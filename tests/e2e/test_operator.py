@@ -13,6 +13,7 @@ import threading
 import urllib.parse
 
 import lorawan
+import openapi
 import support
 from certificates import Ca
 from test_accounts import NOBODY, AccountsTest, Rest
@@ -534,6 +535,29 @@ class Bodies(OperatorTest):
                 (owner, "post", "/v1/exports", {"format": "tts-csv"})):
             self.assertIn("is not known", self.refused(400, "nmae", method, at, {**good, "nmae": "x"}, rest))
             self.refused(400, "body", method, at, {**good, "a b": "x"}, rest)
+
+    def test_a_body_or_query_too_much_is_refused_as_documented(self):
+        """The description is held to each answer where it comes in."""
+        described = openapi.description.paths
+        sizes = {"NetworkServerBody": 1 << 20, "ApplicationServerBody": 1 << 20}
+        seen = 0
+        for path, item in described.items():
+            area = (path + "//").split("/")[2]
+            if area not in ("network-servers", "application-servers", "keks", "join-routes", "certificates", "organizations"):
+                continue
+            rest = self.admin if area in ("certificates", "organizations") else self.operator
+            at = re.sub(r"\{[^}]*\}", NOBODY, path)
+            for method in sorted({"post", "patch", "delete"} & set(item)):
+                body = item[method].get("requestBody")
+                most = 0
+                if body is not None:
+                    schema = body["content"]["application/json"]["schema"].get("$ref", "").split("/")[-1]
+                    most = sizes.get(schema, 32768)
+                    self.assertIn(f"At most {most} bytes", body["description"], path)
+                self.assertEqual(rest.call(method, at + "?strange=1", None if body is None else {})[0], 400, (method, at))
+                self.assertEqual(rest.call(method, at, b" " * (most + 1))[0], 413 if body else 400, (method, at))
+                seen += 1
+        self.assertGreaterEqual(seen, 15)
 
     def test_a_change_of_nothing_is_refused(self):
         location, made, _ = self.network_server("0000ab")
