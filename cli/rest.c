@@ -154,7 +154,8 @@ static int perform(
     text_addf(&url, "%s%s", rest->url.data, exchange->path);
     if (exchange->content_type != NULL) {
         text_addf(&type, "Content-Type: %s", exchange->content_type);
-        r = type.failed ? ERROR_SYSTEM : add_header(&headers, type.data);
+        r = type.failed ? error_set(ERROR_SYSTEM, "out of memory")
+                        : add_header(&headers, type.data);
     }
     if (r == 0 && exchange->user == NULL)
         r = add_header(&headers, rest->authorization.data);
@@ -239,9 +240,15 @@ static int exchange_json(
 static int read_secret(const char *path, char ret[static SECRET_MAX + 1])
 {
     CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, ret, SECRET_MAX + 1); /* no buffer that keeps a copy */
+    size_t n = 0;
+    ssize_t more = fd < 0 ? -1 : 1;
 
-    if (n < 0)
+    /* Without stdio, whose buffer would keep a copy. */
+    while (more > 0 && n <= SECRET_MAX) {
+        more = read(fd, ret + n, SECRET_MAX + 1 - n);
+        n += more > 0 ? (size_t)more : 0;
+    }
+    if (more < 0)
         return error_set_errno("cannot read %s", path);
     if (n > SECRET_MAX)
         return error_set(ERROR_CONFIG, "%s is longer than a client's secret", path);
@@ -297,6 +304,7 @@ int cli_rest_open(const struct cli_settings *settings, struct cli_rest *ret)
             settings->client_id, settings->client_secret_file);
     if (r < 0 || (r = cli_rest_need(ret, answer, "access_token", &token)) < 0)
         return r;
+    text_reserve(&ret->authorization, sizeof("Authorization: Bearer ") + strlen(token));
     text_addf(&ret->authorization, "Authorization: Bearer %s", token);
     return ret->authorization.failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;
 }
