@@ -1,4 +1,5 @@
 """CAs and client certificates for peers of these tests, made with openssl."""
+import base64
 import os
 import subprocess
 
@@ -51,3 +52,27 @@ class Ca:
             self.openssl("ca", *key, "-revoke", client["cert"])
         self.openssl("ca", *key, "-gencrl", "-out", self.path("crl"))
         return self.path("crl")
+
+
+class Owner:
+    """Somebody with an RSA key of his own, by openssl alone."""
+
+    OAEP = ("-pkeyopt", "rsa_padding_mode:oaep", "-pkeyopt", "rsa_oaep_md:sha1")
+
+    def __init__(self, folder, bits=2048, exponent=65537, algorithm="RSA"):
+        self.private = os.path.join(folder, f"{algorithm}-{bits}-{exponent}.key")
+        self.public = self.private + ".pub"
+        options = (["-pkeyopt", f"rsa_keygen_bits:{bits}", "-pkeyopt", f"rsa_keygen_pubexp:{exponent}"]
+                   if algorithm == "RSA" else ["-pkeyopt", "ec_paramgen_curve:P-256"])
+        self.openssl("genpkey", "-algorithm", algorithm, *options, "-out", self.private)
+        self.openssl("pkey", "-in", self.private, "-pubout", "-out", self.public)
+        with open(self.public, encoding="ascii") as file:
+            self.pem = file.read()
+
+    @staticmethod
+    def openssl(*arguments, data=None):
+        return subprocess.run(["openssl", *arguments], input=data, capture_output=True, check=True).stdout
+
+    def opened(self, sealed):
+        return self.openssl("pkeyutl", "-decrypt", "-inkey", self.private, *self.OAEP,
+                            data=base64.b64decode(sealed, validate=True))

@@ -8,8 +8,8 @@ import os
 import unittest
 
 import support
+from certificates import Owner
 from test_accounts import Rest
-from test_operator import Owner
 
 CHUNK = 1 << 20
 
