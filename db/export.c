@@ -51,27 +51,50 @@ const struct db_statement db_export_take_statement = {
     .params = {DB_BOOL},
 };
 
-/* Each half in the order of its index, as many as can be wanted. What is another's now is not its
- * maker's to take away any more. */
+#define DEVICE_COLUMNS                                                                             \
+    " dev_eui, join_eui, mac_version, credential, trust, nonce_epoch, home_net_id, as_id, serial," \
+    " name"
+/* Whose a device is by now: what was sold is its owner's to take away, and not its maker's any
+ * more. The expression of the indexes device_holder and device_of_batch. */
+#define HOLDER "coalesce(owner_id, organization_id)"
+/* What a listed device has, looked up by its DevEUI alone: the sub-selects with their limits leave
+ * the planner no other way, whatever the tables held when the plan was made. */
+#define OF_LISTED                                                                                  \
+    " SELECT d.dev_eui, d.join_eui, d.mac_version, d.credential, d.trust, d.nonce_epoch,"          \
+    "  d.home_net_id, d.as_id, d.serial, d.name, coalesce(j.join_nonce, 0),"                       \
+    "  CASE WHEN j.nonce_epoch = d.nonce_epoch THEN j.last_dev_nonce ELSE -1 END,"                 \
+    "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"                        \
+    "  EXISTS (SELECT FROM device_key s"                                                           \
+    "   WHERE s.fingerprint IN (app.fingerprint, nwk.fingerprint) AND s.dev_eui <> d.dev_eui"      \
+    "   AND (SELECT coalesce(t.owner_id, t.organization_id) FROM device t"                         \
+    "    WHERE t.dev_eui = s.dev_eui) <> $1)"                                                      \
+    " FROM listed d"                                                                               \
+    " LEFT JOIN LATERAL (SELECT join_nonce, last_dev_nonce, nonce_epoch FROM device_join"          \
+    "  WHERE dev_eui = d.dev_eui LIMIT 1) j ON true"                                               \
+    " LEFT JOIN LATERAL (SELECT * FROM device_key WHERE dev_eui = d.dev_eui AND slot = 1"          \
+    "  LIMIT 1) app ON true"                                                                       \
+    " LEFT JOIN LATERAL (SELECT * FROM device_key WHERE dev_eui = d.dev_eui AND slot = 2"          \
+    "  LIMIT 1) nwk ON true"                                                                       \
+    " ORDER BY d.dev_eui"
+
+/* Bounds of whole rows, and no equation: so the order is one that a single index has, which begins
+ * behind the last device and holds nobody else's. With an equation the planner may walk all devices
+ * by DevEUI instead, and leave out whatever is another's. */
 const struct db_statement db_export_load_statement = {
     .name = "export_load",
-    .sql = "SELECT d.dev_eui, d.join_eui, d.mac_version, d.credential, d.trust, d.nonce_epoch,"
-           "  d.home_net_id, d.as_id, d.serial, d.name, coalesce(j.join_nonce, 0),"
-           "  CASE WHEN j.nonce_epoch = d.nonce_epoch THEN j.last_dev_nonce ELSE -1 END,"
-           "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"
-           "  EXISTS (SELECT FROM device_key s JOIN device t ON t.dev_eui = s.dev_eui"
-           "   WHERE s.fingerprint IN (app.fingerprint, nwk.fingerprint) AND s.dev_eui <> d.dev_eui"
-           "   AND coalesce(t.owner_id, t.organization_id) <> $1)"
-           " FROM ((SELECT o.dev_eui FROM device o WHERE o.owner_id = $1 AND o.dev_eui > $2"
-           "   AND o.kind = 'lorawan' AND ($3 = 0 OR o.batch_id = $3) ORDER BY o.dev_eui LIMIT $4)"
-           "  UNION ALL (SELECT m.dev_eui FROM device m WHERE m.organization_id = $1"
-           "   AND m.owner_id IS NULL AND m.dev_eui > $2 AND m.kind = 'lorawan'"
-           "   AND ($3 = 0 OR m.batch_id = $3) ORDER BY m.dev_eui LIMIT $4)) k"
-           " JOIN device d ON d.dev_eui = k.dev_eui"
-           " LEFT JOIN device_join j ON j.dev_eui = k.dev_eui"
-           " LEFT JOIN device_key app ON app.dev_eui = k.dev_eui AND app.slot = 1"
-           " LEFT JOIN device_key nwk ON nwk.dev_eui = k.dev_eui AND nwk.slot = 2"
-           " ORDER BY d.dev_eui LIMIT $4",
+    .sql = "WITH listed AS MATERIALIZED (SELECT" DEVICE_COLUMNS " FROM device"
+           "  WHERE (" HOLDER ", dev_eui) > ($1, $2) AND " HOLDER " <= $1 AND kind = 'lorawan'"
+           "  ORDER BY " HOLDER ", dev_eui LIMIT $3)" OF_LISTED,
+    .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_INT8, DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_export_load_batch_statement = {
+    .name = "export_load_batch",
+    .sql = "WITH listed AS MATERIALIZED (SELECT" DEVICE_COLUMNS " FROM device"
+           "  WHERE batch_id = $4 AND (" HOLDER ", dev_eui) > ($1, $2) AND " HOLDER " <= $1"
+           "  AND kind = 'lorawan' ORDER BY " HOLDER ", dev_eui LIMIT $3)" OF_LISTED,
     .shape = DB_SHAPE_MANY,
     .n_params = 4,
     .params = {DB_INT8, DB_BYTEA, DB_INT8, DB_INT8},
@@ -305,15 +328,17 @@ static void read_row(struct db_rows *rows, size_t row, struct db_export_row *ret
 int db_export_load(
     struct db *db, const struct db_export *export, struct db_export_row *ret, size_t *ret_n)
 {
+    const bool of_batch = export->order.of_batch != 0;
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
     db_param_int(p, DB_INT8, export->job.organization_id);
     db_param_bytes(p, export->last.bytes, export->has_last ? sizeof(export->last.bytes) : 0);
-    db_param_int(p, DB_INT8, export->order.of_batch);
     db_param_int(p, DB_INT8, DB_EXPORT_ROWS_MAX);
-    if ((r = db_run(db, DB_EXPORT_LOAD, &rows)) < 0)
+    if (of_batch)
+        db_param_int(p, DB_INT8, export->order.of_batch);
+    if ((r = db_run(db, of_batch ? DB_EXPORT_LOAD_BATCH : DB_EXPORT_LOAD, &rows)) < 0)
         return r;
     for (size_t i = 0; i < rows.n; i++)
         read_row(&rows, i, &ret[i]);

@@ -68,6 +68,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_EXPORT_ADD] = &db_export_add_statement,
     [DB_EXPORT_TAKE] = &db_export_take_statement,
     [DB_EXPORT_LOAD] = &db_export_load_statement,
+    [DB_EXPORT_LOAD_BATCH] = &db_export_load_batch_statement,
     [DB_EXPORT_NONCES] = &db_export_nonces_statement,
     [DB_EXPORT_ADVANCE] = &db_export_advance_statement,
     [DB_EXPORT_EXPOSE] = &db_export_expose_statement,

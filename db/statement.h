@@ -72,6 +72,7 @@ enum db_statement_id {
     DB_EXPORT_ADD,
     DB_EXPORT_TAKE,
     DB_EXPORT_LOAD,
+    DB_EXPORT_LOAD_BATCH,
     DB_EXPORT_NONCES,
     DB_EXPORT_ADVANCE,
     DB_EXPORT_EXPOSE,
@@ -182,6 +183,7 @@ extern const struct db_statement db_job_look_statement;
 extern const struct db_statement db_export_add_statement;
 extern const struct db_statement db_export_take_statement;
 extern const struct db_statement db_export_load_statement;
+extern const struct db_statement db_export_load_batch_statement;
 extern const struct db_statement db_export_nonces_statement;
 extern const struct db_statement db_export_advance_statement;
 extern const struct db_statement db_export_expose_statement;

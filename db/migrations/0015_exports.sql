@@ -83,6 +83,14 @@ CREATE TRIGGER device_stays_exposed BEFORE UPDATE OF exposed_since ON device
     FOR EACH ROW WHEN (OLD.exposed_since IS NOT NULL AND NEW.exposed_since IS DISTINCT FROM OLD.exposed_since)
     EXECUTE FUNCTION device_stays_exposed();
 
+-- What an organization has by now is walked chunk by chunk in the order of DevEUIs, all of it or that of a batch. Indexes of the two
+-- columns alone, which nothing asks for, cannot do that without reading what is another's.
+DROP INDEX device_organization, device_owner;
+CREATE INDEX device_holder ON device ((coalesce(owner_id, organization_id)), dev_eui);
+COMMENT ON INDEX device_holder IS 'What an organization has: what it owns, and what it has brought in and nobody owns.';
+CREATE INDEX device_of_batch ON device (batch_id, (coalesce(owner_id, organization_id)), dev_eui) WHERE batch_id IS NOT NULL;
+COMMENT ON INDEX device_of_batch IS 'The same of each batch.';
+
 -- A device leaves with its numbers: the activation service may read them, and still write none.
 GRANT SELECT (join_nonce, last_dev_nonce, nonce_epoch) ON device_join TO cradle_activation;
 GRANT SELECT ON dev_nonce_page TO cradle_activation;

@@ -1,12 +1,15 @@
 #include "db/export.h"
 
 #include "tests/integration/db_fixture.h"
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PEM "-----BEGIN PUBLIC KEY-----\n"
 #define DEVICES 100
+#define MANY "4000"
+#define READ_A_DEVICE 10 /* rows and index entries that may be read for a device of a chunk */
 
 static struct db *one, *two;
 static uint8_t client[ACCOUNT_ID_LEN] = {7};
@@ -232,6 +235,97 @@ START_TEST(a_device_that_may_not_go_any_more_stops_the_chunk)
 }
 END_TEST
 
+/* Two organizations with devices that came in owned and others that nobody owns, keys of their own
+ * each; the first one's are of two batches. */
+static void populate_many(void)
+{
+    make_devices(1, 2, LW_MAC_1_1);
+    organization = number("SELECT id FROM organization WHERE name = 'maker'");
+    sql("INSERT INTO organization (name) VALUES ('other')");
+    sql("INSERT INTO batch (organization_id, format) VALUES"
+        " ((SELECT id FROM organization WHERE name = 'maker'), 'csv')");
+    sql("INSERT INTO device (dev_eui, join_eui, mac_version, organization_id, batch_id, batch_line,"
+        "  owner_id, credential, ownership)"
+        " SELECT int8send(g), '\\x70b3d5ff00000001', '1.1', o.id,"
+        "  CASE WHEN o.name = 'maker' THEN (SELECT CASE WHEN g % 3 = 0 THEN max(id) ELSE min(id) END"
+        "   FROM batch) END, g, CASE WHEN g % 10 <> 0 THEN o.id END, 'activable',"
+        "  CASE WHEN g % 10 <> 0 THEN 'claimed' ELSE 'unowned' END"
+        " FROM generate_series(1, " MANY ") g, organization o"
+        " WHERE o.name = CASE WHEN g % 2 = 0 THEN 'maker' ELSE 'other' END");
+    sql("INSERT INTO device_join (dev_eui) SELECT dev_eui FROM device ON CONFLICT DO NOTHING");
+    sql("INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, kcv, fingerprint)"
+        " SELECT dev_eui, slot, 'store-device.1', decode(repeat('00', 24), 'hex'), sha256(''),"
+        "  '\\x010203', substr(sha256(dev_eui || slot::text::bytea), 1, 16)"
+        " FROM device, generate_series(1, 2) slot ON CONFLICT DO NOTHING");
+}
+
+/* What was read of these tables, in rows and index entries. A session of the fixture's reports when
+ * it ends, which may be behind the answer. */
+static int64_t n_read(struct db *db)
+{
+    ck_ok(db_exec(db, "SELECT pg_stat_force_next_flush()", false));
+    while (number("SELECT count(*) FROM pg_stat_activity"
+                  " WHERE backend_type = 'client backend' AND usename = 'postgres'"
+                  " AND pid <> pg_backend_pid()") > 0)
+        (void)poll(NULL, 0, 1);
+    return number("SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables"
+                  "  WHERE relname IN ('device', 'device_key', 'device_join'))"
+                  " + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes"
+                  "  WHERE relname IN ('device', 'device_key', 'device_join'))");
+}
+
+/* The whole walk, chunk by chunk. */
+static void check_reads(struct db *db, struct db_export *export)
+{
+    int64_t before = n_read(db);
+    size_t n;
+
+    *export = (struct db_export){.job.organization_id = organization, .order = export->order};
+    do {
+        ck_ok(db_export_load(db, export, rows, &n));
+        if (n > 0)
+            export->last = rows[n - 1].record.dev_eui;
+        export->has_last = true;
+        export->job.line += (int64_t)n;
+    } while (n > 0);
+    ck_assert_int_le(n_read(db) - before, (export->job.line + DB_EXPORT_ROWS_MAX) * READ_A_DEVICE);
+}
+
+START_TEST(a_chunk_reads_its_own_devices_and_no_others)
+{
+    struct db_export whole = {0}, batch = {0};
+
+    /* Plans of a database with next to nothing in it do not stay: autovacuum analyzes what grows.
+     */
+    batch.order.of_batch = 1;
+    check_reads(one, &whole);
+    check_reads(one, &batch);
+    populate_many();
+    sql("ANALYZE");
+    batch.order.of_batch = number("SELECT max(id) FROM batch");
+    check_reads(one, &whole);
+    ck_assert_int_eq(whole.job.line,
+        number("SELECT count(*) FROM device WHERE coalesce(owner_id, organization_id) ="
+               " (SELECT id FROM organization WHERE name = 'maker')"));
+    check_reads(one, &batch);
+    ck_assert_int_eq(batch.job.line,
+        number("SELECT count(*) FROM device WHERE batch_id = (SELECT max(id) FROM batch)"));
+    /* Nor are devices read again and again that were sold. */
+    sql("UPDATE device SET owner_id = (SELECT id FROM organization WHERE name = 'other')"
+        " WHERE organization_id = (SELECT id FROM organization WHERE name = 'maker')"
+        " AND owner_id IS NOT NULL");
+    sql("VACUUM device");
+    check_reads(two, &whole);
+    ck_assert_int_eq(whole.job.line,
+        number("SELECT count(*) FROM device WHERE owner_id IS NULL AND organization_id ="
+               " (SELECT id FROM organization WHERE name = 'maker')"));
+    check_reads(two, &batch);
+    ck_assert_int_eq(batch.job.line,
+        number("SELECT count(*) FROM device WHERE batch_id = (SELECT max(id) FROM batch)"
+               " AND owner_id IS NULL"));
+}
+END_TEST
+
 START_TEST(what_is_loaded_is_what_the_device_has_counted)
 {
     struct db_export_nonces pages[DB_EXPORT_PAGES];
@@ -403,6 +497,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, a_chunk_moves_on_marks_and_writes_together);
     tcase_add_test(tcase, who_was_overtaken_moves_nothing);
     tcase_add_test(tcase, a_device_that_may_not_go_any_more_stops_the_chunk);
+    tcase_add_test(tcase, a_chunk_reads_its_own_devices_and_no_others);
     tcase_add_test(tcase, what_is_loaded_is_what_the_device_has_counted);
     tcase_add_test(tcase, only_a_file_that_is_whole_is_kept_and_not_for_ever);
     tcase_add_test(tcase, a_waiting_one_is_cancelled_at_once_and_a_running_one_hears_of_it);
