@@ -165,8 +165,10 @@ static int make_all(struct code_run *run)
 
 static int audit(struct code_run *run, const char *action, const char *detail)
 {
-    return act_call_audit(
-        run->call, run->batch.organization_id, action, act_call_param(run->call, 0), detail);
+    char id[2 * ACCOUNT_ID_LEN + 1];
+
+    return act_call_audit(run->call, run->batch.organization_id, action,
+        hex_encode(run->batch.id, sizeof(run->batch.id), id), detail);
 }
 
 /* Takes the key and says who is about to make codes. 0, or the status of the answer it set. */
@@ -181,7 +183,9 @@ static unsigned begin(struct code_run *run, const char *key)
     CLEANUP(text_done) struct text text = {0};
     int r;
 
-    text_addf(&text, "%s|%d", api_request_path(call->request), run->wanted.renew);
+    /* The batch and not the path, which may name it in capitals too. */
+    text_add_hex(&text, run->batch.id, sizeof(run->batch.id));
+    text_addf(&text, "|%d", run->wanted.renew);
     digest_sha256(text.data != NULL ? text.data : "", text.len, mine.fingerprint);
     if ((r = db_begin(db)) == 0 && (r = db_idempotency_take(db, &mine, &before)) > 0 &&
         memcmp(before.fingerprint, mine.fingerprint, sizeof(mine.fingerprint)) != 0) {

@@ -161,6 +161,13 @@ class Made(CodesTest):
         self.assertEqual(set(self.made(batch, secrets.token_hex(8))), set(euis))
         self.assertEqual(set(self.made(batch, key)), set(first) - set(euis))
 
+    def test_a_batch_in_capitals_is_the_same_batch(self):
+        batch, key = self.batch(unclaimed(2)), secrets.token_hex(8)
+        first = self.made(batch, key)
+        self.assertEqual(set(self.made(batch.upper(), key)), set(first))
+        self.assertEqual(self.stack.psql(f"SELECT count(*) FROM audit_event WHERE object = '{batch}' "
+                                         "AND action = 'codes.begin'"), [["2"]])
+
     def test_a_key_is_its_clients(self):
         rows, key = unclaimed(2), secrets.token_hex(8)
         batch = self.batch(rows)
