@@ -94,6 +94,11 @@ static bool await_watchers(struct act_job_events *e, uint8_t (*ids)[ACCOUNT_ID_L
     bool on;
 
     (void)pthread_mutex_lock(&e->lock);
+    if (e->n == 0) {
+        /* Announcements that nobody reads fill the server's queue, which is everybody's. */
+        db_drop(e->db);
+        e->listening = false;
+    }
     while (e->n == 0 && !e->stopping)
         (void)pthread_cond_wait(&e->changed, &e->lock);
     for (size_t i = 0; i < e->n; i++)
