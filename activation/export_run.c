@@ -178,32 +178,41 @@ static int ask_key(struct export_run *run, size_t row, int key)
     return w->n_requests == KEYD_BATCH_MAX ? ask_pending(run) : 0;
 }
 
+/* Of a device that may go: whether its keys may. */
+static bool has_its_keys(struct export_work *w, size_t i)
+{
+    const struct db_export_row *row = &w->rows[i];
+
+    if (!row->has_app || (row->record.mac_version == LW_MAC_1_1 && !row->has_nwk))
+        refuse(&w->devices[i], EXPORT_NO_KEY);
+    if (row->shares_key)
+        refuse(&w->devices[i], EXPORT_KEY_SHARED);
+    return !w->devices[i].refused;
+}
+
+static int ask_keys(struct export_run *run, size_t i)
+{
+    int r = ask_key(run, i, KEY_APP);
+
+    return r == 0 && run->work->rows[i].has_nwk ? ask_key(run, i, KEY_NWK) : r;
+}
+
 static int export_keys(struct export_run *run)
 {
     struct export_work *w = run->work;
     int r = 0;
 
     w->n_requests = 0;
-    for (size_t i = 0; r == 0 && i < w->n_rows; i++) {
-        const struct db_export_row *row = &w->rows[i];
-
-        if (!row->has_app || (row->record.mac_version == LW_MAC_1_1 && !row->has_nwk))
-            refuse(&w->devices[i], EXPORT_NO_KEY);
-        if (row->shares_key)
-            refuse(&w->devices[i], EXPORT_KEY_SHARED);
-        if (w->devices[i].refused)
-            continue;
-        r = ask_key(run, i, KEY_APP);
-        if (r == 0 && row->has_nwk)
-            r = ask_key(run, i, KEY_NWK);
-    }
+    for (size_t i = 0; r == 0 && i < w->n_rows; i++)
+        if (has_its_keys(w, i))
+            r = ask_keys(run, i);
     return r == 0 ? ask_pending(run) : r;
 }
 
 /* --- a chunk --------------------------------------------------------------------------------- */
 
-/* The next devices, which of them may go, and their keys. No lock is held meanwhile. */
-static int prepare(struct export_run *run)
+/* The next devices, and which of them may go. */
+static int load(struct export_run *run)
 {
     struct export_work *w = run->work;
     int r = db_export_load(run->worker->db, &run->export, w->rows, &w->n_rows);
@@ -218,8 +227,17 @@ static int prepare(struct export_run *run)
         if (w->rows[i].record.credential == CREDENTIAL_SCRAPPED)
             refuse(&w->devices[i], EXPORT_SCRAPPED);
     }
-    if (w->n_rows == 0 || !has_keys(run))
-        return 0;
+    return 0;
+}
+
+/* And their keys. No lock is held meanwhile. */
+static int prepare(struct export_run *run)
+{
+    struct export_work *w = run->work;
+    int r = load(run);
+
+    if (r < 0 || w->n_rows == 0 || !has_keys(run))
+        return r;
     if ((r = export_keys(run)) < 0)
         return r;
     return db_export_load_nonces(
@@ -378,18 +396,19 @@ int export_run_chunk(struct export_run *run)
     return r == CHUNK_LOST ? EXPORT_LOST : r < 0 ? r : EXPORT_GOES_ON;
 }
 
+/* One device is enough, and one message: the token has the twins of its storage KEKs, or not. */
 int export_run_try(struct export_run *run)
 {
     struct export_work *w = run->work;
-    bool stays = false;
-    int r = prepare(run);
+    int r = load(run);
 
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < w->n_rows; i++) {
-        if (!w->devices[i].refused)
-            return 0;
-        stays |= w->devices[i].refusal == EXPORT_KEY_STAYS;
+    for (size_t i = 0; r == 0 && i < w->n_rows; i++) {
+        if (!has_its_keys(w, i))
+            continue;
+        w->n_requests = 0;
+        if ((r = ask_keys(run, i)) == 0)
+            r = ask_pending(run);
+        return r < 0 ? r : w->devices[i].refused && w->devices[i].refusal == EXPORT_KEY_STAYS;
     }
-    return stays ? 1 : 0;
+    return r;
 }

@@ -38,8 +38,8 @@ enum export_run_outcome {
 /** The next chunk, or the end. Negative: nothing of the chunk was done. */
 int export_run_chunk(struct export_run *run) MUST_CHECK;
 
-/** Whether the token can export the keys of the first devices that this would meet, without giving
- * any away. Outcome 1: it cannot. */
+/** Whether the token can export the keys of the first device that this would meet with keys to give,
+ * without giving any away: one message to keyd. Outcome 1: it cannot. */
 int export_run_try(struct export_run *run) MUST_CHECK;
 
 /** Adds the lines of a report: the devices that are not in the file. */

@@ -131,10 +131,14 @@ static unsigned check_possible(struct act_call *call, const struct db_export_ord
         .export = {.job = {.organization_id = call->caller->organization_id}, .order = *order}};
     int r;
 
+    if (order->format == EXPORT_CRADLE_JSONL && !call->worker->service->settings.hsm_export)
+        return act_call_problem(call, PROBLEM_CONFLICT, not_enabled);
+    /* Whoever has too many costs the HSM nothing. db_export_add looks again. */
+    if ((r = db_export_has_room(call->worker->db, run.export.job.organization_id)) != 0)
+        return r < 0 ? act_call_failed(call, r)
+                     : act_call_problem(call, PROBLEM_CONFLICT, too_many);
     if (order->format != EXPORT_CRADLE_JSONL)
         return 0;
-    if (!call->worker->service->settings.hsm_export)
-        return act_call_problem(call, PROBLEM_CONFLICT, not_enabled);
     if ((r = export_run_begin(&run)) == 0)
         r = export_run_try(&run);
     export_run_done(&run);

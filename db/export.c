@@ -17,13 +17,24 @@ static const char *const formats[] = {
 };
 #define N_FORMATS (sizeof(formats) / sizeof(formats[0]))
 
+#define N_OPEN                                                                                     \
+    "(SELECT count(*) FROM job j WHERE j.organization_id = $1 AND j.kind = 'export'"               \
+    "  AND j.state IN ('waiting', 'running'))"
+
+const struct db_statement db_export_open_statement = {
+    .name = "export_open",
+    .sql = "SELECT" N_OPEN,
+    .shape = DB_SHAPE_ONE,
+    .n_params = 1,
+    .params = {DB_INT8},
+};
+
 const struct db_statement db_export_add_statement = {
     .name = "export_add",
     .sql =
         "WITH made AS (INSERT INTO job (organization_id, client_id, kind, state, fingerprint,"
         "   lease_until) SELECT $1, $2, 'export', 'waiting', sha256(''), now()"
-        "   WHERE (SELECT count(*) FROM job j WHERE j.organization_id = $1 AND j.kind = 'export'"
-        "    AND j.state IN ('waiting', 'running')) < " DB_DECIMAL(
+        "   WHERE " N_OPEN " < " DB_DECIMAL(
             DB_EXPORT_OPEN_MAX) "  RETURNING " DB_JOB_COLUMNS "),"
                                 " told AS (INSERT INTO export (job_id, format, of_batch, model, public_key, request_id)"
                                 "  SELECT id, $3, nullif($4, 0), nullif($5, ''), nullif($6, ''), $7 FROM made)"
@@ -250,6 +261,20 @@ int db_export_add(struct db *db, int64_t organization_id,
         return r < 0 ? r : 1;
     db_job_read(&rows, 0, ret);
     return db_rows_check(&rows);
+}
+
+int db_export_has_room(struct db *db, int64_t organization_id)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int64_t n;
+    int r;
+
+    db_param_int(db_params_of(db), DB_INT8, organization_id);
+    if ((r = db_run(db, DB_EXPORT_OPEN, &rows)) < 0)
+        return r;
+    n = db_row_int(&rows, 0, 0, 0, INT64_MAX);
+    r = db_rows_check(&rows);
+    return r < 0 ? r : n >= DB_EXPORT_OPEN_MAX;
 }
 
 static void read_export(struct db_rows *rows, struct db_export *ret)

@@ -45,6 +45,8 @@ struct db_export {
 int db_export_add(struct db *db, int64_t organization_id,
     const uint8_t client_id[static ACCOUNT_ID_LEN], const struct db_export_order *order,
     struct db_job *ret);
+/** Outcome 1: the organization has DB_EXPORT_OPEN_MAX already. */
+int db_export_has_room(struct db *db, int64_t organization_id);
 /** Takes the oldest that waits, or whose worker has been silent for a lease. Without
  * `may_export_keys` only those that hold no keys. Outcome 1: there is none. */
 int db_export_take(struct db *db, bool may_export_keys, struct db_export *ret);

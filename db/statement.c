@@ -65,6 +65,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_JOB_REPORT] = &db_job_report_statement,
     [DB_JOB_LIST] = &db_job_list_statement,
     [DB_JOB_LOOK] = &db_job_look_statement,
+    [DB_EXPORT_OPEN] = &db_export_open_statement,
     [DB_EXPORT_ADD] = &db_export_add_statement,
     [DB_EXPORT_TAKE] = &db_export_take_statement,
     [DB_EXPORT_LOAD] = &db_export_load_statement,

@@ -69,6 +69,7 @@ enum db_statement_id {
     DB_JOB_REPORT,
     DB_JOB_LIST,
     DB_JOB_LOOK,
+    DB_EXPORT_OPEN,
     DB_EXPORT_ADD,
     DB_EXPORT_TAKE,
     DB_EXPORT_LOAD,
@@ -180,6 +181,7 @@ extern const struct db_statement db_job_rows_add_statement;
 extern const struct db_statement db_job_report_statement;
 extern const struct db_statement db_job_list_statement;
 extern const struct db_statement db_job_look_statement;
+extern const struct db_statement db_export_open_statement;
 extern const struct db_statement db_export_add_statement;
 extern const struct db_statement db_export_take_statement;
 extern const struct db_statement db_export_load_statement;

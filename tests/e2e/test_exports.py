@@ -17,6 +17,7 @@ from test_jobs import csv_of, rows_of
 
 CHUNK = 64
 WATCHES_PER_CLIENT = 8
+OPEN = 16  # exports of an organization that have not ended
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -369,7 +370,7 @@ class WithoutKeys(Export):
     def test_without_the_setting_the_error_says_what_to_do(self):
         _, maker = self.organization("maker")
         rows = rows_of(1)
-        self.bring(maker, rows)
+        imported = self.bring(maker, rows).rsplit("/", 1)[1]
         body = {"format": "cradle-jsonl", "public_key": self.public}
         status, _, problem = maker.call("post", "/v1/exports", body)
         self.assertEqual(status, 409)
@@ -378,9 +379,18 @@ class WithoutKeys(Export):
         other = self.stack.second_activation("hsm.export=true")
         status, _, answer = support.http("POST", f"{other.url}/v1/exports", json.dumps(body).encode(),
                                          {"Authorization": f"Bearer {maker.token}", "Content-Type": "application/json"})
-        other.stop()
         self.assertEqual(status, 409, answer)
         self.assertIn("--exportable-keys", json.loads(answer)["detail"])
+        # Whoever has too many is told so before the HSM is asked.
+        self.stack.psql("INSERT INTO job (organization_id, client_id, kind, state, fingerprint, lease_until) SELECT organization_id, "
+                        f"client_id, 'export', 'waiting', sha256(''), now() + interval '1 hour' FROM job, generate_series(1, {OPEN}) "
+                        f"WHERE public_id = '\\x{imported}'")
+        status, _, answer = support.http("POST", f"{other.url}/v1/exports", json.dumps(body).encode(),
+                                         {"Authorization": f"Bearer {maker.token}", "Content-Type": "application/json"})
+        self.stack.psql("DELETE FROM job WHERE state = 'waiting'")
+        other.stop()
+        self.assertEqual(status, 409, answer)
+        self.assertIn("have not ended", json.loads(answer)["detail"])
         self.assertEqual(self.exposed(rows), {rows[0]["dev_eui"]: ""})
         self.assertEqual([j["kind"] for j in maker.call("get", "/v1/jobs")[2]["items"]], ["import"])
 
@@ -597,6 +607,25 @@ class Events(Export):
         while (event := self.event(answer)) is not None:
             seen.append(event)
         return seen
+
+    def test_nobody_listens_while_nobody_watches(self):
+        """Announcements that are not read would fill the database's queue."""
+        _, maker = self.organization("maker")
+        rows = rows_of(1)
+        self.bring(maker, rows)
+
+        def looks():
+            return self.stack.psql("SELECT 1 FROM pg_stat_activity WHERE usename = 'cradle_activation' "
+                                   "AND (query LIKE '%public_id = ANY%' OR query = 'LISTEN cradle_job')") != []
+        for _ in range(2):
+            with self.stack.locked(self.first_of_chunk(rows, 0)):
+                path = self.begin(maker)
+                with self.watching(maker, path) as (_, _, answer):
+                    self.event(answer)
+                    support.wait_until(looks, support.READY_SECONDS, "somebody looks")
+                    self.until_end(answer)
+            self.ended(maker, path)
+            support.wait_until(lambda: not looks(), support.READY_SECONDS, "nobody looks any more")
 
     def test_an_ended_job_is_told_at_once(self):
         _, maker = self.organization("maker")
