@@ -20,12 +20,12 @@ struct act_job_worker {
     int64_t swept_ms;
 };
 
-/* Until it has ended, is lost, or the service stops. */
+/* Until it has ended, is lost, its turn is over or the service stops. */
 static int work_on(struct act_job_worker *w, struct export_run *run)
 {
     int r = export_run_begin(run);
 
-    while (r == 0 && !atomic_load(&w->stopping))
+    for (int i = 0; i < ACT_JOB_TURN_CHUNKS && r == 0 && !atomic_load(&w->stopping); i++)
         r = export_run_chunk(run);
     return r;
 }
@@ -40,10 +40,34 @@ static void say(const struct db_export *export, int outcome)
             error_name(outcome), error_text());
     else if (outcome == EXPORT_LOST)
         log_warn("job=%s somebody else works on it", id);
+    else if (outcome == EXPORT_GOES_ON)
+        log_debug("job=%s export put back at %" PRId64, id, export->job.line);
     else
         log_info("job=%s export %s exported=%" PRId64 " refused=%" PRId64, id,
-            outcome == EXPORT_ENDED ? db_job_state_text(export->job.state) : "put back",
-            export->job.counts.exported, export->job.counts.refused);
+            db_job_state_text(export->job.state), export->job.counts.exported,
+            export->job.counts.refused);
+}
+
+/* For good. Outcomes as those of a run. */
+static int fail(struct act_job_worker *w, struct db_export *export, const char *fault)
+{
+    int r = db_export_end(w->worker.db, export, JOB_FAILED, fault);
+
+    return r < 0 ? r : r > 0 ? EXPORT_LOST : EXPORT_ENDED;
+}
+
+/* What a turn came to. A fault of ours may be one of this moment, and its devices may be exposed by
+ * now: it is tried again, but not for ever. */
+static int give_back(struct act_job_worker *w, struct db_export *export, int outcome)
+{
+    if (outcome == ERROR_INTERNAL && ++export->n_broken >= ACT_JOB_BROKEN_MAX) {
+        int r = fail(w, export, "the service failed on it, again and again");
+
+        return r < 0 ? r : 0;
+    }
+    if (outcome <= EXPORT_GOES_ON)
+        return db_export_put_back(w->worker.db, export, outcome < 0 ? ACT_JOB_AGAIN_S : 0);
+    return 0;
 }
 
 /* Outcome 1: there is none to do. */
@@ -51,18 +75,18 @@ static int take_one(struct act_job_worker *w)
 {
     struct export_run run = {.worker = &w->worker};
     int r = db_export_take(w->worker.db, w->worker.service->settings.hsm_export, &run.export);
+    int back;
 
     if (r != 0)
         return r;
-    r = work_on(w, &run);
+    /* Who is not believed any more gets nothing more, either; each turn looks. */
+    r = run.export.is_revoked ? fail(w, &run.export, "the client that asked for it was revoked")
+                              : work_on(w, &run);
     say(&run.export, r);
-    /* If it cannot even be put back, its lease ends. What is wrong with the job itself stays so. */
-    if (r == ERROR_INTERNAL)
-        (void)db_export_end(w->worker.db, &run.export, JOB_FAILED, "the service failed on it");
-    else if (r <= EXPORT_GOES_ON)
-        (void)db_export_put_back(w->worker.db, &run.export, r < 0 ? ACT_JOB_AGAIN_S : 0);
     export_run_done(&run);
-    return r < 0 ? r : 0;
+    /* If it cannot even be put back, its lease ends; the round does, by that or by what was. */
+    back = give_back(w, &run.export, r);
+    return r < 0 ? r : back;
 }
 
 /* Does what there is to do, then waits for more. A failure ends the round. */

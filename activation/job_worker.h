@@ -10,6 +10,8 @@
                                  * announced */
 #define ACT_JOB_SWEEP_MS 600000 /* between two looks for files whose time is over */
 #define ACT_JOB_AGAIN_S 10      /* before a job that failed for reasons of ours is tried again */
+#define ACT_JOB_TURN_CHUNKS 16  /* of one export, before another organization's has its turn */
+#define ACT_JOB_BROKEN_MAX 5 /* turns in a row that fail by a fault of ours: then it has failed */
 
 struct act_job_worker;
 

@@ -344,6 +344,8 @@ static int check_params(const struct db *db, const struct db_statement *s)
 {
     bool good = db_params_good(&db->params) && db->params.n == s->n_params;
 
+    if (db->params.no_memory)
+        return error_set(ERROR_SYSTEM, "database: no memory for statement %s", s->name);
     for (size_t i = 0; good && i < s->n_params; i++)
         good = db->params.params[i].type == s->params[i];
     if (!good)

@@ -8,7 +8,8 @@
 #define STATE_NAME_MAX 16
 #define FORMAT_TEXT_MAX 16
 #define EXPORT_COLUMNS                                                                             \
-    " e.format, coalesce(e.of_batch, 0), e.model, e.public_key, e.request_id, e.last_dev_eui"
+    " e.format, coalesce(e.of_batch, 0), e.model, e.public_key, e.request_id, e.last_dev_eui,"     \
+    " e.n_broken"
 
 static const char *const formats[] = {
     [EXPORT_CRADLE_JSONL] = "cradle-jsonl",
@@ -45,17 +46,24 @@ const struct db_statement db_export_add_statement = {
     .params = {DB_INT8, DB_BYTEA, DB_TEXT, DB_INT8, DB_TEXT, DB_TEXT, DB_TEXT},
 };
 
-/* One row, and nobody waits for another's: who comes second takes the next. */
+/* One row, and nobody waits for another's: who comes second takes the next. First the organization
+ * that has waited longest since it was served, also by exports that have ended since; then the one
+ * of its exports that has. So a small export waits for a turn of each other organization, and not
+ * for their fleets. */
 const struct db_statement db_export_take_statement = {
     .name = "export_take",
-    .sql = "WITH taken AS (UPDATE job SET state = 'running', turn = turn + 1,"
-           "   lease_until = " DB_JOB_LEASE ", changed_at = now()"
-           "  WHERE id = (SELECT j.id FROM job j WHERE j.kind = 'export'"
-           "   AND j.state IN ('waiting', 'running') AND j.lease_until <= now()"
-           "   AND ($1 OR EXISTS (SELECT FROM export k WHERE k.job_id = j.id"
-           "    AND k.public_key IS NULL)) ORDER BY j.id LIMIT 1 FOR UPDATE SKIP LOCKED)"
-           "  RETURNING " DB_JOB_COLUMNS ", client_id, turn)"
-           " SELECT taken.*," EXPORT_COLUMNS " FROM taken JOIN export e ON e.job_id = taken.id",
+    .sql =
+        "WITH taken AS (UPDATE job SET state = 'running', turn = turn + 1,"
+        "   lease_until = " DB_JOB_LEASE ", changed_at = now(), taken_at = clock_timestamp()"
+        "  WHERE id = (SELECT j.id FROM job j WHERE j.kind = 'export'"
+        "   AND j.state IN ('waiting', 'running') AND j.lease_until <= now()"
+        "   AND ($1 OR EXISTS (SELECT FROM export k WHERE k.job_id = j.id"
+        "    AND k.public_key IS NULL)) ORDER BY (SELECT max(s.taken_at) FROM job s"
+        "    WHERE s.organization_id = j.organization_id AND s.taken_at IS NOT NULL) NULLS FIRST,"
+        "   j.taken_at NULLS FIRST, j.id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        "  RETURNING " DB_JOB_COLUMNS ", client_id, turn)"
+        " SELECT taken.*," EXPORT_COLUMNS ", (SELECT c.revoked_at IS NOT NULL FROM client c"
+        "  WHERE c.id = taken.client_id) FROM taken JOIN export e ON e.job_id = taken.id",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 1,
@@ -124,11 +132,12 @@ const struct db_statement db_export_nonces_statement = {
 
 const struct db_statement db_export_advance_statement = {
     .name = "export_advance",
-    .sql = "WITH moved AS (UPDATE job SET line = line + $3 + $4, n_exported = n_exported + $3,"
-           "   n_refused = n_refused + $4, lease_until = " DB_JOB_LEASE ", changed_at = now()"
-           "  WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING id, cancel_wanted),"
-           " mark AS (UPDATE export e SET last_dev_eui = $5 FROM moved WHERE e.job_id = moved.id)"
-           " SELECT cancel_wanted FROM moved",
+    .sql =
+        "WITH moved AS (UPDATE job SET line = line + $3 + $4, n_exported = n_exported + $3,"
+        "   n_refused = n_refused + $4, lease_until = " DB_JOB_LEASE ", changed_at = now()"
+        "  WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING id, cancel_wanted),"
+        " mark AS (UPDATE export e SET last_dev_eui = $5, n_broken = 0 FROM moved WHERE e.job_id = moved.id)"
+        " SELECT cancel_wanted FROM moved",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 5,
@@ -182,12 +191,14 @@ const struct db_statement db_export_end_statement = {
 
 const struct db_statement db_export_put_back_statement = {
     .name = "export_put_back",
-    .sql = "UPDATE job SET state = 'waiting', lease_until = now() + make_interval(secs => $3),"
-           "  changed_at = now() WHERE id = $1 AND turn = $2 AND state = 'running'",
+    .sql = "WITH back AS (UPDATE job SET state = 'waiting', changed_at = now(),"
+           "   lease_until = now() + make_interval(secs => $3)"
+           "  WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING id)"
+           " UPDATE export e SET n_broken = $4 FROM back WHERE e.job_id = back.id",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 3,
-    .params = {DB_INT8, DB_INT4, DB_INT4},
+    .n_params = 4,
+    .params = {DB_INT8, DB_INT4, DB_INT4, DB_INT4},
 };
 
 const struct db_statement db_export_read_statement = {
@@ -294,7 +305,9 @@ static void read_export(struct db_rows *rows, struct db_export *ret)
     db_row_text(rows, 0, column++, ret->order.public_key, sizeof(ret->order.public_key));
     db_row_text(rows, 0, column++, ret->order.request_id, sizeof(ret->order.request_id));
     ret->has_last =
-        db_row_bytes_upto(rows, 0, column, ret->last.bytes, sizeof(ret->last.bytes)) > 0;
+        db_row_bytes_upto(rows, 0, column++, ret->last.bytes, sizeof(ret->last.bytes)) > 0;
+    ret->n_broken = db_row_int(rows, 0, column++, 0, INT32_MAX);
+    ret->is_revoked = db_row_bool(rows, 0, column);
 }
 
 int db_export_take(struct db *db, bool may_export_keys, struct db_export *ret)
@@ -420,6 +433,7 @@ int db_export_advance(struct db *db, struct db_export *export, const struct eui6
     export->job.counts.refused += n_refused;
     export->last = *last;
     export->has_last = true;
+    export->n_broken = 0;
     return db_rows_check(&rows);
 }
 
@@ -484,6 +498,7 @@ int db_export_put_back(struct db *db, const struct db_export *export, unsigned s
     db_param_int(p, DB_INT8, export->job.row_id);
     db_param_int(p, DB_INT4, export->turn);
     db_param_int(p, DB_INT4, seconds);
+    db_param_int(p, DB_INT4, export->n_broken);
     return db_run_quiet(db, DB_EXPORT_PUT_BACK);
 }
 

@@ -38,6 +38,8 @@ struct db_export {
     struct db_export_order order;
     struct eui64 last; /* the last device that is done */
     bool has_last;
+    int64_t n_broken; /* turns in a row that a service has failed on, before this one */
+    bool is_revoked;  /* the client that asked for it, when it was taken */
 };
 
 /** In a transaction of the caller: it waits from its commit on. Outcome 1: the organization has
@@ -47,8 +49,9 @@ int db_export_add(struct db *db, int64_t organization_id,
     struct db_job *ret);
 /** Outcome 1: the organization has DB_EXPORT_OPEN_MAX already. */
 int db_export_has_room(struct db *db, int64_t organization_id);
-/** Takes the oldest that waits, or whose worker has been silent for a lease. Without
- * `may_export_keys` only those that hold no keys. Outcome 1: there is none. */
+/** Takes one that waits, or whose worker has been silent for a lease: of the organization that was
+ * served longest ago, the one that was, new ones first. Without `may_export_keys` only those that
+ * hold no keys. Outcome 1: there is none. */
 int db_export_take(struct db *db, bool may_export_keys, struct db_export *ret);
 
 /** A device on its way out. */
@@ -94,7 +97,7 @@ int db_export_write(struct db *db, const struct db_export *export, const void *b
  * its file. Outcome 1: it is not ours any more. */
 int db_export_end(
     struct db *db, struct db_export *export, enum db_job_state state, const char *fault);
-/** Puts it back: it waits again, and is not taken for so many seconds. */
+/** Puts it back: it waits again, with its n_broken, and is not taken for so many seconds. */
 int db_export_put_back(struct db *db, const struct db_export *export, unsigned seconds);
 
 int db_export_format(struct db *db, int64_t job_row_id, enum db_export_format *ret);

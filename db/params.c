@@ -87,7 +87,7 @@ static uint8_t *claim(struct db_params *p, size_t len)
             capacity *= 2;
         data = realloc(p->data, capacity);
         if (!data) {
-            p->failed = true;
+            p->failed = p->no_memory = true;
             return NULL;
         }
         p->data = data;
@@ -154,7 +154,7 @@ void db_params_begin(struct db_params *p)
     p->len = 0;
     p->n = 0;
     p->n_elements_due = 0;
-    p->failed = false;
+    p->failed = p->no_memory = false;
 }
 
 void db_params_done(struct db_params *p)

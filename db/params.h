@@ -39,8 +39,8 @@ struct db_params {
     size_t len, capacity;
     struct db_param params[DB_PARAMS_MAX];
     size_t n;
-    size_t n_elements_due; /* of the array being written */
-    bool failed;
+    size_t n_elements_due;  /* of the array being written */
+    bool failed, no_memory; /* the latter besides the former */
 };
 
 void db_params_begin(struct db_params *p);

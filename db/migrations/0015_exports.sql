@@ -5,6 +5,7 @@ ALTER TABLE job DROP CONSTRAINT job_kind_check, DROP CONSTRAINT job_state_check,
     ADD CONSTRAINT job_state_check
         CHECK (state IN ('waiting', 'running', 'interrupted', 'done', 'failed', 'cancelled')),
     ADD COLUMN turn integer NOT NULL DEFAULT 0,
+    ADD COLUMN taken_at timestamptz,
     ADD COLUMN n_exported bigint NOT NULL DEFAULT 0,
     ADD COLUMN result_until timestamptz,
     ADD CONSTRAINT job_waits CHECK (state <> 'waiting' OR kind = 'export'),
@@ -13,11 +14,13 @@ COMMENT ON COLUMN job.kind IS 'import: a file of devices; dry_run: the same with
 COMMENT ON COLUMN job.state IS 'waiting: for a service to take it, from lease_until on; running: somebody works on it under the lease; interrupted: its file broke off, the same call goes on with it; done, failed, cancelled: for good.';
 COMMENT ON COLUMN job.line IS 'Of an import, the last line of the file that is done: everything up to it is committed and answered, nothing behind it is there. Of an export, how many devices are done.';
 COMMENT ON COLUMN job.turn IS 'How often a service has taken it: only the last one that did may go on with it.';
+COMMENT ON COLUMN job.taken_at IS 'When a service took it last; null: never yet. Of its organization''s exports the latest says when that was served last.';
 COMMENT ON COLUMN job.n_exported IS 'Devices that were written to the file.';
 COMMENT ON COLUMN job.result_until IS 'Until when its file is kept, or null when there is none.';
 CREATE INDEX job_to_do ON job (id) WHERE kind = 'export' AND state IN ('waiting', 'running');
+CREATE INDEX job_served ON job (organization_id, taken_at) WHERE taken_at IS NOT NULL;
 CREATE INDEX job_with_result ON job (result_until) WHERE result_until IS NOT NULL;
-GRANT UPDATE (turn, n_exported, result_until) ON job TO cradle_activation;
+GRANT UPDATE (turn, taken_at, n_exported, result_until) ON job TO cradle_activation;
 
 CREATE TABLE export (
     job_id bigint PRIMARY KEY REFERENCES job,
@@ -27,6 +30,7 @@ CREATE TABLE export (
     public_key text CHECK (octet_length(public_key) BETWEEN 1 AND 4096),
     request_id text NOT NULL CHECK (octet_length(request_id) BETWEEN 1 AND 40),
     last_dev_eui bytea NOT NULL DEFAULT '' CHECK (octet_length(last_dev_eui) IN (0, 8)),
+    n_broken integer NOT NULL DEFAULT 0 CHECK (n_broken >= 0),
     CHECK ((public_key IS NOT NULL) = (format = 'cradle-jsonl'))
 );
 COMMENT ON TABLE export IS 'What an export is to write, and how far it is.';
@@ -37,8 +41,9 @@ COMMENT ON COLUMN export.model IS 'Device model that ThingPark''s file names.';
 COMMENT ON COLUMN export.public_key IS 'RSA key of the organization''s, in PEM, that the device keys are sealed to.';
 COMMENT ON COLUMN export.request_id IS 'The request that asked for it, for the events of its devices.';
 COMMENT ON COLUMN export.last_dev_eui IS 'The last device that is done, in the order of DevEUIs; empty before the first.';
+COMMENT ON COLUMN export.n_broken IS 'How many turns in a row a service has failed on it for no reason outside; a chunk that is done makes it 0.';
 GRANT SELECT, INSERT ON export TO cradle_activation;
-GRANT UPDATE (last_dev_eui) ON export TO cradle_activation;
+GRANT UPDATE (last_dev_eui, n_broken) ON export TO cradle_activation;
 
 CREATE TABLE job_part (
     job_id bigint NOT NULL REFERENCES job,

@@ -17,6 +17,8 @@ from test_jobs import csv_of, rows_of
 
 CHUNK = 64
 WATCHES_PER_CLIENT = 8
+TURN = 16  # chunks
+BROKEN_MAX = 5
 OPEN = 16  # exports of an organization that have not ended
 ENDED = ("done", "failed", "cancelled")
 
@@ -108,6 +110,11 @@ class Export(unittest.TestCase):
         """A statement that locks the first device of a chunk: no export comes past it meanwhile."""
         dev_eui = sorted(row["dev_eui"] for row in rows)[chunk * CHUNK]
         return f"SELECT 1 FROM device WHERE dev_eui = '\\x{dev_eui}' FOR UPDATE"
+
+    def let_go(self):
+        """Ends all that is locked so far."""
+        self.stack.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' "
+                        "AND state = 'idle in transaction'")
 
     def stands_at(self, path, line):
         job_id = path.rsplit("/", 1)[1]
@@ -523,6 +530,57 @@ class Workers(Export):
         self.whole(maker, path, rows)
         other.stop()
 
+    def test_a_small_export_does_not_wait_for_another_organizations_fleet(self):
+        _, maker = self.organization("maker")
+        rows = rows_of(TURN * CHUNK + 1)
+        self.bring(maker, rows)
+        _, second = self.organization("maker")
+        few = rows_of(2)
+        self.bring(second, few)
+        with self.stack.locked(self.first_of_chunk(rows, TURN)):
+            with self.stack.locked(self.first_of_chunk(rows, 1)):
+                fleet = self.begin(maker)
+                self.stands_at(fleet, CHUNK)
+                small = self.begin(second)
+            self.whole(second, small, few)
+            self.stands_at(fleet, TURN * CHUNK)
+        self.whole(maker, fleet, rows)
+
+    def test_a_fault_of_the_service_ends_an_export_only_if_it_stays(self):
+        _, maker = self.organization("maker")
+        rows = rows_of(1)
+        self.bring(maker, rows)
+        for stays in (False, True):
+            with self.stack.locked(self.first_of_chunk(rows, 0)):
+                self.stands_at(self.begin(maker), 0)
+                path = self.begin(maker)  # waits behind it
+                job_id = path.rsplit("/", 1)[1]
+                which = f"(SELECT id FROM job WHERE public_id = '\\x{job_id}')"
+                self.stack.psql(f"UPDATE export SET public_key = replace(public_key, 'PUBLIC', 'KUBLIC') WHERE job_id = {which}")
+            for turn in range(1, BROKEN_MAX):
+                support.wait_until(lambda n=turn: self.stack.psql(
+                    f"SELECT n_broken FROM export JOIN job ON id = job_id WHERE id = {which} AND state = 'waiting'") == [[str(n)]],
+                    support.READY_SECONDS, f"{turn} turns have failed")
+                if not stays:
+                    self.stack.psql(f"UPDATE export SET public_key = replace(public_key, 'KUBLIC', 'PUBLIC') WHERE job_id = {which}")
+                self.stack.psql(f"UPDATE job SET lease_until = now() WHERE id = {which}")
+                if not stays:
+                    break
+            job = self.ended(maker, path, "failed" if stays else "done")
+            self.assertEqual(job["fault"], "the service failed on it, again and again" if stays else None)
+
+    def test_nothing_goes_on_for_a_client_that_was_revoked(self):
+        _, maker, owner = self.organization("maker", "owner")
+        rows = rows_of(1)
+        self.bring(maker, rows)
+        with self.stack.locked(self.first_of_chunk(rows, 0)):
+            self.stands_at(self.begin(maker), 0)
+            path = self.begin(owner)
+            self.stack.psql(f"UPDATE client SET revoked_at = now() WHERE id = '\\x{owner.client['client_id']}'")
+        job = self.ended(maker, path, "failed")
+        self.assertEqual((job["fault"], job["exported"]), ("the client that asked for it was revoked", 0))
+        self.assertEqual(maker.call("get", f"{path}/result")[0], 404)
+
     def test_a_cancelled_export_stops_at_the_next_chunk(self):
         _, maker = self.organization("maker")
         rows = rows_of(4 * CHUNK)
@@ -601,8 +659,7 @@ class Events(Export):
 
     def until_end(self, answer):
         """Lets whoever holds the job go on, and reads until the stream closes."""
-        self.stack.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' "
-                        "AND state = 'idle in transaction'")
+        self.let_go()
         seen = []
         while (event := self.event(answer)) is not None:
             seen.append(event)

@@ -1,5 +1,6 @@
 #include "db/export.h"
 
+#include "base/error.h"
 #include "tests/integration/db_fixture.h"
 #include <poll.h>
 #include <stdio.h>
@@ -117,6 +118,89 @@ START_TEST(a_job_is_taken_once_and_the_oldest_first)
     ck_assert_str_eq(second.order.public_key, "");
     ck_assert_mem_eq(first.client_id, client, sizeof(client));
     ck_assert(!first.has_last);
+}
+END_TEST
+
+/* The job of the next turn, which is over at once. */
+static int64_t turn_of(void)
+{
+    struct db_export export = take(one);
+
+    ck_ok(db_export_put_back(one, &export, 0));
+    return export.job.row_id;
+}
+
+START_TEST(organizations_take_turns_and_so_do_their_exports)
+{
+    struct db_export export;
+    int64_t a[2], b, c;
+
+    populate(1, LW_MAC_1_0_3);
+    for (size_t i = 0; i < 2; i++)
+        a[i] = add(EXPORT_TTS_CSV).row_id;
+    ck_assert_int_eq(turn_of(), a[0]);
+    sql("INSERT INTO organization (name) VALUES ('other')");
+    organization = number("SELECT id FROM organization WHERE name = 'other'");
+    b = add(EXPORT_TTS_CSV).row_id;
+    ck_assert_int_eq(turn_of(), b);
+    ck_assert_int_eq(turn_of(), a[1]);
+    ck_assert_int_eq(turn_of(), b);
+    ck_assert_int_eq(turn_of(), a[0]);
+    /* Who always has a fresh one does not come first by that. */
+    export = take(one);
+    ck_assert_int_eq(export.job.row_id, b);
+    ck_ok(db_export_end(one, &export, JOB_DONE, NULL));
+    c = add(EXPORT_TTS_CSV).row_id;
+    ck_assert_int_eq(turn_of(), a[1]);
+    ck_assert_int_eq(turn_of(), c);
+    ck_assert_int_eq(turn_of(), a[0]);
+}
+END_TEST
+
+START_TEST(faults_in_a_row_are_counted_until_a_chunk_is_done)
+{
+    struct db_export export;
+
+    populate(2, LW_MAC_1_0_3);
+    (void)add(EXPORT_CRADLE_JSONL);
+    for (int i = 0; i < 3; i++) {
+        export = take(one);
+        ck_assert_int_eq(export.n_broken, i);
+        export.n_broken++;
+        ck_ok(db_export_put_back(one, &export, 0));
+    }
+    export = take(one);
+    ck_assert_int_eq(chunk(one, &export, 1), 0);
+    ck_assert_int_eq(export.n_broken, 0);
+    ck_ok(db_export_put_back(one, &export, 0));
+    ck_assert_int_eq(take(one).n_broken, 0);
+}
+END_TEST
+
+START_TEST(each_turn_tells_whether_its_client_was_revoked)
+{
+    struct db_export export;
+
+    populate(1, LW_MAC_1_0_3);
+    (void)add(EXPORT_CRADLE_JSONL);
+    export = take(one);
+    ck_assert(!export.is_revoked);
+    ck_ok(db_export_put_back(one, &export, 0));
+    sql("UPDATE client SET revoked_at = now()");
+    ck_assert(take(one).is_revoked);
+}
+END_TEST
+
+START_TEST(a_statement_without_memory_is_no_fault_of_the_program)
+{
+    struct db_params *p = db_params_of(one);
+
+    p->failed = p->no_memory = true;
+    ck_assert_int_eq(db_run_quiet(one, DB_EXPORT_SWEEP), ERROR_SYSTEM);
+    p = db_params_of(one);
+    p->failed = true;
+    ck_assert_int_eq(db_run_quiet(one, DB_EXPORT_SWEEP), ERROR_INTERNAL);
+    ck_ok(db_export_sweep(one));
 }
 END_TEST
 
@@ -492,6 +576,10 @@ static void add_tests(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_job_is_taken_once_and_the_oldest_first);
+    tcase_add_test(tcase, organizations_take_turns_and_so_do_their_exports);
+    tcase_add_test(tcase, faults_in_a_row_are_counted_until_a_chunk_is_done);
+    tcase_add_test(tcase, each_turn_tells_whether_its_client_was_revoked);
+    tcase_add_test(tcase, a_statement_without_memory_is_no_fault_of_the_program);
     tcase_add_test(tcase, one_that_is_being_taken_is_not_waited_for);
     tcase_add_test(tcase, keys_are_for_those_who_may_export_them);
     tcase_add_test(tcase, a_chunk_moves_on_marks_and_writes_together);
