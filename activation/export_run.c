@@ -55,6 +55,9 @@ static const struct {
         "a device of another organization has the same key: whose it is must be found out first"},
     [EXPORT_KEY_STAYS] = {"key-stays",
         "the HSM was made without a key that opens this one for export: its maker's files have it"},
+    [EXPORT_KEY_UNPROVED] = {"key-unproved",
+        "that no other organization has the same key cannot be told, since one of the two came "
+        "before fingerprints were kept: its maker's files have it"},
 };
 
 const char *export_refusal_name(enum export_refusal refusal)
@@ -187,6 +190,8 @@ static bool has_its_keys(struct export_work *w, size_t i)
         refuse(&w->devices[i], EXPORT_NO_KEY);
     if (row->shares_key)
         refuse(&w->devices[i], EXPORT_KEY_SHARED);
+    if (row->is_unproved)
+        refuse(&w->devices[i], EXPORT_KEY_UNPROVED);
     return !w->devices[i].refused;
 }
 

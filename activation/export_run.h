@@ -14,6 +14,8 @@ enum export_refusal {
     EXPORT_KEY_ALTERED, /* its tag is refused, or the token does not know its storage KEK */
     EXPORT_KEY_SHARED, /* another organization's device has it: it may have been taken from there */
     EXPORT_KEY_STAYS,  /* the token has no key that opens it for export */
+    EXPORT_KEY_UNPROVED, /* it has no fingerprint, or its check value is that of another
+                          * organization's key without one */
     N_EXPORT_REFUSALS
 };
 /** Name, and a sentence with what to do. */
@@ -38,8 +40,8 @@ enum export_run_outcome {
 /** The next chunk, or the end. Negative: nothing of the chunk was done. */
 int export_run_chunk(struct export_run *run) MUST_CHECK;
 
-/** Whether the token can export the keys of the first device that this would meet with keys to give,
- * without giving any away: one message to keyd. Outcome 1: it cannot. */
+/** Whether the token can export the keys of the first device that this would meet with keys to
+ * give, without giving any away: one message to keyd. Outcome 1: it cannot. */
 int export_run_try(struct export_run *run) MUST_CHECK;
 
 /** Adds the lines of a report: the devices that are not in the file. */

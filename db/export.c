@@ -85,8 +85,11 @@ const struct db_statement db_export_take_statement = {
     "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"                        \
     "  EXISTS (SELECT FROM device_key s"                                                           \
     "   WHERE s.fingerprint IN (app.fingerprint, nwk.fingerprint) AND s.dev_eui <> d.dev_eui"      \
-    "   AND (SELECT coalesce(t.owner_id, t.organization_id) FROM device t"                         \
-    "    WHERE t.dev_eui = s.dev_eui) <> $1)"                                                      \
+    "   AND (SELECT " HOLDER " FROM device t WHERE t.dev_eui = s.dev_eui) <> $1),"                 \
+    "  app.fingerprint IS NULL OR nwk.blob IS NOT NULL AND nwk.fingerprint IS NULL"                \
+    "  OR EXISTS (SELECT FROM device_key s WHERE s.fingerprint IS NULL"                            \
+    "   AND s.kcv IN (app.kcv, nwk.kcv) AND s.dev_eui <> d.dev_eui"                                \
+    "   AND (SELECT " HOLDER " FROM device t WHERE t.dev_eui = s.dev_eui) <> $1)"                  \
     " FROM listed d"                                                                               \
     " LEFT JOIN LATERAL (SELECT join_nonce, last_dev_nonce, nonce_epoch FROM device_join"          \
     "  WHERE dev_eui = d.dev_eui LIMIT 1) j ON true"                                               \
@@ -361,6 +364,7 @@ static void read_row(struct db_rows *rows, size_t row, struct db_export_row *ret
     ret->has_app = read_key(rows, row, 12, &ret->app);
     ret->has_nwk = read_key(rows, row, 15, &ret->nwk);
     ret->shares_key = db_row_bool(rows, row, 18);
+    ret->is_unproved = db_row_bool(rows, row, 19);
 }
 
 int db_export_load(

@@ -63,6 +63,7 @@ struct db_export_row {
     uint32_t join_nonce;
     int32_t last_dev_nonce; /* DEVICE_NO_NONCE before the first */
     bool shares_key;        /* with a device of another organization's */
+    bool is_unproved;       /* a key has no fingerprint, or may be one of another's that has none */
 };
 /** The next devices of the export, in the order of DevEUIs: what the organization owns, and what it
  * has brought in and nobody owns. At most DB_EXPORT_ROWS_MAX; *ret_n 0: there are no more. */

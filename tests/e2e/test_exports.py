@@ -291,6 +291,21 @@ class Keys(Export):
             self.assertEqual([(r["dev_eui"], r["reason"]) for r in self.report(rest, path)], [(row["dev_eui"], "key-shared")])
         self.assertEqual(set(self.exposed(rows).values()), {""})
 
+    def test_a_key_without_a_fingerprint_stays_and_so_does_what_may_be_the_same(self):
+        _, maker = self.organization("maker")
+        _, thief = self.organization("maker")
+        rows, more = rows_of(2), rows_of(2)
+        rows[1]["app_key"] = rows[0]["app_key"]
+        self.bring(maker, [rows[0], more[0]])
+        self.bring(thief, [rows[1], more[1]])
+        self.stack.psql(f"UPDATE device_key SET fingerprint = NULL WHERE dev_eui = '\\x{rows[0]['dev_eui']}'")
+        for rest, row, other in ((thief, rows[1], more[1]), (maker, rows[0], more[0])):
+            path = self.begin(rest)
+            self.ended(rest, path)
+            self.assertEqual([(r["dev_eui"], r["reason"]) for r in self.report(rest, path)], [(row["dev_eui"], "key-unproved")])
+            self.assertEqual([d["dev_eui"] for d in self.devices(rest, path)], [other["dev_eui"]])
+        self.assertEqual(set(self.exposed(rows).values()), {""})
+
     def test_another_owners_device_is_not_its_makers_to_take(self):
         maker_number, maker = self.organization("maker")
         owner_number, owner, auditor = self.organization("owner", "auditor")
