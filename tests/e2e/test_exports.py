@@ -552,14 +552,16 @@ class Workers(Export):
         _, second = self.organization("maker")
         few = rows_of(2)
         self.bring(second, few)
-        with self.stack.locked(self.first_of_chunk(rows, TURN)):
-            with self.stack.locked(self.first_of_chunk(rows, 1)):
-                fleet = self.begin(maker)
-                self.stands_at(fleet, CHUNK)
-                small = self.begin(second)
-            self.whole(second, small, few)
-            self.stands_at(fleet, TURN * CHUNK)
+        with self.stack.locked(self.first_of_chunk(rows, 1)):
+            fleet = self.begin(maker)
+            self.stands_at(fleet, CHUNK)
+            small = self.begin(second)
+        self.whole(second, small, few)
         self.whole(maker, fleet, rows)
+        ids = [path.rsplit("/", 1)[1] for path in (small, fleet)]
+        order = self.stack.psql("SELECT encode(public_id, 'hex') FROM job WHERE encode(public_id, 'hex') IN "
+                                f"('{ids[0]}', '{ids[1]}') ORDER BY changed_at")
+        self.assertEqual(order, [[job_id] for job_id in ids])
 
     def test_a_fault_of_the_service_ends_an_export_only_if_it_stays(self):
         _, maker = self.organization("maker")
