@@ -84,7 +84,7 @@ void act_list_end(struct text *out, const uint8_t *next);
 void act_list_end_number(struct text *out, int64_t next);
 
 /** The call's Idempotency-Key, of a handler that minds it itself; NULL: none was given. 0, or the
- * status of the answer it set for one that is none. */
+ * status of the answer it set for one that is none, as act_call_run has before such a handler. */
 unsigned act_call_key(struct act_call *call, const char **ret);
 
 /** Records what is done, in this transaction. `organization_id` 0: in nobody's history. `detail` is

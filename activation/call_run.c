@@ -200,6 +200,12 @@ static int change(struct act_call *call, struct db_idempotency *key)
     return r == ERROR_DB_UNKNOWN ? resolve(call) : r;
 }
 
+/* A call that changes something and streams minds its key itself, once this has looked at it. */
+static bool takes_key(const struct act_route *route)
+{
+    return route->changes || (route->streams != STREAMS_NOT && route->method != API_GET);
+}
+
 void act_call_run(struct act_call *call)
 {
     const char *key = NULL;
@@ -209,6 +215,8 @@ void act_call_run(struct act_call *call)
 
     (void)snprintf(
         route, sizeof(route), "%s %s", act_method_text(call->route->method), call->route->path);
+    if (takes_key(call->route) && act_call_key(call, &key) != 0)
+        return;
     if (!call->route->changes) {
         (void)call->route->work(call);
     } else if (api_request_unknown_query(
@@ -216,7 +224,7 @@ void act_call_run(struct act_call *call)
         (void)act_call_problem(call, PROBLEM_BAD_REQUEST,
             call->route->query != NULL ? "the query has a parameter that this call does not take"
                                        : "this call takes no query");
-    } else if (act_call_key(call, &key) == 0) {
+    } else {
         if (key != NULL) {
             idempotency.key = key;
             idempotency.client_id = call->caller->client_id;

@@ -140,6 +140,14 @@ class Jobs(JobTest):
         self.assertEqual(self.send(csv_of(rows), "format=jsonl", Idempotency_Key=key)[0], 422)
         self.assertEqual([row["outcome"] for row in self.send(csv_of(rows))[2]], ["exists", "exists"])
 
+    def test_a_key_that_is_none_is_refused_before_anything_is_done(self):
+        before = self.stack.psql("SELECT count(*) FROM job")
+        for key in ("", "k" * 256, "caf\u00e9", "a\tb"):
+            status, _, problem = self.send(csv_of(rows_of(1)), Idempotency_Key=key)
+            self.assertEqual((status, problem.get("field")), (400, "Idempotency-Key"), key)
+        self.assertEqual(self.stack.psql("SELECT count(*) FROM job"), before)
+        self.assertEqual(self.send(csv_of(rows_of(1)), Idempotency_Key=secrets.token_hex(127) + "k")[0], 200)
+
     def test_a_file_that_breaks_off_goes_on_where_it_stood(self):
         rows, key = rows_of(2 * CHUNK_ROWS + 10), secrets.token_hex(8)
         whole = csv_of(rows)
