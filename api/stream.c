@@ -413,8 +413,15 @@ static void resume(struct api_stream *s)
     MHD_resume_connection(s->request->mhd);
 }
 
-static void take_answer(struct api_stream *s, struct api_request *request)
+/* False without memory for the headers of an answer in pieces, which is not begun then: its worker
+ * may be about to write more of it, and hears that the client is gone. The caller holds the lock.
+ */
+static bool take_answer(struct api_stream *s, struct api_request *request)
 {
+    if (s->headers.failed && s->kind == ANSWER_PIECES) {
+        log_error("out of memory for the headers of an answer request=%s", s->id);
+        return false;
+    }
     request->answered = true;
     request->status = s->status;
     memcpy(request->content_type, s->type, sizeof(request->content_type));
@@ -425,8 +432,8 @@ static void take_answer(struct api_stream *s, struct api_request *request)
         answer_done(request);
         request->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
         request->content_type[0] = '\0';
-        s->kind = ANSWER_TEXT;
     }
+    return true;
 }
 
 /* The library's: more of the answer. It asks into the buffer of the piece before, of which nothing
@@ -468,7 +475,7 @@ static enum MHD_Result answer_or_wait(struct api_stream *s)
     if (!ready)
         pause_for(s, WAITS_ANSWER);
     else if (good)
-        take_answer(s, request);
+        good = take_answer(s, request);
     pieces = s->kind == ANSWER_PIECES;
     s->since_ms = clock_monotonic_ms();
     s->moved = 0;
@@ -565,8 +572,8 @@ static void answer_early(struct api_stream *s)
     unsigned char pieces[API_STREAM_EARLY_MAX];
     size_t len;
 
-    if (s->kind != ANSWER_NONE && s->whole && s->text.len <= API_STREAM_EARLY_MAX) {
-        take_answer(s, request);
+    if (s->kind != ANSWER_NONE && s->whole && s->text.len <= API_STREAM_EARLY_MAX &&
+        take_answer(s, request)) {
         len = ring_take(&s->out, pieces, sizeof(pieces));
         if (s->kind == ANSWER_TEXT)
             answer_straight(request, request->answer.data, request->answer.len);

@@ -44,7 +44,8 @@ int api_stream_read(struct api_stream *stream, void *buffer, size_t size, int ti
 /** Whether the body was broken off because the service is stopping. */
 bool api_stream_stopping(struct api_stream *stream);
 
-/** Adds a header to the answer, before it begins. */
+/** Adds a header to the answer, before it begins. Without memory for it the answer is 500, or where
+ * it is given in pieces the connection is cut. */
 void api_stream_answer_header(struct api_stream *stream, const char *name, const char *value);
 
 /** Begins an answer in pieces (chunked; to HTTP/1.0 the end of the connection ends it). Before the

@@ -143,6 +143,16 @@ static void write_pattern(struct worker *w, struct stream_outcome *o, size_t n)
     }
 }
 
+/* Of this thread, while it is true. The linker puts this in the place of realloc for this test. */
+static _Thread_local bool out_of_memory;
+void *__real_realloc(void *p, size_t size);
+void *__wrap_realloc(void *p, size_t size);
+
+void *__wrap_realloc(void *p, size_t size)
+{
+    return out_of_memory ? NULL : __real_realloc(p, size);
+}
+
 static bool is(const struct worker *w, const char *path)
 {
     return strcmp(w->path, path) == 0;
@@ -168,7 +178,9 @@ static void *work(void *arg)
     } else if (w->to_write > 0 || is(w, "/half") || is(w, "/long-refusal")) {
         size_t n = w->to_write > 0 ? w->to_write : 3 * API_STREAM_RING;
 
+        out_of_memory = is(w, "/no-memory");
         api_stream_answer_header(w->stream, "X-Stream", "yes");
+        out_of_memory = false;
         o.write_ended = api_stream_answer_begin(w->stream, 200, "text/plain");
         write_pattern(w, &o, n);
         whole = o.write_ended == 0 && !is(w, "/half");

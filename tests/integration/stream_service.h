@@ -5,7 +5,8 @@
  * then writes N bytes of stream_pattern /refuse     answers 401 without having read anything;
  * /refuse-late  413, after the first piece /long-refusal  begins an answer before the end of the
  * body, and writes too much of it /silent     reads all and ends without an answer;  /half  ends in
- * the middle of its answer /unwilling  the handler itself answers 409 */
+ * the middle of its answer /no-memory?n=N  as /generate, without memory for its
+ * headers /unwilling  the handler itself answers 409 */
 #pragma once
 
 #include "api/stream.h"

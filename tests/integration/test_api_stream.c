@@ -495,6 +495,20 @@ START_TEST(a_worker_that_ends_without_its_answer_closes)
 }
 END_TEST
 
+START_TEST(without_memory_for_its_headers_an_answer_in_pieces_is_none)
+{
+    struct peer *peer = peer_new();
+    struct heard heard;
+
+    ck_assert(peer_say(peer, "GET /no-memory?n=%zu" HTTP "\r\n", ANSWER));
+    heard = peer_hear(peer);
+    ck_assert_uint_eq(heard.status, 0);
+    ck_assert(peer_is_closed(peer));
+    ck_assert_int_eq(stream_wait_done(0).write_ended, ERROR_INPUT);
+    peer_free(peer);
+}
+END_TEST
+
 START_TEST(a_large_answer_waits_for_its_reader)
 {
     struct peer *peer = peer_new();
@@ -669,6 +683,7 @@ static void add_patient(TCase *tcase)
     tcase_add_test(tcase, who_asks_before_sending_is_told);
     tcase_add_test(tcase, an_early_answer_has_its_limit);
     tcase_add_loop_test(tcase, a_worker_that_ends_without_its_answer_closes, 0, 2);
+    tcase_add_test(tcase, without_memory_for_its_headers_an_answer_in_pieces_is_none);
     tcase_add_test(tcase, a_large_answer_waits_for_its_reader);
     tcase_add_test(tcase, an_old_client_has_its_answer_until_the_end);
     tcase_add_test(tcase, requests_behind_each_other_are_all_answered);
