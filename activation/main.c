@@ -138,6 +138,9 @@ static void drain(struct act_service *service)
     act_job_events_stop(service->events);
     while (!all_idle(service) && clock_monotonic_ms() < until)
         (void)program_stop_wanted(RETRY_MS);
+    /* A worker may wait for as long as its client keeps the least rate, and is waited for next. */
+    for (size_t i = 0; i < service->n_servers; i++)
+        api_server_cut_streams(service->servers[i]);
 }
 
 static int start(struct app *app)

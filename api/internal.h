@@ -133,7 +133,7 @@ struct api_server {
     int64_t stop_ms;           /* monotonic: when the thread saw `stopping`; 0 before */
     struct linger_list linger;
     struct tls_server *tls; /* NULL: plain */
-    _Atomic bool draining, stopping;
+    _Atomic bool draining, cutting, stopping;
     _Atomic size_t n_admitted; /* requests between their header and their answer; streams until
                                 * their worker ends them */
     _Atomic size_t n_deferred; /* those of them that are with a worker */

@@ -115,6 +115,9 @@ static void notice_wishes(struct api_server *server, int64_t now_ms)
         server->arriving_until_ms = now_ms + API_DRAIN_BODY_MS;
         connections_end_arriving(server);
     }
+    /* Each time: a stream may begin for a request that had been admitted before. */
+    if (atomic_load(&server->cutting))
+        connections_cut_streams(server);
     if (atomic_load(&server->stopping) && server->stop_ms == 0) {
         server->stop_ms = now_ms;
         server->arriving_until_ms = now_ms;
@@ -427,6 +430,12 @@ unsigned api_server_port(const struct api_server *server)
 void api_server_drain(struct api_server *server)
 {
     atomic_store(&server->draining, true);
+    server_wake(server);
+}
+
+void api_server_cut_streams(struct api_server *server)
+{
+    atomic_store(&server->cutting, true);
     server_wake(server);
 }
 

@@ -105,6 +105,9 @@ unsigned api_server_port(const struct api_server *server);
  * those whose body has not arrived within API_DRAIN_BODY_MS: the handler is not called after it. A
  * streamed body ends for its worker then. */
 void api_server_drain(struct api_server *server);
+/** After a drain has lasted long enough: the connections of all streams are cut, so that no worker
+ * waits for a client any more. The workers still end them. */
+void api_server_cut_streams(struct api_server *server);
 /** True when no admitted request waits for its body or its answer, and no worker has a stream. Once
  * true after a drain began,
  * the handler is not called any more: workers may go. */

@@ -1,5 +1,6 @@
 """Files as they should not be, and uploads that go wrong: a fault names its line, and what stands before it stays."""
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -13,6 +14,10 @@ from test_accounts import Rest
 from test_jobs import CHUNK_ROWS, JobTest, csv_of, rows_of
 
 LONG_LINE = 10 << 20
+REPORT_ROWS = 200000  # of a report that no socket's buffer holds
+SLOW_BUFFER = 65536
+SLOW_PIECE = 16384  # at each look: beyond the least rate
+STOP_SECONDS = 60  # the test's own watchdog: a stop waits 15 for who is at work
 HEADER = b"dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n"
 
 
@@ -147,6 +152,27 @@ class Uploads(JobTest):
                          ("interrupted", CHUNK_ROWS + 21))
         self.assertEqual(self.count(rows), CHUNK_ROWS + 20)
         self.finish(rows)
+
+    def test_a_reader_that_takes_its_time_does_not_hold_a_stop(self):
+        _, headers, _ = self.send(csv_of(rows_of(1)), Idempotency_Key=self.key)
+        self.stack.psql("INSERT INTO job_row (job_id, line, outcome, lints) SELECT id, line + n, 'refused', 1 "
+                        f"FROM job, generate_series(1, {REPORT_ROWS}) n WHERE idempotency_key = '{self.key}'")
+        reader = socket.create_connection(("127.0.0.1", self.stack.activation_port), support.READY_SECONDS)
+        self.addCleanup(reader.close)
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_BUFFER)
+        reader.sendall(f"GET {headers['Location']}/report HTTP/1.1\r\nHost: h\r\n"
+                       f"Authorization: Bearer {self.maker.token}\r\n\r\n".encode())
+        self.assertIn(b" 200 ", reader.recv(SLOW_PIECE))
+        pid = self.stack.pids("activation")[0]
+        os.kill(pid, signal.SIGTERM)
+
+        def gone():  # and meanwhile the reader keeps the least rate
+            with contextlib.suppress(OSError):
+                reader.recv(SLOW_PIECE)
+            return pid not in support.processes()
+        support.wait_until(gone, STOP_SECONDS, "the service has stopped")
+        self.stack.wait_restarted("activation", pid)
+        self.stack.wait_ready()
 
     def test_a_service_that_is_stopped_in_the_middle(self):
         rows = rows_of(2 * CHUNK_ROWS + 30)
