@@ -66,6 +66,12 @@ unsigned act_call_bad_field(struct act_call *call, const char *field, const char
     return answer_problem(call, PROBLEM_BAD_REQUEST, detail, field);
 }
 
+unsigned act_call_problem_of(
+    struct act_call *call, enum problem problem, const char *field, const char *detail)
+{
+    return answer_problem(call, problem, detail, field);
+}
+
 unsigned act_call_failed(struct act_call *call, int code)
 {
     log_error("request=%s no answer: %s: %s", api_request_id(call->request), error_name(code),

@@ -45,6 +45,9 @@ const char *act_call_param(const struct act_call *call, size_t index);
 unsigned act_call_problem(struct act_call *call, enum problem problem, const char *detail);
 /** 400, naming the member of the body that is at fault. */
 unsigned act_call_bad_field(struct act_call *call, const char *field, const char *detail);
+/** The same with another problem. */
+unsigned act_call_problem_of(
+    struct act_call *call, enum problem problem, const char *field, const char *detail);
 /** For a failure of ours: logs error_text() and answers 503. */
 unsigned act_call_failed(struct act_call *call, int code);
 /** Takes the text's memory over. */

@@ -2,10 +2,12 @@
  * arrives. Rows are done in chunks, each with its answer in one transaction; a file that broke off
  * goes on behind the last of them with the same Idempotency-Key. */
 #include "activation/call.h"
+#include "activation/import_job.h"
 #include "activation/import_run.h"
 #include "activation/import_text.h"
 #include "activation/jobs.h"
 #include "base/aes.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -89,42 +91,17 @@ static void fingerprint(const struct import_call *q, uint8_t out[static 32])
     digest_sha256(text.data != NULL ? text.data : "", text.len, out);
 }
 
-static int take_job(struct act_call *call, const struct import_call *q, struct db_job *ret)
+static int take_job(
+    struct act_call *call, const struct import_call *q, struct db_job *ret, int64_t *ret_busy_s)
 {
-    struct db *db = call->worker->db;
     struct db_job_call wanted = {.organization_id = call->caller->organization_id,
         .client_id = call->caller->client_id,
         .dry_run = q->dry_run,
         .key = api_request_header(call->request, "Idempotency-Key"),
         .format = import_reader_format_text(q->format)};
-    char id[2 * ACCOUNT_ID_LEN + 1];
-    int r;
 
     fingerprint(q, wanted.fingerprint);
-    if ((r = db_begin(db)) < 0)
-        return r;
-    if ((r = db_job_take(db, &wanted, ret)) == 0 && ret->line == 0)
-        r = act_call_audit(call, ret->organization_id, q->dry_run ? "import.try" : "import.begin",
-            hex_encode(ret->id, sizeof(ret->id), id), NULL);
-    if (r != 0) {
-        db_rollback(db);
-        return r;
-    }
-    return db_commit(db);
-}
-
-static int end_job(struct import_run *run, enum db_job_state state, const char *fault)
-{
-    struct db *db = run->worker->db;
-    int r = db_begin(db);
-
-    if (r == 0)
-        r = db_job_end(db, &run->job, state, fault);
-    if (r != 0) {
-        db_rollback(db);
-        return r;
-    }
-    return db_commit(db);
+    return import_job_take(call, &wanted, ret, ret_busy_s);
 }
 
 /* --- the file -------------------------------------------------------------------------------- */
@@ -132,9 +109,10 @@ static int end_job(struct import_run *run, enum db_job_state state, const char *
 /* How reading ended. */
 enum ending {
     ENDED_WELL,
-    ENDED_EARLY,  /* no more of it came: the client is gone, or the service is stopping */
-    ENDED_BROKEN, /* the file is at fault, and the reader says how */
-    ENDED_TAKEN,  /* cancelled, or somebody else works on it */
+    ENDED_EARLY,   /* no more of it came: the client is gone, or the service is stopping */
+    ENDED_BROKEN,  /* the file is at fault, and the reader says how */
+    ENDED_DIFFERS, /* it is not the file that the job began with */
+    ENDED_TAKEN,   /* cancelled, or not ours any more */
 };
 
 struct piece {
@@ -146,86 +124,123 @@ static void piece_wipe(struct piece *piece)
     secret_wipe(piece, sizeof(*piece));
 }
 
-static int feed(struct import_run *run, struct import_reader *reader, const char *bytes, size_t len,
-    enum ending *ret)
+/* A file on its way, and what became of it. */
+struct file {
+    struct import_reader *reader;
+    int64_t renewed_ms; /* monotonic: when the lease was, at the latest */
+    enum ending ending;
+    uint8_t digest[DIGEST_LEN]; /* of the whole, once it has ended well */
+    char fault[IMPORT_FAULT_MAX];
+};
+
+static enum ending ending_of(int outcome)
+{
+    switch (outcome) {
+    case IMPORT_OK:
+    case IMPORT_FULL:
+        return ENDED_WELL;
+    case IMPORT_DIFFERS:
+        return ENDED_DIFFERS;
+    default:
+        return ENDED_BROKEN;
+    }
+}
+
+static int feed(struct import_run *run, struct file *file, const char *bytes, size_t len)
 {
     size_t consumed = 0;
     int r;
 
     do {
-        r = import_reader_feed(reader, bytes, len, &run->chunk, &consumed);
+        r = import_reader_feed(file->reader, bytes, len, &run->chunk, &consumed);
         if (r < 0)
             return r;
         bytes += consumed;
         len -= consumed;
-        if (r == IMPORT_BROKEN)
-            *ret = ENDED_BROKEN;
+        file->ending = ending_of(r);
         if (r == IMPORT_FULL || r == IMPORT_BROKEN) {
             int done = import_run_chunk(run);
 
             if (done < 0)
                 return done;
             if (done > 0)
-                *ret = ENDED_TAKEN;
+                file->ending = ENDED_TAKEN;
         }
-    } while (r == IMPORT_FULL && *ret == ENDED_WELL && len > 0);
+    } while (r == IMPORT_FULL && file->ending == ENDED_WELL && len > 0);
     return 0;
 }
 
-static int finish(struct import_run *run, struct import_reader *reader, enum ending *ret)
+static int finish(struct import_run *run, struct file *file)
 {
     int r, done = 0;
 
     do {
-        if ((r = import_reader_end(reader, &run->chunk)) < 0)
+        if ((r = import_reader_end(file->reader, &run->chunk)) < 0)
             return r;
         if ((done = import_run_chunk(run)) < 0)
             return done;
     } while (r == IMPORT_FULL && done == 0);
-    if (done > 0)
-        *ret = ENDED_TAKEN;
-    else if (r != IMPORT_OK)
-        *ret = ENDED_BROKEN;
-    return 0;
+    file->ending = done > 0 ? ENDED_TAKEN : ending_of(r);
+    return import_reader_digest(file->reader, file->digest);
 }
 
-/* Rows that are whole are done before a client is waited for, so that their progress is seen and
- * the job does not look abandoned. */
-static int feed_all(struct act_call *call, struct import_run *run, struct import_reader *reader,
-    struct piece *piece, enum ending *ret)
+/* While lines are read again that are done, or a client takes its time, nothing else does. What is
+ * being stored is waited for: the job and the connection are that thread's until then. */
+static int renew(struct import_run *run, struct file *file)
+{
+    int64_t now_ms = clock_monotonic_ms();
+    int r;
+
+    if (now_ms - file->renewed_ms < DB_JOB_RENEW_S * 1000)
+        return 0;
+    if ((r = import_run_settle(run)) == 0)
+        r = db_job_renew(run->worker->db, &run->job);
+    if (r > 0 || (r == 0 && run->job.cancel_wanted))
+        file->ending = ENDED_TAKEN;
+    file->renewed_ms = now_ms;
+    return r < 0 ? r : 0;
+}
+
+/* Rows that are whole are done before a client is waited for, so that their progress is seen. */
+static int feed_all(
+    struct act_call *call, struct import_run *run, struct file *file, struct piece *piece)
 {
     int n, r = 0;
 
     do {
         n = api_stream_read(call->stream, piece->bytes, sizeof(piece->bytes), PATIENCE_MS);
         if (n > 0)
-            r = feed(run, reader, piece->bytes, (size_t)n, ret);
+            r = feed(run, file, piece->bytes, (size_t)n);
         else if (n < 0 && (r = import_run_chunk(run)) > 0)
-            *ret = ENDED_TAKEN;
-    } while (r >= 0 && *ret == ENDED_WELL && (n > 0 || n == ERROR_DEADLINE));
-    if (r >= 0 && *ret == ENDED_WELL && n < 0)
-        *ret = ENDED_EARLY;
+            file->ending = ENDED_TAKEN;
+        if (r >= 0 && file->ending == ENDED_WELL)
+            r = renew(run, file);
+    } while (r >= 0 && file->ending == ENDED_WELL && (n > 0 || n == ERROR_DEADLINE));
+    if (r >= 0 && file->ending == ENDED_WELL && n < 0)
+        file->ending = ENDED_EARLY;
     return r < 0 ? r : 0;
 }
 
-static int read_file(struct act_call *call, const struct import_call *q, struct import_run *run,
-    enum ending *ret, char fault[static IMPORT_FAULT_MAX])
+static int read_file(
+    struct act_call *call, const struct import_call *q, struct import_run *run, struct file *file)
 {
     CLEANUP(import_reader_freep) struct import_reader *reader = NULL;
     CLEANUP(piece_wipe) struct piece piece;
     int r, stored;
 
-    *ret = ENDED_WELL;
+    *file = (struct file){.renewed_ms = clock_monotonic_ms()};
     if ((r = import_reader_new(q->format, &q->defaults, &reader)) < 0)
         return r;
-    import_reader_resume_after(reader, (uint64_t)run->job.line);
-    if ((r = feed_all(call, run, reader, &piece, ret)) == 0 && *ret == ENDED_WELL)
-        r = finish(run, reader, ret);
+    file->reader = reader;
+    import_reader_resume_after(reader, (uint64_t)run->job.line, run->job.digest);
+    if ((r = feed_all(call, run, file, &piece)) == 0 && file->ending == ENDED_WELL)
+        r = finish(run, file);
     if ((stored = import_run_settle(run)) < 0)
         r = stored;
     else if (stored > 0)
-        *ret = ENDED_TAKEN;
-    (void)snprintf(fault, IMPORT_FAULT_MAX, "%s",
+        file->ending = ENDED_TAKEN;
+    file->reader = NULL;
+    (void)snprintf(file->fault, sizeof(file->fault), "%s",
         import_reader_fault(reader)[0] != '\0' ? import_reader_fault(reader)
                                                : "the file has no row of a device");
     return r;
@@ -248,30 +263,45 @@ static void locate(struct act_call *call, const struct db_job *job)
     act_call_locate(call, "/v1/jobs/%s", hex_encode(job->id, sizeof(job->id), id));
 }
 
-/* The job ended before this call, and its file is not looked at again. */
-static unsigned answer_again(struct act_call *call, const struct db_job *job)
+static unsigned answer_cancelled(struct act_call *call, const struct db_job *job)
 {
-    char piece[PIECE_SIZE];
-    int n;
-
-    do
-        n = api_stream_read(call->stream, piece, sizeof(piece), PATIENCE_MS);
-    while (n > 0 || n == ERROR_DEADLINE);
-    secret_wipe(piece, sizeof(piece));
+    (void)act_call_problem(
+        call, PROBLEM_CONFLICT, "the job was cancelled; what it did before stands");
     locate(call, job);
-    return act_job_report_answer(call, job);
+    return call->status;
+}
+
+/* Whoever has the job now, or has ended it, says what becomes of it. */
+static unsigned answer_lost(struct act_call *call, const struct import_run *run)
+{
+    struct db_job now;
+    int r = db_job_find(call->worker->db, run->job.id, &now);
+
+    if (r < 0)
+        return act_call_failed(call, r);
+    if (r == 0 && now.state == JOB_CANCELLED)
+        return answer_cancelled(call, &now);
+    (void)act_call_problem(call, PROBLEM_CONFLICT,
+        "this call has lost its job: another one works on it, or may, since this one was silent "
+        "for too long");
+    locate(call, &run->job);
+    return call->status;
 }
 
 /* The service failed: what is committed stands, and the same call goes on behind it. */
 static unsigned interrupt(struct act_call *call, struct import_run *run, int code)
 {
     char detail[DETAIL_MAX];
+    int r;
 
     log_error("request=%s import failed line=%" PRId64 ": %s: %s", api_request_id(call->request),
         run->job.line, error_name(code), error_text());
-    if (end_job(run, JOB_INTERRUPTED, "the service failed") < 0)
-        log_error("request=%s the job could not be told so: %s", api_request_id(call->request),
-            error_text());
+    r = import_job_end(call, &run->job, JOB_INTERRUPTED, "the service failed", NULL);
+    if (r > 0)
+        return answer_lost(call, run);
+    if (r < 0)
+        log_error("request=%s the job could not be told so, and its lease runs out: %s",
+            api_request_id(call->request), error_text());
     (void)snprintf(detail, sizeof(detail),
         "the rows up to line %" PRId64 " are done (%" PRId64
         " devices created). Repeating the call goes on behind them with the same Idempotency-Key; "
@@ -282,18 +312,30 @@ static unsigned interrupt(struct act_call *call, struct import_run *run, int cod
     return call->status;
 }
 
-static unsigned answer_broken(struct act_call *call, struct import_run *run, const char *fault)
+/* Ends the job before the call is answered. 0: done; else the status of the answer that was set. */
+static unsigned end_job(struct act_call *call, struct import_run *run, enum db_job_state state,
+    const char *fault, const uint8_t *digest)
 {
-    char detail[DETAIL_MAX + IMPORT_FAULT_MAX];
-    int r = end_job(run, run->job.line > 0 ? JOB_INTERRUPTED : JOB_FAILED, fault);
+    int r = import_job_end(call, &run->job, state, fault, digest);
 
     if (r < 0)
         return interrupt(call, run, r);
+    return r > 0 ? answer_lost(call, run) : 0;
+}
+
+static unsigned answer_broken(struct act_call *call, struct import_run *run, const char *fault)
+{
+    char detail[DETAIL_MAX + IMPORT_FAULT_MAX];
+    unsigned status =
+        end_job(call, run, run->job.line > 0 ? JOB_INTERRUPTED : JOB_FAILED, fault, NULL);
+
+    if (status != 0)
+        return status;
     if (run->job.line > 0)
         (void)snprintf(detail, sizeof(detail),
             "%s. The rows up to line %" PRId64
-            " are done, and their report is at Location; the mended file goes on behind them with "
-            "the same Idempotency-Key",
+            " are done, and their report is at Location; the mended file, with the lines up to "
+            "there as they are, goes on behind them with the same Idempotency-Key",
             fault, run->job.line);
     else
         (void)snprintf(detail, sizeof(detail), "%s. Nothing was imported", fault);
@@ -306,10 +348,11 @@ static unsigned answer_early(struct act_call *call, struct import_run *run)
 {
     bool stopping = api_stream_stopping(call->stream);
     char detail[DETAIL_MAX];
-    int r = end_job(run, JOB_INTERRUPTED, stopping ? "the service stopped" : "the file broke off");
+    unsigned status = end_job(
+        call, run, JOB_INTERRUPTED, stopping ? "the service stopped" : "the file broke off", NULL);
 
-    if (r < 0)
-        return interrupt(call, run, r);
+    if (status != 0)
+        return status;
     (void)snprintf(detail, sizeof(detail),
         "%s. The rows up to line %" PRId64 " are done, and their report is at Location; the whole "
         "file sent again goes on behind them with the same Idempotency-Key",
@@ -319,27 +362,118 @@ static unsigned answer_early(struct act_call *call, struct import_run *run)
     return call->status;
 }
 
-static unsigned answer_taken(struct act_call *call, struct import_run *run)
+/* `job` has done what it had done before this call. */
+static unsigned answer_differs(struct act_call *call, const struct db_job *job, bool whole)
 {
-    int r = run->job.cancel_wanted ? end_job(run, JOB_CANCELLED, NULL) : 0;
+    char detail[DETAIL_MAX];
 
-    if (r < 0)
-        return interrupt(call, run, r);
-    (void)act_call_problem(call, PROBLEM_CONFLICT,
-        run->job.cancel_wanted ? "the job was cancelled; what it did before stands"
-                               : "another call works on this job");
-    locate(call, &run->job);
+    if (whole)
+        (void)snprintf(detail, sizeof(detail),
+            "the file differs from the one that this job did: send it unchanged, or with a key of "
+            "its own");
+    else
+        (void)snprintf(detail, sizeof(detail),
+            "the file differs from the one this job began with, up to line %" PRId64
+            ": send it unchanged, or with a key of its own",
+            job->line);
+    (void)act_call_problem_of(call, PROBLEM_UNPROCESSABLE, "Idempotency-Key", detail);
+    locate(call, job);
     return call->status;
 }
 
-static unsigned refuse_take(struct act_call *call, int outcome)
+/* The job is put back as it was. */
+static unsigned refuse_file(struct act_call *call, struct import_run *run)
 {
+    char fault[DB_JOB_FAULT_MAX + 1];
+    unsigned status;
+
+    memcpy(fault, run->job.fault, sizeof(fault));
+    status = end_job(call, run, JOB_INTERRUPTED, fault[0] != '\0' ? fault : NULL, NULL);
+    return status != 0 ? status : answer_differs(call, &run->job, false);
+}
+
+static unsigned answer_taken(struct act_call *call, struct import_run *run)
+{
+    unsigned status;
+
+    if (!run->job.cancel_wanted)
+        return answer_lost(call, run);
+    status = end_job(call, run, JOB_CANCELLED, NULL, NULL);
+    return status != 0 ? status : answer_cancelled(call, &run->job);
+}
+
+/* The job was done before this call: the same file is answered as it was. */
+static unsigned answer_again(struct act_call *call, const struct db_job *job)
+{
+    CLEANUP(digest_freep) struct digest *digest = NULL;
+    CLEANUP(piece_wipe) struct piece piece;
+    uint8_t whole[DIGEST_LEN];
+    bool stopping;
+    int n, r;
+
+    if ((r = digest_new(&digest)) < 0)
+        return act_call_failed(call, r);
+    do {
+        n = api_stream_read(call->stream, piece.bytes, sizeof(piece.bytes), PATIENCE_MS);
+        digest_add(digest, piece.bytes, n > 0 ? (size_t)n : 0);
+    } while (n > 0 || n == ERROR_DEADLINE);
+    stopping = api_stream_stopping(call->stream);
+    if (n < 0) {
+        (void)act_call_problem(call, stopping ? PROBLEM_UNAVAILABLE : PROBLEM_BAD_REQUEST,
+            stopping ? "the service is stopping" : "the file broke off; its job is done");
+        locate(call, job);
+        return call->status;
+    }
+    if ((r = digest_so_far(digest, whole)) < 0)
+        return act_call_failed(call, r);
+    if (memcmp(whole, job->digest, sizeof(whole)) != 0)
+        return answer_differs(call, job, true);
+    locate(call, job);
+    return act_job_report_answer(call, job);
+}
+
+static unsigned refuse_take(
+    struct act_call *call, int outcome, const struct db_job *job, int64_t busy_s)
+{
+    char seconds[32];
+
     if (outcome < 0)
         return act_call_failed(call, outcome);
     if (outcome == DB_JOB_OTHER_CALL)
-        return act_call_problem(
-            call, PROBLEM_UNPROCESSABLE, "this Idempotency-Key was used for another call");
-    return act_call_problem(call, PROBLEM_CONFLICT, "another call works on this job");
+        return act_call_problem_of(call, PROBLEM_UNPROCESSABLE, "Idempotency-Key",
+            "this Idempotency-Key was used for another call");
+    (void)act_call_problem(call, PROBLEM_CONFLICT,
+        "another call works on this job; if it has died, this one may go on after Retry-After");
+    (void)snprintf(seconds, sizeof(seconds), "%" PRId64, busy_s);
+    act_call_header(call, "Retry-After", seconds);
+    locate(call, job);
+    return call->status;
+}
+
+static unsigned answer_read(struct act_call *call, struct import_run *run, const struct file *file)
+{
+    unsigned status;
+
+    switch (file->ending) {
+    case ENDED_EARLY:
+        return answer_early(call, run);
+    case ENDED_BROKEN:
+        return answer_broken(call, run, file->fault);
+    case ENDED_DIFFERS:
+        return refuse_file(call, run);
+    case ENDED_TAKEN:
+        return answer_taken(call, run);
+    case ENDED_WELL:
+        break;
+    }
+    if ((status = end_job(call, run, JOB_DONE, NULL, file->digest)) != 0)
+        return status;
+    log_info("request=%s organization=%" PRId64 " import created=%" PRId64 " exists=%" PRId64
+             " refused=%" PRId64,
+        api_request_id(call->request), call->caller->organization_id, run->job.counts.created,
+        run->job.counts.exists, run->job.counts.refused);
+    locate(call, &run->job);
+    return act_job_report_answer(call, &run->job);
 }
 
 static unsigned act_post_import(struct act_call *call)
@@ -349,10 +483,10 @@ static unsigned act_post_import(struct act_call *call)
         .client_id = call->caller->client_id,
         .request_id = api_request_id(call->request)};
     struct import_call q;
+    struct file file;
     struct db_job before;
     const char *complaint = read_query(call->request, &q);
-    char fault[IMPORT_FAULT_MAX] = "";
-    enum ending ending;
+    int64_t busy_s = 0;
     int r;
 
     if (complaint != NULL)
@@ -360,30 +494,17 @@ static unsigned act_post_import(struct act_call *call)
     if ((r = db_organization_find(
              call->worker->db, call->caller->organization_public_id, &run.organization)) != 0)
         return act_call_failed(call, r < 0 ? r : error_set(ERROR_DB, "the organization is gone"));
-    if ((r = take_job(call, &q, &run.job)) != 0)
-        return refuse_take(call, r);
-    if (run.job.state != JOB_RUNNING)
+    if ((r = take_job(call, &q, &run.job, &busy_s)) != 0)
+        return refuse_take(call, r, &run.job, busy_s);
+    if (run.job.state == JOB_CANCELLED)
+        return answer_cancelled(call, &run.job);
+    if (run.job.state == JOB_DONE)
         return answer_again(call, &run.job);
     before = run.job;
     if ((r = import_run_begin(&run)) == 0)
-        r = read_file(call, &q, &run, &ending, fault);
+        r = read_file(call, &q, &run, &file);
     count(&call->worker->service->metrics, &before, &run.job);
-    if (r < 0)
-        return interrupt(call, &run, r);
-    if (ending == ENDED_EARLY)
-        return answer_early(call, &run);
-    if (ending == ENDED_BROKEN)
-        return answer_broken(call, &run, fault);
-    if (ending == ENDED_TAKEN)
-        return answer_taken(call, &run);
-    if ((r = end_job(&run, JOB_DONE, NULL)) < 0)
-        return interrupt(call, &run, r);
-    log_info("request=%s organization=%" PRId64 " import created=%" PRId64 " exists=%" PRId64
-             " refused=%" PRId64,
-        api_request_id(call->request), call->caller->organization_id, run.job.counts.created,
-        run.job.counts.exists, run.job.counts.refused);
-    locate(call, &run.job);
-    return act_job_report_answer(call, &run.job);
+    return r < 0 ? interrupt(call, &run, r) : answer_read(call, &run, &file);
 }
 
 static const struct act_route routes[] = {

@@ -42,7 +42,10 @@ struct import_reading {
     struct import_chunk *chunk; /* of the present call; it has room for a row */
     uint64_t line;              /* physical, being read */
     uint64_t row_line;          /* where the present row began */
-    uint64_t resume_after;
+    struct digest *digest;      /* of all bytes so far but what ends the present line */
+    uint64_t resume_after;      /* 0: all rows are given */
+    bool resumed;               /* the row at that line was found as it was */
+    uint8_t resume_digest[DIGEST_LEN];
     uint64_t n_rows;
     bool has_mark; /* a byte order mark, not yet told */
     int result;    /* enum import_outcome, or negative */

@@ -108,8 +108,10 @@ int import_reader_new(
         r = import_json_new(&reader->reading, &reader->json);
     else
         r = import_table_new(&reader->reading, &reader->table);
+    if (r == 0)
+        r = digest_new(&reader->reading.digest);
     if (r < 0) {
-        secret_free(reader);
+        import_reader_free(reader);
         return r;
     }
     *ret = reader;
@@ -122,12 +124,20 @@ void import_reader_free(struct import_reader *reader)
         return;
     import_table_free(reader->table);
     import_json_free(reader->json);
+    digest_free(reader->reading.digest);
     secret_free(reader);
 }
 
-void import_reader_resume_after(struct import_reader *reader, uint64_t line)
+void import_reader_resume_after(
+    struct import_reader *reader, uint64_t line, const uint8_t digest[static DIGEST_LEN])
 {
     reader->reading.resume_after = line;
+    memcpy(reader->reading.resume_digest, digest, DIGEST_LEN);
+}
+
+int import_reader_digest(struct import_reader *reader, uint8_t ret[static DIGEST_LEN])
+{
+    return digest_so_far(reader->reading.digest, ret);
 }
 
 const char *import_reader_fault(const struct import_reader *reader)
@@ -145,26 +155,63 @@ uint64_t import_reader_rows(const struct import_reader *reader)
     return reader->reading.n_rows;
 }
 
+/* Whether what was done of the file has not come again yet. */
+static bool awaits_row(const struct import_reading *reading)
+{
+    return reading->resume_after > 0 && !reading->resumed;
+}
+
 void import_reading_break(struct import_reading *reading, const char *fmt, ...)
 {
     va_list args;
 
     if (reading->result != IMPORT_OK)
         return;
+    /* What was done of the file had no fault. */
+    if (awaits_row(reading)) {
+        reading->result = IMPORT_DIFFERS;
+        return;
+    }
     va_start(args, fmt);
     (void)vsnprintf(reading->fault, sizeof(reading->fault), fmt, args);
     va_end(args);
     reading->result = IMPORT_BROKEN;
 }
 
+/* A row of a file that is sent again: the last one that was done must be there, and all before it
+ * as it was. */
+static void find_row(struct import_reading *reading)
+{
+    uint8_t digest[DIGEST_LEN];
+    int r;
+
+    if (reading->row_line < reading->resume_after)
+        return;
+    if ((r = digest_so_far(reading->digest, digest)) < 0)
+        reading->result = r;
+    else if (reading->row_line == reading->resume_after &&
+             memcmp(digest, reading->resume_digest, DIGEST_LEN) == 0)
+        reading->resumed = true;
+    else
+        reading->result = IMPORT_DIFFERS;
+}
+
 void import_reading_give(struct import_reading *reading)
 {
+    int r;
+
     reading->n_rows++;
     if (reading->has_mark)
         import_row_add_lint(&reading->draft.row, IMPORT_LINT_BYTE_ORDER_MARK);
     reading->has_mark = false;
-    if (reading->row_line <= reading->resume_after)
+    if (awaits_row(reading)) {
+        find_row(reading);
         return;
+    }
+    if ((r = digest_so_far(reading->digest, reading->chunk->digest)) < 0) {
+        reading->result = r;
+        return;
+    }
     import_draft_settle(&reading->draft, &reading->defaults, reading->rules->app_key_wins);
     import_draft_give(&reading->draft, reading->chunk);
 }
@@ -259,12 +306,13 @@ static size_t read_piece(struct import_reader *reader, const char *bytes, size_t
     struct import_reading *reading = &reader->reading;
     const char *complaint;
     bool ends_line;
-    size_t n;
+    size_t n, text_len;
 
     if (reader->after_cr) {
         reader->after_cr = false;
         /* Within quotes it is a part of the field. */
         if (*bytes == '\n') {
+            digest_add(reading->digest, bytes, 1);
             if (in_row(reader))
                 import_table_feed(reader->table, bytes, 1, true);
             return 1;
@@ -273,7 +321,11 @@ static size_t read_piece(struct import_reader *reader, const char *bytes, size_t
     if (!reader->line_begun)
         begin_line(reader, *bytes);
     n = sound_len(reader, bytes, len, &complaint, &ends_line);
+    /* A row is given by what ends its line, and is the same row at the end of a file without. */
+    text_len = ends_line ? n - 1 : n;
+    digest_add(reading->digest, bytes, text_len);
     parse(reader, bytes, n, ends_line);
+    digest_add(reading->digest, bytes + text_len, n - text_len);
     reader->row_len += n;
     if (complaint != NULL)
         import_reading_break(reading, "line %" PRIu64 ": %s", reading->line, complaint);
@@ -295,10 +347,12 @@ static size_t read_mark(struct import_reader *reader, const char *bytes, size_t 
     }
     if (at == len && reader->mark_len < MARK_LEN)
         return at;
-    if (reader->mark_len == MARK_LEN)
+    if (reader->mark_len == MARK_LEN) {
+        digest_add(reader->reading.digest, byte_order_mark, MARK_LEN);
         reader->reading.has_mark = true;
-    else if (reader->mark_len > 0)
+    } else if (reader->mark_len > 0) {
         (void)read_piece(reader, byte_order_mark, reader->mark_len);
+    }
     reader->mark_len = MARK_LEN + 1;
     return at;
 }
@@ -339,6 +393,8 @@ int import_reader_end(struct import_reader *reader, struct import_chunk *chunk)
         import_json_end_line(reader->json);
     else
         import_table_end(reader->table);
+    if (reading->result == IMPORT_OK && awaits_row(reading))
+        reading->result = IMPORT_DIFFERS;
     if (reading->result == IMPORT_OK && reading->n_rows == 0)
         return IMPORT_EMPTY;
     return reading->result;

@@ -27,6 +27,7 @@
 
 #include "activation/import_lint.h"
 #include "base/cleanup.h"
+#include "base/digest.h"
 #include "base/secret.h"
 #include "device/code.h"
 #include "device/record.h"
@@ -116,6 +117,9 @@ struct import_chunk {
     size_t n_rows, capacity;
     uint16_t *nonces;
     size_t n_nonces;
+    /* SHA-256 of the file from its first byte to the end of the last row that was given here, over
+     * all lines of that row, without what ends the last of them. */
+    uint8_t digest[DIGEST_LEN];
 };
 
 /** Room for `capacity` rows, about 1.2 KiB each, and 256 KiB for nonces. */
@@ -126,10 +130,11 @@ void import_chunk_clear(struct import_chunk *chunk);
 void import_chunk_done(struct import_chunk *chunk);
 
 enum import_outcome {
-    IMPORT_OK = 0,     /* everything was read */
-    IMPORT_FULL = 1,   /* the chunk has no room for one more row: clear it and go on */
-    IMPORT_BROKEN = 2, /* not such a file: import_reader_fault says why; nothing more is read */
-    IMPORT_EMPTY = 3,  /* of import_reader_end: no row at all in the whole file */
+    IMPORT_OK = 0,      /* everything was read */
+    IMPORT_FULL = 1,    /* the chunk has no room for one more row: clear it and go on */
+    IMPORT_BROKEN = 2,  /* not such a file: import_reader_fault says why; nothing more is read */
+    IMPORT_EMPTY = 3,   /* of import_reader_end: no row at all in the whole file */
+    IMPORT_DIFFERS = 4, /* not the file that it was resumed with; nothing was given of it */
 };
 
 struct import_reader;
@@ -144,9 +149,14 @@ static inline void import_reader_freep(struct import_reader **reader)
     import_reader_free(*reader);
 }
 
-/** From now on rows that begin at or before `line` are read and not given: a file that is sent once
- * more goes on behind the row that was committed last. */
-void import_reader_resume_after(struct import_reader *reader, uint64_t line);
+/** Before the first byte: a file that is sent once more goes on behind the row that was committed
+ * last. It begins at `line`, and `digest` is what import_chunk.digest was behind it: rows up to it
+ * are read and not given, and when they are not the same, byte by byte, none is. `line` 0: from the
+ * beginning. */
+void import_reader_resume_after(
+    struct import_reader *reader, uint64_t line, const uint8_t digest[static DIGEST_LEN]);
+/** SHA-256 of all that was read: after import_reader_end, of the whole file. */
+int import_reader_digest(struct import_reader *reader, uint8_t ret[static DIGEST_LEN]) MUST_CHECK;
 
 /** Reads on. `*ret_consumed` bytes were taken: fewer than `len` after IMPORT_FULL and IMPORT_BROKEN
  * only. IMPORT_FULL also when the last byte filled the chunk. Negative: no memory. */
@@ -156,7 +166,7 @@ int import_reader_feed(struct import_reader *reader, const void *bytes, size_t l
 int import_reader_end(struct import_reader *reader, struct import_chunk *chunk) MUST_CHECK;
 
 /** What is wrong with the file, naming the line; of what stood in it only names of columns are said
- * again. "" while nothing is. */
+ * again. "" while nothing is, or when it is another file (IMPORT_DIFFERS). */
 const char *import_reader_fault(const struct import_reader *reader);
 /** The physical line that is being read, from 1; 0 before the first byte. */
 uint64_t import_reader_line(const struct import_reader *reader);

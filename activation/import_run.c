@@ -485,7 +485,7 @@ static int commit_rows(struct import_run *run, int64_t line)
         return r;
     if (!run->job.dry_run && (r = audit(run, line, &counts)) < 0)
         return r;
-    return db_job_advance(db, &run->job, line, &counts);
+    return db_job_advance(db, &run->job, line, run->storing->chunk.digest, &counts);
 }
 
 /* The connection broke while the commit was on its way: the job's line tells. */

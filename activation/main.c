@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/program.h"
 #include "db/db.h"
+#include "db/job.h"
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -23,6 +24,7 @@ struct app {
     struct act_service service;
     struct db *db; /* of the housekeeping */
     bool was_ready;
+    int64_t swept_ms; /* monotonic: when jobs were last looked for whose worker has gone */
 };
 
 static int read_exchange_key(const char *path, struct text *ret)
@@ -99,6 +101,18 @@ static int start_listeners(struct act_service *service)
     return 0;
 }
 
+/* Of all services: one that was killed has nobody else to say so. */
+static void sweep_jobs(struct app *app)
+{
+    int64_t now_ms = clock_monotonic_ms();
+
+    if (now_ms - app->swept_ms < ACT_JOB_LOOK_MS)
+        return;
+    app->swept_ms = now_ms;
+    if (db_job_sweep(app->db) < 0)
+        log_warn("jobs whose worker has gone were not looked for: %s", error_text());
+}
+
 /* One look at what the service stands on; /readyz tells what it saw. */
 static void look_after(struct app *app)
 {
@@ -116,6 +130,8 @@ static void look_after(struct app *app)
     else if (!ready && app->was_ready)
         log_warn("not ready: %s", db_well ? "a key process is not well" : error_text());
     app->was_ready = ready;
+    if (db_well)
+        sweep_jobs(app);
 }
 
 static bool all_idle(struct act_service *service)

@@ -61,7 +61,7 @@ const struct db_statement db_export_take_statement = {
         "    AND k.public_key IS NULL)) ORDER BY (SELECT max(s.taken_at) FROM job s"
         "    WHERE s.organization_id = j.organization_id AND s.taken_at IS NOT NULL) NULLS FIRST,"
         "   j.taken_at NULLS FIRST, j.id LIMIT 1 FOR UPDATE SKIP LOCKED)"
-        "  RETURNING " DB_JOB_COLUMNS ", client_id, turn)"
+        "  RETURNING " DB_JOB_COLUMNS ", client_id)"
         " SELECT taken.*," EXPORT_COLUMNS ", (SELECT c.revoked_at IS NOT NULL FROM client c"
         "  WHERE c.id = taken.client_id) FROM taken JOIN export e ON e.job_id = taken.id",
     .shape = DB_SHAPE_ONE_OR_NONE,
@@ -299,7 +299,6 @@ static void read_export(struct db_rows *rows, struct db_export *ret)
     *ret = (struct db_export){0};
     db_job_read(rows, 0, &ret->job);
     db_row_bytes(rows, 0, column++, ret->client_id, sizeof(ret->client_id));
-    ret->turn = db_row_int(rows, 0, column++, 1, INT32_MAX);
     db_row_text(rows, 0, column++, format, sizeof(format));
     if (!db_export_format_parse(format, &ret->order.format))
         rows->failed = true;
@@ -425,7 +424,7 @@ int db_export_advance(struct db *db, struct db_export *export, const struct eui6
     int r;
 
     db_param_int(p, DB_INT8, export->job.row_id);
-    db_param_int(p, DB_INT4, export->turn);
+    db_param_int(p, DB_INT4, export->job.turn);
     db_param_int(p, DB_INT8, n_exported);
     db_param_int(p, DB_INT8, n_refused);
     db_param_bytes(p, last->bytes, sizeof(last->bytes));
@@ -483,7 +482,7 @@ int db_export_end(
     int r;
 
     db_param_int(p, DB_INT8, export->job.row_id);
-    db_param_int(p, DB_INT4, export->turn);
+    db_param_int(p, DB_INT4, export->job.turn);
     db_param_text(p, db_job_state_text(state));
     if (fault != NULL)
         db_param_text(p, fault);
@@ -500,7 +499,7 @@ int db_export_put_back(struct db *db, const struct db_export *export, unsigned s
     struct db_params *p = db_params_of(db);
 
     db_param_int(p, DB_INT8, export->job.row_id);
-    db_param_int(p, DB_INT4, export->turn);
+    db_param_int(p, DB_INT4, export->job.turn);
     db_param_int(p, DB_INT4, seconds);
     db_param_int(p, DB_INT4, export->n_broken);
     return db_run_quiet(db, DB_EXPORT_PUT_BACK);

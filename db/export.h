@@ -34,7 +34,6 @@ struct db_export_order {
 struct db_export {
     struct db_job job;
     uint8_t client_id[ACCOUNT_ID_LEN];
-    int64_t turn;
     struct db_export_order order;
     struct eui64 last; /* the last device that is done */
     bool has_last;

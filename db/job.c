@@ -26,12 +26,15 @@ static const char *const states[] = {
 static const char *const outcomes[] = {"created", "exists", "refused"};
 #define OUTCOME_TEXT_MAX 8
 
+/* Without a key nobody comes again, and there is nothing to compare with. */
+#define KEPT(digest) "CASE WHEN idempotency_key IS NOT NULL THEN " digest " END"
+
 const struct db_statement db_job_add_statement = {
     .name = "job_add",
     .sql = "INSERT INTO job (organization_id, client_id, kind, state, idempotency_key, fingerprint,"
-           "  batch_id, lease_until)"
+           "  batch_id, lease_until, turn)"
            " VALUES ($1, $2, CASE WHEN $3 THEN 'dry_run' ELSE 'import' END, 'running', $4, $5,"
-           "  nullif($6, 0), " DB_JOB_LEASE ") RETURNING " DB_JOB_COLUMNS,
+           "  nullif($6, 0), " DB_JOB_LEASE ", 1) RETURNING " DB_JOB_COLUMNS,
     .shape = DB_SHAPE_ONE,
     .commits = true,
     .n_params = 6,
@@ -40,7 +43,8 @@ const struct db_statement db_job_add_statement = {
 
 const struct db_statement db_job_call_statement = {
     .name = "job_call",
-    .sql = "SELECT " DB_JOB_COLUMNS ", fingerprint FROM job"
+    .sql = "SELECT " DB_JOB_COLUMNS ", fingerprint,"
+           "  greatest(1, ceil(extract(epoch FROM lease_until - now())))::int8 FROM job"
            " WHERE client_id = $1 AND idempotency_key = $2",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
@@ -49,8 +53,9 @@ const struct db_statement db_job_call_statement = {
 
 const struct db_statement db_job_resume_statement = {
     .name = "job_resume",
-    .sql = "UPDATE job SET state = 'running', fault = NULL, lease_until = " DB_JOB_LEASE
-           ", changed_at = now() WHERE id = $1 AND (state = 'interrupted'"
+    .sql = "UPDATE job SET state = 'running', fault = NULL, turn = turn + 1,"
+           "  lease_until = " DB_JOB_LEASE ", changed_at = now() WHERE id = $1"
+           " AND (state = 'interrupted' OR (state = 'failed' AND line = 0)"
            "  OR (state = 'running' AND lease_until < now())) RETURNING " DB_JOB_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
@@ -60,14 +65,26 @@ const struct db_statement db_job_resume_statement = {
 
 const struct db_statement db_job_advance_statement = {
     .name = "job_advance",
-    .sql = "UPDATE job SET line = $3, n_created = n_created + $4, n_exists = n_exists + $5,"
-           "  n_refused = n_refused + $6, n_warned = n_warned + $7, lease_until = " DB_JOB_LEASE
-           ", changed_at = now() WHERE id = $1 AND line = $2 AND state = 'running'"
-           " RETURNING cancel_wanted",
+    .sql = "UPDATE job SET line = $4, digest = " KEPT(
+        "$5") ", n_created = n_created + $6,"
+              "  n_exists = n_exists + $7, n_refused = n_refused + $8, n_warned = n_warned + $9,"
+              "  lease_until = " DB_JOB_LEASE ", changed_at = now()"
+              " WHERE id = $1 AND turn = $2 AND line = $3 AND state = 'running'"
+              " RETURNING cancel_wanted",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 7,
-    .params = {DB_INT8, DB_INT8, DB_INT8, DB_INT8, DB_INT8, DB_INT8, DB_INT8},
+    .n_params = 9,
+    .params = {DB_INT8, DB_INT4, DB_INT8, DB_INT8, DB_BYTEA, DB_INT8, DB_INT8, DB_INT8, DB_INT8},
+};
+
+const struct db_statement db_job_renew_statement = {
+    .name = "job_renew",
+    .sql = "UPDATE job SET lease_until = " DB_JOB_LEASE
+           " WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING cancel_wanted",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_INT8, DB_INT4},
 };
 
 const struct db_statement db_job_find_statement = {
@@ -80,19 +97,21 @@ const struct db_statement db_job_find_statement = {
 
 const struct db_statement db_job_end_statement = {
     .name = "job_end",
-    .sql = "UPDATE job SET state = $2, fault = $3, changed_at = now()"
-           " WHERE id = $1 AND state = 'running' RETURNING id",
+    .sql =
+        "UPDATE job SET state = $3, fault = $4,"
+        "  digest = " KEPT(
+            "coalesce($5, digest)") ", changed_at = now() WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING id",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 3,
-    .params = {DB_INT8, DB_TEXT, DB_TEXT},
+    .n_params = 5,
+    .params = {DB_INT8, DB_INT4, DB_TEXT, DB_TEXT, DB_BYTEA},
 };
 
 const struct db_statement db_job_cancel_statement = {
     .name = "job_cancel",
     .sql =
         "WITH told AS (UPDATE job SET cancel_wanted = true, state = CASE WHEN state = 'running'"
-        "   THEN state ELSE 'cancelled' END, changed_at = now()"
+        "   AND lease_until >= now() THEN state ELSE 'cancelled' END, changed_at = now()"
         "  WHERE id = $1 AND state IN ('waiting', 'running', 'interrupted') RETURNING id, state),"
         " gone AS (DELETE FROM job_part p USING told WHERE p.job_id = told.id"
         "  AND told.state = 'cancelled')"
@@ -101,6 +120,21 @@ const struct db_statement db_job_cancel_statement = {
     .commits = true,
     .n_params = 1,
     .params = {DB_INT8},
+};
+
+const struct db_statement db_job_sweep_statement = {
+    .name = "job_sweep",
+    .sql = "WITH over AS (UPDATE job SET changed_at = now(),"
+           "   state = CASE WHEN cancel_wanted THEN 'cancelled' ELSE 'interrupted' END,"
+           "   fault = 'who worked on it is gone'"
+           "  WHERE state = 'running' AND lease_until < now() AND kind <> 'export' RETURNING *)"
+           " INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
+           " SELECT organization_id, format('lease-%s-%s', id, turn), 'import.interrupt',"
+           "  encode(public_id, 'hex'), jsonb_build_object('state', state, 'line', line,"
+           "  'created', n_created, 'exists', n_exists, 'refused', n_refused)"
+           " FROM over WHERE kind = 'import'",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
 };
 
 const struct db_statement db_job_list_statement = {
@@ -196,6 +230,10 @@ void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret)
     db_row_text(rows, row, 16, ret->result_until, sizeof(ret->result_until));
     if (ret->batch_id != 0)
         db_row_bytes(rows, row, 17, ret->batch, sizeof(ret->batch));
+    ret->turn = db_row_int(rows, row, 18, 0, INT32_MAX);
+    ret->has_digest = !db_row_is_null(rows, row, 19);
+    if (ret->has_digest)
+        db_row_bytes(rows, row, 19, ret->digest, sizeof(ret->digest));
 }
 
 static void put_text_or_null(struct db_params *p, const char *text)
@@ -233,18 +271,22 @@ static int resume(struct db *db, struct db_job *job)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
+    char fault[sizeof(job->fault)];
     int r;
 
+    memcpy(fault, job->fault, sizeof(fault));
     db_param_int(p, DB_INT8, job->row_id);
     if ((r = db_run(db, DB_JOB_RESUME, &rows)) < 0)
         return r;
     if (rows.n == 0)
         return DB_JOB_BUSY;
     db_job_read(&rows, 0, job);
+    memcpy(job->fault, fault, sizeof(job->fault));
     return db_rows_check(&rows);
 }
 
-int db_job_take(struct db *db, const struct db_job_call *call, struct db_job *ret)
+int db_job_take(
+    struct db *db, const struct db_job_call *call, struct db_job *ret, int64_t *ret_busy_s)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     uint8_t fingerprint[sizeof(call->fingerprint)];
@@ -262,23 +304,26 @@ int db_job_take(struct db *db, const struct db_job_call *call, struct db_job *re
         return add(db, call, ret); /* two at once: the second fails, and may try again */
     db_job_read(&rows, 0, ret);
     db_row_bytes(&rows, 0, DB_JOB_N_COLUMNS, fingerprint, sizeof(fingerprint));
+    *ret_busy_s = db_row_int(&rows, 0, DB_JOB_N_COLUMNS + 1, 1, INT64_MAX);
     if ((r = db_rows_check(&rows)) < 0)
         return r;
     if (memcmp(fingerprint, call->fingerprint, sizeof(fingerprint)) != 0)
         return DB_JOB_OTHER_CALL;
-    return ret->state == JOB_RUNNING || ret->state == JOB_INTERRUPTED ? resume(db, ret) : 0;
+    return ret->state == JOB_DONE || ret->state == JOB_CANCELLED ? 0 : resume(db, ret);
 }
 
-int db_job_advance(
-    struct db *db, struct db_job *job, int64_t line, const struct db_job_counts *added)
+int db_job_advance(struct db *db, struct db_job *job, int64_t line,
+    const uint8_t digest[static DB_JOB_DIGEST_LEN], const struct db_job_counts *added)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
     db_param_int(p, DB_INT8, job->row_id);
+    db_param_int(p, DB_INT4, job->turn);
     db_param_int(p, DB_INT8, job->line);
     db_param_int(p, DB_INT8, line);
+    db_param_bytes(p, digest, DB_JOB_DIGEST_LEN);
     db_param_int(p, DB_INT8, added->created);
     db_param_int(p, DB_INT8, added->exists);
     db_param_int(p, DB_INT8, added->refused);
@@ -287,11 +332,33 @@ int db_job_advance(
         return r < 0 ? r : 1;
     job->cancel_wanted = db_row_bool(&rows, 0, 0);
     job->line = line;
+    job->has_digest = true;
+    memcpy(job->digest, digest, sizeof(job->digest));
     job->counts.created += added->created;
     job->counts.exists += added->exists;
     job->counts.refused += added->refused;
     job->counts.warned += added->warned;
     return db_rows_check(&rows);
+}
+
+int db_job_renew(struct db *db, struct db_job *job)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, job->row_id);
+    db_param_int(p, DB_INT4, job->turn);
+    if ((r = db_run(db, DB_JOB_RENEW, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    job->cancel_wanted = db_row_bool(&rows, 0, 0);
+    return db_rows_check(&rows);
+}
+
+int db_job_sweep(struct db *db)
+{
+    (void)db_params_of(db);
+    return db_run_quiet(db, DB_JOB_SWEEP);
 }
 
 int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_job *ret)
@@ -307,15 +374,21 @@ int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct d
     return db_rows_check(&rows);
 }
 
-int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault)
+int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault,
+    const uint8_t *digest)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
     db_param_int(p, DB_INT8, job->row_id);
+    db_param_int(p, DB_INT4, job->turn);
     db_param_text(p, states[state]);
     put_text_or_null(p, fault);
+    if (digest != NULL)
+        db_param_bytes(p, digest, DB_JOB_DIGEST_LEN);
+    else
+        db_param_null(p, DB_BYTEA);
     if ((r = db_run(db, DB_JOB_END, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
     job->state = state;

@@ -6,6 +6,8 @@
 
 #define DB_JOB_FAULT_MAX 500
 #define DB_JOB_LEASE_S 60    /* how long whoever works on a job may be silent */
+#define DB_JOB_RENEW_S 20    /* how often who stores nothing for a while renews it */
+#define DB_JOB_DIGEST_LEN 32 /* SHA-256 */
 #define DB_JOB_ROWS_MAX 1024 /* of one statement */
 
 enum db_job_kind { JOB_IMPORT, JOB_DRY_RUN, JOB_EXPORT };
@@ -34,6 +36,10 @@ struct db_job {
     int64_t batch_id;              /* 0: none, as of a dry run */
     uint8_t batch[ACCOUNT_ID_LEN]; /* its id for the world, where there is one */
     int64_t line; /* the last one that is done; of an export, how many devices are */
+    int64_t turn; /* how often it was taken: an older one is not ours any more */
+    /* Of the file up to the end of that line; of one that is done, of all of it. */
+    bool has_digest;
+    uint8_t digest[DB_JOB_DIGEST_LEN];
     struct db_job_counts counts;
     char fault[DB_JOB_FAULT_MAX + 1]; /* "" for none */
     bool cancel_wanted;
@@ -53,25 +59,36 @@ struct db_job_call {
 
 enum { DB_JOB_OTHER_CALL = 1, DB_JOB_BUSY = 2 };
 /** In a transaction of the caller. Makes the job and its batch, or takes the one that this call
- * asked for before: an interrupted one, or one whose worker has been silent for a lease, is running
- * again. One that has ended comes as it is. DB_JOB_OTHER_CALL: the key belongs to another call;
- * DB_JOB_BUSY: somebody works on it.
+ * asked for before, which raises its turn: an interrupted one, one that failed before its first
+ * line, or one whose worker has been silent for a lease is running again, and comes with the
+ * `fault` that it had. One that is done or cancelled comes as it is. DB_JOB_OTHER_CALL: the key
+ * belongs to another call; DB_JOB_BUSY: somebody works on it, for `*ret_busy_s` seconds at least
+ * unless he ends.
  */
-int db_job_take(struct db *db, const struct db_job_call *call, struct db_job *ret);
+int db_job_take(
+    struct db *db, const struct db_job_call *call, struct db_job *ret, int64_t *ret_busy_s);
 
-/** Inside the transaction of a chunk: everything up to `line` is done. The compare-and-set is over
- * the line and the counts before, so that of two workers one goes on. Outcome 1: it is not ours any
- * more. `job` is moved on. */
-int db_job_advance(
-    struct db *db, struct db_job *job, int64_t line, const struct db_job_counts *added);
+/** Inside the transaction of a chunk: everything up to `line`, where the file has this digest, is
+ * done. The compare-and-set is over the turn and the line before, so that of two workers one goes
+ * on. Outcome 1: it is not ours any more. `job` is moved on. */
+int db_job_advance(struct db *db, struct db_job *job, int64_t line,
+    const uint8_t digest[static DB_JOB_DIGEST_LEN], const struct db_job_counts *added);
+/** Renews the lease of who has nothing to store; job->cancel_wanted is read anew. Outcome 1: it is
+ * not ours any more. */
+int db_job_renew(struct db *db, struct db_job *job);
 /** After a commit of unknown result: the job as it is now. Outcome 1: no such job. */
 int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_job *ret);
-/** In a transaction of the caller. Ends it, and its batch, or interrupts it. `fault` may be NULL.
- * Outcome 1: it was not running. */
-int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault);
-/** One that waits, or was interrupted, is cancelled at once; one that runs at its next chunk.
- * Outcome 1: it has ended already. */
+/** In a transaction of the caller. Ends it, and its batch, or interrupts it. `fault` may be NULL;
+ * so may `digest`, of the whole file, for all but one that is done. Outcome 1: it is not ours any
+ * more. */
+int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault,
+    const uint8_t *digest);
+/** One that waits, was interrupted, or whose worker has been silent for a lease is cancelled at
+ * once; one that runs at its next chunk. Outcome 1: it has ended already. */
 int db_job_cancel(struct db *db, const struct db_job *job);
+/** Interrupts imports whose worker has been silent for a lease (cancels those that are to be), with
+ * an audit event each. Exports need none of it: who looks for work takes them. */
+int db_job_sweep(struct db *db);
 
 /** By age: at most `n_max` jobs after the one with that id (NULL: from the first).
  * `organization_id` 0: of all. */

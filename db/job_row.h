@@ -14,8 +14,8 @@
 #define DB_JOB_COLUMNS                                                                             \
     "id, public_id, organization_id, kind, state, coalesce(batch_id, 0), line, n_created,"         \
     " n_exists, n_refused, n_warned, fault, cancel_wanted,"                                        \
-    " " DB_JOB_TIMES ", " DB_JOB_RESULT ", " DB_JOB_BATCH
-#define DB_JOB_N_COLUMNS 18
+    " " DB_JOB_TIMES ", " DB_JOB_RESULT ", " DB_JOB_BATCH ", turn, digest"
+#define DB_JOB_N_COLUMNS 20
 
 /** Reads DB_JOB_COLUMNS, which stand first in the row. */
 void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret);

@@ -62,6 +62,8 @@ enum db_statement_id {
     DB_JOB_CALL,
     DB_JOB_RESUME,
     DB_JOB_ADVANCE,
+    DB_JOB_RENEW,
+    DB_JOB_SWEEP,
     DB_JOB_FIND,
     DB_JOB_END,
     DB_JOB_CANCEL,
@@ -174,6 +176,8 @@ extern const struct db_statement db_job_add_statement;
 extern const struct db_statement db_job_call_statement;
 extern const struct db_statement db_job_resume_statement;
 extern const struct db_statement db_job_advance_statement;
+extern const struct db_statement db_job_renew_statement;
+extern const struct db_statement db_job_sweep_statement;
 extern const struct db_statement db_job_find_statement;
 extern const struct db_statement db_job_end_statement;
 extern const struct db_statement db_job_cancel_statement;

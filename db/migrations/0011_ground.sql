@@ -52,8 +52,8 @@ COMMENT ON TABLE audit_event IS 'Every change that was asked for, written in the
 COMMENT ON COLUMN audit_event.id IS 'Number inside this database, in the order of writing, not of commit.';
 COMMENT ON COLUMN audit_event.at IS 'When its transaction began, by this database''s clock.';
 COMMENT ON COLUMN audit_event.organization_id IS 'In whose history it stands; null: of nobody''s but the administrators''.';
-COMMENT ON COLUMN audit_event.client_id IS 'Who did it; null: the cradle command, on this database itself.';
-COMMENT ON COLUMN audit_event.request_id IS 'X-Request-Id of the call.';
+COMMENT ON COLUMN audit_event.client_id IS 'Who did it; null: the cradle command, on this database itself, or a service that interrupts a job whose lease is over.';
+COMMENT ON COLUMN audit_event.request_id IS 'X-Request-Id of the call; of a job that a service interrupts, "lease-" with the job''s number and turn.';
 COMMENT ON COLUMN audit_event.action IS 'What was done, as "organization.create".';
 COMMENT ON COLUMN audit_event.object IS 'To what, by the id that the world sees.';
 COMMENT ON COLUMN audit_event.detail IS 'What changed: members and their new values.';

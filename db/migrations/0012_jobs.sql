@@ -12,7 +12,9 @@ CREATE TABLE job (
     fingerprint bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
     batch_id bigint REFERENCES batch,
     lease_until timestamptz NOT NULL,
+    turn integer NOT NULL DEFAULT 0,
     line bigint NOT NULL DEFAULT 0 CHECK (line >= 0),
+    digest bytea CHECK (octet_length(digest) = 32),
     n_created bigint NOT NULL DEFAULT 0,
     n_exists bigint NOT NULL DEFAULT 0,
     n_refused bigint NOT NULL DEFAULT 0,
@@ -29,12 +31,14 @@ COMMENT ON COLUMN job.public_id IS 'The id that the world sees, 16 random bytes.
 COMMENT ON COLUMN job.organization_id IS 'Whose job it is.';
 COMMENT ON COLUMN job.client_id IS 'Who asked for it.';
 COMMENT ON COLUMN job.kind IS 'import: a file of devices; dry_run: the same without making any.';
-COMMENT ON COLUMN job.state IS 'running: somebody works on it under the lease; interrupted: its file broke off, the same call goes on with it; done, failed, cancelled: for good.';
+COMMENT ON COLUMN job.state IS 'running: somebody works on it under the lease; interrupted: its file broke off, or who worked on it is gone, and the same call goes on with it; failed: nothing was done, and the same call begins again; done, cancelled: for good.';
 COMMENT ON COLUMN job.idempotency_key IS 'Idempotency-Key of the call, which finds it again; null: none was given.';
 COMMENT ON COLUMN job.fingerprint IS 'SHA-256 of the call without its body: the same key with another call is refused.';
 COMMENT ON COLUMN job.batch_id IS 'The batch that its devices are of; null for a dry run.';
-COMMENT ON COLUMN job.lease_until IS 'Until when whoever works on it is alone; renewed with each chunk.';
+COMMENT ON COLUMN job.lease_until IS 'Until when whoever works on it is alone; renewed with each chunk, and while lines that are done are read again. Later anybody may interrupt it.';
+COMMENT ON COLUMN job.turn IS 'How often somebody has taken it: only who did last may go on with it, or end it.';
 COMMENT ON COLUMN job.line IS 'The last line of the file that is done: everything up to it is committed and answered, nothing behind it is there.';
+COMMENT ON COLUMN job.digest IS 'SHA-256 of the file from its first byte to the end of that line, without what ends the line; of one that is done, of the whole file. Who goes on with the job must send the same. Null before the first line, and without an Idempotency-Key.';
 COMMENT ON COLUMN job.n_created IS 'Rows that made a device, or would have.';
 COMMENT ON COLUMN job.n_exists IS 'Rows whose device was there already.';
 COMMENT ON COLUMN job.n_refused IS 'Rows refused.';
@@ -44,6 +48,7 @@ COMMENT ON COLUMN job.cancel_wanted IS 'It is to stop at the next chunk; what is
 COMMENT ON COLUMN job.created_at IS 'When it was asked for.';
 COMMENT ON COLUMN job.changed_at IS 'When it last moved on.';
 CREATE INDEX job_organization ON job (organization_id, id);
+CREATE INDEX job_running ON job (lease_until) WHERE state = 'running';
 
 CREATE TABLE job_row (
     job_id bigint NOT NULL REFERENCES job,
@@ -61,7 +66,7 @@ COMMENT ON COLUMN job_row.outcome IS 'created, exists or refused.';
 COMMENT ON COLUMN job_row.lints IS 'Bits of what the linter said of it (activation/import_lint.h).';
 
 GRANT SELECT, INSERT ON job, job_row TO cradle_activation;
-GRANT UPDATE (state, batch_id, lease_until, line, n_created, n_exists, n_refused, n_warned, fault, cancel_wanted,
+GRANT UPDATE (state, batch_id, lease_until, turn, line, digest, n_created, n_exists, n_refused, n_warned, fault, cancel_wanted,
     changed_at) ON job TO cradle_activation;
 
 ALTER TABLE device

@@ -4,23 +4,21 @@ ALTER TABLE job DROP CONSTRAINT job_kind_check, DROP CONSTRAINT job_state_check,
     ADD CONSTRAINT job_kind_check CHECK (kind IN ('import', 'dry_run', 'export')),
     ADD CONSTRAINT job_state_check
         CHECK (state IN ('waiting', 'running', 'interrupted', 'done', 'failed', 'cancelled')),
-    ADD COLUMN turn integer NOT NULL DEFAULT 0,
     ADD COLUMN taken_at timestamptz,
     ADD COLUMN n_exported bigint NOT NULL DEFAULT 0,
     ADD COLUMN result_until timestamptz,
     ADD CONSTRAINT job_waits CHECK (state <> 'waiting' OR kind = 'export'),
     ADD CONSTRAINT job_result CHECK (result_until IS NULL OR (kind = 'export' AND state = 'done'));
 COMMENT ON COLUMN job.kind IS 'import: a file of devices; dry_run: the same without making any; export: a file of devices on their way out, which a service writes by itself.';
-COMMENT ON COLUMN job.state IS 'waiting: for a service to take it, from lease_until on; running: somebody works on it under the lease; interrupted: its file broke off, the same call goes on with it; done, failed, cancelled: for good.';
+COMMENT ON COLUMN job.state IS 'waiting: for a service to take it, from lease_until on; running: somebody works on it under the lease; interrupted: its file broke off, or who worked on it is gone, and the same call goes on with it; failed: an import that did nothing, and the same call begins again; done, cancelled, and failed of an export: for good.';
 COMMENT ON COLUMN job.line IS 'Of an import, the last line of the file that is done: everything up to it is committed and answered, nothing behind it is there. Of an export, how many devices are done.';
-COMMENT ON COLUMN job.turn IS 'How often a service has taken it: only the last one that did may go on with it.';
 COMMENT ON COLUMN job.taken_at IS 'When a service took it last; null: never yet. Of its organization''s exports the latest says when that was served last.';
 COMMENT ON COLUMN job.n_exported IS 'Devices that were written to the file.';
 COMMENT ON COLUMN job.result_until IS 'Until when its file is kept, or null when there is none.';
 CREATE INDEX job_to_do ON job (id) WHERE kind = 'export' AND state IN ('waiting', 'running');
 CREATE INDEX job_served ON job (organization_id, taken_at) WHERE taken_at IS NOT NULL;
 CREATE INDEX job_with_result ON job (result_until) WHERE result_until IS NOT NULL;
-GRANT UPDATE (turn, taken_at, n_exported, result_until) ON job TO cradle_activation;
+GRANT UPDATE (taken_at, n_exported, result_until) ON job TO cradle_activation;
 
 CREATE TABLE export (
     job_id bigint PRIMARY KEY REFERENCES job,

@@ -8,6 +8,8 @@ import os
 import secrets
 import signal
 import socket
+import threading
+import time
 
 import support
 from test_accounts import Rest
@@ -17,6 +19,11 @@ LONG_LINE = 10 << 20
 REPORT_ROWS = 200000  # of a report that no socket's buffer holds
 SLOW_BUFFER = 65536
 SLOW_PIECE = 16384  # at each look: beyond the least rate
+# Lines that are read again for longer than a lease goes unrenewed, no slower than a client may send.
+REMARK, REMARKS = 1000, 3000
+REMARK_PIECE, REMARK_PAUSE_S = 8192, 0.2
+COMMITTING = ("SELECT pid FROM pg_stat_activity WHERE usename = 'cradle_activation' AND datname = 'cradle' "
+              "AND wait_event = 'SyncRep'")
 STOP_SECONDS = 60  # the test's own watchdog: a stop waits 15 for who is at work
 HEADER = b"dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n"
 
@@ -140,6 +147,47 @@ class Uploads(JobTest):
         self.assertEqual(answer.status, 200)
         outcomes = [json.loads(line)["outcome"] for line in answer.read().splitlines()]
         self.assertEqual(outcomes, ["created"] * len(rows))
+
+    def test_a_job_is_held_while_its_done_lines_come_again(self):
+        rows = rows_of(3)
+        header, rest = csv_of(rows).split(b"\n", 1)
+        body = header + b"\n" + (b"#" * REMARK + b"\n") * REMARKS + rest
+        self.assertEqual(self.send(body + b'"a"b\n', Idempotency_Key=self.key)[0], 400)
+        asked = f"SELECT lease_until FROM job WHERE idempotency_key = '{self.key}'"
+        connection = self.begin(len(body))
+        connection.send(body[:REMARK])
+        self.wait_for("the job is taken", lambda state, _: state == "running")
+        at, taken = REMARK, self.stack.psql(asked)
+        while at < len(body) // 2 and self.stack.psql(asked) == taken:
+            connection.send(body[at:at + REMARK_PIECE])
+            at += REMARK_PIECE
+            time.sleep(REMARK_PAUSE_S)
+        self.assertNotEqual(self.stack.psql(asked), taken, "the lease was renewed")
+        connection.send(body[at:])
+        answer = connection.getresponse()
+        self.assertEqual((answer.status, len(answer.read().splitlines())), (200, 3))
+
+    def test_an_import_whose_every_commit_goes_unanswered(self):
+        rows, seen, answers = rows_of(5), [], []
+        self.stack.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        self.addCleanup(self.stack.psql, "SELECT pg_reload_conf()")
+        self.addCleanup(self.stack.psql, "ALTER SYSTEM RESET synchronous_standby_names")
+        self.stack.psql("SELECT pg_reload_conf()")
+        call = threading.Thread(target=lambda: answers.append(self.send(csv_of(rows), Idempotency_Key=self.key)))
+        call.start()
+        for what in ("taken", "stored", "ended"):
+            pid = support.wait_until(
+                lambda: next((pid for pid, in self.stack.psql(COMMITTING) if pid not in seen), None),
+                support.READY_SECONDS, f"the job is being {what}")
+            seen.append(pid)
+            self.stack.psql(f"SELECT pg_terminate_backend({pid})")
+        self.stack.psql("ALTER SYSTEM RESET synchronous_standby_names")
+        self.stack.psql("SELECT pg_reload_conf()")
+        call.join()
+        status, _, answer = answers[0]
+        self.assertEqual(status, 200, answer)
+        self.assertEqual([row["outcome"] for row in answer], ["created"] * len(rows))
+        self.assertEqual(self.job(), ("done", len(rows) + 1))
 
     def test_a_client_that_goes_away_in_the_middle(self):
         rows = rows_of(2 * CHUNK_ROWS + 30)

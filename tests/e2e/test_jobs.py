@@ -102,9 +102,11 @@ class Jobs(JobTest):
         job = headers["Location"].rpartition("/")[2]
         events = [(action, json.loads(detail)) for action, detail in self.stack.psql(
             f"SELECT action, detail FROM audit_event WHERE object = '{job}' ORDER BY id")]
-        self.assertEqual([action for action, _ in events], ["import.begin", "import.chunk", "import.chunk"])
+        self.assertEqual([action for action, _ in events], ["import.begin", "import.chunk", "import.chunk", "import.end"])
+        self.assertEqual(events[-1][1], {"state": "done", "line": answer[-1]["line"], "exists": 1,
+                                         "created": CHUNK_ROWS + 42, "refused": 2})
         after = 0
-        for _, detail in events[1:]:
+        for _, detail in events[1:-1]:
             own = [row for row in answer if after < row["line"] <= detail["line"]]
             self.assertEqual(detail["after"], after)
             self.assertEqual(detail["root"], root_of([leaf_of(row) for row in own]).hex())
@@ -164,14 +166,98 @@ class Jobs(JobTest):
         self.assertEqual([row["outcome"] for row in answer], ["created"] * len(rows))
         self.assertEqual([row["line"] for row in answer], list(range(2, len(rows) + 2)))
 
+    def events_of(self, location):
+        return [action for action, in self.stack.psql(
+            f"SELECT action FROM audit_event WHERE object = '{location.rpartition('/')[2]}' ORDER BY id")]
+
+    def refused_as_another(self, body, key, *words):
+        """422 that names the key; the job is as it was."""
+        asked = "SELECT state, line, fault, n_created FROM job WHERE idempotency_key = '%s'" % key
+        before = self.stack.psql(asked)
+        status, headers, problem = self.send(body, Idempotency_Key=key)
+        self.assertEqual((status, problem.get("field")), (422, "Idempotency-Key"), problem)
+        self.assertTrue(headers["Location"].startswith("/v1/jobs/"))
+        for word in words:
+            self.assertIn(word, problem["detail"])
+        self.assertEqual(self.stack.psql(asked), before)
+
+    def test_a_job_that_failed_does_not_hold_its_key(self):
+        rows, key = rows_of(3), secrets.token_hex(8)
+        status, headers, _ = self.send(csv_of(rows).replace(b"app_key", b"colour"), Idempotency_Key=key)
+        self.assertEqual(status, 400)
+        self.assertEqual(self.maker.call("get", headers["Location"])[2]["state"], "failed")
+        status, again, answer = self.send(csv_of(rows), Idempotency_Key=key)
+        self.assertEqual((status, again["Location"]), (200, headers["Location"]), answer)
+        self.assertEqual([row["outcome"] for row in answer], ["created"] * 3)
+        self.assertEqual(self.count(rows), 3)
+        self.assertEqual(self.events_of(headers["Location"]),
+                         ["import.begin", "import.end", "import.resume", "import.chunk", "import.end"])
+
+    def test_a_done_job_is_repeated_for_its_file_alone(self):
+        rows, key = rows_of(CHUNK_ROWS + 5), secrets.token_hex(8)
+        cut = csv_of(rows[:CHUNK_ROWS + 1])
+        _, headers, first = self.send(cut, Idempotency_Key=key)
+        events = self.events_of(headers["Location"])
+        for body in (csv_of(rows), cut[:-1], cut + b"\n", cut.replace(b"\n", b"\r\n"), b""):
+            self.refused_as_another(body, key)
+        self.assertEqual(self.count(rows), CHUNK_ROWS + 1)
+        self.assertEqual(self.send(cut, Idempotency_Key=key)[2], first)
+        self.assertEqual(self.events_of(headers["Location"]), events)
+
+    def test_a_resumed_file_is_the_one_it_began_with(self):
+        rows, key = rows_of(CHUNK_ROWS + 30), secrets.token_hex(8)
+        whole = csv_of(rows)
+        lines = whole.split(b"\n")
+        done = CHUNK_ROWS + 20
+        self.assertEqual(self.send(b"\n".join(lines[:done]) + b"\n\"a\"b\n", Idempotency_Key=key)[0], 400)
+        others = rows_of(len(rows))
+        for body in (b"\n".join(lines[:5] + lines[6:]), csv_of(others), b"\n".join(lines[:done - 1]),
+                     b"\n".join([lines[0], b"# a remark"] + lines[1:]), b"\xef\xbb\xbf" + whole,
+                     whole.replace(b"\n", b"\r\n"), b"\"a\"b\n", b"", whole.replace(b"1.0.3", b"1.0.4", 1)):
+            self.refused_as_another(body, key, f"up to line {done}", "of its own")
+        self.assertEqual((self.count(rows), self.count(others)), (done - 1, 0))
+        status, headers, answer = self.send(whole, Idempotency_Key=key)
+        self.assertEqual(status, 200, answer)
+        self.assertEqual([row["outcome"] for row in answer], ["created"] * len(rows))
+        events = self.events_of(headers["Location"])
+        self.assertEqual(events[:4], ["import.begin", "import.chunk", "import.chunk", "import.interrupt"])
+        self.assertEqual(events[4:-3], ["import.resume", "import.interrupt"] * 9)
+        self.assertEqual(events[-3:], ["import.resume", "import.chunk", "import.end"])
+        self.assertEqual(self.stack.psql("SELECT count(DISTINCT request_id) FROM audit_event WHERE object = "
+                                         f"'{headers['Location'].rpartition('/')[2]}'"), [["11"]])
+
+    def abandoned(self, key, seconds):
+        """A job whose service was killed so long before the end of its lease; where it is, and its rows."""
+        rows = rows_of(5)
+        _, headers, _ = self.send(csv_of(rows) + b"\"", Idempotency_Key=key)
+        self.stack.psql("UPDATE job SET state = 'running', lease_until = now() + "
+                        f"interval '{seconds} seconds' WHERE idempotency_key = '{key}'")
+        return headers["Location"], rows
+
+    def test_who_comes_within_the_lease_is_told_when_it_is_over(self):
+        key = secrets.token_hex(8)
+        job, rows = self.abandoned(key, 30)
+        status, headers, problem = self.send(csv_of(rows), Idempotency_Key=key)
+        self.assertEqual((status, headers["Location"]), (409, job), problem)
+        self.assertIn(int(headers["Retry-After"]), range(20, 31))
+
+    def test_a_job_whose_service_is_gone_is_interrupted_and_goes_on(self):
+        key = secrets.token_hex(8)
+        job, rows = self.abandoned(key, 0)
+        support.wait_until(lambda: self.maker.call("get", job)[2]["state"] == "interrupted", support.READY_SECONDS,
+                           "the job is interrupted by itself")
+        self.assertEqual(self.events_of(job)[-1], "import.interrupt")
+        self.assertEqual(self.send(csv_of(rows), Idempotency_Key=key)[0], 200)
+
     def test_a_cancelled_job_goes_on_no_more(self):
         rows, key = rows_of(CHUNK_ROWS), secrets.token_hex(8)
         _, headers, _ = self.send(csv_of(rows) + b"\"", Idempotency_Key=key)
         self.assertEqual(self.maker.call("delete", headers["Location"])[0], 204)
         self.assertEqual(self.maker.call("delete", headers["Location"])[0], 409)
         self.assertEqual(self.maker.call("get", headers["Location"])[2]["state"], "cancelled")
-        status, _, answer = self.send(csv_of(rows), Idempotency_Key=key)
-        self.assertEqual((status, len(answer)), (200, CHUNK_ROWS))
+        status, again, problem = self.send(csv_of(rows), Idempotency_Key=key)
+        self.assertEqual((status, again["Location"]), (409, headers["Location"]))
+        self.assertIn("cancelled", problem["detail"])
 
     def test_anothers_job_is_not_there(self):
         _, headers, _ = self.send(csv_of(rows_of(1)))

@@ -21,6 +21,9 @@
 struct result {
     uint64_t hash; /* of the rows */
     uint64_t last_line, n_given;
+    /* The last row up to RESUME_LINE, where each chunk has one row; 0: there is none. */
+    uint64_t resume_line, n_before;
+    uint8_t resume_digest[DIGEST_LEN];
     int outcome;
     char fault[IMPORT_FAULT_MAX];
 };
@@ -95,6 +98,11 @@ static void take_chunk(struct result *result, struct import_chunk *chunk)
     FUZZ_HOLDS(chunk->n_rows <= chunk->capacity && chunk->n_nonces <= IMPORT_CHUNK_NONCES);
     for (size_t i = 0; i < chunk->n_rows; i++)
         add_row(result, &chunk->rows[i]);
+    if (chunk->n_rows == 1 && result->last_line <= RESUME_LINE) {
+        result->resume_line = result->last_line;
+        result->n_before = result->n_given;
+        memcpy(result->resume_digest, chunk->digest, sizeof(result->resume_digest));
+    }
     import_chunk_clear(chunk);
 }
 
@@ -115,14 +123,14 @@ static int feed_piece(struct import_reader *reader, struct import_chunk *chunk,
         if (r == IMPORT_FULL)
             take_chunk(result, chunk);
     } while (r == IMPORT_FULL);
-    FUZZ_HOLDS(r == IMPORT_BROKEN || (r == IMPORT_OK && at == len));
+    FUZZ_HOLDS(r == IMPORT_BROKEN || r == IMPORT_DIFFERS || (r == IMPORT_OK && at == len));
     free(exact);
     return r;
 }
 
 /* seed 0: whole. */
-static void read_file(uint8_t choice, size_t capacity, unsigned seed, const uint8_t *data,
-    size_t size, struct result *result)
+static void read_file(uint8_t choice, size_t capacity, unsigned seed, const struct result *before,
+    const uint8_t *data, size_t size, struct result *result)
 {
     static struct import_chunk chunk; /* allocated once: its nonces are large */
     struct import_defaults defaults = {
@@ -140,8 +148,7 @@ static void read_file(uint8_t choice, size_t capacity, unsigned seed, const uint
         FUZZ_HOLDS(import_chunk_init(&chunk, CHUNK_ROWS_MAX) == 0);
     chunk.capacity = capacity;
     FUZZ_HOLDS(import_reader_new(choice & CHOICE_FORMAT, &defaults, &reader) == 0);
-    if ((choice & CHOICE_RESUME) != 0)
-        import_reader_resume_after(reader, RESUME_LINE);
+    import_reader_resume_after(reader, before->resume_line, before->resume_digest);
     for (size_t at = 0, n; result->outcome == IMPORT_OK && at < size; at += n) {
         n = seed == 0 ? size : (unsigned)rand_r(&seed) % PIECE_MAX;
         n = n < size - at ? n : size - at;
@@ -165,12 +172,21 @@ static void read_file(uint8_t choice, size_t capacity, unsigned seed, const uint
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct result whole, cut;
+    struct result before = {0}, single, whole, cut;
 
     if (size < 2)
         return 0;
-    read_file(data[0], CHUNK_ROWS_MAX, 0, data + 2, size - 2, &whole);
-    read_file(data[0], 1 + data[1] % CHUNK_ROWS_MAX, 1u + data[1], data + 2, size - 2, &cut);
+    if ((data[0] & CHOICE_RESUME) != 0) {
+        read_file(data[0], 1, 0, &before, data + 2, size - 2, &single);
+        before = single;
+    }
+    read_file(data[0], CHUNK_ROWS_MAX, 0, &before, data + 2, size - 2, &whole);
+    read_file(
+        data[0], 1 + data[1] % CHUNK_ROWS_MAX, 1u + data[1], &before, data + 2, size - 2, &cut);
+    FUZZ_HOLDS(whole.outcome != IMPORT_DIFFERS); /* it is the same file */
+    FUZZ_HOLDS(
+        (data[0] & CHOICE_RESUME) == 0 ||
+        (whole.outcome == single.outcome && whole.n_given == single.n_given - single.n_before));
     FUZZ_HOLDS(whole.outcome == cut.outcome);
     FUZZ_HOLDS(whole.hash == cut.hash && whole.n_given == cut.n_given);
     FUZZ_HOLDS(strcmp(whole.fault, cut.fault) == 0);

@@ -273,7 +273,7 @@ START_TEST(who_was_overtaken_moves_nothing)
     ck_assert(none_to_take(two, true)); /* it is held */
     sql("UPDATE job SET lease_until = now()");
     new = take(two);
-    ck_assert_int_eq(new.turn, old.turn + 1);
+    ck_assert_int_eq(new.job.turn, old.job.turn + 1);
     ck_assert_int_eq(db_export_advance(one, &old, &last, 1, 0), 1);
     ck_assert_int_eq(db_export_end(one, &old, JOB_DONE, NULL), 1);
     ck_ok(db_export_put_back(one, &old, 0));
