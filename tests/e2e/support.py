@@ -21,6 +21,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -423,6 +424,26 @@ class Stack:
                     process.stdin.write(f"{end};\n")
                 process.stdin.close()
                 process.stdout.read()
+
+    @contextlib.contextmanager
+    def standby_missing(self):
+        """Within, every commit waits for a standby that is not there."""
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE 'CREATE TABLE probe%'"
+        self.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        probe = None
+        try:
+            self.psql("SELECT pg_reload_conf()")
+            # Known to the server some time after that: once a commit of ours waits, all do.
+            while probe is None or not probe.is_alive():
+                probe = threading.Thread(target=self.psql, args=(f"CREATE TABLE probe{secrets.token_hex(4)} ()",))
+                probe.start()
+                wait_until(lambda: not probe.is_alive() or self.psql(waits), READY_SECONDS, "a commit waits")
+            yield
+        finally:
+            self.psql("ALTER SYSTEM RESET synchronous_standby_names")
+            self.psql("SELECT pg_reload_conf()")
+            if probe is not None:
+                probe.join()
 
     def next_nonce(self, device):
         """The next DevNonce that this device has not used in these tests."""

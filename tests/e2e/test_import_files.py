@@ -169,20 +169,15 @@ class Uploads(JobTest):
 
     def test_an_import_whose_every_commit_goes_unanswered(self):
         rows, seen, answers = rows_of(5), [], []
-        self.stack.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-        self.addCleanup(self.stack.psql, "SELECT pg_reload_conf()")
-        self.addCleanup(self.stack.psql, "ALTER SYSTEM RESET synchronous_standby_names")
-        self.stack.psql("SELECT pg_reload_conf()")
         call = threading.Thread(target=lambda: answers.append(self.send(csv_of(rows), Idempotency_Key=self.key)))
-        call.start()
-        for what in ("taken", "stored", "ended"):
-            pid = support.wait_until(
-                lambda: next((pid for pid, in self.stack.psql(COMMITTING) if pid not in seen), None),
-                support.READY_SECONDS, f"the job is being {what}")
-            seen.append(pid)
-            self.stack.psql(f"SELECT pg_terminate_backend({pid})")
-        self.stack.psql("ALTER SYSTEM RESET synchronous_standby_names")
-        self.stack.psql("SELECT pg_reload_conf()")
+        with self.stack.standby_missing():
+            call.start()
+            for what in ("taken", "stored", "ended"):
+                pid = support.wait_until(
+                    lambda: next((pid for pid, in self.stack.psql(COMMITTING) if pid not in seen), None),
+                    support.READY_SECONDS, f"the job is being {what}")
+                seen.append(pid)
+                self.stack.psql(f"SELECT pg_terminate_backend({pid})")
         call.join()
         status, _, answer = answers[0]
         self.assertEqual(status, 200, answer)
