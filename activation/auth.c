@@ -4,18 +4,21 @@
 #include <string.h>
 
 enum act_bearing act_bears_token(
-    struct act_service *service, const struct api_request *request, struct act_token *ret)
+    struct act_service *service, const struct api_request *request, int64_t *ret_organization_id)
 {
     const char *text = api_request_bearer(request);
     uint8_t body[ACT_TOKEN_BODY_LEN], hash[ACT_TOKEN_HASH_LEN];
     int64_t now = clock_unix_s();
+    struct act_token token;
 
-    if (text == NULL || !act_token_parse(text, body, hash, ret))
+    *ret_organization_id = 0;
+    if (text == NULL || !act_token_parse(text, body, hash, &token))
         return BEARS_NONE;
-    if (act_token_table_knows(&service->tokens, text, now))
+    *ret_organization_id = act_token_table_knows(&service->tokens, text, now);
+    if (*ret_organization_id != 0)
         return BEARS_KNOWN;
-    return act_token_is_timely(ret, now, service->settings.token_lifetime_s) ? BEARS_UNKNOWN
-                                                                             : BEARS_STALE;
+    return act_token_is_timely(&token, now, service->settings.token_lifetime_s) ? BEARS_UNKNOWN
+                                                                                : BEARS_STALE;
 }
 
 /* Outcome 1: its hash or its time is wrong, or its client is gone or revoked. */
@@ -55,7 +58,7 @@ int act_authenticate(
         act_token_table_forget(known, text);
     if (r != 0)
         return r;
-    act_token_table_note(known, text, &token, clock_unix_s());
+    act_token_table_note(known, text, &token, client.organization_id, clock_unix_s());
     *ret = (struct act_caller){
         .organization_id = client.organization_id,
         .roles = client.roles,

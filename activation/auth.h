@@ -24,9 +24,9 @@ enum act_bearing {
     BEARS_KNOWN,   /* issued or verified by this process; may have been revoked since */
 };
 
-/** `ret` is filled for BEARS_UNKNOWN and BEARS_KNOWN. Does not wait. */
+/** Also whose client's it is, of BEARS_KNOWN; else 0. Does not wait. */
 enum act_bearing act_bears_token(
-    struct act_service *service, const struct api_request *request, struct act_token *ret);
+    struct act_service *service, const struct api_request *request, int64_t *ret_organization_id);
 
 /** The token's hash is computed again in keyd; then its time and the client's record are looked at.
  * Outcome 1: not a valid token, expired, or the client is gone or revoked. Negative: keyd or the

@@ -16,12 +16,11 @@ static long refuse(struct act_service *service, const struct act_route *route,
     return -(long)status;
 }
 
-/* A slot is held until the request has been answered or its connection is gone. `token` NULL: of a
- * sender of whom nothing is known. */
+/* A slot is held until the request has been answered or its connection is gone. */
 static bool take_slot(
-    struct act_body_slots *slots, struct api_request *request, const struct act_token *token)
+    struct act_body_slots *slots, struct api_request *request, int64_t organization_id)
 {
-    struct act_body_slot *slot = act_body_slot_take(slots, token != NULL ? token->client_id : NULL);
+    struct act_body_slot *slot = act_body_slot_take(slots, organization_id);
 
     if (slot == NULL)
         return false;
@@ -34,7 +33,7 @@ long act_admit(struct api_request *request, void *context)
     struct act_service *service = context;
     const struct act_route *route = NULL;
     enum act_bearing bearing = BEARS_NONE;
-    struct act_token token;
+    int64_t organization_id = 0;
     struct act_params params;
     char allow[ACT_ALLOW_MAX];
 
@@ -49,7 +48,7 @@ long act_admit(struct api_request *request, void *context)
         return refuse(service, NULL, request, PROBLEM_NOT_FOUND, NULL);
     }
     if (act_right_roles(route->right) != ROLES_ANYONE) {
-        bearing = act_bears_token(service, request, &token);
+        bearing = act_bears_token(service, request, &organization_id);
         if (bearing == BEARS_NONE)
             return refuse(service, route, request, PROBLEM_UNAUTHENTICATED,
                 "an access token of POST /v1/token is needed: Authorization: Bearer TOKEN");
@@ -57,11 +56,11 @@ long act_admit(struct api_request *request, void *context)
             return refuse(service, route, request, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
     }
     if (route->streams == STREAMS_EVENTS) {
-        if (!take_slot(&service->watches, request, bearing == BEARS_KNOWN ? &token : NULL))
+        if (!take_slot(&service->watches, request, organization_id))
             return refuse(service, route, request, PROBLEM_UNAVAILABLE,
                 "as many clients as the service has room for are watching jobs");
     } else if ((route->streams != STREAMS_NOT || route->body_max > ACT_BIG_BODY) &&
-               !take_slot(&service->bodies, request, bearing == BEARS_KNOWN ? &token : NULL))
+               !take_slot(&service->bodies, request, organization_id))
         return refuse(service, route, request, PROBLEM_UNAVAILABLE,
             bearing == BEARS_KNOWN
                 ? "as many big bodies as the service takes and gives at once are under way"

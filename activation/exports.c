@@ -158,6 +158,19 @@ static int audit(
         hex_encode(job->id, sizeof(job->id), id), detail.data);
 }
 
+/* What is not in a file stands in its report. */
+static unsigned check_reports(struct act_call *call)
+{
+    int64_t kept;
+    int r = db_report_kept(call->worker->db, call->caller->organization_id, &kept);
+
+    if (r < 0)
+        return act_call_failed(call, r);
+    return kept < DB_REPORT_ROWS_MAX
+               ? 0
+               : act_call_problem(call, PROBLEM_CONFLICT, ACT_REPORTS_FULL ": " ACT_REPORTS_ADVICE);
+}
+
 static unsigned post_export(struct act_call *call)
 {
     struct db_export_order order = {0};
@@ -167,7 +180,8 @@ static unsigned post_export(struct act_call *call)
     unsigned status = read_order(call, &order);
     int r;
 
-    if (status != 0 || (status = check_possible(call, &order)) != 0)
+    if (status != 0 || (status = check_reports(call)) != 0 ||
+        (status = check_possible(call, &order)) != 0)
         return status;
     r = db_export_add(
         call->worker->db, call->caller->organization_id, call->caller->client_id, &order, &job);

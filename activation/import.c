@@ -16,8 +16,11 @@
 #include <string.h>
 
 #define DETAIL_MAX 400
+#define MS_OF_S INT64_C(1000)
 #define PIECE_SIZE 16384  /* bytes of a file at once */
 #define PATIENCE_MS 10000 /* for the next of them; shorter than a job's lease */
+
+#define SEND_AGAIN "the whole file sent again goes on behind them with the same Idempotency-Key"
 
 /* What the call says beside the file. */
 struct import_call {
@@ -92,7 +95,7 @@ static void fingerprint(const struct import_call *q, uint8_t out[static 32])
 }
 
 static int take_job(
-    struct act_call *call, const struct import_call *q, struct db_job *ret, int64_t *ret_busy_s)
+    struct act_call *call, const struct import_call *q, struct import_run *run, int64_t *ret_busy_s)
 {
     struct db_job_call wanted = {.organization_id = call->caller->organization_id,
         .client_id = call->caller->client_id,
@@ -101,7 +104,7 @@ static int take_job(
         .format = import_reader_format_text(q->format)};
 
     fingerprint(q, wanted.fingerprint);
-    return import_job_take(call, &wanted, ret, ret_busy_s);
+    return import_job_take(call, &wanted, &run->job, &run->kept_of_others, ret_busy_s);
 }
 
 /* --- the file -------------------------------------------------------------------------------- */
@@ -113,6 +116,35 @@ enum ending {
     ENDED_BROKEN,  /* the file is at fault, and the reader says how */
     ENDED_DIFFERS, /* it is not the file that the job began with */
     ENDED_TAKEN,   /* cancelled, or not ours any more */
+    /* A limit's word, and not the file's. */
+    ENDED_REFUSED,
+    ENDED_REVOKED,
+    ENDED_REPORTS,
+    ENDED_IDLE,
+    ENDED_LONG,
+};
+
+/* What a limit makes of the job and of the call. */
+struct stop {
+    enum db_job_state state;
+    enum problem problem;
+    const char *fault;  /* of the job */
+    const char *advice; /* the end of what is answered */
+};
+
+static const struct stop stops[] = {
+    [ENDED_REFUSED] = {JOB_FAILED, PROBLEM_BAD_REQUEST,
+        ACT_DECIMAL(IMPORT_REFUSED_MAX) " rows were refused: no more of the file are looked at",
+        "mend what they say, try it with dry_run=true, and send the file with another "
+        "Idempotency-Key"},
+    [ENDED_REVOKED] = {JOB_INTERRUPTED, PROBLEM_UNAUTHENTICATED, "the client was revoked",
+        "another client of the organization can send the file"},
+    [ENDED_IDLE] = {JOB_INTERRUPTED, PROBLEM_BAD_REQUEST,
+        "the file brought no row for as long as the service waits for one (import.idle_s)",
+        SEND_AGAIN},
+    [ENDED_LONG] = {JOB_INTERRUPTED, PROBLEM_BAD_REQUEST,
+        "the file took longer than one call may (import.total_s)", SEND_AGAIN},
+    [ENDED_REPORTS] = {JOB_INTERRUPTED, PROBLEM_CONFLICT, ACT_REPORTS_FULL, ACT_REPORTS_ADVICE},
 };
 
 struct piece {
@@ -133,7 +165,7 @@ struct file {
     char fault[IMPORT_FAULT_MAX];
 };
 
-static enum ending ending_of(int outcome)
+static enum ending ending_of_reader(int outcome)
 {
     switch (outcome) {
     case IMPORT_OK:
@@ -144,6 +176,19 @@ static enum ending ending_of(int outcome)
     default:
         return ENDED_BROKEN;
     }
+}
+
+static enum ending ending_of_run(int stop)
+{
+    static const enum ending endings[] = {
+        [IMPORT_GOES_ON] = ENDED_WELL,
+        [IMPORT_LOST] = ENDED_TAKEN,
+        [IMPORT_MANY_REFUSED] = ENDED_REFUSED,
+        [IMPORT_REVOKED] = ENDED_REVOKED,
+        [IMPORT_REPORTS_FULL] = ENDED_REPORTS,
+    };
+
+    return endings[stop];
 }
 
 static int feed(struct import_run *run, struct file *file, const char *bytes, size_t len)
@@ -157,14 +202,14 @@ static int feed(struct import_run *run, struct file *file, const char *bytes, si
             return r;
         bytes += consumed;
         len -= consumed;
-        file->ending = ending_of(r);
+        file->ending = ending_of_reader(r);
         if (r == IMPORT_FULL || r == IMPORT_BROKEN) {
             int done = import_run_chunk(run);
 
             if (done < 0)
                 return done;
             if (done > 0)
-                file->ending = ENDED_TAKEN;
+                file->ending = ending_of_run(done);
         }
     } while (r == IMPORT_FULL && file->ending == ENDED_WELL && len > 0);
     return 0;
@@ -180,7 +225,7 @@ static int finish(struct import_run *run, struct file *file)
         if ((done = import_run_chunk(run)) < 0)
             return done;
     } while (r == IMPORT_FULL && done == 0);
-    file->ending = done > 0 ? ENDED_TAKEN : ending_of(r);
+    file->ending = done > 0 ? ending_of_run(done) : ending_of_reader(r);
     return import_reader_digest(file->reader, file->digest);
 }
 
@@ -193,30 +238,56 @@ static int renew(struct import_run *run, struct file *file)
 
     if (now_ms - file->renewed_ms < DB_JOB_RENEW_S * 1000)
         return 0;
-    if ((r = import_run_settle(run)) == 0)
-        r = db_job_renew(run->worker->db, &run->job);
-    if (r > 0 || (r == 0 && run->job.cancel_wanted))
+    if ((r = import_run_settle(run)) > 0)
+        file->ending = ending_of_run(r);
+    else if (r == 0 && ((r = db_job_renew(run->worker->db, &run->job)) > 0 ||
+                           (r == 0 && run->job.cancel_wanted)))
         file->ending = ENDED_TAKEN;
     file->renewed_ms = now_ms;
     return r < 0 ? r : 0;
 }
 
-/* Rows that are whole are done before a client is waited for, so that their progress is seen. */
+/* How long a file may hold its worker: rows must come, also those that a file that is sent again
+ * has had done before, and at some time it must end. */
+struct patience {
+    const struct act_settings *settings;
+    int64_t begun_ms, moved_ms;
+    uint64_t n_rows;
+};
+
+static enum ending lose_patience(struct patience *p, uint64_t n_rows)
+{
+    int64_t now = clock_monotonic_ms();
+
+    if (n_rows != p->n_rows)
+        p->moved_ms = now;
+    p->n_rows = n_rows;
+    if (now - p->begun_ms >= MS_OF_S * p->settings->import_total_s)
+        return ENDED_LONG;
+    return now - p->moved_ms >= MS_OF_S * p->settings->import_idle_s ? ENDED_IDLE : ENDED_WELL;
+}
+
+/* Rows that are whole are done before a client is waited for, so that their progress is seen; and
+ * before it is sent away. */
 static int feed_all(
     struct act_call *call, struct import_run *run, struct file *file, struct piece *piece)
 {
+    int64_t now = clock_monotonic_ms();
+    struct patience patience = {&call->worker->service->settings, now, now, 0};
+    enum ending lost;
     int n, r = 0;
 
     do {
         n = api_stream_read(call->stream, piece->bytes, sizeof(piece->bytes), PATIENCE_MS);
         if (n > 0)
             r = feed(run, file, piece->bytes, (size_t)n);
-        else if (n < 0 && (r = import_run_chunk(run)) > 0)
-            file->ending = ENDED_TAKEN;
-        if (r >= 0 && file->ending == ENDED_WELL)
+        lost = n != 0 ? lose_patience(&patience, import_reader_rows(file->reader)) : ENDED_WELL;
+        if (r == 0 && file->ending == ENDED_WELL && (n < 0 || lost != ENDED_WELL))
+            file->ending = (r = import_run_chunk(run)) > 0 ? ending_of_run(r) : lost;
+        if (r == 0 && file->ending == ENDED_WELL)
             r = renew(run, file);
-    } while (r >= 0 && file->ending == ENDED_WELL && (n > 0 || n == ERROR_DEADLINE));
-    if (r >= 0 && file->ending == ENDED_WELL && n < 0)
+    } while (r == 0 && file->ending == ENDED_WELL && (n > 0 || n == ERROR_DEADLINE));
+    if (r == 0 && file->ending == ENDED_WELL && n < 0)
         file->ending = ENDED_EARLY;
     return r < 0 ? r : 0;
 }
@@ -238,7 +309,7 @@ static int read_file(
     if ((stored = import_run_settle(run)) < 0)
         r = stored;
     else if (stored > 0)
-        file->ending = ENDED_TAKEN;
+        file->ending = ending_of_run(stored);
     file->reader = NULL;
     (void)snprintf(file->fault, sizeof(file->fault), "%s",
         import_reader_fault(reader)[0] != '\0' ? import_reader_fault(reader)
@@ -354,8 +425,8 @@ static unsigned answer_early(struct act_call *call, struct import_run *run)
     if (status != 0)
         return status;
     (void)snprintf(detail, sizeof(detail),
-        "%s. The rows up to line %" PRId64 " are done, and their report is at Location; the whole "
-        "file sent again goes on behind them with the same Idempotency-Key",
+        "%s. The rows up to line %" PRId64
+        " are done, and their report is at Location; " SEND_AGAIN,
         stopping ? "the service is stopping" : "the file broke off", run->job.line);
     (void)act_call_problem(call, stopping ? PROBLEM_UNAVAILABLE : PROBLEM_BAD_REQUEST, detail);
     locate(call, &run->job);
@@ -402,6 +473,22 @@ static unsigned answer_taken(struct act_call *call, struct import_run *run)
     return status != 0 ? status : answer_cancelled(call, &run->job);
 }
 
+static unsigned answer_stopped(
+    struct act_call *call, struct import_run *run, const struct stop *stop)
+{
+    char detail[DETAIL_MAX + IMPORT_FAULT_MAX];
+    unsigned status = end_job(call, run, stop->state, stop->fault, NULL);
+
+    if (status != 0)
+        return status;
+    (void)snprintf(detail, sizeof(detail),
+        "%s. The rows up to line %" PRId64 " are done, and their report is at Location; %s",
+        stop->fault, run->job.line, stop->advice);
+    (void)act_call_problem(call, stop->problem, detail);
+    locate(call, &run->job);
+    return call->status;
+}
+
 /* The job was done before this call: the same file is answered as it was. */
 static unsigned answer_again(struct act_call *call, const struct db_job *job)
 {
@@ -439,6 +526,8 @@ static unsigned refuse_take(
 
     if (outcome < 0)
         return act_call_failed(call, outcome);
+    if (outcome == IMPORT_JOB_REPORTS_FULL)
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_REPORTS_FULL ": " ACT_REPORTS_ADVICE);
     if (outcome == DB_JOB_OTHER_CALL)
         return act_call_problem_of(call, PROBLEM_UNPROCESSABLE, "Idempotency-Key",
             "this Idempotency-Key was used for another call");
@@ -465,6 +554,8 @@ static unsigned answer_read(struct act_call *call, struct import_run *run, const
         return answer_taken(call, run);
     case ENDED_WELL:
         break;
+    default:
+        return answer_stopped(call, run, &stops[file->ending]);
     }
     if ((status = end_job(call, run, JOB_DONE, NULL, file->digest)) != 0)
         return status;
@@ -494,7 +585,7 @@ static unsigned act_post_import(struct act_call *call)
     if ((r = db_organization_find(
              call->worker->db, call->caller->organization_public_id, &run.organization)) != 0)
         return act_call_failed(call, r < 0 ? r : error_set(ERROR_DB, "the organization is gone"));
-    if ((r = take_job(call, &q, &run.job, &busy_s)) != 0)
+    if ((r = take_job(call, &q, &run, &busy_s)) != 0)
         return refuse_take(call, r, &run.job, busy_s);
     if (run.job.state == JOB_CANCELLED)
         return answer_cancelled(call, &run.job);

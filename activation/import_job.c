@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "db/report.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -62,15 +63,19 @@ static int commit(struct db *db, const struct db_job *job)
 }
 
 int import_job_take(struct act_call *call, const struct db_job_call *wanted, struct db_job *ret,
-    int64_t *ret_busy_s)
+    int64_t *ret_kept, int64_t *ret_busy_s)
 {
     struct db *db = call->worker->db;
     int r = db_begin(db);
 
     if (r < 0)
         return r;
-    if ((r = db_job_take(db, wanted, ret, ret_busy_s)) == 0 && ret->state == JOB_RUNNING)
-        r = audit_taking(call, ret);
+    if ((r = db_report_kept(db, wanted->organization_id, ret_kept)) == 0 &&
+        (r = db_job_take(db, wanted, ret, ret_busy_s)) == 0 && ret->state == JOB_RUNNING)
+        r = ret->line == 0 && *ret_kept >= DB_REPORT_ROWS_MAX ? IMPORT_JOB_REPORTS_FULL
+                                                              : audit_taking(call, ret);
+    if (r == 0)
+        *ret_kept -= ret->counts.kept;
     if (r != 0 || ret->state != JOB_RUNNING) {
         db_rollback(db);
         return r;

@@ -6,9 +6,12 @@
 #include "activation/call.h"
 #include "activation/import_run.h"
 
-/** As db_job_take, whose outcomes it has; *ret is running, done or cancelled. */
+enum { IMPORT_JOB_REPORTS_FULL = 100 }; /* beside the outcomes of db_job_take */
+/** As db_job_take; *ret is running, done or cancelled. A new one is not begun where the reports of
+ * the organization are full; one that has begun is asked with each chunk (import_run.c).
+ * *ret_kept: how many rows those of its other jobs have. */
 int import_job_take(struct act_call *call, const struct db_job_call *wanted, struct db_job *ret,
-    int64_t *ret_busy_s) MUST_CHECK;
+    int64_t *ret_kept, int64_t *ret_busy_s) MUST_CHECK;
 /** As db_job_end. Outcome 1: the job is not ours any more, and nothing was changed. */
 int import_job_end(struct act_call *call, struct db_job *job, enum db_job_state state,
     const char *fault, const uint8_t *digest) MUST_CHECK;

@@ -8,7 +8,10 @@
 #define EUI_LEN sizeof(((struct eui64 *)NULL)->bytes)
 #define NONCES_LOW_PERCENT 80 /* as cradle_join_nonces_low_total counts */
 
-static_assert(N_IMPORT_LINTS <= 64, "import_row.lints has a bit each");
+static_assert(N_IMPORT_LINTS <= 64, "job_row.lints has a bit each");
+static_assert(IMPORT_LINT_NOT_JSON == 0 && IMPORT_LINT_ZERO_KEY == 34 &&
+                  IMPORT_LINT_UNKNOWN_AS_ID == 55 && IMPORT_LINT_DEV_EUI_TAKEN == 56,
+    "a lint that is stored must keep its bit: new ones go to the end");
 
 /* clang-format off */
 static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
@@ -169,7 +172,7 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
         "a wrapped or sealed key does not open, or is no key of 16 bytes",
         "wrap it under the present transport KEK, or seal it to the present exchange key"},
     [IMPORT_LINT_DUPLICATE_KEY] = {"duplicate-key", IMPORT_WARNING, "app_key",
-        "the same key belongs to another row or to another device",
+        "the same key belongs to another device of the file or of your organization",
         "give each device a key of its own"},
     [IMPORT_LINT_UNKNOWN_HOME_NET_ID] = {"unknown-home-net-id", IMPORT_ERROR, "home_net_id",
         "no network server here speaks for this NetID",
@@ -177,6 +180,9 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
     [IMPORT_LINT_UNKNOWN_AS_ID] = {"unknown-as-id", IMPORT_ERROR, "as_id",
         "no application server here has this AS-ID",
         "have an operator add it first"},
+    [IMPORT_LINT_DEV_EUI_TAKEN] = {"dev-eui-taken", IMPORT_ERROR, "dev_eui",
+        "another organization has a device with this DevEUI",
+        "compare it with the label; if it is right, ask the operator whose the device is"},
 };
 /* clang-format on */
 

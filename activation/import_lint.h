@@ -1,7 +1,10 @@
 /* What can be said about a row of an import file: each lint has a name, a level, a sentence and an
  * advice, in one table (docs/onboarding.md, "What a row can be told", has the same ones). Those of
  * the text itself are set by import_reader; import_lint_row adds those of keys, EUIs, codes and
- * nonces. A new lint is a member here, a row in import_lint.c and a row in that document. Pure. */
+ * nonces. A new lint is a member here, a row in import_lint.c and a row in that document. Pure.
+ *
+ * The members are bit positions in job_row.lints: new ones go to the end, and none is ever taken
+ * out or moved. */
 #pragma once
 
 #include "base/eui.h"
@@ -78,6 +81,8 @@ enum import_lint {
     IMPORT_LINT_DUPLICATE_KEY,
     IMPORT_LINT_UNKNOWN_HOME_NET_ID,
     IMPORT_LINT_UNKNOWN_AS_ID,
+    /* since; whatever they are of */
+    IMPORT_LINT_DEV_EUI_TAKEN,
     N_IMPORT_LINTS
 };
 

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "db/audit.h"
+#include "db/report.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -31,11 +32,13 @@ struct import_work {
     struct db_batch_key *targets[KEYD_BATCH_MAX];
     struct import_row *owners[KEYD_BATCH_MAX];
     size_t n_adopt;
-    /* Fingerprints of the chunk's keys, whose they are, and which are known. */
-    uint8_t fingerprints[CHUNK_KEYS_MAX][DB_FINGERPRINT_LEN];
+    /* The chunk's keys, of which rows they are, and which are known. */
+    struct db_key_of_device keys[CHUNK_KEYS_MAX];
     struct import_row *key_rows[CHUNK_KEYS_MAX];
-    bool known[CHUNK_KEYS_MAX];
+    struct db_key_known known[CHUNK_KEYS_MAX];
     size_t n_keys;
+    bool is_foreign[IMPORT_CHUNK_ROWS]; /* of all rows: a key is another organization's too */
+    size_t n_foreign;                   /* of these, devices made */
     /* Claim codes of the chunk, hashed, and of which of the rows they are. */
     struct keyd_claim_code codes[IMPORT_CHUNK_ROWS];
     struct db_code given[IMPORT_CHUNK_ROWS];
@@ -54,7 +57,8 @@ struct import_storing {
     struct import_work *work;
     pthread_t thread;
     bool has_thread;
-    int result; /* of a thread that ended, with its sentence */
+    bool clear_withdrawn; /* files of the organization may hold keys in clear no more */
+    int result;           /* of a thread that ended, with its sentence */
     char error[ERROR_TEXT_MAX];
 };
 
@@ -189,9 +193,9 @@ static int take_reply(struct import_work *w, size_t i)
     switch (reply->status) {
     case KEYD_OK:
         w->targets[i]->sealed = reply->sealed;
-        memcpy(w->targets[i]->kcv, reply->kcv, sizeof(reply->kcv));
         memcpy(w->targets[i]->fingerprint, reply->fingerprint, sizeof(reply->fingerprint));
-        memcpy(w->fingerprints[w->n_keys], reply->fingerprint, sizeof(reply->fingerprint));
+        memcpy(w->keys[w->n_keys].fingerprint, reply->fingerprint, sizeof(reply->fingerprint));
+        w->keys[w->n_keys].dev_eui = w->owners[i]->dev_eui;
         w->key_rows[w->n_keys++] = w->owners[i];
         return 0;
     case KEYD_BAD_INPUT:
@@ -270,7 +274,7 @@ static int seal_rows(struct import_run *run)
     struct import_work *w = run->work;
     int r = 0;
 
-    w->n_rows = w->n_keys = w->n_adopt = 0;
+    w->n_rows = w->n_keys = w->n_adopt = w->n_given = 0;
     for (size_t i = 0; i < run->chunk.n_rows; i++) {
         struct import_row *row = &run->chunk.rows[i];
 
@@ -288,18 +292,26 @@ static int seal_rows(struct import_run *run)
     return r == 0 ? seal_pending(run) : r;
 }
 
-/* Keys that did not open have refused more rows. */
+/* What was found since has refused more rows; claim codes go with theirs. */
 static void drop_refused(struct import_work *w)
 {
-    size_t n = 0;
+    size_t n = 0, n_given = 0, at = 0;
 
     for (size_t i = 0; i < w->n_rows; i++) {
-        if (import_row_refused(w->rows[i]))
-            continue;
-        w->rows[n] = w->rows[i];
-        w->stored[n++] = w->stored[i];
+        bool has_code = at < w->n_given && w->given_rows[at] == i;
+
+        if (!import_row_refused(w->rows[i])) {
+            if (has_code) {
+                w->given[n_given] = w->given[at];
+                w->given_rows[n_given++] = n;
+            }
+            w->rows[n] = w->rows[i];
+            w->stored[n++] = w->stored[i];
+        }
+        at += has_code;
     }
     w->n_rows = n;
+    w->n_given = n_given;
 }
 
 /* --- claim codes ----------------------------------------------------------------------------- */
@@ -310,7 +322,6 @@ static int hash_codes(struct import_run *run)
     struct import_work *w = run->work;
     int r;
 
-    w->n_given = 0;
     for (size_t i = 0; i < w->n_rows && !run->dry_run; i++) {
         const struct import_row *row = w->rows[i];
         struct keyd_claim_code *code = &w->codes[w->n_given];
@@ -340,51 +351,82 @@ static int prepare(struct import_run *run)
 
 /* --- storing --------------------------------------------------------------------------------- */
 
-static int compare_fingerprints(const void *a, const void *b)
+static int compare_keys(const void *a, const void *b)
 {
-    return memcmp(*(const uint8_t *const *)a, *(const uint8_t *const *)b, DB_FINGERPRINT_LEN);
+    const struct db_key_of_device *x = *(const struct db_key_of_device *const *)a;
+    const struct db_key_of_device *y = *(const struct db_key_of_device *const *)b;
+    int order = memcmp(x->fingerprint, y->fingerprint, sizeof(x->fingerprint));
+
+    return order != 0 ? order
+                      : memcmp(x->dev_eui.bytes, y->dev_eui.bytes, sizeof(x->dev_eui.bytes));
 }
 
-/* The same key in two rows of the chunk, or of a device that is here. */
+/* Of keys in the order of compare_keys that are one key: it is two devices' where the first and the
+ * last are. */
+static void mark_equal(struct import_work *w, const struct db_key_of_device *const *equal, size_t n)
+{
+    if (eui64_to_u64(&equal[0]->dev_eui) == eui64_to_u64(&equal[n - 1]->dev_eui))
+        return;
+    for (size_t i = 0; i < n; i++)
+        w->known[equal[i] - w->keys].own = true;
+}
+
+static void mark_equal_in_chunk(struct import_work *w)
+{
+    const struct db_key_of_device *sorted[CHUNK_KEYS_MAX];
+    size_t first = 0;
+
+    for (size_t i = 0; i < w->n_keys; i++)
+        sorted[i] = &w->keys[i];
+    qsort(sorted, w->n_keys, sizeof(sorted[0]), compare_keys);
+    for (size_t i = 1; i <= w->n_keys; i++) {
+        if (i < w->n_keys && memcmp(sorted[first]->fingerprint, sorted[i]->fingerprint,
+                                 sizeof(sorted[i]->fingerprint)) == 0)
+            continue;
+        mark_equal(w, &sorted[first], i - first);
+        first = i;
+    }
+}
+
+/* The same key in two devices of the chunk, or of one that is here. What another organization has
+ * is not told: or whoever imports could try guesses at its keys. */
 static int lint_duplicates(struct import_run *run)
 {
     struct import_work *w = run->storing->work;
-    const uint8_t *sorted[CHUNK_KEYS_MAX];
     int r;
 
+    memset(w->is_foreign, 0, sizeof(w->is_foreign));
     if (w->n_keys == 0)
         return 0;
-    r = db_batch_known_keys(run->worker->db, w->fingerprints, w->n_keys, w->known);
+    r = db_batch_known_keys(
+        run->worker->db, run->organization.row_id, w->keys, w->n_keys, w->known);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < w->n_keys; i++)
-        sorted[i] = w->fingerprints[i];
-    qsort(sorted, w->n_keys, sizeof(sorted[0]), compare_fingerprints);
-    for (size_t i = 1; i < w->n_keys; i++)
-        if (memcmp(sorted[i - 1], sorted[i], DB_FINGERPRINT_LEN) == 0) {
-            w->known[(sorted[i] - w->fingerprints[0]) / DB_FINGERPRINT_LEN] = true;
-            w->known[(sorted[i - 1] - w->fingerprints[0]) / DB_FINGERPRINT_LEN] = true;
-        }
-    for (size_t i = 0; i < w->n_keys; i++)
-        if (w->known[i])
+    mark_equal_in_chunk(w);
+    for (size_t i = 0; i < w->n_keys; i++) {
+        if (w->known[i].own)
             import_row_add_lint(w->key_rows[i], IMPORT_LINT_DUPLICATE_KEY);
+        if (w->known[i].foreign)
+            w->is_foreign[w->key_rows[i] - run->storing->chunk.rows] = true;
+    }
     return 0;
 }
 
-/* What a dry run would come to. */
+/* What a dry run would come to. A device that the chunk itself would make is there for the rows
+ * behind it; those of other chunks are not looked for. */
 static int foresee(struct import_run *run)
 {
     struct import_work *w = run->storing->work;
-    struct eui64 dev_euis[IMPORT_CHUNK_ROWS];
-    bool known[IMPORT_CHUNK_ROWS];
-    int r;
+    int r = db_batch_foresee(
+        run->worker->db, run->organization.row_id, w->stored, w->n_rows, w->outcomes);
 
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < w->n_rows; i++)
-        dev_euis[i] = w->rows[i]->dev_eui;
-    r = db_batch_known_devices(run->worker->db, dev_euis, w->n_rows, known);
-    for (size_t i = 0; r == 0 && i < w->n_rows; i++)
-        w->outcomes[i] = known[i] ? DB_BATCH_EXISTS : DB_BATCH_CREATED;
-    return r;
+        for (size_t k = 0; k < i && w->outcomes[i] == DB_BATCH_CREATED; k++)
+            if (eui64_to_u64(&w->rows[k]->dev_eui) == eui64_to_u64(&w->rows[i]->dev_eui))
+                w->outcomes[i] = DB_BATCH_EXISTS;
+    return 0;
 }
 
 /* Those of the devices that were made, and no others: who has a label of before keeps it. */
@@ -414,6 +456,16 @@ static int store(struct import_run *run)
     return r < 0 ? r : store_codes(run);
 }
 
+/* What became of a row that was stored, or tried. */
+static const char *word_of(struct import_row *row, enum db_batch_outcome outcome)
+{
+    if (outcome == DB_BATCH_TAKEN)
+        import_row_add_lint(row, IMPORT_LINT_DEV_EUI_TAKEN);
+    return outcome == DB_BATCH_CREATED  ? "created"
+           : outcome == DB_BATCH_EXISTS ? "exists"
+                                        : "refused";
+}
+
 /* Rows that made a device and have nothing more to say are told by the device. */
 static int tell(struct import_run *run, struct db_job_counts *counts)
 {
@@ -422,15 +474,16 @@ static int tell(struct import_run *run, struct db_job_counts *counts)
     size_t n_stored = 0;
 
     *counts = (struct db_job_counts){0};
-    w->n_told = 0;
+    w->n_told = w->n_foreign = 0;
     for (size_t i = 0; i < chunk->n_rows; i++) {
         struct import_row *row = &chunk->rows[i];
         const char *outcome = "refused";
         int r;
 
         if (n_stored < w->n_rows && w->rows[n_stored] == row)
-            outcome = w->outcomes[n_stored++] == DB_BATCH_CREATED ? "created" : "exists";
+            outcome = word_of(row, w->outcomes[n_stored++]);
         counts->created += outcome[0] == 'c';
+        w->n_foreign += outcome[0] == 'c' && w->is_foreign[i];
         counts->exists += outcome[0] == 'e';
         counts->refused += outcome[0] == 'r';
         counts->warned += outcome[0] != 'r' && row->lints != 0;
@@ -444,6 +497,7 @@ static int tell(struct import_run *run, struct db_job_counts *counts)
             .outcome = outcome,
             .lints = row->lints};
     }
+    counts->kept = (int64_t)w->n_told;
     return 0;
 }
 
@@ -472,6 +526,25 @@ static int audit(struct import_run *run, int64_t line, const struct db_job_count
     return db_audit_add(run->worker->db, &event);
 }
 
+/* A file may come for hours: what was allowed when it began may not be any more. */
+static int look_again(struct import_run *run)
+{
+    struct import_work *w = run->storing->work;
+    bool revoked, allow_clear_keys;
+    int r = db_client_standing(run->worker->db, run->client_id, &revoked, &allow_clear_keys);
+
+    if (r < 0 || revoked)
+        return r < 0 ? r : IMPORT_REVOKED;
+    if (allow_clear_keys)
+        return 0;
+    run->storing->clear_withdrawn = true;
+    for (size_t i = 0; i < w->n_rows; i++)
+        if (w->rows[i]->app.form == IMPORT_KEY_CLEAR || w->rows[i]->nwk.form == IMPORT_KEY_CLEAR)
+            import_row_add_lint(w->rows[i], IMPORT_LINT_CLEAR_KEY);
+    drop_refused(w);
+    return 0;
+}
+
 /* Inside the transaction. */
 static int commit_rows(struct import_run *run, int64_t line)
 {
@@ -480,12 +553,14 @@ static int commit_rows(struct import_run *run, int64_t line)
     struct db_job_counts counts;
     int r;
 
-    if ((r = lint_duplicates(run)) < 0 || (r = store(run)) < 0 || (r = tell(run, &counts)) < 0 ||
+    if ((r = look_again(run)) != 0 || (r = lint_duplicates(run)) < 0 || (r = store(run)) < 0 ||
+        (r = tell(run, &counts)) < 0 ||
         (r = db_job_rows_add(db, run->job.row_id, w->told, w->n_told)) < 0)
         return r;
     if (!run->job.dry_run && (r = audit(run, line, &counts)) < 0)
         return r;
-    return db_job_advance(db, &run->job, line, run->storing->chunk.digest, &counts);
+    r = db_job_advance(db, &run->job, line, run->storing->chunk.digest, &counts);
+    return r <= 0 ? r : IMPORT_LOST;
 }
 
 /* The connection broke while the commit was on its way: the job's line tells. */
@@ -516,7 +591,7 @@ static int store_chunk(struct import_storing *storing)
         r = commit_rows(run, line);
         if (r != 0 || run->job.cancel_wanted) {
             db_rollback(db);
-            r = r < 0 ? r : 1;
+            r = r != 0 ? r : IMPORT_LOST;
         } else {
             r = db_commit(db);
             if (r == ERROR_DB_UNKNOWN)
@@ -526,9 +601,11 @@ static int store_chunk(struct import_storing *storing)
     if (r != 0) {
         before.cancel_wanted = run->job.cancel_wanted;
         run->job = before; /* as it is in the database */
-    } else {
-        metric_add(&run->worker->service->metrics.codes[COUNT_CODE_GIVEN],
-            (int64_t)storing->work->n_given);
+    } else if (!run->job.dry_run) {
+        struct act_metrics *metrics = &run->worker->service->metrics;
+
+        metric_add(&metrics->codes[COUNT_CODE_GIVEN], (int64_t)storing->work->n_given);
+        metric_add(&metrics->foreign_keys, (int64_t)storing->work->n_foreign);
     }
     return r;
 }
@@ -552,6 +629,8 @@ int import_run_settle(struct import_run *run)
     if (storing == NULL)
         return 0;
     await_thread(storing);
+    if (storing->clear_withdrawn)
+        run->organization.allow_clear_keys = false;
     r = storing->result;
     storing->result = 0;
     return r < 0 ? error_set(r, "%s", storing->error) : r;
@@ -573,6 +652,18 @@ static void begin_storing(struct import_run *run)
         (void)storing_main(storing); /* slower, and as good */
 }
 
+/* What a file may leave behind is bounded, also where each row of it is two bytes. Asked where more
+ * rows have come: a file that ends here is done. */
+static enum import_stop look_at_limits(const struct import_run *run)
+{
+    const struct db_job_counts *counts = &run->job.counts;
+
+    if (counts->refused >= IMPORT_REFUSED_MAX)
+        return IMPORT_MANY_REFUSED;
+    return run->kept_of_others + counts->kept >= DB_REPORT_ROWS_MAX ? IMPORT_REPORTS_FULL
+                                                                    : IMPORT_GOES_ON;
+}
+
 int import_run_chunk(struct import_run *run)
 {
     int prepared, r;
@@ -583,6 +674,8 @@ int import_run_chunk(struct import_run *run)
     r = import_run_settle(run); /* what came first in the file is said first */
     if (r == 0)
         r = prepared;
+    if (r == 0)
+        r = (int)look_at_limits(run);
     if (r == 0)
         begin_storing(run);
     else

@@ -11,6 +11,16 @@
 #include "db/job.h"
 
 #define IMPORT_CHUNK_ROWS DB_BATCH_ROWS_MAX
+#define IMPORT_REFUSED_MAX 100000 /* rows of one job; with so many the file is broken off */
+
+/** Why an import cannot go on, where nothing has failed. */
+enum import_stop {
+    IMPORT_GOES_ON = 0,
+    IMPORT_LOST,         /* the job is somebody else's by now, or was cancelled */
+    IMPORT_MANY_REFUSED, /* IMPORT_REFUSED_MAX */
+    IMPORT_REVOKED,      /* the client, since the call began */
+    IMPORT_REPORTS_FULL, /* the organization's reports have DB_REPORT_ROWS_MAX rows */
+};
 
 struct import_run {
     struct act_worker *worker;
@@ -22,6 +32,7 @@ struct import_run {
     /* Both are the storing thread's between import_run_chunk and import_run_settle: the job, and
      * the worker's database connection. */
     struct db_job job;
+    int64_t kept_of_others;    /* rows of the organization's other reports, when it began */
     bool dry_run;              /* as the job says, for whoever does not own it */
     struct import_chunk chunk; /* the one being read */
     struct import_work *work;  /* what one chunk needs; of secret_realloc */
@@ -34,8 +45,7 @@ int import_run_begin(struct import_run *run) MUST_CHECK;
 
 /** Seals the rows of the chunk and begins to store them and to move the job on, in one transaction;
  * the chunk is empty then. What is returned tells of the chunk before it, and this one is begun
- * only if that one went well. Outcome 1: the job is somebody else's by now, or was cancelled;
- * nothing was stored. */
+ * only if that one went well. Outcome: an import_stop, and nothing was stored. */
 int import_run_chunk(struct import_run *run) MUST_CHECK;
 /** Waits for the last chunk; the same outcomes, each told once. Then `job` is as it is in the
  * database. */

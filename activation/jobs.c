@@ -7,8 +7,11 @@
 #include "base/hex.h"
 #include "base/log.h"
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define DETAIL_MAX 160
 
 void act_job_write(const struct db_job *job, struct text *out)
 {
@@ -47,11 +50,24 @@ static int send_piece(void *context, struct text *piece)
     return act_call_piece(context, TYPE_NDJSON, piece);
 }
 
+static unsigned answer_deleted(struct act_call *call)
+{
+    char detail[DETAIL_MAX];
+
+    (void)snprintf(detail, sizeof(detail),
+        "the report was deleted: it is kept for %d days, that of a dry run for %d", DB_REPORT_DAYS,
+        DB_REPORT_TRY_DAYS);
+    return act_call_problem(call, PROBLEM_GONE, detail);
+}
+
 unsigned act_job_report_answer(struct act_call *call, const struct db_job *job)
 {
     static const struct text nothing = {0};
-    int r = import_report_give(call->worker->db, job, send_piece, call);
+    int r;
 
+    if (job->report_deleted)
+        return answer_deleted(call);
+    r = import_report_give(call->worker->db, job, send_piece, call);
     if (r == 0 && !call->in_pieces) /* a report without rows */
         r = act_call_piece(call, TYPE_NDJSON, &nothing);
     if (r < 0 && !call->in_pieces)
@@ -217,6 +233,10 @@ static unsigned delete_job(struct act_call *call)
 
     if (status != 0)
         return status;
+    if (!act_right_allows(
+            job.kind == JOB_EXPORT ? RIGHT_EXPORT : RIGHT_IMPORT, call->caller->roles))
+        return act_call_problem(
+            call, PROBLEM_FORBIDDEN, "this client may not begin such a job, nor cancel one");
     r = db_job_cancel(call->worker->db, &job);
     if (r > 0 && job.kind == JOB_EXPORT) {
         action = "export.delete";
@@ -252,7 +272,7 @@ static const struct act_route routes[] = {
         .streams = STREAMS_EVENTS},
     {.method = API_DELETE,
         .path = "/v1/jobs/{job}",
-        .right = RIGHT_JOBS,
+        .right = RIGHT_JOBS_CANCEL,
         .work = delete_job,
         .changes = true},
 };

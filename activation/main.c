@@ -1,4 +1,5 @@
 #include "activation/dispatch.h"
+#include "activation/housekeeping.h"
 #include "activation/job_events.h"
 #include "activation/job_worker.h"
 #include "activation/service.h"
@@ -23,6 +24,7 @@
 struct app {
     struct act_service service;
     struct db *db; /* of the housekeeping */
+    struct act_housekeeping housekeeping;
     bool was_ready;
     int64_t swept_ms; /* monotonic: when jobs were last looked for whose worker has gone */
 };
@@ -130,8 +132,10 @@ static void look_after(struct app *app)
     else if (!ready && app->was_ready)
         log_warn("not ready: %s", db_well ? "a key process is not well" : error_text());
     app->was_ready = ready;
-    if (db_well)
-        sweep_jobs(app);
+    if (!db_well)
+        return;
+    sweep_jobs(app);
+    act_housekeeping_look(&app->housekeeping, app->db);
 }
 
 static bool all_idle(struct act_service *service)

@@ -40,6 +40,9 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->imports[i].help = "Rows of import files, by what became of them.";
         metrics->imports[i].labels = import_labels[i];
     }
+    metrics->foreign_keys.name = "cradle_import_foreign_duplicate_keys_total";
+    metrics->foreign_keys.help =
+        "Devices made with a key that a device of another organization has.";
     for (size_t i = 0; i < N_CODE_COUNTERS; i++) {
         metrics->codes[i].name = "cradle_claim_codes_total";
         metrics->codes[i].help = "Claim codes that devices got, given by a file or made here.";
@@ -65,6 +68,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
 {
     metrics_write(out, metrics->requests, metrics->n_requests);
     metrics_write(out, metrics->imports, N_IMPORT_COUNTERS);
+    metrics_write(out, &metrics->foreign_keys, 1);
     metrics_write(out, metrics->codes, N_CODE_COUNTERS);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
 }

@@ -17,6 +17,7 @@ struct act_metrics {
     char labels[(ACT_ROUTES_MAX + 1) * ACT_N_STATUS_CLASSES][ACT_METRIC_LABELS_MAX];
     size_t n_requests;
     struct metric imports[N_IMPORT_COUNTERS];
+    struct metric foreign_keys;
     struct metric codes[N_CODE_COUNTERS];
     struct metric tokens[N_TOKEN_COUNTERS];
 };

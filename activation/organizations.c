@@ -53,22 +53,14 @@ static const struct json_field organization_fields[] = {
 };
 
 /* 0, or the status of the answer that was set. */
-static unsigned read_organization(struct act_call *call, struct db_organization *o)
+static unsigned read_organization(struct act_call *call, struct organization_body *ret)
 {
-    struct organization_body body;
     unsigned status = act_call_read(call, organization_fields,
-        sizeof(organization_fields) / sizeof(organization_fields[0]), &body);
+        sizeof(organization_fields) / sizeof(organization_fields[0]), ret);
 
-    if (status != 0)
-        return status;
-    if (body.has_name) {
-        if (!act_name_valid(body.name, ACCOUNT_NAME_MAX))
-            return act_call_bad_field(call, "name", bad_name);
-        (void)snprintf(o->name, sizeof(o->name), "%s", body.name);
-    }
-    if (body.has_allow_clear_keys)
-        o->allow_clear_keys = body.allow_clear_keys;
-    return 0;
+    if (status == 0 && ret->has_name && !act_name_valid(ret->name, ACCOUNT_NAME_MAX))
+        return act_call_bad_field(call, "name", bad_name);
+    return status;
 }
 
 static int audit_organization(
@@ -87,14 +79,17 @@ static int audit_organization(
 static unsigned post_organization(struct act_call *call)
 {
     struct db_organization o = {0};
+    struct organization_body body;
     char id[ID_TEXT_LEN + 1];
-    unsigned status = read_organization(call, &o);
+    unsigned status = read_organization(call, &body);
     int r;
 
     if (status != 0)
         return status;
-    if (o.name[0] == '\0')
+    if (!body.has_name)
         return act_call_bad_field(call, "name", "name is missing");
+    memcpy(o.name, body.name, sizeof(o.name));
+    o.allow_clear_keys = body.has_allow_clear_keys && body.allow_clear_keys;
     if ((r = db_organization_add(call->worker->db, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.create", &o)) < 0)
@@ -141,14 +136,20 @@ static unsigned get_organization(struct act_call *call)
 static unsigned patch_organization(struct act_call *call)
 {
     struct db_organization o;
+    struct organization_body body;
+    struct db_organization_change change = {0};
     unsigned status = act_call_organization(call, 0, &o);
     int r;
 
     if (status == 0)
-        status = read_organization(call, &o);
+        status = read_organization(call, &body);
     if (status != 0)
         return status;
-    if ((r = db_organization_set(call->worker->db, &o)) > 0)
+    if (body.has_name)
+        change.name = body.name;
+    if (body.has_allow_clear_keys)
+        change.allow_clear_keys = &body.allow_clear_keys;
+    if ((r = db_organization_set(call->worker->db, o.row_id, &change, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.change", &o)) < 0)
         return act_call_failed(call, r);

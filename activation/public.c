@@ -27,10 +27,14 @@ unsigned act_get_ready(struct act_service *service, struct api_request *request)
     return reply_bytes(request, TYPE_TEXT, "ready\n", strlen("ready\n"));
 }
 
+/* In clear alone, to those who run the service: a maker who could read what is counted could learn
+ * from it what no answer tells him. */
 unsigned act_get_metrics(struct act_service *service, struct api_request *request)
 {
     CLEANUP(text_done) struct text body = {0};
 
+    if (!api_request_is_plain(request))
+        return reply_problem(request, PROBLEM_NOT_FOUND, "the counters are on the plain listener");
     act_metrics_write(&service->metrics, &body);
     api_server_metrics(service->servers, atomic_load(&service->n_servers), &body);
     keyd_pool_metrics(service->pool, &body);

@@ -15,6 +15,7 @@ static const struct {
     [RIGHT_CLIENTS] = {ROLE_ADMIN, "manage clients"},
     [RIGHT_AUDIT] = {(unsigned)ROLE_ADMIN | (unsigned)ROLE_AUDITOR, "read audit events"},
     [RIGHT_JOBS] = {ROLES_CLIENT, "see jobs"},
+    [RIGHT_JOBS_CANCEL] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "cancel jobs"},
     [RIGHT_PEERS] = {ROLE_OPERATOR, "manage network and application servers"},
     [RIGHT_KEKS] = {ROLE_OPERATOR, "manage key encryption keys"},
     [RIGHT_JOIN_ROUTES] = {ROLE_OPERATOR, "manage join routes"},

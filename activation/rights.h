@@ -7,7 +7,7 @@
 
 enum act_right {
     RIGHT_HEALTH,        /* is the process alive, is it ready */
-    RIGHT_METRICS,       /* counters, without anything of an organization in them */
+    RIGHT_METRICS,       /* counters, on the plain listener */
     RIGHT_DESCRIPTION,   /* the OpenAPI description and the public exchange key */
     RIGHT_TOKEN,         /* ask for an access token: the client proves itself by its secret */
     RIGHT_ORGANIZATIONS, /* make, list and change organizations */
@@ -22,7 +22,8 @@ enum act_right {
     RIGHT_BATCHES,       /* see what his organization has brought in */
     RIGHT_CODES,         /* have claim codes made for it, and read them */
     RIGHT_EXPORT,        /* take devices of his organization away, with their keys */
-    RIGHT_JOBS,          /* see and cancel jobs of his organization */
+    RIGHT_JOBS,          /* see jobs of his organization */
+    RIGHT_JOBS_CANCEL,   /* cancel them: who may begin one of that kind (activation/jobs.c) */
     N_ACT_RIGHTS
 };
 

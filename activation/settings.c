@@ -57,7 +57,12 @@ const struct config_setting act_settings_table[] = {
     TEXT("hsm.exchange_key", exchange_key, "", "PEM file of the public exchange key, published"),
     TEXT("log.level", log_level, "info", "debug, info, warn or error"),
     NUMBER("token.lifetime_s", token_lifetime_s, "3600", 1, DAY_S, "seconds a token is valid"),
-    NUMBER("token.workers", workers, "6", 1, WORKERS_MAX, "threads with a database connection"),
+    NUMBER("token.workers", workers, "6", 2, WORKERS_MAX,
+        "threads with a database connection; one of them is always free for short calls"),
+    NUMBER("import.idle_s", import_idle_s, "60", 1, DAY_S,
+        "seconds that a file may bring no row, before the import is interrupted"),
+    NUMBER("import.total_s", import_total_s, "14400", 1, DAY_S,
+        "seconds that one call may import, before it is interrupted"),
 };
 
 const size_t act_n_settings = sizeof(act_settings_table) / sizeof(act_settings_table[0]);

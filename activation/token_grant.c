@@ -98,25 +98,26 @@ static int read_grant(const struct api_request *request, struct grant *grant,
 }
 
 /* Outcome 1: not a client here, revoked, or a wrong secret: one answer, at one cost. */
-static int check_client(
-    struct act_worker *worker, const struct grant *grant, uint8_t ret_id[static ACCOUNT_ID_LEN])
+static int check_client(struct act_worker *worker, const struct grant *grant, struct db_client *ret)
 {
     struct db_client client = {0};
+    uint8_t id[ACCOUNT_ID_LEN];
     uint8_t hash[ACT_SECRET_HASH_LEN];
     bool has_id, equal;
     int r;
 
     /* An id of another shape is looked up as zeros, which no client has. */
-    has_id = hex_decode(grant->client_id, strlen(grant->client_id), ret_id, ACCOUNT_ID_LEN);
+    has_id = hex_decode(grant->client_id, strlen(grant->client_id), id, sizeof(id));
     act_secret_hash(grant->client_secret, strlen(grant->client_secret), hash);
-    r = db_client_find(worker->db, ret_id, &client);
+    r = db_client_find(worker->db, id, &client);
     if (r < 0)
         return r;
     equal = secret_equal(hash, client.secret_hash, sizeof(hash));
+    *ret = client;
     return has_id && r == 0 && equal && !client.revoked ? 0 : 1;
 }
 
-static int make_token(struct act_worker *worker, const uint8_t client_id[static ACCOUNT_ID_LEN],
+static int make_token(struct act_worker *worker, const struct db_client *client,
     char out[static ACT_TOKEN_TEXT_LEN + 1])
 {
     struct act_token token = {
@@ -124,7 +125,7 @@ static int make_token(struct act_worker *worker, const uint8_t client_id[static 
     uint8_t body[ACT_TOKEN_BODY_LEN], hash[KEYD_HASH_LEN];
     int r;
 
-    memcpy(token.client_id, client_id, sizeof(token.client_id));
+    memcpy(token.client_id, client->id, sizeof(token.client_id));
     if ((r = random_bytes(token.random, sizeof(token.random))) < 0)
         return r;
     act_token_body(&token, body);
@@ -132,7 +133,8 @@ static int make_token(struct act_worker *worker, const uint8_t client_id[static 
              clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS)) < 0)
         return r;
     act_token_format(body, hash, out);
-    act_token_table_note(&worker->service->tokens, out, &token, clock_unix_s());
+    act_token_table_note(
+        &worker->service->tokens, out, &token, client->organization_id, clock_unix_s());
     return 0;
 }
 
@@ -142,18 +144,18 @@ unsigned act_post_token(struct act_call *call)
     CLEANUP(text_done) struct text answer = {0};
     struct act_worker *worker = call->worker;
     char text[ACT_TOKEN_TEXT_LEN + 1];
-    uint8_t client_id[ACCOUNT_ID_LEN];
+    struct db_client client;
     enum grant_error error;
     const char *description;
     int r;
 
     if (read_grant(call->request, &grant, &error, &description) != 0)
         return refuse(call, error, description);
-    if ((r = check_client(worker, &grant, client_id)) < 0)
+    if ((r = check_client(worker, &grant, &client)) < 0)
         return act_call_failed(call, r);
     if (r > 0)
         return refuse(call, INVALID_CLIENT, "unknown client or wrong secret");
-    if ((r = make_token(worker, client_id, text)) < 0)
+    if ((r = make_token(worker, &client, text)) < 0)
         return act_call_failed(call, r);
     metric_add(&worker->service->metrics.tokens[COUNT_TOKEN_ISSUED], 1);
     forbid_storing(call);

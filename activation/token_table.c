@@ -51,7 +51,7 @@ static struct act_known_token *choose(struct act_token_table *table,
 }
 
 void act_token_table_note(struct act_token_table *table, const char *text,
-    const struct act_token *token, int64_t now_unix_s)
+    const struct act_token *token, int64_t organization_id, int64_t now_unix_s)
 {
     uint8_t digest[ACT_TOKEN_DIGEST_LEN];
     struct act_known_token *place;
@@ -63,23 +63,25 @@ void act_token_table_note(struct act_token_table *table, const char *text,
         place = choose(table, token->client_id, now_unix_s);
     memcpy(place->digest, digest, sizeof(place->digest));
     memcpy(place->client_id, token->client_id, sizeof(place->client_id));
+    place->organization_id = organization_id;
     place->expires_unix_s = token->expires_unix_s;
     place->noted = ++table->n_noted;
     (void)pthread_mutex_unlock(&table->lock);
 }
 
-bool act_token_table_knows(struct act_token_table *table, const char *text, int64_t now_unix_s)
+int64_t act_token_table_knows(struct act_token_table *table, const char *text, int64_t now_unix_s)
 {
     uint8_t digest[ACT_TOKEN_DIGEST_LEN];
     const struct act_known_token *token;
-    bool known;
+    int64_t organization_id;
 
     digest_sha256(text, strlen(text), digest);
     (void)pthread_mutex_lock(&table->lock);
     token = find(table, digest);
-    known = token != NULL && now_unix_s < token->expires_unix_s;
+    organization_id =
+        token != NULL && now_unix_s < token->expires_unix_s ? token->organization_id : 0;
     (void)pthread_mutex_unlock(&table->lock);
-    return known;
+    return organization_id;
 }
 
 void act_token_table_forget(struct act_token_table *table, const char *text)

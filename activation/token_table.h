@@ -17,8 +17,9 @@
 struct act_known_token {
     uint8_t digest[ACT_TOKEN_DIGEST_LEN];
     uint8_t client_id[ACT_TOKEN_CLIENT_LEN];
-    int64_t expires_unix_s; /* an entry whose time is over is free; so is one of zeros */
-    uint64_t noted;         /* the larger, the later it was noted */
+    int64_t organization_id; /* the client's */
+    int64_t expires_unix_s;  /* an entry whose time is over is free; so is one of zeros */
+    uint64_t noted;          /* the larger, the later it was noted */
 };
 
 /** Any thread may call; the lock is held for one look over the entries. */
@@ -35,8 +36,8 @@ void act_token_table_done(struct act_token_table *table);
 /** Remembers a token that was just issued or verified. It takes the place of itself, else of the
  * client's oldest where the client has its share, else of one that is over, else of the oldest. */
 void act_token_table_note(struct act_token_table *table, const char *text,
-    const struct act_token *token, int64_t now_unix_s);
-/** True when the token is here and its time is not over. */
-bool act_token_table_knows(struct act_token_table *table, const char *text, int64_t now_unix_s);
+    const struct act_token *token, int64_t organization_id, int64_t now_unix_s);
+/** Whose client's it is, when the token is here and its time is not over; else 0. */
+int64_t act_token_table_knows(struct act_token_table *table, const char *text, int64_t now_unix_s);
 /** Forgets a token that was found not to be valid. */
 void act_token_table_forget(struct act_token_table *table, const char *text);

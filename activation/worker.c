@@ -22,6 +22,7 @@ struct thread {
     pthread_t id;
     struct act_workers *workers;
     struct act_worker worker;
+    int64_t long_for; /* the organization that its long call is of; 0: it has none */
 };
 
 struct act_workers {
@@ -53,10 +54,31 @@ static bool queue_take(struct queue *queue, struct job *ret)
     return true;
 }
 
+static unsigned long_max(const struct act_workers *workers)
+{
+    return workers->n_threads - 1; /* token.workers is 2 or more */
+}
+
+/* Long calls may be slow, and their senders too: one organization does not get all the threads that
+ * may do them, as long as there are two. */
+static bool take_long_place(struct thread *thread, int64_t organization_id)
+{
+    struct act_workers *workers = thread->workers;
+    unsigned share = long_max(workers) > 1 ? long_max(workers) - 1 : 1, n_own = 0;
+
+    (void)pthread_mutex_lock(&workers->lock);
+    for (unsigned i = 0; i < workers->n_threads; i++)
+        n_own += workers->threads[i].long_for == organization_id;
+    if (n_own < share)
+        thread->long_for = organization_id;
+    (void)pthread_mutex_unlock(&workers->lock);
+    return n_own < share;
+}
+
 /* The next job this thread may do; false when there is none and the threads are to end. */
 static bool wait_for_job(struct act_workers *workers, struct job *ret)
 {
-    unsigned n_long_max = workers->n_threads > 1 ? workers->n_threads - 1 : 1;
+    unsigned n_long_max = long_max(workers);
     bool found = false;
 
     (void)pthread_mutex_lock(&workers->lock);
@@ -75,9 +97,12 @@ static bool wait_for_job(struct act_workers *workers, struct job *ret)
     return found;
 }
 
-static void finish_job(struct act_workers *workers, const struct act_route *route)
+static void finish_job(struct thread *thread, const struct act_route *route)
 {
+    struct act_workers *workers = thread->workers;
+
     (void)pthread_mutex_lock(&workers->lock);
+    thread->long_for = 0;
     if (route->is_long)
         workers->n_long--;
     (void)pthread_cond_broadcast(&workers->wake);
@@ -115,8 +140,10 @@ static const struct act_route *authorize(struct act_call *call, struct act_calle
     return refuse(call, PROBLEM_FORBIDDEN, detail);
 }
 
-static void run_job(struct act_worker *worker, const struct job *job, bool stopping)
+static void run_job(struct thread *thread, const struct job *job, bool stopping)
 {
+    struct act_worker *worker = &thread->worker;
+
     CLEANUP(act_call_done)
     struct act_call call = {.worker = worker,
         .request = job->stream != NULL ? api_stream_head(job->stream) : job->request,
@@ -129,7 +156,12 @@ static void run_job(struct act_worker *worker, const struct job *job, bool stopp
         &call.params, NULL);
     if (stopping)
         (void)refuse(&call, PROBLEM_UNAVAILABLE, "shutting down");
-    else if (authorize(&call, &caller) != NULL)
+    else if (authorize(&call, &caller) == NULL)
+        ; /* answered */
+    else if (job->route->is_long && !take_long_place(thread, caller.organization_id))
+        (void)refuse(&call, PROBLEM_UNAVAILABLE,
+            "as many long calls of this organization as it may have at once are under way");
+    else
         act_call_run(&call);
     act_call_send(&call, job->request);
 }
@@ -151,10 +183,10 @@ static void *thread_main(void *context)
     struct job job;
 
     while (wait_for_job(workers, &job)) {
-        run_job(&thread->worker, &job, act_workers_stopping(workers));
+        run_job(thread, &job, act_workers_stopping(workers));
         if (job.request != NULL)
             api_give_back(&job.request, 1);
-        finish_job(workers, job.route);
+        finish_job(thread, job.route);
     }
     return NULL;
 }

@@ -19,6 +19,7 @@ static const struct {
     [PROBLEM_CONFLICT] = {409, "conflict", "What is there already stands against it", NULL, NULL},
     [PROBLEM_UNPROCESSABLE] = {422, "unprocessable", "This cannot be done as it is said", NULL,
         NULL},
+    [PROBLEM_GONE] = {410, "gone", "This was deleted", NULL, NULL},
     [PROBLEM_BODY_TOO_LARGE] = {413, "body-too-large", "The body is larger than accepted here",
         NULL, NULL},
     [PROBLEM_UNAVAILABLE] = {503, "unavailable", "The service cannot take this now; try again",

@@ -41,6 +41,15 @@ const struct db_statement db_client_find_statement = {
 
 #define ORGANIZATION_COLUMNS "id, public_id, name, allow_clear_keys, " DB_UTC("created_at")
 
+const struct db_statement db_client_standing_statement = {
+    .name = "client_standing",
+    .sql = "SELECT c.revoked_at IS NOT NULL, o.allow_clear_keys"
+           " FROM client c JOIN organization o ON o.id = c.organization_id WHERE c.id = $1",
+    .shape = DB_SHAPE_ONE,
+    .n_params = 1,
+    .params = {DB_BYTEA},
+};
+
 const struct db_statement db_organization_add_statement = {
     .name = "organization_add",
     .sql = "INSERT INTO organization (name, allow_clear_keys) VALUES ($1, $2)"
@@ -59,13 +68,15 @@ const struct db_statement db_organization_find_statement = {
     .params = {DB_BYTEA},
 };
 
-/* The name is looked for first: a conflict would end the transaction. Two that take one name at the
- * same moment: the second gets the error. */
+/* What is not given stays as it is when the row is locked: two changes at once do not undo each
+ * other. The name is looked for first: a conflict would end the transaction. Two that take one name
+ * at the same moment: the second gets the error. */
 const struct db_statement db_organization_set_statement = {
     .name = "organization_set",
-    .sql = "UPDATE organization SET name = $2, allow_clear_keys = $3 WHERE id = $1"
+    .sql = "UPDATE organization SET name = coalesce($2, name),"
+           "  allow_clear_keys = coalesce($3, allow_clear_keys) WHERE id = $1"
            " AND NOT EXISTS (SELECT FROM organization o WHERE o.name = $2 AND o.id <> $1)"
-           " RETURNING id",
+           " RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 3,
@@ -158,6 +169,21 @@ int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struc
     return 0;
 }
 
+int db_client_standing(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], bool *ret_revoked,
+    bool *ret_allow_clear_keys)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_bytes(p, id, ACCOUNT_ID_LEN);
+    if ((r = db_run(db, DB_CLIENT_STANDING, &rows)) < 0)
+        return r;
+    *ret_revoked = db_row_bool(&rows, 0, 0);
+    *ret_allow_clear_keys = db_row_bool(&rows, 0, 1);
+    return db_rows_check(&rows);
+}
+
 static void read_organization(struct db_rows *rows, size_t row, struct db_organization *ret)
 {
     *ret = (struct db_organization){0};
@@ -198,17 +224,27 @@ int db_organization_find(
     return db_rows_check(&rows);
 }
 
-int db_organization_set(struct db *db, const struct db_organization *organization)
+int db_organization_set(struct db *db, int64_t row_id, const struct db_organization_change *change,
+    struct db_organization *ret)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_int(p, DB_INT8, organization->row_id);
-    db_param_text(p, organization->name);
-    db_param_int(p, DB_BOOL, organization->allow_clear_keys);
+    db_param_int(p, DB_INT8, row_id);
+    if (change->name != NULL)
+        db_param_text(p, change->name);
+    else
+        db_param_null(p, DB_TEXT);
+    if (change->allow_clear_keys != NULL)
+        db_param_int(p, DB_BOOL, *change->allow_clear_keys);
+    else
+        db_param_null(p, DB_BOOL);
     r = db_run(db, DB_ORGANIZATION_SET, &rows);
-    return r < 0 ? r : rows.n == 0;
+    if (r < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    read_organization(&rows, 0, ret);
+    return db_rows_check(&rows);
 }
 
 static void put_id_or_null(struct db_params *p, const uint8_t *id)

@@ -50,6 +50,10 @@ struct db_client {
 int db_client_add(struct db *db, struct db_client *client);
 /** Outcome 1: no such client. */
 int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_client *ret);
+/** Of a client that is there, whether it may still do what it has begun: is it revoked by now, and
+ * may its organization's files hold keys in clear. */
+int db_client_standing(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], bool *ret_revoked,
+    bool *ret_allow_clear_keys);
 
 /* Of the REST API. Lists go by age: at most `n_max` after the one with that id (NULL: from the
  * first); *ret_n tells how many there are. */
@@ -59,8 +63,14 @@ int db_organization_add(struct db *db, struct db_organization *organization);
 /** Outcome 1: no such organization. */
 int db_organization_find(
     struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_organization *ret);
-/** Sets name and settings. Outcome 1: the name is another's. */
-int db_organization_set(struct db *db, const struct db_organization *organization);
+/** NULL: stays as it is. */
+struct db_organization_change {
+    const char *name;
+    const bool *allow_clear_keys;
+};
+/** `ret` is as it is by then, whoever else has changed it. Outcome 1: the name is another's. */
+int db_organization_set(struct db *db, int64_t row_id, const struct db_organization_change *change,
+    struct db_organization *ret);
 int db_organization_list(
     struct db *db, const uint8_t *after, struct db_organization *ret, size_t n_max, size_t *ret_n);
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DECIMAL_(number) #number
-#define DECIMAL(number) DECIMAL_(number)
+#define EVENT_COLUMNS                                                                              \
+    "id, " DB_UTC("at") ", encode(client_id, 'hex'), request_id, action, object, detail::text"
 
 const struct db_statement db_audit_add_statement = {
     .name = "audit_add",
@@ -26,15 +26,23 @@ const struct db_statement db_audit_has_statement = {
     .params = {DB_TEXT},
 };
 
+/* Two of them: what is prepared once for both would be planned for both, and read everybody's
+ * events to find one organization's. */
 const struct db_statement db_audit_list_statement = {
     .name = "audit_list",
-    .sql = "SELECT id, " DB_UTC(
-        "at") ","
-              "  encode(client_id, 'hex'), request_id, action, object, detail::text FROM audit_event"
-              " WHERE id > $2 AND ($1 = 0 OR organization_id = $1) ORDER BY id LIMIT $3",
+    .sql = "SELECT " EVENT_COLUMNS " FROM audit_event WHERE organization_id = $3 AND id > $1"
+           " ORDER BY id LIMIT $2",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
     .params = {DB_INT8, DB_INT8, DB_INT8},
+};
+
+const struct db_statement db_audit_list_all_statement = {
+    .name = "audit_list_all",
+    .sql = "SELECT " EVENT_COLUMNS " FROM audit_event WHERE id > $1 ORDER BY id LIMIT $2",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 2,
+    .params = {DB_INT8, DB_INT8},
 };
 
 const struct db_statement db_idempotency_take_statement = {
@@ -68,10 +76,14 @@ const struct db_statement db_idempotency_keep_statement = {
 
 const struct db_statement db_idempotency_purge_statement = {
     .name = "idempotency_purge",
-    .sql = "DELETE FROM idempotency WHERE at < now() - make_interval(days => " DECIMAL(
-        IDEMPOTENCY_DAYS) ")",
+    .sql = "DELETE FROM idempotency WHERE (client_id, route, key) IN"
+           " (SELECT o.client_id, o.route, o.key FROM idempotency o"
+           "  WHERE o.at < now() - make_interval(days => $1) ORDER BY o.at LIMIT $2"
+           "  FOR UPDATE SKIP LOCKED) RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
+    .n_params = 2,
+    .params = {DB_INT4, DB_INT8},
 };
 
 static void put_text_or_null(struct db_params *p, const char *text)
@@ -120,10 +132,11 @@ int db_audit_list_load(
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_int(p, DB_INT8, organization_id);
     db_param_int(p, DB_INT8, after);
     db_param_int(p, DB_INT8, (int64_t)n_max);
-    r = db_run(db, DB_AUDIT_LIST, &rows);
+    if (organization_id != 0)
+        db_param_int(p, DB_INT8, organization_id);
+    r = db_run(db, organization_id != 0 ? DB_AUDIT_LIST : DB_AUDIT_LIST_ALL, &rows);
     if (r < 0)
         return r;
     list.entries = calloc(rows.n + 1, sizeof(*list.entries));
@@ -223,8 +236,16 @@ int db_idempotency_keep(struct db *db, const struct db_idempotency *call, unsign
     return db_run(db, DB_IDEMPOTENCY_KEEP, &rows);
 }
 
-int db_idempotency_purge(struct db *db)
+int db_idempotency_purge(struct db *db, size_t *ret_n)
 {
-    db_params_of(db);
-    return db_run_quiet(db, DB_IDEMPOTENCY_PURGE);
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT4, IDEMPOTENCY_DAYS);
+    db_param_int(p, DB_INT8, IDEMPOTENCY_PIECE);
+    if ((r = db_run(db, DB_IDEMPOTENCY_PURGE, &rows)) < 0)
+        return r;
+    *ret_n = rows.n;
+    return 0;
 }

@@ -42,6 +42,7 @@ void db_audit_list_done(struct db_audit_list *list);
 #define IDEMPOTENCY_KEY_MAX 255
 #define IDEMPOTENCY_FINGERPRINT_LEN 32
 #define IDEMPOTENCY_DAYS 1
+#define IDEMPOTENCY_PIECE 1000 /* keys of one statement that forgets them */
 
 struct db_idempotency {
     const uint8_t *client_id;
@@ -66,5 +67,6 @@ int db_idempotency_take(
  * NULL. */
 int db_idempotency_keep(struct db *db, const struct db_idempotency *call, unsigned status,
     const char *content_type, const char *location, const char *body);
-/** Forgets what is older than IDEMPOTENCY_DAYS. */
-int db_idempotency_purge(struct db *db);
+/** Forgets what is older than IDEMPOTENCY_DAYS, at most IDEMPOTENCY_PIECE of it. *ret_n: how many
+ * there were. */
+int db_idempotency_purge(struct db *db, size_t *ret_n);

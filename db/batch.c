@@ -8,6 +8,7 @@
 #define PAGE_BYTES (PAGE_NONCES / 8)
 #define PAGES_AT_ONCE 256
 #define KEYS_OF_A_ROW 2
+#define KEY_DEVICES_MAX 16 /* looked at for one key */
 
 const struct db_statement db_batch_begin_statement = {
     .name = "batch_begin",
@@ -48,14 +49,14 @@ const struct db_statement db_batch_devices_statement = {
 
 const struct db_statement db_batch_keys_statement = {
     .name = "batch_keys",
-    .sql = "INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, kcv, fingerprint)"
+    .sql = "INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, fingerprint)"
            " SELECT * FROM unnest($1::bytea[], $2::int2[], $3::text[], $4::bytea[], $5::bytea[],"
-           "  $6::bytea[], $7::bytea[])",
+           "  $6::bytea[])",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 7,
+    .n_params = 6,
     .params = {DB_BYTEA_ARRAY, DB_INT2_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
-        DB_BYTEA_ARRAY, DB_BYTEA_ARRAY},
+        DB_BYTEA_ARRAY},
 };
 
 const struct db_statement db_batch_hot_statement = {
@@ -90,22 +91,31 @@ const struct db_statement db_batch_nonces_statement = {
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT2_ARRAY, DB_INT2_ARRAY, DB_BYTEA_ARRAY},
 };
 
+/* An organization knows of the devices that it has brought in, and of those that it owns. */
+#define KNOWN_TO_IT "(d.organization_id = $1 OR d.owner_id = $1)"
+
+/* A key that a whole fleet has is not looked for in all of it: KEY_DEVICES_MAX devices tell. */
 const struct db_statement db_batch_known_keys_statement = {
     .name = "batch_known_keys",
-    .sql = "SELECT i.ordinal::int4 FROM unnest($1::bytea[]) WITH ORDINALITY AS i(fp, ordinal)"
-           " WHERE EXISTS (SELECT FROM device_key k WHERE k.fingerprint = i.fp)",
+    .sql = "SELECT i.ordinal::int4, bool_or(o.own), bool_or(NOT o.own)"
+           " FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS i(fp, dev_eui, ordinal)"
+           " CROSS JOIN LATERAL (SELECT coalesce(" KNOWN_TO_IT ", false) AS own"
+           "  FROM device_key k JOIN device d ON d.dev_eui = k.dev_eui"
+           "  WHERE k.fingerprint = i.fp AND k.dev_eui <> i.dev_eui LIMIT $4) o"
+           " GROUP BY i.ordinal",
     .shape = DB_SHAPE_MANY,
-    .n_params = 1,
-    .params = {DB_BYTEA_ARRAY},
+    .n_params = 4,
+    .params = {DB_INT8, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8},
 };
 
 const struct db_statement db_batch_known_devices_statement = {
     .name = "batch_known_devices",
-    .sql = "SELECT i.ordinal::int4 FROM unnest($1::bytea[]) WITH ORDINALITY AS i(eui, ordinal)"
-           " WHERE EXISTS (SELECT FROM device d WHERE d.dev_eui = i.eui)",
+    .sql = "SELECT i.ordinal::int4, coalesce(" KNOWN_TO_IT ", false)"
+           " FROM unnest($2::bytea[]) WITH ORDINALITY AS i(eui, ordinal)"
+           " JOIN device d ON d.dev_eui = i.eui",
     .shape = DB_SHAPE_MANY,
-    .n_params = 1,
-    .params = {DB_BYTEA_ARRAY},
+    .n_params = 2,
+    .params = {DB_INT8, DB_BYTEA_ARRAY},
 };
 
 int db_batch_begin(
@@ -281,9 +291,6 @@ static int insert_keys(struct db *db, const struct db_batch_row *const *rows, si
         db_element_bytes(p, keys[i].key->sealed.tag, sizeof(keys[i].key->sealed.tag));
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, keys[i].key->kcv, sizeof(keys[i].key->kcv));
-    db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
         db_element_bytes(p, keys[i].key->fingerprint, sizeof(keys[i].key->fingerprint));
     return db_run_quiet(db, DB_BATCH_KEYS);
 }
@@ -363,7 +370,46 @@ static int insert_nonces(struct db *db, const struct db_batch_row *const *rows, 
     return insert_pages(db, pages, n);
 }
 
+/* --- whose a DevEUI is ------------------------------------------------------------------------ */
+
+int db_batch_foresee(struct db *db, int64_t organization_id, const struct db_batch_row *rows,
+    size_t n_rows, enum db_batch_outcome *ret_outcomes)
+{
+    CLEANUP(db_rows_done) struct db_rows known = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, organization_id);
+    db_param_array(p, DB_BYTEA_ARRAY, n_rows);
+    for (size_t i = 0; i < n_rows; i++)
+        db_element_bytes(p, rows[i].record.dev_eui.bytes, sizeof(struct eui64));
+    if ((r = db_run(db, DB_BATCH_KNOWN_DEVICES, &known)) < 0)
+        return r;
+    for (size_t i = 0; i < n_rows; i++)
+        ret_outcomes[i] = DB_BATCH_CREATED;
+    for (size_t i = 0; i < known.n; i++) {
+        int64_t ordinal = db_row_int(&known, i, 0, 1, (int64_t)n_rows);
+
+        if (ordinal)
+            ret_outcomes[ordinal - 1] =
+                db_row_bool(&known, i, 1) ? DB_BATCH_EXISTS : DB_BATCH_TAKEN;
+    }
+    return db_rows_check(&known);
+}
+
 /* --- a chunk of them ------------------------------------------------------------------------- */
+
+/* Of rows that may have made no device: nothing that is not there is taken for made. */
+static int whose_are_they(struct db *db, int64_t organization_id, const struct db_batch_row *rows,
+    size_t n_rows, enum db_batch_outcome *outcomes)
+{
+    int r = db_batch_foresee(db, organization_id, rows, n_rows, outcomes);
+
+    for (size_t i = 0; r == 0 && i < n_rows; i++)
+        if (outcomes[i] == DB_BATCH_CREATED)
+            r = error_set(ERROR_DB, "database: a device is neither made nor there");
+    return r;
+}
 
 static int insert(struct db *db, int64_t batch_id, int64_t organization_id,
     const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes)
@@ -372,14 +418,16 @@ static int insert(struct db *db, int64_t batch_id, int64_t organization_id,
     size_t n_made = 0;
     int r;
 
-    for (size_t i = 0; i < n_rows; i++) {
+    for (size_t i = 0; i < n_rows; i++)
         sorted[i] = &rows[i];
-        outcomes[i] = DB_BATCH_EXISTS;
-    }
     qsort(sorted, n_rows, sizeof(sorted[0]), compare_rows);
-    if ((r = insert_devices(db, batch_id, organization_id, sorted, n_rows, &n_made)) < 0 ||
-        n_made == 0)
+    if ((r = insert_devices(db, batch_id, organization_id, sorted, n_rows, &n_made)) < 0)
         return r;
+    /* Asked after it: by then all of them are there, also those that another one made just now. */
+    if (n_made < n_rows && (r = whose_are_they(db, organization_id, rows, n_rows, outcomes)) < 0)
+        return r;
+    if (n_made == 0)
+        return 0;
     for (size_t i = 0; i < n_made; i++)
         outcomes[sorted[i] - rows] = DB_BATCH_CREATED;
     if ((r = insert_keys(db, sorted, n_made)) < 0 || (r = insert_hot(db, sorted, n_made)) < 0)
@@ -406,42 +454,32 @@ int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
     return r;
 }
 
-static int ask_known(struct db *db, enum db_statement_id id, size_t n, bool *ret_known)
+int db_batch_known_keys(struct db *db, int64_t organization_id, const struct db_key_of_device *keys,
+    size_t n, struct db_key_known *ret_known)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
-    int r = db_run(db, id, &rows);
+    struct db_params *p = db_params_of(db);
+    int r;
 
-    if (r < 0)
+    db_param_int(p, DB_INT8, organization_id);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, keys[i].fingerprint, sizeof(keys[i].fingerprint));
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, keys[i].dev_eui.bytes, sizeof(keys[i].dev_eui.bytes));
+    db_param_int(p, DB_INT8, KEY_DEVICES_MAX);
+    if ((r = db_run(db, DB_BATCH_KNOWN_KEYS, &rows)) < 0)
         return r;
     memset(ret_known, 0, n * sizeof(*ret_known));
     for (size_t i = 0; i < rows.n; i++) {
         int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);
 
         if (ordinal)
-            ret_known[ordinal - 1] = true;
+            ret_known[ordinal - 1] = (struct db_key_known){
+                .own = db_row_bool(&rows, i, 1), .foreign = db_row_bool(&rows, i, 2)};
     }
     return db_rows_check(&rows);
-}
-
-int db_batch_known_keys(
-    struct db *db, uint8_t (*fingerprints)[DB_FINGERPRINT_LEN], size_t n, bool *ret_known)
-{
-    struct db_params *p = db_params_of(db);
-
-    db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, fingerprints[i], DB_FINGERPRINT_LEN);
-    return ask_known(db, DB_BATCH_KNOWN_KEYS, n, ret_known);
-}
-
-int db_batch_known_devices(struct db *db, const struct eui64 *dev_euis, size_t n, bool *ret_known)
-{
-    struct db_params *p = db_params_of(db);
-
-    db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, dev_euis[i].bytes, sizeof(dev_euis[i].bytes));
-    return ask_known(db, DB_BATCH_KNOWN_DEVICES, n, ret_known);
 }
 
 int db_batch_finish(struct db *db, int64_t batch_id, size_t n_created, size_t n_refused)

@@ -7,14 +7,12 @@
 #include "device/record.h"
 
 #define DB_BATCH_ROWS_MAX 256 /* rows of one insert */
-#define DB_KCV_LEN 3
 #define DB_FINGERPRINT_LEN 16
 #define DB_SERIAL_MAX 64
 #define DB_DEVICE_NAME_MAX 100
 
 struct db_batch_key {
     struct sealed_key sealed;
-    uint8_t kcv[DB_KCV_LEN];
     uint8_t fingerprint[DB_FINGERPRINT_LEN];
 };
 
@@ -32,7 +30,22 @@ struct db_batch_row {
     size_t n_used_dev_nonces;
 };
 
-enum db_batch_outcome { DB_BATCH_CREATED, DB_BATCH_EXISTS };
+enum db_batch_outcome {
+    DB_BATCH_CREATED,
+    DB_BATCH_EXISTS, /* the organization has brought it in before, or owns it */
+    DB_BATCH_TAKEN,  /* another organization's device has this DevEUI */
+};
+
+struct db_key_of_device {
+    uint8_t fingerprint[DB_FINGERPRINT_LEN];
+    struct eui64 dev_eui;
+};
+
+/** Whether another device has the same key: one that the organization knows, one that it does not.
+ */
+struct db_key_known {
+    bool own, foreign;
+};
 
 /** Opens a batch; its id goes into every row. */
 int db_batch_begin(
@@ -44,8 +57,10 @@ int db_batch_finish(struct db *db, int64_t batch_id, size_t n_created, size_t n_
  * the caller's transaction, or where there is none in one of its own. */
 int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
     const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes);
-/** Which of these fingerprints (each DB_FINGERPRINT_LEN bytes) some device's key has already. */
-int db_batch_known_keys(
-    struct db *db, uint8_t (*fingerprints)[DB_FINGERPRINT_LEN], size_t n, bool *ret_known);
-/** Which of these DevEUIs are here. */
-int db_batch_known_devices(struct db *db, const struct eui64 *dev_euis, size_t n, bool *ret_known);
+/** What db_batch_insert would come to for rows whose DevEUIs differ. */
+int db_batch_foresee(struct db *db, int64_t organization_id, const struct db_batch_row *rows,
+    size_t n_rows, enum db_batch_outcome *ret_outcomes);
+/** Of each of these keys whether a device that is here has it, other than its own; where very many
+ * have it, by some of them. */
+int db_batch_known_keys(struct db *db, int64_t organization_id, const struct db_key_of_device *keys,
+    size_t n, struct db_key_known *ret_known);

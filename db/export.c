@@ -87,9 +87,6 @@ const struct db_statement db_export_take_statement = {
     "   WHERE s.fingerprint IN (app.fingerprint, nwk.fingerprint) AND s.dev_eui <> d.dev_eui"      \
     "   AND (SELECT " HOLDER " FROM device t WHERE t.dev_eui = s.dev_eui) <> $1),"                 \
     "  app.fingerprint IS NULL OR nwk.blob IS NOT NULL AND nwk.fingerprint IS NULL"                \
-    "  OR EXISTS (SELECT FROM device_key s WHERE s.fingerprint IS NULL"                            \
-    "   AND s.kcv IN (app.kcv, nwk.kcv) AND s.dev_eui <> d.dev_eui"                                \
-    "   AND (SELECT " HOLDER " FROM device t WHERE t.dev_eui = s.dev_eui) <> $1)"                  \
     " FROM listed d"                                                                               \
     " LEFT JOIN LATERAL (SELECT join_nonce, last_dev_nonce, nonce_epoch FROM device_join"          \
     "  WHERE dev_eui = d.dev_eui LIMIT 1) j ON true"                                               \
@@ -137,7 +134,8 @@ const struct db_statement db_export_advance_statement = {
     .name = "export_advance",
     .sql =
         "WITH moved AS (UPDATE job SET line = line + $3 + $4, n_exported = n_exported + $3,"
-        "   n_refused = n_refused + $4, lease_until = " DB_JOB_LEASE ", changed_at = now()"
+        "   n_refused = n_refused + $4, n_kept = n_kept + $4, lease_until = " DB_JOB_LEASE
+        ", changed_at = now()"
         "  WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING id, cancel_wanted),"
         " mark AS (UPDATE export e SET last_dev_eui = $5, n_broken = 0 FROM moved WHERE e.job_id = moved.id)"
         " SELECT cancel_wanted FROM moved",

@@ -68,13 +68,15 @@ const struct db_statement db_job_advance_statement = {
     .sql = "UPDATE job SET line = $4, digest = " KEPT(
         "$5") ", n_created = n_created + $6,"
               "  n_exists = n_exists + $7, n_refused = n_refused + $8, n_warned = n_warned + $9,"
+              "  n_kept = n_kept + $10,"
               "  lease_until = " DB_JOB_LEASE ", changed_at = now()"
               " WHERE id = $1 AND turn = $2 AND line = $3 AND state = 'running'"
               " RETURNING cancel_wanted",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 9,
-    .params = {DB_INT8, DB_INT4, DB_INT8, DB_INT8, DB_BYTEA, DB_INT8, DB_INT8, DB_INT8, DB_INT8},
+    .n_params = 10,
+    .params = {DB_INT8, DB_INT4, DB_INT8, DB_INT8, DB_BYTEA, DB_INT8, DB_INT8, DB_INT8, DB_INT8,
+        DB_INT8},
 };
 
 const struct db_statement db_job_renew_statement = {
@@ -234,6 +236,8 @@ void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret)
     ret->has_digest = !db_row_is_null(rows, row, 19);
     if (ret->has_digest)
         db_row_bytes(rows, row, 19, ret->digest, sizeof(ret->digest));
+    ret->counts.kept = db_row_int(rows, row, 20, 0, INT64_MAX);
+    ret->report_deleted = db_row_bool(rows, row, 21);
 }
 
 static void put_text_or_null(struct db_params *p, const char *text)
@@ -328,6 +332,7 @@ int db_job_advance(struct db *db, struct db_job *job, int64_t line,
     db_param_int(p, DB_INT8, added->exists);
     db_param_int(p, DB_INT8, added->refused);
     db_param_int(p, DB_INT8, added->warned);
+    db_param_int(p, DB_INT8, added->kept);
     if ((r = db_run(db, DB_JOB_ADVANCE, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
     job->cancel_wanted = db_row_bool(&rows, 0, 0);
@@ -338,6 +343,7 @@ int db_job_advance(struct db *db, struct db_job *job, int64_t line,
     job->counts.exists += added->exists;
     job->counts.refused += added->refused;
     job->counts.warned += added->warned;
+    job->counts.kept += added->kept;
     return db_rows_check(&rows);
 }
 

@@ -24,6 +24,7 @@ const char *db_job_state_text(enum db_job_state state);
 
 struct db_job_counts {
     int64_t created, exists, refused, warned, exported;
+    int64_t kept; /* rows of the report that stand in job_row */
 };
 
 struct db_job {
@@ -43,6 +44,7 @@ struct db_job {
     struct db_job_counts counts;
     char fault[DB_JOB_FAULT_MAX + 1]; /* "" for none */
     bool cancel_wanted;
+    bool report_deleted; /* its time is over (db/report.h) */
     char created[DB_TIME_TEXT_LEN + 1], changed[DB_TIME_TEXT_LEN + 1];
     char result_until[DB_TIME_TEXT_LEN + 1]; /* how long its file is kept; "": there is none */
 };

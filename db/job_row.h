@@ -11,11 +11,12 @@
 #define DB_JOB_TIMES DB_UTC("created_at") ", " DB_UTC("changed_at")
 #define DB_JOB_RESULT "n_exported, " DB_UTC("result_until")
 #define DB_JOB_BATCH "(SELECT b.public_id FROM batch b WHERE b.id = batch_id)"
+#define DB_JOB_REPORT_KEPT "n_kept, report_deleted_at IS NOT NULL"
 #define DB_JOB_COLUMNS                                                                             \
     "id, public_id, organization_id, kind, state, coalesce(batch_id, 0), line, n_created,"         \
     " n_exists, n_refused, n_warned, fault, cancel_wanted,"                                        \
-    " " DB_JOB_TIMES ", " DB_JOB_RESULT ", " DB_JOB_BATCH ", turn, digest"
-#define DB_JOB_N_COLUMNS 20
+    " " DB_JOB_TIMES ", " DB_JOB_RESULT ", " DB_JOB_BATCH ", turn, digest, " DB_JOB_REPORT_KEPT
+#define DB_JOB_N_COLUMNS 22
 
 /** Reads DB_JOB_COLUMNS, which stand first in the row. */
 void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret);

@@ -44,6 +44,7 @@ enum db_statement_id {
     DB_CERTIFICATE_REVOKE,
     DB_CLIENT_ADD,
     DB_CLIENT_FIND,
+    DB_CLIENT_STANDING,
     DB_ORGANIZATION_ADD,
     DB_ORGANIZATION_FIND,
     DB_ORGANIZATION_SET,
@@ -54,6 +55,7 @@ enum db_statement_id {
     DB_AUDIT_ADD,
     DB_AUDIT_HAS,
     DB_AUDIT_LIST,
+    DB_AUDIT_LIST_ALL,
     DB_IDEMPOTENCY_TAKE,
     DB_IDEMPOTENCY_FIND,
     DB_IDEMPOTENCY_KEEP,
@@ -71,6 +73,9 @@ enum db_statement_id {
     DB_JOB_REPORT,
     DB_JOB_LIST,
     DB_JOB_LOOK,
+    DB_REPORT_KEPT,
+    DB_REPORT_EXPIRE,
+    DB_REPORT_PURGE,
     DB_EXPORT_OPEN,
     DB_EXPORT_ADD,
     DB_EXPORT_TAKE,
@@ -158,6 +163,7 @@ extern const struct db_statement db_certificate_list_statement;
 extern const struct db_statement db_certificate_revoke_statement;
 extern const struct db_statement db_client_add_statement;
 extern const struct db_statement db_client_find_statement;
+extern const struct db_statement db_client_standing_statement;
 extern const struct db_statement db_organization_add_statement;
 extern const struct db_statement db_organization_find_statement;
 extern const struct db_statement db_organization_set_statement;
@@ -168,6 +174,7 @@ extern const struct db_statement db_organization_client_revoke_statement;
 extern const struct db_statement db_audit_add_statement;
 extern const struct db_statement db_audit_has_statement;
 extern const struct db_statement db_audit_list_statement;
+extern const struct db_statement db_audit_list_all_statement;
 extern const struct db_statement db_idempotency_take_statement;
 extern const struct db_statement db_idempotency_find_statement;
 extern const struct db_statement db_idempotency_keep_statement;
@@ -185,6 +192,9 @@ extern const struct db_statement db_job_rows_add_statement;
 extern const struct db_statement db_job_report_statement;
 extern const struct db_statement db_job_list_statement;
 extern const struct db_statement db_job_look_statement;
+extern const struct db_statement db_report_kept_statement;
+extern const struct db_statement db_report_expire_statement;
+extern const struct db_statement db_report_purge_statement;
 extern const struct db_statement db_export_open_statement;
 extern const struct db_statement db_export_add_statement;
 extern const struct db_statement db_export_take_statement;

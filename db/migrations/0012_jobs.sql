@@ -19,6 +19,8 @@ CREATE TABLE job (
     n_exists bigint NOT NULL DEFAULT 0,
     n_refused bigint NOT NULL DEFAULT 0,
     n_warned bigint NOT NULL DEFAULT 0,
+    n_kept bigint NOT NULL DEFAULT 0 CHECK (n_kept >= 0),
+    report_deleted_at timestamptz,
     fault text CHECK (octet_length(fault) <= 500),
     cancel_wanted boolean NOT NULL DEFAULT false,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -43,12 +45,17 @@ COMMENT ON COLUMN job.n_created IS 'Rows that made a device, or would have.';
 COMMENT ON COLUMN job.n_exists IS 'Rows whose device was there already.';
 COMMENT ON COLUMN job.n_refused IS 'Rows refused.';
 COMMENT ON COLUMN job.n_warned IS 'Rows with a warning, whatever became of them.';
+COMMENT ON COLUMN job.n_kept IS 'Rows of job_row that it has: what an organization has of them in all is added up from these.';
+COMMENT ON COLUMN job.report_deleted_at IS 'Since when its report is given no more; its rows of job_row are deleted bit by bit.';
 COMMENT ON COLUMN job.fault IS 'Why it is interrupted or has failed, naming the line.';
 COMMENT ON COLUMN job.cancel_wanted IS 'It is to stop at the next chunk; what is done stays done.';
 COMMENT ON COLUMN job.created_at IS 'When it was asked for.';
 COMMENT ON COLUMN job.changed_at IS 'When it last moved on.';
 CREATE INDEX job_organization ON job (organization_id, id);
 CREATE INDEX job_running ON job (lease_until) WHERE state = 'running';
+CREATE INDEX job_kept ON job (organization_id) INCLUDE (n_kept) WHERE n_kept > 0;
+CREATE INDEX job_with_report ON job (kind, created_at) WHERE report_deleted_at IS NULL;
+CREATE INDEX job_to_empty ON job (id) WHERE report_deleted_at IS NOT NULL AND n_kept > 0;
 
 CREATE TABLE job_row (
     job_id bigint NOT NULL REFERENCES job,
@@ -66,8 +73,9 @@ COMMENT ON COLUMN job_row.outcome IS 'created, exists or refused.';
 COMMENT ON COLUMN job_row.lints IS 'Bits of what the linter said of it (activation/import_lint.h).';
 
 GRANT SELECT, INSERT ON job, job_row TO cradle_activation;
-GRANT UPDATE (state, batch_id, lease_until, turn, line, digest, n_created, n_exists, n_refused, n_warned, fault, cancel_wanted,
-    changed_at) ON job TO cradle_activation;
+GRANT DELETE ON job_row TO cradle_activation;
+GRANT UPDATE (state, batch_id, lease_until, turn, line, digest, n_created, n_exists, n_refused, n_warned, n_kept, fault, cancel_wanted,
+    changed_at, report_deleted_at) ON job TO cradle_activation;
 
 ALTER TABLE device
     ADD COLUMN batch_line bigint CHECK (batch_line > 0),
@@ -81,6 +89,9 @@ CREATE INDEX device_batch ON device (batch_id, batch_line);
 
 ALTER TABLE device_key ADD COLUMN fingerprint bytea CHECK (octet_length(fingerprint) = 16);
 COMMENT ON COLUMN device_key.fingerprint IS 'Equal for equal keys; made in the HSM with a key of its own, so that nobody else can try guesses (base/sealed.h).';
+-- Nothing reads the check value of a device's key, and 24 bits of it in clear let whoever has the database rule out guesses
+-- that the fingerprint, which needs the HSM, gives no hold on. KEKs keep theirs in the token.
+ALTER TABLE device_key DROP COLUMN kcv;
 CREATE INDEX device_key_fingerprint ON device_key (fingerprint) WHERE fingerprint IS NOT NULL;
 
 -- A device that has counted elsewhere comes with its numbers: with its own insert, and never again after it.

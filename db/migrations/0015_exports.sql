@@ -94,10 +94,6 @@ COMMENT ON INDEX device_holder IS 'What an organization has: what it owns, and w
 CREATE INDEX device_of_batch ON device (batch_id, (coalesce(owner_id, organization_id)), dev_eui) WHERE batch_id IS NOT NULL;
 COMMENT ON INDEX device_of_batch IS 'The same of each batch.';
 
--- Keys of before fingerprints were kept: whether another key is one of these is told by their check values, as far as it can be.
-CREATE INDEX device_key_unproved ON device_key (kcv) WHERE fingerprint IS NULL;
-COMMENT ON INDEX device_key_unproved IS 'Keys without a fingerprint.';
-
 -- A device leaves with its numbers: the activation service may read them, and still write none.
 GRANT SELECT (join_nonce, last_dev_nonce, nonce_epoch) ON device_join TO cradle_activation;
 GRANT SELECT ON dev_nonce_page TO cradle_activation;

@@ -50,7 +50,6 @@ static int seal_pending(struct loader *l)
             r = error_set(
                 ERROR_HSM, "keyd seals no key: %s", keyd_status_text(l->replies[i].status));
         key->sealed = l->replies[i].sealed;
-        memcpy(key->kcv, l->replies[i].kcv, sizeof(key->kcv));
         memcpy(key->fingerprint, l->replies[i].fingerprint, sizeof(key->fingerprint));
     }
     secret_wipe(l->requests, sizeof(l->requests));

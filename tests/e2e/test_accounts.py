@@ -155,6 +155,29 @@ class Accounts(AccountsTest):
             status, _, problem = self.admin.call("post", "/v1/organizations", {"name": "n"}, Idempotency_Key=key)
             self.assertEqual((status, problem.get("field")), (400, "Idempotency-Key"), key)
 
+    def test_two_changes_at_once_are_both_there(self):
+        made = self.organization()
+        path, answers = f"/v1/organizations/{made['id']}", []
+        changes = ({"name": f"new {secrets.token_hex(4)}"}, {"allow_clear_keys": True})
+        waiting = ("SELECT count(*) FROM pg_stat_activity WHERE usename = 'cradle_activation' AND wait_event_type = 'Lock' "
+                   "AND query LIKE 'UPDATE organization%'")
+        before = int(self.stack.psql(waiting)[0][0])
+        calls = [threading.Thread(target=lambda c=change: answers.append(self.admin.call("patch", path, c)))
+                 for change in changes]
+        with self.stack.locked(f"SELECT FROM organization WHERE public_id = '\\x{made['id']}' FOR UPDATE"):
+            for call in calls:
+                call.start()
+            support.wait_until(lambda: int(self.stack.psql(waiting)[0][0]) == before + 2, support.READY_SECONDS,
+                               "both changes wait")
+        for call in calls:
+            call.join()
+        self.assertEqual([answer[0] for answer in answers], [200, 200])
+        both = dict(made, **changes[0], **changes[1])
+        self.assertEqual(self.admin.call("get", path)[2], both)
+        self.assertIn(both, [answer[2] for answer in answers])
+        last = self.stack.psql(f"SELECT detail FROM audit_event WHERE object = '{made['id']}' ORDER BY id")[-2:]
+        self.assertIn({"name": both["name"], "allow_clear_keys": True}, [json.loads(row[0]) for row in last])
+
     def test_auditors_see_their_own_and_administrators_all(self):
         mine, other = self.organization(), self.organization()
         client = self.client(mine, "auditor")
@@ -224,6 +247,11 @@ class Listeners(unittest.TestCase):
         self.assertEqual((over_tls[0], over_tls[2]), (200, plain[2]))
         status, headers, _ = support.https("POST", place["tls_url"] + "/v1/organizations", None, place["ca"], b"{}")
         self.assertEqual((status, headers["WWW-Authenticate"]), (401, "Bearer"))
+
+    def test_counters_are_on_the_plain_listener_alone(self):
+        place = support.shared().demo["activation"]
+        self.assertEqual(support.http("GET", place["url"] + "/metrics")[0], 200)
+        self.assertEqual(support.https("GET", place["tls_url"] + "/metrics", None, place["ca"])[0], 404)
 
 
 class LostCommit(unittest.TestCase):

@@ -262,8 +262,20 @@ class Jobs(JobTest):
     def test_anothers_job_is_not_there(self):
         _, headers, _ = self.send(csv_of(rows_of(1)))
         owner = Rest(self.stack, self.stack.demo["clients"]["owner"])
-        for method, path in (("get", ""), ("get", "/report"), ("delete", "")):
+        for method, path in (("get", ""), ("get", "/report"), ("delete", "")):  # an owner may cancel his exports
             self.assertEqual(owner.call(method, headers["Location"] + path)[0], 404)
+
+    def test_only_who_may_begin_a_job_cancels_it(self):
+        admin = Rest(self.stack, self.stack.demo["clients"]["admin"])
+        made = admin.call("post", "/v1/organizations", {"name": f"c {secrets.token_hex(4)}", "allow_clear_keys": True})[2]
+        rests = {role: Rest(self.stack, admin.call("post", f"/v1/organizations/{made['id']}/clients", {"roles": [role]})[2])
+                 for role in ("maker", "owner", "application_server", "auditor", "operator", "admin")}
+        _, headers, _ = self.send(csv_of(rows_of(1)) + b"\"", rest=rests["maker"], Idempotency_Key=secrets.token_hex(8))
+        for role, rest in rests.items():
+            if role != "maker":
+                self.assertEqual(rest.call("delete", headers["Location"])[0], 403, role)
+                self.assertEqual(rest.call("get", headers["Location"])[2]["state"], "interrupted")
+        self.assertEqual(rests["maker"].call("delete", headers["Location"])[0], 204)
 
     def test_keys_in_clear_are_the_organizations_choice(self):
         admin = Rest(self.stack, self.stack.demo["clients"]["admin"])

@@ -4,9 +4,11 @@ The search is for the raw bytes, their hex in both cases and base64; a planted k
 """
 
 import base64
+import json
 import os
 import unittest
 
+import lorawan
 import support
 from certificates import Owner
 from test_accounts import Rest
@@ -124,6 +126,18 @@ class NoKeyOutsideKeyd(unittest.TestCase):
         found, n_files = self.needles.in_tree(self.stack.state, [self.stack.path("demo.json")])
         self.assertGreater(n_files, 10)
         self.assertEqual(found, set())
+
+    def test_no_check_value_of_a_device_key_stands_beside_it(self):
+        """It could be computed of every guess; what is stored needs the HSM."""
+        n_keys = 0
+        for device in self.stack.demo["devices"]:
+            values = {"\\x" + lorawan.cmac(bytes.fromhex(device[slot]), bytes(16))[:3].hex()
+                      for slot in ("app_key", "nwk_key") if device[slot]}
+            for (row,) in self.stack.psql("SELECT row_to_json(k) FROM device_key k WHERE dev_eui = "
+                                          f"'\\x{device['dev_eui']}'"):
+                n_keys += 1
+                self.assertEqual(values & {str(value) for value in json.loads(row).values()}, set())
+        self.assertGreater(n_keys, 0)
 
     def test_the_search_finds_a_key_that_is_there(self):
         name, key = next(iter(self.keys.items()))

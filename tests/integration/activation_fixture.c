@@ -140,7 +140,8 @@ static void make_client(const char *verb, const char *role, struct act_test_clie
 {
     char out[OUTPUT_MAX];
 
-    must(out, (const char *const[]){verb, "add", "--organization", "Works", "--role", role, NULL});
+    /* Each in an organization of its own. */
+    must(out, (const char *const[]){verb, "add", "--organization", role, "--role", role, NULL});
     act_member(out, "client_id", ret->id, sizeof(ret->id));
     act_member(out, "client_secret", ret->secret, sizeof(ret->secret));
 }

@@ -63,7 +63,7 @@ static struct db_batch_row row_of(uint32_t number, enum lw_mac_version version)
             .home_net_id = {{0, 0, 0x13}},
             .as_id = "demo-as"},
         .line = number + 1,
-        .app = {.sealed = {.kek_label = "store-device.1", .blob_len = 24}, .kcv = {1, 2, 3}},
+        .app = {.sealed = {.kek_label = "store-device.1", .blob_len = 24}},
         .has_nwk = version == LW_MAC_1_1,
         .last_dev_nonce = DEVICE_NO_NONCE,
     };

@@ -215,11 +215,12 @@ START_TEST(big_bodies_are_held_in_a_limited_number_and_let_go_with_their_connect
     (void)act_bearer(&act_maker, maker);
     (void)act_bearer(&act_admin, admin);
     await_import(maker, 400);
-    hold(maker, held, ACT_BIG_BODIES_PER_CLIENT);
+    hold(maker, held, ACT_BIG_BODIES_PER_ORGANIZATION);
     await_import(maker, 503);
-    /* One client's share is not all: another is heard, and refused for what he may not do. */
+    /* One organization's share is not all: another is heard, and refused for what he may not do. */
     ck_assert_uint_eq(import_status(admin), 403);
-    hold(admin, held + ACT_BIG_BODIES_PER_CLIENT, ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_PER_CLIENT);
+    hold(admin, held + ACT_BIG_BODIES_PER_ORGANIZATION,
+        ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_PER_ORGANIZATION);
     await_import(admin, 503);
     let_go(held, ACT_BIG_BODIES_MAX);
     await_import(maker, 400);

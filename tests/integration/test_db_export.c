@@ -337,9 +337,9 @@ static void populate_many(void)
         " FROM generate_series(1, " MANY ") g, organization o"
         " WHERE o.name = CASE WHEN g % 2 = 0 THEN 'maker' ELSE 'other' END");
     sql("INSERT INTO device_join (dev_eui) SELECT dev_eui FROM device ON CONFLICT DO NOTHING");
-    sql("INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, kcv, fingerprint)"
+    sql("INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, fingerprint)"
         " SELECT dev_eui, slot, 'store-device.1', decode(repeat('00', 24), 'hex'), sha256(''),"
-        "  '\\x010203', substr(sha256(dev_eui || slot::text::bytea), 1, 16)"
+        "  substr(sha256(dev_eui || slot::text::bytea), 1, 16)"
         " FROM device, generate_series(1, 2) slot ON CONFLICT DO NOTHING");
 }
 

@@ -246,7 +246,7 @@ static const char *const gate_changes[] = {
     "UPDATE device SET join_eui = '\\x0000000000000002'",
     "UPDATE device SET mac_version = '1.0.2'",
     "UPDATE device SET nonce_epoch = nonce_epoch + 1",
-    "UPDATE device_key SET kcv = '\\x090909'",
+    "UPDATE device_key SET kek_label = 'store-device.2'",
     "DELETE FROM device_key",
 };
 

@@ -4,14 +4,14 @@
 
 #define KNOWN_MAX (ACT_BIG_BODIES_MAX - ACT_BIG_BODIES_UNKNOWN)
 
-static const uint8_t alice[ACT_TOKEN_CLIENT_LEN] = {1}, bob[ACT_TOKEN_CLIENT_LEN] = {2};
+enum { NOBODY, ALICE, BOB }; /* organizations */
 
 /* Takes until there is no more; how many there were. */
-static unsigned fill(struct act_body_slots *slots, const uint8_t *client_id)
+static unsigned fill(struct act_body_slots *slots, int64_t organization_id)
 {
     unsigned n = 0;
 
-    while (act_body_slot_take(slots, client_id) != NULL)
+    while (act_body_slot_take(slots, organization_id) != NULL)
         ck_assert_uint_le(++n, ACT_BIG_BODIES_MAX);
     return n;
 }
@@ -21,20 +21,20 @@ START_TEST(unknown_tokens_share_a_few_and_leave_the_rest)
     struct act_body_slots slots;
 
     act_body_slots_init(&slots);
-    ck_assert_uint_eq(fill(&slots, NULL), ACT_BIG_BODIES_UNKNOWN);
-    ck_assert_uint_eq(fill(&slots, alice), ACT_BIG_BODIES_PER_CLIENT);
-    ck_assert_uint_eq(fill(&slots, bob), KNOWN_MAX - ACT_BIG_BODIES_PER_CLIENT);
+    ck_assert_uint_eq(fill(&slots, NOBODY), ACT_BIG_BODIES_UNKNOWN);
+    ck_assert_uint_eq(fill(&slots, ALICE), ACT_BIG_BODIES_PER_ORGANIZATION);
+    ck_assert_uint_eq(fill(&slots, BOB), KNOWN_MAX - ACT_BIG_BODIES_PER_ORGANIZATION);
 }
 END_TEST
 
-START_TEST(known_clients_leave_the_share_of_unknown_tokens)
+START_TEST(known_organizations_leave_the_share_of_unknown_tokens)
 {
     struct act_body_slots slots;
 
     act_body_slots_init(&slots);
-    (void)fill(&slots, alice);
-    (void)fill(&slots, bob);
-    ck_assert_uint_eq(fill(&slots, NULL), ACT_BIG_BODIES_UNKNOWN);
+    (void)fill(&slots, ALICE);
+    (void)fill(&slots, BOB);
+    ck_assert_uint_eq(fill(&slots, NOBODY), ACT_BIG_BODIES_UNKNOWN);
 }
 END_TEST
 
@@ -44,17 +44,17 @@ START_TEST(a_slot_that_was_left_is_for_whoever_has_a_share)
     struct act_body_slot *slot;
 
     act_body_slots_init(&slots);
-    slot = act_body_slot_take(&slots, alice);
-    ck_assert_uint_eq(fill(&slots, alice), ACT_BIG_BODIES_PER_CLIENT - 1);
-    ck_assert_uint_eq(fill(&slots, bob), KNOWN_MAX - ACT_BIG_BODIES_PER_CLIENT);
-    ck_assert_uint_eq(fill(&slots, NULL), ACT_BIG_BODIES_UNKNOWN);
+    slot = act_body_slot_take(&slots, ALICE);
+    ck_assert_uint_eq(fill(&slots, ALICE), ACT_BIG_BODIES_PER_ORGANIZATION - 1);
+    ck_assert_uint_eq(fill(&slots, BOB), KNOWN_MAX - ACT_BIG_BODIES_PER_ORGANIZATION);
+    ck_assert_uint_eq(fill(&slots, NOBODY), ACT_BIG_BODIES_UNKNOWN);
     act_body_slot_leave(slot);
-    ck_assert_uint_eq(fill(&slots, NULL), 0);
-    ck_assert_uint_eq(fill(&slots, bob), 1);
-    ck_assert_uint_eq(fill(&slots, alice), 0);
+    ck_assert_uint_eq(fill(&slots, NOBODY), 0);
+    ck_assert_uint_eq(fill(&slots, BOB), 1);
+    ck_assert_uint_eq(fill(&slots, ALICE), 0);
 }
 END_TEST
 
 SUITE_MAIN("body_slots", 10, unknown_tokens_share_a_few_and_leave_the_rest,
-    known_clients_leave_the_share_of_unknown_tokens,
+    known_organizations_leave_the_share_of_unknown_tokens,
     a_slot_that_was_left_is_for_whoever_has_a_share)

@@ -69,6 +69,15 @@ START_TEST(exporting_is_for_whoever_devices_belong_to)
 }
 END_TEST
 
-SUITE_MAIN("rights", 10, every_right_has_a_sentence_of_its_own, rights_name_only_roles_that_exist,
+START_TEST(cancelling_is_for_whoever_may_begin_a_job)
+{
+    ck_assert_uint_eq(act_right_roles(RIGHT_JOBS_CANCEL),
+        act_right_roles(RIGHT_IMPORT) | act_right_roles(RIGHT_EXPORT));
+    ck_assert(!act_right_allows(RIGHT_JOBS_CANCEL, ROLE_AUDITOR | ROLE_APPLICATION_SERVER));
+}
+END_TEST
+
+SUITE_MAIN("rights", 10, cancelling_is_for_whoever_may_begin_a_job,
+    every_right_has_a_sentence_of_its_own, rights_name_only_roles_that_exist,
     every_right_is_used_by_a_route, anyone_may_do_what_names_no_role_and_nobody_else_the_rest,
     importing_is_for_makers_alone, exporting_is_for_whoever_devices_belong_to)

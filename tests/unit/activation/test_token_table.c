@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define NOW 1000
+#define ORGANIZATION_OF(client) (INT64_C(1) << 40 | (client))
 
 static struct act_token_table table;
 
@@ -28,7 +29,7 @@ static void note_until(unsigned client, unsigned serial, int64_t expires)
     struct act_token token = token_of(client, expires);
     char text[32];
 
-    act_token_table_note(&table, name(client, serial, text), &token, NOW);
+    act_token_table_note(&table, name(client, serial, text), &token, ORGANIZATION_OF(client), NOW);
 }
 
 static void note(unsigned client, unsigned serial)
@@ -40,7 +41,10 @@ static bool knows_at(unsigned client, unsigned serial, int64_t now)
 {
     char text[32];
 
-    return act_token_table_knows(&table, name(client, serial, text), now);
+    int64_t organization = act_token_table_knows(&table, name(client, serial, text), now);
+
+    ck_assert(organization == 0 || organization == ORGANIZATION_OF(client));
+    return organization != 0;
 }
 
 static bool knows(unsigned client, unsigned serial)
