@@ -519,6 +519,20 @@ static unsigned answer_again(struct act_call *call, const struct db_job *job)
     return act_job_report_answer(call, job);
 }
 
+/* It has done a part, and is not gone on with. */
+static unsigned answer_over(struct act_call *call, const struct db_job *job)
+{
+    char detail[DETAIL_MAX + DB_JOB_FAULT_MAX];
+
+    (void)snprintf(detail, sizeof(detail),
+        "this job has failed behind line %" PRId64
+        ", for good: %s. Send the file with another Idempotency-Key",
+        job->line, job->fault[0] != '\0' ? job->fault : "its report is deleted");
+    (void)act_call_problem(call, PROBLEM_CONFLICT, detail);
+    locate(call, job);
+    return call->status;
+}
+
 static unsigned refuse_take(
     struct act_call *call, int outcome, const struct db_job *job, int64_t busy_s)
 {
@@ -528,6 +542,8 @@ static unsigned refuse_take(
         return act_call_failed(call, outcome);
     if (outcome == IMPORT_JOB_REPORTS_FULL)
         return act_call_problem(call, PROBLEM_CONFLICT, ACT_REPORTS_FULL ": " ACT_REPORTS_ADVICE);
+    if (outcome == DB_JOB_OVER)
+        return answer_over(call, job);
     if (outcome == DB_JOB_OTHER_CALL)
         return act_call_problem_of(call, PROBLEM_UNPROCESSABLE, "Idempotency-Key",
             "this Idempotency-Key was used for another call");

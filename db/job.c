@@ -313,7 +313,11 @@ int db_job_take(
         return r;
     if (memcmp(fingerprint, call->fingerprint, sizeof(fingerprint)) != 0)
         return DB_JOB_OTHER_CALL;
-    return ret->state == JOB_DONE || ret->state == JOB_CANCELLED ? 0 : resume(db, ret);
+    if (ret->state == JOB_DONE || ret->state == JOB_CANCELLED)
+        return 0;
+    if ((ret->state == JOB_FAILED && ret->line > 0) || ret->report_deleted)
+        return DB_JOB_OVER;
+    return resume(db, ret);
 }
 
 int db_job_advance(struct db *db, struct db_job *job, int64_t line,

@@ -59,13 +59,13 @@ struct db_job_call {
     const char *format;
 };
 
-enum { DB_JOB_OTHER_CALL = 1, DB_JOB_BUSY = 2 };
+enum { DB_JOB_OTHER_CALL = 1, DB_JOB_BUSY, DB_JOB_OVER };
 /** In a transaction of the caller. Makes the job and its batch, or takes the one that this call
  * asked for before, which raises its turn: an interrupted one, one that failed before its first
  * line, or one whose worker has been silent for a lease is running again, and comes with the
  * `fault` that it had. One that is done or cancelled comes as it is. DB_JOB_OTHER_CALL: the key
  * belongs to another call; DB_JOB_BUSY: somebody works on it, for `*ret_busy_s` seconds at least
- * unless he ends.
+ * unless he ends; DB_JOB_OVER: it has failed behind its first line, or its report is deleted.
  */
 int db_job_take(
     struct db *db, const struct db_job_call *call, struct db_job *ret, int64_t *ret_busy_s);

@@ -61,9 +61,11 @@ class Watcher:
         self.psql.close()
 
     def watch(self):
-        while not self.over.wait(LOOK_SECONDS):
+        over = False
+        while not over:  # a small file is over before the second look
             self.look_at_memory()
             self.look_at_session()
+            over = self.over.wait(LOOK_SECONDS)
 
     @staticmethod
     def size_kib(pid, field, file):

@@ -152,6 +152,22 @@ START_TEST(one_that_failed_begins_again_and_one_that_ended_stays)
 }
 END_TEST
 
+START_TEST(one_that_failed_behind_its_first_line_is_over)
+{
+    struct db_job job = take(one, "k"), again;
+    int64_t busy_s;
+
+    ck_ok(db_job_advance(one, &job, 5, digest, &counts));
+    ck_ok(db_job_end(one, &job, JOB_FAILED, "too much", NULL));
+    ck_assert_int_eq(try_take(one, "k", &again, &busy_s), DB_JOB_OVER);
+    ck_assert_str_eq(again.fault, "too much");
+    job = take(one, "l");
+    ck_ok(end(one, &job, JOB_INTERRUPTED));
+    sql("UPDATE job SET report_deleted_at = now() WHERE idempotency_key = 'l'");
+    ck_assert_int_eq(try_take(one, "l", &again, &busy_s), DB_JOB_OVER);
+}
+END_TEST
+
 START_TEST(one_whose_worker_has_gone_is_cancelled_at_once)
 {
     struct db_job job = take(one, "k");
@@ -213,6 +229,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, one_that_is_renewed_is_not_taken);
     tcase_add_test(tcase, one_that_failed_begins_again_and_one_that_ended_stays);
     tcase_add_test(tcase, without_a_key_no_digest_is_kept);
+    tcase_add_test(tcase, one_that_failed_behind_its_first_line_is_over);
     tcase_add_test(tcase, one_whose_worker_has_gone_is_cancelled_at_once);
     tcase_add_test(tcase, a_sweep_interrupts_what_nobody_works_on);
 }
