@@ -12,32 +12,27 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_report_expire,
     db_report_purge,
 };
+#define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 
-static int do_chores(struct db *db, size_t *ret_n)
-{
-    *ret_n = 0;
-    for (size_t i = 0; i < sizeof(chores) / sizeof(chores[0]); i++) {
-        size_t n = 0;
-        int r = chores[i](db, &n);
-
-        if (r < 0)
-            return r;
-        *ret_n += n;
-    }
-    return 0;
-}
-
+/* One a look: a slow database must not keep main's thread from telling that all is well. */
 void act_housekeeping_look(struct act_housekeeping *h, struct db *db)
 {
-    size_t n;
-    bool well;
+    const unsigned bit = 1U << h->at;
+    size_t n = 0;
 
     if (clock_monotonic_ms() < h->again_ms)
         return;
-    well = do_chores(db, &n) == 0;
-    if (!well && !h->was_ill)
-        log_warn("what is old is not deleted now: %s", error_text());
-    h->was_ill = !well;
-    if (!well || n == 0)
+    if (chores[h->at](db, &n) == 0) {
+        h->ill &= ~bit;
+        h->n_found += n;
+    } else {
+        if ((h->ill & bit) == 0)
+            log_warn("what is old is not deleted now: %s", error_text());
+        h->ill |= bit;
+    }
+    if (++h->at < N_CHORES)
+        return;
+    if (h->n_found == 0)
         h->again_ms = clock_monotonic_ms() + ACT_HOUSEKEEPING_MS;
+    h->at = h->n_found = 0;
 }

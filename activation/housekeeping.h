@@ -4,16 +4,19 @@
 #pragma once
 
 #include "db/db.h"
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
-#define ACT_HOUSEKEEPING_MS 60000 /* between two looks, when there was nothing left to do */
+#define ACT_HOUSEKEEPING_MS 60000 /* between two rounds, when there was nothing left to do */
 
 struct act_housekeeping {
-    int64_t again_ms; /* when to look again, monotonic */
-    bool was_ill;     /* it failed last time, and the log says so */
+    int64_t again_ms; /* when the next round may begin, monotonic */
+    size_t at;        /* the chore that is next in this one */
+    size_t n_found;   /* what the ones before it had to do */
+    unsigned ill;     /* a bit a chore: it failed last time, and the log says so */
 };
 
-/** One look, when it is time for one; there is more to do at once when a piece was full. A failure
- * is logged, once until it goes well again. */
+/** The next chore of a round, when it is time for one; a round in which there was something to do
+ * is followed by another at once. One that fails keeps no other from its turn, and is logged, once
+ * until it goes well again. */
 void act_housekeeping_look(struct act_housekeeping *h, struct db *db);

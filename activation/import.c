@@ -20,6 +20,7 @@
 #define PIECE_SIZE 16384  /* bytes of a file at once */
 #define PATIENCE_MS 10000 /* for the next of them; shorter than a job's lease */
 
+#define TOOK_LONGER "the file took longer than one call may (import.total_s)"
 #define SEND_AGAIN "the whole file sent again goes on behind them with the same Idempotency-Key"
 
 /* What the call says beside the file. */
@@ -142,8 +143,7 @@ static const struct stop stops[] = {
     [ENDED_IDLE] = {JOB_INTERRUPTED, PROBLEM_BAD_REQUEST,
         "the file brought no row for as long as the service waits for one (import.idle_s)",
         SEND_AGAIN},
-    [ENDED_LONG] = {JOB_INTERRUPTED, PROBLEM_BAD_REQUEST,
-        "the file took longer than one call may (import.total_s)", SEND_AGAIN},
+    [ENDED_LONG] = {JOB_INTERRUPTED, PROBLEM_BAD_REQUEST, TOOK_LONGER, SEND_AGAIN},
     [ENDED_REPORTS] = {JOB_INTERRUPTED, PROBLEM_CONFLICT, ACT_REPORTS_FULL, ACT_REPORTS_ADVICE},
 };
 
@@ -391,6 +391,8 @@ static unsigned end_job(struct act_call *call, struct import_run *run, enum db_j
 
     if (r < 0)
         return interrupt(call, run, r);
+    if (r == 0 && run->job.state == JOB_CANCELLED && state != JOB_CANCELLED)
+        return answer_cancelled(call, &run->job); /* it was to be, and would not go on */
     return r > 0 ? answer_lost(call, run) : 0;
 }
 
@@ -494,20 +496,28 @@ static unsigned answer_again(struct act_call *call, const struct db_job *job)
 {
     CLEANUP(digest_freep) struct digest *digest = NULL;
     CLEANUP(piece_wipe) struct piece piece;
+    const int64_t until_ms =
+        clock_monotonic_ms() + MS_OF_S * call->worker->service->settings.import_total_s;
     uint8_t whole[DIGEST_LEN];
-    bool stopping;
+    bool stopping, is_late = false;
     int n, r;
 
+    locate(call, job);
+    if (job->report_deleted)
+        return act_job_report_answer(call, job);
     if ((r = digest_new(&digest)) < 0)
         return act_call_failed(call, r);
     do {
         n = api_stream_read(call->stream, piece.bytes, sizeof(piece.bytes), PATIENCE_MS);
         digest_add(digest, piece.bytes, n > 0 ? (size_t)n : 0);
-    } while (n > 0 || n == ERROR_DEADLINE);
+        is_late = n != 0 && clock_monotonic_ms() >= until_ms;
+    } while (!is_late && (n > 0 || n == ERROR_DEADLINE));
     stopping = api_stream_stopping(call->stream);
-    if (n < 0) {
+    if (is_late || n < 0) {
         (void)act_call_problem(call, stopping ? PROBLEM_UNAVAILABLE : PROBLEM_BAD_REQUEST,
-            stopping ? "the service is stopping" : "the file broke off; its job is done");
+            stopping  ? "the service is stopping"
+            : is_late ? TOOK_LONGER "; its job is done"
+                      : "the file broke off; its job is done");
         locate(call, job);
         return call->status;
     }
@@ -524,10 +534,15 @@ static unsigned answer_over(struct act_call *call, const struct db_job *job)
 {
     char detail[DETAIL_MAX + DB_JOB_FAULT_MAX];
 
-    (void)snprintf(detail, sizeof(detail),
-        "this job has failed behind line %" PRId64
-        ", for good: %s. Send the file with another Idempotency-Key",
-        job->line, job->fault[0] != '\0' ? job->fault : "its report is deleted");
+    if (job->report_deleted)
+        (void)snprintf(detail, sizeof(detail),
+            "this job is so old that its report is deleted. Send the file with another "
+            "Idempotency-Key");
+    else
+        (void)snprintf(detail, sizeof(detail),
+            "this job has failed behind line %" PRId64
+            ", for good: %s. Send the file with another Idempotency-Key",
+            job->line, job->fault);
     (void)act_call_problem(call, PROBLEM_CONFLICT, detail);
     locate(call, job);
     return call->status;

@@ -58,6 +58,7 @@ struct import_storing {
     pthread_t thread;
     bool has_thread;
     bool clear_withdrawn; /* files of the organization may hold keys in clear no more */
+    int64_t kept;         /* rows of the organization's reports, as it was stored; 0: not asked */
     int result;           /* of a thread that ended, with its sentence */
     char error[ERROR_TEXT_MAX];
 };
@@ -560,7 +561,9 @@ static int commit_rows(struct import_run *run, int64_t line)
     if (!run->job.dry_run && (r = audit(run, line, &counts)) < 0)
         return r;
     r = db_job_advance(db, &run->job, line, run->storing->chunk.digest, &counts);
-    return r <= 0 ? r : IMPORT_LOST;
+    if (r != 0)
+        return r < 0 ? r : IMPORT_LOST;
+    return counts.kept > 0 ? db_report_kept(db, run->organization.row_id, &run->storing->kept) : 0;
 }
 
 /* The connection broke while the commit was on its way: the job's line tells. */
@@ -573,6 +576,8 @@ static int resolve(struct import_run *run, int64_t line)
     db_drop(run->worker->db);
     if ((r = db_job_find(run->worker->db, run->job.id, &now)) != 0)
         return r < 0 ? r : error_set(ERROR_DB, "database: the job is gone");
+    if (now.turn != run->job.turn)
+        return IMPORT_LOST;
     if (now.line != line)
         return error_set(ERROR_DB, "database: the chunk was not committed");
     run->job = now;
@@ -631,6 +636,9 @@ int import_run_settle(struct import_run *run)
     await_thread(storing);
     if (storing->clear_withdrawn)
         run->organization.allow_clear_keys = false;
+    if (storing->kept > 0)
+        run->kept_of_others = storing->kept - run->job.counts.kept;
+    storing->kept = 0;
     r = storing->result;
     storing->result = 0;
     return r < 0 ? error_set(r, "%s", storing->error) : r;

@@ -32,7 +32,7 @@ struct import_run {
     /* Both are the storing thread's between import_run_chunk and import_run_settle: the job, and
      * the worker's database connection. */
     struct db_job job;
-    int64_t kept_of_others;    /* rows of the organization's other reports, when it began */
+    int64_t kept_of_others;    /* rows of the organization's other reports, as last asked */
     bool dry_run;              /* as the job says, for whoever does not own it */
     struct import_chunk chunk; /* the one being read */
     struct import_work *work;  /* what one chunk needs; of secret_realloc */

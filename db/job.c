@@ -53,10 +53,11 @@ const struct db_statement db_job_call_statement = {
 
 const struct db_statement db_job_resume_statement = {
     .name = "job_resume",
-    .sql = "UPDATE job SET state = 'running', fault = NULL, turn = turn + 1,"
-           "  lease_until = " DB_JOB_LEASE ", changed_at = now() WHERE id = $1"
-           " AND (state = 'interrupted' OR (state = 'failed' AND line = 0)"
-           "  OR (state = 'running' AND lease_until < now())) RETURNING " DB_JOB_COLUMNS,
+    .sql =
+        "UPDATE job SET state = 'running', fault = NULL, turn = turn + 1,"
+        "  lease_until = " DB_JOB_LEASE ", changed_at = now() WHERE id = $1"
+        " AND report_deleted_at IS NULL AND (state = 'interrupted' OR (state = 'failed' AND line = 0)"
+        "  OR (state = 'running' AND lease_until < now())) RETURNING " DB_JOB_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 1,
@@ -100,9 +101,10 @@ const struct db_statement db_job_find_statement = {
 const struct db_statement db_job_end_statement = {
     .name = "job_end",
     .sql =
-        "UPDATE job SET state = $3, fault = $4,"
+        "UPDATE job SET fault = $4, state = CASE WHEN $3 = 'interrupted' AND cancel_wanted"
+        "   THEN 'cancelled' ELSE $3 END,"
         "  digest = " KEPT(
-            "coalesce($5, digest)") ", changed_at = now() WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING id",
+            "coalesce($5, digest)") ", changed_at = now() WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING state",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 5,
@@ -401,7 +403,9 @@ int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const
         db_param_null(p, DB_BYTEA);
     if ((r = db_run(db, DB_JOB_END, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
-    job->state = state;
+    job->state = (enum db_job_state)read_word(&rows, 0, 0, states, N_STATES);
+    if ((r = db_rows_check(&rows)) < 0)
+        return r;
     (void)snprintf(job->fault, sizeof(job->fault), "%s", fault != NULL ? fault : "");
     if (state != JOB_DONE || job->batch_id == 0)
         return 0;

@@ -11,19 +11,27 @@ const struct db_statement db_report_kept_statement = {
     .params = {DB_INT8},
 };
 
+#define NOBODY_CAME "nobody went on with it in time"
+
 /* Somebody may work on a job that is old: its lease says so. An export that waits has a service to
  * wait for. */
 const struct db_statement db_report_expire_statement = {
     .name = "report_expire",
-    .sql = "UPDATE job SET report_deleted_at = now(),"
+    .sql = "WITH old AS (UPDATE job SET report_deleted_at = now(),"
            "  fault = CASE WHEN state IN ('running', 'interrupted')"
-           "   THEN 'nobody went on with it in time' ELSE fault END,"
+           "   THEN '" NOBODY_CAME "' ELSE fault END,"
            "  state = CASE WHEN state IN ('running', 'interrupted') THEN 'failed' ELSE state END"
            " WHERE id IN (SELECT j.id FROM job j WHERE j.kind = $1 AND j.report_deleted_at IS NULL"
            "  AND j.created_at < now() - make_interval(days => $2)"
            "  AND j.changed_at < now() - make_interval(days => $2) AND j.lease_until < now()"
            "  AND (j.kind <> 'export' OR j.state NOT IN ('waiting', 'running'))"
-           "  ORDER BY j.created_at LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING id",
+           "  ORDER BY j.created_at LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING *),"
+           " told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
+           "  SELECT organization_id, format('expired-%s', id), 'import.end',"
+           "   encode(public_id, 'hex'), jsonb_build_object('state', state, 'line', line,"
+           "   'created', n_created, 'exists', n_exists, 'refused', n_refused)"
+           "  FROM old WHERE kind = 'import' AND fault = '" NOBODY_CAME "')"
+           " SELECT id FROM old",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 3,

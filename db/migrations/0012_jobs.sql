@@ -33,7 +33,7 @@ COMMENT ON COLUMN job.public_id IS 'The id that the world sees, 16 random bytes.
 COMMENT ON COLUMN job.organization_id IS 'Whose job it is.';
 COMMENT ON COLUMN job.client_id IS 'Who asked for it.';
 COMMENT ON COLUMN job.kind IS 'import: a file of devices; dry_run: the same without making any.';
-COMMENT ON COLUMN job.state IS 'running: somebody works on it under the lease; interrupted: its file broke off, or who worked on it is gone, and the same call goes on with it; failed: nothing was done, and the same call begins again; done, cancelled: for good.';
+COMMENT ON COLUMN job.state IS 'running: somebody works on it under the lease; interrupted: its file broke off, or who worked on it is gone, and the same call goes on with it; failed: nothing was done, and the same call begins again, or it is over behind its first row; done, cancelled: for good.';
 COMMENT ON COLUMN job.idempotency_key IS 'Idempotency-Key of the call, which finds it again; null: none was given.';
 COMMENT ON COLUMN job.fingerprint IS 'SHA-256 of the call without its body: the same key with another call is refused.';
 COMMENT ON COLUMN job.batch_id IS 'The batch that its devices are of; null for a dry run.';

@@ -10,7 +10,7 @@ ALTER TABLE job DROP CONSTRAINT job_kind_check, DROP CONSTRAINT job_state_check,
     ADD CONSTRAINT job_waits CHECK (state <> 'waiting' OR kind = 'export'),
     ADD CONSTRAINT job_result CHECK (result_until IS NULL OR (kind = 'export' AND state = 'done'));
 COMMENT ON COLUMN job.kind IS 'import: a file of devices; dry_run: the same without making any; export: a file of devices on their way out, which a service writes by itself.';
-COMMENT ON COLUMN job.state IS 'waiting: for a service to take it, from lease_until on; running: somebody works on it under the lease; interrupted: its file broke off, or who worked on it is gone, and the same call goes on with it; failed: an import that did nothing, and the same call begins again; done, cancelled, and failed of an export: for good.';
+COMMENT ON COLUMN job.state IS 'waiting: for a service to take it, from lease_until on; running: somebody works on it under the lease; interrupted: its file broke off, or who worked on it is gone, and the same call goes on with it; failed: an import that did nothing, and the same call begins again, or one that is over behind its first row; done, cancelled, and failed of an export: for good.';
 COMMENT ON COLUMN job.line IS 'Of an import, the last line of the file that is done: everything up to it is committed and answered, nothing behind it is there. Of an export, how many devices are done.';
 COMMENT ON COLUMN job.taken_at IS 'When a service took it last; null: never yet. Of its organization''s exports the latest says when that was served last.';
 COMMENT ON COLUMN job.n_exported IS 'Devices that were written to the file.';

@@ -152,6 +152,18 @@ class LongImports(JobTest):
         self.assertGreater(done, 0)
         self.assertEqual(self.count(rows), done)
 
+    def test_nor_does_the_endless_repetition_of_one_that_is_done(self):
+        other = self.stack.second_activation("import.total_s=3")
+        self.addCleanup(other.stop)
+        rows = csv_of(rows_of(2))
+        status, first, _ = self.send(rows, rest=self.own, Idempotency_Key=self.key)
+        self.assertEqual(status, 200)
+        with self.sending(self.own, rows, other.url) as connection:
+            status, headers, problem = self.until_refused(connection, lambda: COMMENTS)
+        self.assertEqual((status, headers["Location"]), (400, first["Location"]))
+        self.assertIn("import.total_s", problem["detail"])
+        self.assertEqual(self.second.call("get", first["Location"])[2]["state"], "done")
+
     def test_an_organization_has_its_share_of_places_whoever_of_it_asks(self):
         with contextlib.ExitStack() as stack:
             for i in range(PER_ORGANIZATION):

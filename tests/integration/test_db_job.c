@@ -168,6 +168,21 @@ START_TEST(one_that_failed_behind_its_first_line_is_over)
 }
 END_TEST
 
+START_TEST(one_that_is_to_be_cancelled_is_not_interrupted_but_may_be_done)
+{
+    struct db_job job = take(one, "k");
+
+    ck_ok(db_job_cancel(two, &job));
+    ck_ok(end(one, &job, JOB_INTERRUPTED));
+    ck_assert_int_eq(job.state, JOB_CANCELLED);
+    ck_assert_int_eq(state_of(&job), JOB_CANCELLED);
+    job = take(one, "l");
+    ck_ok(db_job_cancel(two, &job));
+    ck_ok(end(one, &job, JOB_DONE));
+    ck_assert_int_eq(state_of(&job), JOB_DONE);
+}
+END_TEST
+
 START_TEST(one_whose_worker_has_gone_is_cancelled_at_once)
 {
     struct db_job job = take(one, "k");
@@ -230,6 +245,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, one_that_failed_begins_again_and_one_that_ended_stays);
     tcase_add_test(tcase, without_a_key_no_digest_is_kept);
     tcase_add_test(tcase, one_that_failed_behind_its_first_line_is_over);
+    tcase_add_test(tcase, one_that_is_to_be_cancelled_is_not_interrupted_but_may_be_done);
     tcase_add_test(tcase, one_whose_worker_has_gone_is_cancelled_at_once);
     tcase_add_test(tcase, a_sweep_interrupts_what_nobody_works_on);
 }

@@ -2,6 +2,7 @@
 
 #include "tests/integration/db_fixture.h"
 #include <stdio.h>
+#include <string.h>
 
 static struct db *db;
 
@@ -108,6 +109,9 @@ START_TEST(a_report_is_given_until_its_time_is_over)
     (void)snprintf(
         text, sizeof(text), "SELECT count(*) FROM job WHERE state = '%s'", ages[_i].state_then);
     ck_assert_int_eq(number(text), 1);
+    ck_assert_int_eq(number("SELECT count(*) FROM audit_event WHERE action = 'import.end'"
+                            " AND detail->>'state' = 'failed'"),
+        strcmp(ages[_i].state, ages[_i].state_then) != 0);
     while (purge() > 0)
         ;
     ck_assert_int_eq(number("SELECT count(*) FROM job_row"), !ages[_i].is_over);
