@@ -387,10 +387,17 @@ static unsigned interrupt(struct act_call *call, struct import_run *run, int cod
 static unsigned end_job(struct act_call *call, struct import_run *run, enum db_job_state state,
     const char *fault, const uint8_t *digest)
 {
+    char id[2 * ACCOUNT_ID_LEN + 1];
     int r = import_job_end(call, &run->job, state, fault, digest);
 
     if (r < 0)
         return interrupt(call, run, r);
+    if (r == 0)
+        log_info("request=%s job=%s import %s line=%" PRId64 " created=%" PRId64 " exists=%" PRId64
+                 " refused=%" PRId64,
+            api_request_id(call->request), hex_encode(run->job.id, sizeof(run->job.id), id),
+            db_job_state_text(run->job.state), run->job.line, run->job.counts.created,
+            run->job.counts.exists, run->job.counts.refused);
     if (r == 0 && run->job.state == JOB_CANCELLED && state != JOB_CANCELLED)
         return answer_cancelled(call, &run->job); /* it was to be, and would not go on */
     return r > 0 ? answer_lost(call, run) : 0;
@@ -590,10 +597,6 @@ static unsigned answer_read(struct act_call *call, struct import_run *run, const
     }
     if ((status = end_job(call, run, JOB_DONE, NULL, file->digest)) != 0)
         return status;
-    log_info("request=%s organization=%" PRId64 " import created=%" PRId64 " exists=%" PRId64
-             " refused=%" PRId64,
-        api_request_id(call->request), call->caller->organization_id, run->job.counts.created,
-        run->job.counts.exists, run->job.counts.refused);
     locate(call, &run->job);
     return act_job_report_answer(call, &run->job);
 }

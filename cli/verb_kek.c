@@ -472,9 +472,12 @@ int cli_kek_revoke(const struct cli_settings *settings, int argc, char **argv, s
     if (rest.status == CONFLICT)
         return error_set(ERROR_INPUT,
             "%s is the current KEK of %s: add another first (cradle kek add), or make another one "
-            "current (cradle kek use); --last removes it when it is the only one, and joins that "
-            "need it are refused from then on, or answered in clear where that is allowed",
-            kek.label, kek.peer_id);
+            "current (cradle kek use); --last removes it when it is the only one, and %s",
+            kek.label, kek.peer_id,
+            kek.kek_class == KEK_CLASS_TRANSPORT
+                ? "keys that are wrapped under it are refused from then on"
+                : "joins that need it are refused from then on, or answered in clear where that is "
+                  "allowed");
     if (r != 0)
         return r;
     add_kek(out, kek.peer_id, kek.kek_class, kek.label);

@@ -37,9 +37,10 @@ class Documents(unittest.TestCase):
         return run.stdout.split(MARK)
 
     def test_the_readme(self):
-        by_hand, over_tls, devices = self.said("README.md", "scripts/run")
+        by_hand, over_tls, whole, devices = self.said("README.md", "scripts/run")
         self.assertIn('"ResultCode":"Success"', by_hand.replace(" ", ""))
         self.assertIn('"ResultCode":"Success"', over_tls.replace(" ", ""))
+        self.assertIn("Joined", whole)
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
 
     def test_onboarding(self):
