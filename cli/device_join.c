@@ -3,9 +3,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hex.h"
+#include "cli/curl.h"
 #include "cli/device_json.h"
 #include "cli/device_options.h"
-#include <curl/curl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,16 +28,6 @@ static void report_wipe(struct join_report *report)
     secret_wipe(report, sizeof(*report));
 }
 
-static void curl_cleanup(CURL **curl)
-{
-    curl_easy_cleanup(*curl);
-}
-
-static void headers_cleanup(struct curl_slist **list)
-{
-    curl_slist_free_all(*list);
-}
-
 static size_t take_body(char *data, size_t size, size_t n, void *user)
 {
     struct secret_buffer *body = user;
@@ -47,51 +37,35 @@ static size_t take_body(char *data, size_t size, size_t n, void *user)
     return size * n;
 }
 
-static int add_header(struct curl_slist **list, const char *header)
-{
-    struct curl_slist *longer = curl_slist_append(*list, header);
-
-    if (longer == NULL)
-        return error_set(ERROR_SYSTEM, "out of memory");
-    *list = longer;
-    return 0;
-}
-
 static int add_token(struct curl_slist **list, const char *token)
 {
     char header[SIMDEV_TOKEN_MAX + 32];
 
     (void)snprintf(header, sizeof(header), "Authorization: Bearer %s", token);
-    int r = add_header(list, header);
+    int r = cli_header_add(list, header);
     secret_wipe(header, sizeof(header));
     return r;
 }
 
-/* Whom to believe, and who we are. libcurl verifies the server, its name too, unless told not to.
- */
-static CURLcode set_tls(CURL *curl, const struct simdev_options *options)
+/* Whom to believe, and who we are. */
+static bool set_tls(CURL *curl, const struct simdev_options *options)
 {
-    CURLcode code = CURLE_OK;
-
-    if (options->ca != NULL)
-        code = curl_easy_setopt(curl, CURLOPT_CAINFO, options->ca);
-    if (code == CURLE_OK && options->cert != NULL)
-        code = curl_easy_setopt(curl, CURLOPT_SSLCERT, options->cert);
-    if (code == CURLE_OK && options->cert != NULL)
-        code = curl_easy_setopt(curl, CURLOPT_SSLKEY, options->key);
-    return code;
+    return cli_curl_trust(curl, options->ca) &&
+           (options->cert == NULL ||
+               (curl_easy_setopt(curl, CURLOPT_SSLCERT, options->cert) == CURLE_OK &&
+                   curl_easy_setopt(curl, CURLOPT_SSLKEY, options->key) == CURLE_OK));
 }
 
 static int post(const struct simdev_options *options, const struct text *request,
     struct secret_buffer *body, long *ret_status)
 {
-    CLEANUP(curl_cleanup) CURL *curl = curl_easy_init();
-    CLEANUP(headers_cleanup) struct curl_slist *headers = NULL;
+    CLEANUP(cli_curl_cleanup) CURL *curl = curl_easy_init();
+    CLEANUP(cli_headers_cleanup) struct curl_slist *headers = NULL;
     char why[CURL_ERROR_SIZE] = "";
 
     if (curl == NULL)
         return error_set(ERROR_SYSTEM, "libcurl does not start");
-    int r = add_header(&headers, "Content-Type: application/json");
+    int r = cli_header_add(&headers, "Content-Type: application/json");
     if (r == 0 && options->token[0] != '\0')
         r = add_token(&headers, options->token);
     if (r < 0)
@@ -105,8 +79,7 @@ static int post(const struct simdev_options *options, const struct text *request
         curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, body) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)options->timeout_s) != CURLE_OK ||
-        curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) != CURLE_OK ||
-        set_tls(curl, options) != CURLE_OK ||
+        curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) != CURLE_OK || !set_tls(curl, options) ||
         curl_easy_setopt(curl, CURLOPT_USERAGENT, "cradle-device/" CRADLE_VERSION) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why) != CURLE_OK)
         return error_set(ERROR_SYSTEM, "libcurl is too old");

@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/secret.h"
-#include <curl/curl.h>
+#include "cli/curl.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,16 +20,6 @@
 #define QUOTED_MAX 60    /* bytes of a setting that is refused */
 #define KEY_BYTES 16     /* of an Idempotency-Key */
 
-static void curl_cleanup(CURL **curl)
-{
-    curl_easy_cleanup(*curl);
-}
-
-static void headers_cleanup(struct curl_slist **list)
-{
-    curl_slist_free_all(*list);
-}
-
 static size_t take_answer(char *data, size_t size, size_t n, void *user)
 {
     struct secret_buffer *answer = user;
@@ -37,16 +27,6 @@ static size_t take_answer(char *data, size_t size, size_t n, void *user)
     if (answer->len + size * n > ANSWER_MAX || secret_buffer_append(answer, data, size * n) < 0)
         return 0; /* curl takes this as a failed write */
     return size * n;
-}
-
-static int add_header(struct curl_slist **list, const char *header)
-{
-    struct curl_slist *longer = curl_slist_append(*list, header);
-
-    if (longer == NULL)
-        return error_set(ERROR_SYSTEM, "out of memory");
-    *list = longer;
-    return 0;
 }
 
 struct exchange {
@@ -95,14 +75,7 @@ static bool set_trust(CURL *curl, const char *ca)
     return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-           (ca[0] == '\0' ||
-               /* The system's CAs are in a file and again in a folder, which would be looked at
-                * beside this file. */
-               (curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK &&
-                   curl_easy_setopt(curl, CURLOPT_CAINFO, ca) == CURLE_OK));
+           cli_curl_trust(curl, ca[0] != '\0' ? ca : NULL);
 }
 
 static bool set_options(CURL *curl, const struct cli_rest *rest, const struct exchange *exchange,
@@ -135,14 +108,14 @@ static int add_key(struct curl_slist **headers)
     if (r < 0)
         return r;
     (void)hex_encode(key, sizeof(key), header + strlen(header));
-    return add_header(headers, header);
+    return cli_header_add(headers, header);
 }
 
 static int perform(
     struct cli_rest *rest, const struct exchange *exchange, struct secret_buffer *answer)
 {
-    CLEANUP(curl_cleanup) CURL *curl = curl_easy_init();
-    CLEANUP(headers_cleanup) struct curl_slist *headers = NULL;
+    CLEANUP(cli_curl_cleanup) CURL *curl = curl_easy_init();
+    CLEANUP(cli_headers_cleanup) struct curl_slist *headers = NULL;
     CLEANUP(text_done) struct text url = {0}, type = {0};
     char why[CURL_ERROR_SIZE] = "";
     CURLcode code;
@@ -155,10 +128,10 @@ static int perform(
     if (exchange->content_type != NULL) {
         text_addf(&type, "Content-Type: %s", exchange->content_type);
         r = type.failed ? error_set(ERROR_SYSTEM, "out of memory")
-                        : add_header(&headers, type.data);
+                        : cli_header_add(&headers, type.data);
     }
     if (r == 0 && exchange->user == NULL)
-        r = add_header(&headers, rest->authorization.data);
+        r = cli_header_add(&headers, rest->authorization.data);
     if (r == 0 && exchange->user == NULL && is_post(exchange))
         r = add_key(&headers);
     if (r < 0)

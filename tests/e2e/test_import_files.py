@@ -6,10 +6,10 @@ import http.client
 import json
 import os
 import secrets
+import select
 import signal
 import socket
 import threading
-import time
 
 import support
 from test_accounts import Rest
@@ -161,7 +161,7 @@ class Uploads(JobTest):
         while at < len(body) // 2 and self.stack.psql(asked) == taken:
             connection.send(body[at:at + REMARK_PIECE])
             at += REMARK_PIECE
-            time.sleep(REMARK_PAUSE_S)
+            self.assertEqual(select.select([connection.sock], [], [], REMARK_PAUSE_S)[0], [], "no answer yet")
         self.assertNotEqual(self.stack.psql(asked), taken, "the lease was renewed")
         connection.send(body[at:])
         answer = connection.getresponse()

@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import json
 import secrets
+import select
 import subprocess
 import time
 
@@ -51,6 +52,11 @@ class LongImports(JobTest):
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
 
+    @staticmethod
+    def hears(connection, seconds):
+        """Whether there is an answer by then: the pace of a slow client."""
+        return bool(select.select([connection.sock], [], [], seconds)[0])
+
     def wait_line(self, line):
         support.wait_until(lambda: self.stack.psql("SELECT 1 FROM job WHERE line >= %d AND idempotency_key = '%s'"
                                                    % (line, self.key)), support.READY_SECONDS, f"line {line} is done")
@@ -61,7 +67,8 @@ class LongImports(JobTest):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             while time.monotonic() < end:
                 self.piece(connection, piece())
-                time.sleep(0.2)
+                if self.hears(connection, 0.2):
+                    break
         status, headers, body = self.answer(connection)
         return status, headers, json.loads(body)
 
@@ -135,7 +142,7 @@ class LongImports(JobTest):
         with self.sending(self.own, lines[0], other.url) as connection:
             for at in range(1, len(lines), 4):
                 self.piece(connection, b"".join(lines[at:at + 4]))
-                time.sleep(0.06)
+                self.assertFalse(self.hears(connection, 0.06), "an answer before the end")
             connection.send(b"0\r\n\r\n")
             status, _, answer = self.answer(connection)
         self.assertEqual((status, len(answer.splitlines())), (200, CHUNK_ROWS))

@@ -536,19 +536,32 @@ class Command(OperatorTest):
         subprocess.run(["openssl", "rehash", folder], check=True)
         config = os.path.join(self.folder, "tls.ini")
 
+        def alone(*command):
+            return subprocess.run(
+                ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc/ssl/certs && exec "$@"', folder, *command],
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=self.stack.environment())
+
+        def joined(ca):
+            server, device = self.stack.demo["network_servers"][0], self.stack.demo["devices"][0]
+            run = alone(self.stack.program("cli/cradle-device"), "join", "--json", "--url", self.stack.demo["join"]["tls_url"],
+                        "--ca", ca, "--cert", server["cert"], "--key", server["key"], "--net-id", server["net_id"],
+                        *(word for name in ("dev_eui", "join_eui", "app_key", "mac_version")
+                          for word in ("--" + name.replace("_", "-"), device[name])), "--dev-nonce", "1")
+            return '"http_status":200' in run.stdout.replace(" ", "")
+
         def said(ca):
             with open(config, "w", encoding="ascii") as file:
                 file.write(self.own_config(ours["tls_url"], f"ca = {ca}\n"))
-            run = subprocess.run(
-                ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc/ssl/certs && exec "$@"', folder,
-                 self.stack.program("cli/cradle"), "--config", config, "route", "list"],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=self.stack.environment())
+            run = alone(self.stack.program("cli/cradle"), "--config", config, "route", "list")
             return run.returncode, run.stderr
         if subprocess.run(["unshare", "-rm", "sh", "-c", f"mount --bind {folder} /etc/ssl/certs"],
                           capture_output=True, check=False).returncode != 0:
             self.skipTest("no mount namespace of its own")
         self.assertEqual(said(ours["ca"]), (0, ""))
-        status, words = said(Ca(self.folder, "other").pem)
+        self.assertTrue(joined(ours["ca"]))
+        other = Ca(self.folder, "other").pem
+        self.assertFalse(joined(other))
+        status, words = said(other)
         self.assertEqual(status, 1)
         self.assertIn("no answer from the activation service", words)
 
