@@ -64,7 +64,7 @@ enum import_column import_rules_find(const struct import_rules *rules, const cha
 
 int import_chunk_init(struct import_chunk *chunk, size_t capacity)
 {
-    *chunk = (struct import_chunk){.capacity = capacity};
+    *chunk = (struct import_chunk){.n_full = capacity};
     chunk->rows = secret_realloc(NULL, capacity * sizeof(*chunk->rows));
     chunk->nonces = secret_realloc(NULL, IMPORT_CHUNK_NONCES * sizeof(*chunk->nonces));
     if (chunk->rows != NULL && chunk->nonces != NULL)
@@ -89,7 +89,7 @@ void import_chunk_done(struct import_chunk *chunk)
 
 static bool is_full(const struct import_chunk *chunk)
 {
-    return chunk->n_rows == chunk->capacity ||
+    return chunk->n_rows >= chunk->n_full ||
            chunk->n_nonces > IMPORT_CHUNK_NONCES - IMPORT_DEV_NONCES;
 }
 

@@ -114,7 +114,7 @@ bool import_row_refused(const struct import_row *row);
 /** The rows that are at hand. Of secret_realloc. */
 struct import_chunk {
     struct import_row *rows;
-    size_t n_rows, capacity;
+    size_t n_rows, n_full; /* of the room, it is full with so many; may be less than there is */
     uint16_t *nonces;
     size_t n_nonces;
     /* SHA-256 of the file from its first byte to the end of the last row that was given here, over

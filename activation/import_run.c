@@ -109,6 +109,14 @@ static int make_storing(struct import_run *run)
     return make_work(&run->storing->work);
 }
 
+/* Of the chunk to come, which is empty. A short one is worked on in short pieces, between which
+ * joins find a core. */
+static void choose_size(struct import_run *run)
+{
+    run->chunk.n_full =
+        act_pace_is_slow(&run->worker->service->pace) ? IMPORT_SLOW_ROWS : IMPORT_CHUNK_ROWS;
+}
+
 int import_run_begin(struct import_run *run)
 {
     char id[2 * ACCOUNT_ID_LEN + 1];
@@ -123,6 +131,7 @@ int import_run_begin(struct import_run *run)
         if (run->directory.keks[i].kek_class == KEK_CLASS_TRANSPORT &&
             strcmp(run->directory.keks[i].peer_id, id) == 0)
             run->transport = &run->directory.keks[i];
+    choose_size(run);
     r = make_work(&run->work);
     return r < 0 ? r : make_storing(run);
 }
@@ -644,8 +653,8 @@ int import_run_settle(struct import_run *run)
     return r < 0 ? error_set(r, "%s", storing->error) : r;
 }
 
-/* Hands the chunk over, and takes the other one, which is empty. */
-static void begin_storing(struct import_run *run)
+/* Hands the chunk over, and takes the other one, which is empty. `by_thread`: and does not wait. */
+static void begin_storing(struct import_run *run, bool by_thread)
 {
     struct import_storing *storing = run->storing;
     struct import_chunk chunk = storing->chunk;
@@ -655,7 +664,8 @@ static void begin_storing(struct import_run *run)
     storing->work = run->work;
     run->chunk = chunk;
     run->work = work;
-    storing->has_thread = pthread_create(&storing->thread, NULL, storing_main, storing) == 0;
+    storing->has_thread =
+        by_thread && pthread_create(&storing->thread, NULL, storing_main, storing) == 0;
     if (!storing->has_thread)
         (void)storing_main(storing); /* slower, and as good */
 }
@@ -672,21 +682,34 @@ static enum import_stop look_at_limits(const struct import_run *run)
                                                                     : IMPORT_GOES_ON;
 }
 
-int import_run_chunk(struct import_run *run)
+/* What came first in the file is said first. */
+static int prepare_and_store(struct import_run *run, bool by_thread)
 {
-    int prepared, r;
+    int prepared = prepare(run);
+    int r = import_run_settle(run);
 
-    if (run->chunk.n_rows == 0)
-        return import_run_settle(run);
-    prepared = prepare(run);
-    r = import_run_settle(run); /* what came first in the file is said first */
     if (r == 0)
         r = prepared;
     if (r == 0)
         r = (int)look_at_limits(run);
     if (r == 0)
-        begin_storing(run);
+        begin_storing(run, by_thread);
     else
         import_chunk_clear(&run->chunk);
+    return r;
+}
+
+int import_run_chunk(struct import_run *run)
+{
+    struct act_pace_turn turn;
+    bool slow;
+    int r;
+
+    if (run->chunk.n_rows == 0)
+        return import_run_settle(run);
+    slow = act_pace_enter(&run->worker->service->pace, &turn);
+    r = prepare_and_store(run, !slow);
+    act_pace_leave(&turn);
+    choose_size(run);
     return r;
 }

@@ -1,7 +1,8 @@
 /* An import at work: from the bytes of a file to devices, chunk by chunk, each a transaction with
  * the job's progress. What was committed is done and answered for; a file that broke off goes on
  * behind it (docs/architecture.md, "An import"). While a chunk is stored, by a thread of its own,
- * the next one is read and sealed. */
+ * the next one is read and sealed; while devices may be joining, one thing is done after the other,
+ * with rests. */
 #pragma once
 
 #include "activation/auth.h"
@@ -11,6 +12,7 @@
 #include "db/job.h"
 
 #define IMPORT_CHUNK_ROWS DB_BATCH_ROWS_MAX
+#define IMPORT_SLOW_ROWS 32       /* of a chunk while devices may be joining (activation/pace.h) */
 #define IMPORT_REFUSED_MAX 100000 /* rows of one job; with so many the file is broken off */
 
 /** Why an import cannot go on, where nothing has failed. */
@@ -43,9 +45,10 @@ void import_run_done(struct import_run *run);
 /** With the call's and the job's in place: loads the directory and makes room. */
 int import_run_begin(struct import_run *run) MUST_CHECK;
 
-/** Seals the rows of the chunk and begins to store them and to move the job on, in one transaction;
- * the chunk is empty then. What is returned tells of the chunk before it, and this one is begun
- * only if that one went well. Outcome: an import_stop, and nothing was stored. */
+/** Seals the rows of the chunk and begins to store them, or has stored them, and to move the job
+ * on, in one transaction; the chunk is empty then. What is returned tells of the chunk before it,
+ * and this one is begun only if that one went well. Outcome: an import_stop, and nothing was
+ * stored. */
 int import_run_chunk(struct import_run *run) MUST_CHECK;
 /** Waits for the last chunk; the same outcomes, each told once. Then `job` is as it is in the
  * database. */

@@ -135,6 +135,8 @@ static void look_after(struct app *app)
     if (!db_well)
         return;
     sweep_jobs(app);
+    if (act_pace_look(&service->pace, app->db) < 0)
+        log_warn("it was not seen whether devices join: %s", error_text());
     act_housekeeping_look(&app->housekeeping, app->db);
 }
 
@@ -236,11 +238,13 @@ int main(int argc, char **argv)
     act_token_table_init(&app.service.tokens);
     act_body_slots_init(&app.service.bodies);
     act_watch_slots_init(&app.service.watches);
+    act_pace_init(&app.service.pace, app.service.settings.import_percent_beside_joins);
     if (r < 0 || (r = secret_process_harden(0, NULL)) < 0)
         log_error("cannot start: %s", error_text());
     else
         r = run(&app);
     act_token_table_done(&app.service.tokens);
+    act_pace_done(&app.service.pace);
     config_done(act_settings_table, act_n_settings, &app.service.settings);
     return program_exit_status(r);
 }

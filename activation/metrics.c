@@ -48,6 +48,9 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->codes[i].help = "Claim codes that devices got, given by a file or made here.";
         metrics->codes[i].labels = code_labels[i];
     }
+    metrics->slow.name = "cradle_import_slow";
+    metrics->slow.kind = METRIC_GAUGE;
+    metrics->slow.help = "1 while devices may be joining and imports rest between chunks.";
     for (size_t i = 0; i < N_TOKEN_COUNTERS; i++) {
         metrics->tokens[i].name = "cradle_access_tokens_total";
         metrics->tokens[i].help = "Requests for an access token, by outcome.";
@@ -71,4 +74,5 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, &metrics->foreign_keys, 1);
     metrics_write(out, metrics->codes, N_CODE_COUNTERS);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
+    metrics_write(out, &metrics->slow, 1);
 }

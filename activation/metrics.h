@@ -20,6 +20,7 @@ struct act_metrics {
     struct metric foreign_keys;
     struct metric codes[N_CODE_COUNTERS];
     struct metric tokens[N_TOKEN_COUNTERS];
+    struct metric slow; /* set when it is asked for */
 };
 
 void act_metrics_init(struct act_metrics *metrics);

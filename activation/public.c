@@ -35,6 +35,7 @@ unsigned act_get_metrics(struct act_service *service, struct api_request *reques
 
     if (!api_request_is_plain(request))
         return reply_problem(request, PROBLEM_NOT_FOUND, "the counters are on the plain listener");
+    metric_set(&service->metrics.slow, act_pace_is_slow(&service->pace));
     act_metrics_write(&service->metrics, &body);
     api_server_metrics(service->servers, atomic_load(&service->n_servers), &body);
     keyd_pool_metrics(service->pool, &body);

@@ -4,6 +4,7 @@
 
 #include "activation/body_slots.h"
 #include "activation/metrics.h"
+#include "activation/pace.h"
 #include "activation/settings.h"
 #include "activation/token_table.h"
 #include "api/server.h"
@@ -32,4 +33,5 @@ struct act_service {
     _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */
     struct act_token_table tokens;  /* a hint for admission */
     struct act_body_slots bodies, watches;
+    struct act_pace pace; /* of imports */
 };

@@ -1,5 +1,7 @@
 #include "activation/settings.h"
 
+#include "activation/pace.h"
+
 #define DAY_S 86400u
 #define WORKERS_MAX 32u
 
@@ -63,6 +65,8 @@ const struct config_setting act_settings_table[] = {
         "seconds that a file may bring no row, before the import is interrupted"),
     NUMBER("import.total_s", import_total_s, "14400", 1, DAY_S,
         "seconds that one call may import, before it is interrupted"),
+    NUMBER("import.percent_beside_joins", import_percent_beside_joins, "33", 1, ACT_PACE_FULL,
+        "percent of the time that imports may work while devices join; 100: as fast as they can"),
 };
 
 const size_t act_n_settings = sizeof(act_settings_table) / sizeof(act_settings_table[0]);

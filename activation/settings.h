@@ -21,7 +21,7 @@ struct act_settings {
     char *log_level;
     unsigned token_lifetime_s;
     unsigned workers;
-    unsigned import_idle_s, import_total_s;
+    unsigned import_idle_s, import_total_s, import_percent_beside_joins;
 };
 
 extern const struct config_setting act_settings_table[];

@@ -242,6 +242,13 @@ const struct db_statement db_join_refusals_statement = {
         DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT4_ARRAY, DB_INT8_ARRAY},
 };
 
+const struct db_statement db_join_count_statement = {
+    .name = "join_count",
+    .sql = "SELECT coalesce(sum(pg_stat_get_tuples_inserted(inhrelid)), 0)::int8 FROM pg_inherits"
+           " WHERE inhparent = 'join_event'::regclass",
+    .shape = DB_SHAPE_ONE,
+};
+
 const struct db_statement db_join_partitions_statement = {
     .name = "join_partitions",
     .sql = "SELECT join_event_partitions()",
@@ -531,6 +538,18 @@ int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)
     for (size_t i = 0; i < n; i++)
         db_element_int(p, now_ms - f[i].refused_ms);
     return db_run_quiet(db, DB_JOIN_REFUSALS);
+}
+
+int db_join_count(struct db *db, int64_t *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    db_params_of(db);
+    if ((r = db_run(db, DB_JOIN_COUNT, &rows)) < 0)
+        return r;
+    *ret = db_row_int(&rows, 0, 0, 0, INT64_MAX);
+    return db_rows_check(&rows);
 }
 
 int db_join_event_partitions(struct db *db)

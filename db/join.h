@@ -107,5 +107,10 @@ struct db_join_refusal {
 };
 int db_join_refusals(struct db *db, const struct db_join_refusal *refusals, size_t n_refusals);
 
+/** How many joins of known devices the database has counted, in whole, refused ones too: by its
+ * statistics, which are up to about a second late and begin again at 0 when it is reset. For any
+ * role; it reads no row. */
+int db_join_count(struct db *db, int64_t *ret);
+
 /** Makes the partitions of join_event for this month and the next two. At start and daily. */
 int db_join_event_partitions(struct db *db);

@@ -11,6 +11,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_JOIN_SESSION] = &db_join_session_statement,
     [DB_JOIN_REFUSALS] = &db_join_refusals_statement,
     [DB_JOIN_PARTITIONS] = &db_join_partitions_statement,
+    [DB_JOIN_COUNT] = &db_join_count_statement,
     [DB_DIRECTORY_PEERS] = &db_directory_peers_statement,
     [DB_DIRECTORY_NS_IDS] = &db_directory_ns_ids_statement,
     [DB_DIRECTORY_KEKS] = &db_directory_keks_statement,

@@ -15,6 +15,7 @@ enum db_statement_id {
     DB_JOIN_SESSION,
     DB_JOIN_REFUSALS,
     DB_JOIN_PARTITIONS,
+    DB_JOIN_COUNT,
     DB_DIRECTORY_PEERS,
     DB_DIRECTORY_NS_IDS,
     DB_DIRECTORY_KEKS,
@@ -134,6 +135,7 @@ extern const struct db_statement db_join_settle_statement;
 extern const struct db_statement db_join_session_statement;
 extern const struct db_statement db_join_refusals_statement;
 extern const struct db_statement db_join_partitions_statement;
+extern const struct db_statement db_join_count_statement;
 extern const struct db_statement db_directory_peers_statement;
 extern const struct db_statement db_directory_ns_ids_statement;
 extern const struct db_statement db_directory_keks_statement;

@@ -102,7 +102,9 @@ class Jobs(JobTest):
         job = headers["Location"].rpartition("/")[2]
         events = [(action, json.loads(detail)) for action, detail in self.stack.psql(
             f"SELECT action, detail FROM audit_event WHERE object = '{job}' ORDER BY id")]
-        self.assertEqual([action for action, _ in events], ["import.begin", "import.chunk", "import.chunk", "import.end"])
+        self.assertEqual([action for action, _ in events],
+                         ["import.begin", *["import.chunk"] * (len(events) - 2), "import.end"])
+        self.assertGreater(len(events), 3)  # more than one chunk: how many is the pace's
         self.assertEqual(events[-1][1], {"state": "done", "line": answer[-1]["line"], "exists": 1,
                                          "created": CHUNK_ROWS + 42, "refused": 2})
         after = 0

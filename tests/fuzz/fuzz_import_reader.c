@@ -95,7 +95,7 @@ static void add_row(struct result *result, struct import_row *row)
 
 static void take_chunk(struct result *result, struct import_chunk *chunk)
 {
-    FUZZ_HOLDS(chunk->n_rows <= chunk->capacity && chunk->n_nonces <= IMPORT_CHUNK_NONCES);
+    FUZZ_HOLDS(chunk->n_rows <= chunk->n_full && chunk->n_nonces <= IMPORT_CHUNK_NONCES);
     for (size_t i = 0; i < chunk->n_rows; i++)
         add_row(result, &chunk->rows[i]);
     if (chunk->n_rows == 1 && result->last_line <= RESUME_LINE) {
@@ -146,7 +146,7 @@ static void read_file(uint8_t choice, size_t capacity, unsigned seed, const stru
         defaults.as_id[0] = 'a';
     if (chunk.rows == NULL)
         FUZZ_HOLDS(import_chunk_init(&chunk, CHUNK_ROWS_MAX) == 0);
-    chunk.capacity = capacity;
+    chunk.n_full = capacity;
     FUZZ_HOLDS(import_reader_new(choice & CHOICE_FORMAT, &defaults, &reader) == 0);
     import_reader_resume_after(reader, before->resume_line, before->resume_digest);
     for (size_t at = 0, n; result->outcome == IMPORT_OK && at < size; at += n) {

@@ -475,6 +475,30 @@ START_TEST(a_refusal_written_late_stands_where_it_happened)
 }
 END_TEST
 
+/* Statistics are told when a session ends, and of those that go on within about a second. */
+START_TEST(joins_are_counted_for_whoever_asks)
+{
+    CLEANUP(db_cleanup) struct db *other = open_as("cradle_activation");
+    struct db_join_refusal refused = {.dev_eui = eui_of(2), .outcome = "MICFailed"};
+    struct db_join_row row;
+    struct db_join_commit c;
+    int64_t before, now;
+
+    make_devices(1, 2, LW_MAC_1_0_3);
+    ck_ok(db_join_count(other, &before));
+    row = load_one(join, 1, 5);
+    c = commit_of(&row, 5, false);
+    ck_assert(commit_one(&c));
+    ck_ok(db_join_refusals(join, &refused, 1));
+    db_close(join);
+    join = NULL;
+    do
+        ck_ok(db_join_count(other, &now));
+    while (now < before + 2);
+    ck_assert_int_eq(now, before + 2);
+}
+END_TEST
+
 START_TEST(partitions_are_three_months_ahead_and_take_back_the_stray)
 {
     static const char count_sql[] =
@@ -692,6 +716,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, refusals_are_written_in_bulk);
     tcase_add_test(tcase, a_refusal_written_late_stands_where_it_happened);
     tcase_add_test(tcase, refusals_are_never_read_to_find_a_session);
+    tcase_add_test(tcase, joins_are_counted_for_whoever_asks);
     tcase_add_test(tcase, partitions_are_three_months_ahead_and_take_back_the_stray);
     tcase_add_test(tcase, batch_beyond_its_bound_is_our_own_mistake);
     tcase_add_test(
