@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "db/audit.h"
+#include "db/claim.h"
 #include "db/report.h"
 
 /* Each deletes one piece, and says how much there was. */
@@ -11,6 +12,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_idempotency_purge,
     db_report_expire,
     db_report_purge,
+    db_claim_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

@@ -4,6 +4,7 @@
 #include "activation/job_worker.h"
 #include "activation/service.h"
 #include "activation/worker.h"
+#include "api/json.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -234,6 +235,7 @@ int main(int argc, char **argv)
 
     if (r > 0)
         return EXIT_SUCCESS;
+    json_wipe_memory();
     act_metrics_init(&app.service.metrics);
     act_token_table_init(&app.service.tokens);
     act_body_slots_init(&app.service.bodies);

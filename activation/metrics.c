@@ -13,6 +13,13 @@ static const char *const code_labels[N_CODE_COUNTERS] = {
     [COUNT_CODE_MADE] = "origin=\"made\"",
 };
 
+static const char *const claim_labels[N_CLAIM_COUNTERS] = {
+    [COUNT_CLAIM_CLAIMED] = "outcome=\"claimed\"",
+    [COUNT_CLAIM_REPEATED] = "outcome=\"repeated\"",
+    [COUNT_CLAIM_OWN] = "outcome=\"own\"",
+    [COUNT_CLAIM_REFUSED] = "outcome=\"refused\"",
+};
+
 static const char *const token_labels[N_TOKEN_COUNTERS] = {
     [COUNT_TOKEN_ISSUED] = "outcome=\"issued\"",
     [COUNT_TOKEN_REFUSED] = "outcome=\"refused\"",
@@ -51,6 +58,11 @@ void act_metrics_init(struct act_metrics *metrics)
     metrics->slow.name = "cradle_import_slow";
     metrics->slow.kind = METRIC_GAUGE;
     metrics->slow.help = "1 while devices may be joining and imports rest between chunks.";
+    for (size_t i = 0; i < N_CLAIM_COUNTERS; i++) {
+        metrics->claims[i].name = "cradle_claims_total";
+        metrics->claims[i].help = "Claims that were looked at, by what they came to.";
+        metrics->claims[i].labels = claim_labels[i];
+    }
     for (size_t i = 0; i < N_TOKEN_COUNTERS; i++) {
         metrics->tokens[i].name = "cradle_access_tokens_total";
         metrics->tokens[i].help = "Requests for an access token, by outcome.";
@@ -73,6 +85,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, metrics->imports, N_IMPORT_COUNTERS);
     metrics_write(out, &metrics->foreign_keys, 1);
     metrics_write(out, metrics->codes, N_CODE_COUNTERS);
+    metrics_write(out, metrics->claims, N_CLAIM_COUNTERS);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
     metrics_write(out, &metrics->slow, 1);
 }

@@ -8,6 +8,14 @@ enum act_import_counter { COUNT_CREATED, COUNT_EXISTS, COUNT_REFUSED, N_IMPORT_C
 enum act_code_counter { COUNT_CODE_GIVEN, COUNT_CODE_MADE, N_CODE_COUNTERS };
 enum act_token_counter { COUNT_TOKEN_ISSUED, COUNT_TOKEN_REFUSED, N_TOKEN_COUNTERS };
 
+enum act_claim_counter {
+    COUNT_CLAIM_CLAIMED,
+    COUNT_CLAIM_REPEATED,
+    COUNT_CLAIM_OWN,
+    COUNT_CLAIM_REFUSED,
+    N_CLAIM_COUNTERS
+};
+
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
 #define ACT_METRIC_LABELS_MAX 160
 
@@ -19,6 +27,7 @@ struct act_metrics {
     struct metric imports[N_IMPORT_COUNTERS];
     struct metric foreign_keys;
     struct metric codes[N_CODE_COUNTERS];
+    struct metric claims[N_CLAIM_COUNTERS];
     struct metric tokens[N_TOKEN_COUNTERS];
     struct metric slow; /* set when it is asked for */
 };

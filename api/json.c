@@ -8,6 +8,7 @@
 
 #include "api/json.h"
 #include "base/hex.h"
+#include "base/secret.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,8 +17,9 @@
 #define PATH_MAX_LEN 96   /* "Outer.Inner" in a fault */
 #define NAME_SHOWN_MAX 60 /* bytes of a name that is not known */
 
-/* The tree is jansson's: it leaves copies of the members in freed memory. So no message with a key
- * in clear is read here (TS002 requests carry none). */
+/* The tree is jansson's: it leaves copies of the members in freed memory, unless json_wipe_memory
+ * was called. So no message with a key in clear is read here (TS002 requests carry none), and claim
+ * codes only by a program that did. */
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
@@ -27,6 +29,16 @@ struct reading {
     bool faulty;
     bool only_known;
 };
+
+static void *wiped_malloc(size_t len)
+{
+    return secret_realloc(NULL, len);
+}
+
+void json_wipe_memory(void)
+{
+    json_set_alloc_funcs(wiped_malloc, secret_free);
+}
 
 static void report(struct reading *reading, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void report(struct reading *reading, const char *fmt, ...)
@@ -194,6 +206,9 @@ static void report_malformed(
     case JSON_WORDS:
         report_words(reading, field, path);
         break;
+    case JSON_LIST:
+        report(reading, "%s is not a list of at most %u objects", path, (unsigned)field->max);
+        break;
     case JSON_OBJECT:
         report(reading, "%s is not an object", path);
         break;
@@ -209,8 +224,9 @@ static void clear_member(struct reading *reading, const struct json_field *field
         memset(reading->target + field->offset, 0, sizeof(bool));
     else if (field->kind != JSON_OBJECT)
         memset(reading->target + field->offset, 0,
-            field->kind == JSON_HEX_LIST ? field->max * field->size : field->size);
-    if (field->kind == JSON_BYTES || field->kind == JSON_HEX_LIST)
+            field->kind == JSON_HEX_LIST || field->kind == JSON_LIST ? field->max * field->size
+                                                                     : field->size);
+    if (field->kind == JSON_BYTES || field->kind == JSON_HEX_LIST || field->kind == JSON_LIST)
         memset(reading->target + field->len_offset, 0, sizeof(size_t));
     set_present(reading, field, false);
     for (size_t i = 0; field->kind == JSON_OBJECT && i < field->n_fields; i++)
@@ -251,6 +267,32 @@ static void report_unknown(struct reading *reading, json_t *object, const struct
         else
             report(reading, "body has a member that is not known here, and whose name is no word");
     }
+}
+
+static void read_members(struct reading *reading, json_t *object, const struct json_field *fields,
+    size_t n_fields, const char *prefix);
+
+/* Each element is a target of its own. */
+static void read_list(
+    struct reading *reading, const struct json_field *field, const json_t *value, const char *path)
+{
+    unsigned char *whole = reading->target;
+    size_t n = json_array_size(value);
+
+    memcpy(whole + field->len_offset, &n, sizeof(n));
+    for (size_t i = 0; i < n; i++) {
+        json_t *element = json_array_get(value, i);
+        char prefix[PATH_MAX_LEN];
+
+        reading->target = whole + field->offset + i * field->size;
+        if (json_typeof(element) != JANSSON_OBJECT) {
+            report(reading, "%s[%zu] is not an object", path, i);
+            break;
+        }
+        (void)snprintf(prefix, sizeof(prefix), "%s[%zu].", path, i);
+        read_members(reading, element, field->fields, field->n_fields, prefix);
+    }
+    reading->target = whole;
 }
 
 static void read_members(struct reading *reading, json_t *object, const struct json_field *fields,
@@ -297,6 +339,9 @@ static void read_members(struct reading *reading, json_t *object, const struct j
         case JSON_WORDS:
             good = read_words(reading, field, value);
             break;
+        case JSON_LIST:
+            good = json_typeof(value) == JANSSON_ARRAY && json_array_size(value) <= field->max;
+            break;
         case JSON_OBJECT:
             good = json_typeof(value) == JANSSON_OBJECT;
             break;
@@ -306,7 +351,9 @@ static void read_members(struct reading *reading, json_t *object, const struct j
             continue;
         }
         set_present(reading, field, true);
-        if (field->kind == JSON_OBJECT) {
+        if (field->kind == JSON_LIST) {
+            read_list(reading, field, value, path);
+        } else if (field->kind == JSON_OBJECT) {
             (void)strncat(path, ".", sizeof(path) - strlen(path) - 1);
             read_members(reading, value, field->fields, field->n_fields, path);
         }

@@ -18,7 +18,9 @@ enum json_kind {
     JSON_UNSIGNED, /* uint32_t; an integer 0..max */
     JSON_BOOL,     /* bool */
     JSON_WORDS,    /* unsigned; an array of words, each bits of `words` */
-    JSON_OBJECT,   /* nested: `fields`, `n_fields`, same target */
+    JSON_LIST, /* an array of at most `max` objects of `fields`, whose offsets are into an element;
+                * elements are `size` bytes apart, and how many there are */
+    JSON_OBJECT, /* nested: `fields`, `n_fields`, same target */
 };
 
 struct json_field {
@@ -32,7 +34,7 @@ struct json_field {
     bool nullable;         /* null is present, and zero */
     size_t present_offset; /* of a bool set when present; JSON_NO_PRESENT when not wanted */
     size_t len_offset; /* JSON_BYTES: of a size_t that gets the whole length, also beyond `size`;
-                        * JSON_HEX_LIST: the number of elements */
+                        * JSON_HEX_LIST, JSON_LIST: the number of elements */
     const struct json_field *fields;
     size_t n_fields;
     const struct word_bits *words; /* JSON_WORDS */
@@ -45,6 +47,10 @@ struct json_field {
 enum json_outcome { JSON_OK = 0, JSON_NOT_JSON = 1, JSON_BAD_FIELD = 2 };
 
 #define JSON_FAULT_MAX 160
+
+/** What is read holds secrets in this program: all memory that a tree had is wiped when it is given
+ * back. Once, before anything is read. */
+void json_wipe_memory(void);
 
 /** Fills `target`; absent and malformed members are zero and not present. JSON_NOT_JSON: not a JSON
  * object at all (RFC 8259), duplicate keys, bad UTF-8. JSON_BAD_FIELD: the first missing or

@@ -8,11 +8,13 @@ enum problem {
     PROBLEM_METHOD_NOT_ALLOWED,
     PROBLEM_UNAUTHENTICATED,
     PROBLEM_FORBIDDEN,
+    PROBLEM_CLAIM_REFUSED, /* 403: why is not said */
     PROBLEM_BAD_REQUEST,   /* malformed; `detail` names the field or line */
     PROBLEM_CONFLICT,      /* 409: what is there already stands against it */
     PROBLEM_UNPROCESSABLE, /* 422: understood, and cannot be done as it is said */
     PROBLEM_GONE,          /* 410: it was there, and is deleted for good */
     PROBLEM_BODY_TOO_LARGE,
+    PROBLEM_TOO_MANY,    /* 429: the answer says Retry-After */
     PROBLEM_UNAVAILABLE, /* 503, Retry-After */
     PROBLEM_INTERNAL,
     N_PROBLEMS

@@ -53,6 +53,18 @@ const char *api_request_path(const struct api_request *request)
     return request->path;
 }
 
+bool api_request_network(const struct api_request *request, uint64_t *ret)
+{
+    const struct api_connection *connection =
+        (const struct api_connection *)((const char *)request -
+                                        offsetof(struct api_connection, request));
+
+    if (api_request_is_plain(request))
+        return false;
+    *ret = tally_network_of_key(connection->address);
+    return true;
+}
+
 bool api_request_is_plain(const struct api_request *request)
 {
     return request->server->config.listener.tls == API_TLS_NONE;

@@ -159,6 +159,10 @@ void api_give_back(struct api_request *const *requests, size_t n);
  * listener is one of API_TLS_MUTUAL. No header has a say in it. */
 const char *api_request_peer_san(const struct api_request *request);
 
+/** The network that the client came from: an IPv4 /24 or an IPv6 /64, as a number. False for what
+ * came in clear: that is local, or a proxy hides where it is from. */
+bool api_request_network(const struct api_request *request, uint64_t *ret);
+
 /** Whether it came in clear: over loopback, or from a proxy that the configuration names. */
 bool api_request_is_plain(const struct api_request *request);
 

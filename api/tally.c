@@ -8,6 +8,7 @@
 
 #define NONE UINT32_MAX
 #define IPV4_PREFIX ((uint64_t)0xffff << 32)
+#define HOSTS_OF_24 UINT64_C(0xFF)
 
 int tally_init(struct tally *tally, uint32_t max_keys, uint64_t secret)
 {
@@ -113,4 +114,9 @@ uint64_t tally_key_of_address(const struct sockaddr *address)
     if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
         return IPV4_PREFIX | big_endian(v6.sin6_addr.s6_addr + 12, 4);
     return big_endian(v6.sin6_addr.s6_addr, 8);
+}
+
+uint64_t tally_network_of_key(uint64_t key)
+{
+    return key >> 32 == IPV4_PREFIX >> 32 ? key & ~HOSTS_OF_24 : key;
 }

@@ -37,3 +37,5 @@ uint32_t tally_count(const struct tally *tally, uint64_t key);
 /** An IPv4 address, also when it is written as an IPv6 one, or the /64 of an IPv6 address: whoever
  * has one address of a /64 has all 2^64. IPv4 is told apart by 0000::/8, where no IPv6 host is. */
 uint64_t tally_key_of_address(const struct sockaddr *address);
+/** Of such a key, that of the network: the /24 of an IPv4 address; a /64 is one. */
+uint64_t tally_network_of_key(uint64_t key);

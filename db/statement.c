@@ -103,6 +103,11 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_CODE_END] = &db_code_end_statement,
     [DB_CODE_WALK] = &db_code_walk_statement,
     [DB_CODE_MAKE] = &db_code_make_statement,
+    [DB_CLAIM_LOAD] = &db_claim_load_statement,
+    [DB_CLAIM_SETTLE] = &db_claim_settle_statement,
+    [DB_CLAIM_COUNT] = &db_claim_count_statement,
+    [DB_CLAIM_FORGIVE] = &db_claim_forgive_statement,
+    [DB_CLAIM_FORGET] = &db_claim_forget_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

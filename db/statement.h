@@ -107,6 +107,11 @@ enum db_statement_id {
     DB_CODE_END,
     DB_CODE_WALK,
     DB_CODE_MAKE,
+    DB_CLAIM_LOAD,
+    DB_CLAIM_SETTLE,
+    DB_CLAIM_COUNT,
+    DB_CLAIM_FORGIVE,
+    DB_CLAIM_FORGET,
     DB_N_STATEMENTS,
 };
 
@@ -227,6 +232,11 @@ extern const struct db_statement db_code_begin_statement;
 extern const struct db_statement db_code_end_statement;
 extern const struct db_statement db_code_walk_statement;
 extern const struct db_statement db_code_make_statement;
+extern const struct db_statement db_claim_load_statement;
+extern const struct db_statement db_claim_settle_statement;
+extern const struct db_statement db_claim_count_statement;
+extern const struct db_statement db_claim_forgive_statement;
+extern const struct db_statement db_claim_forget_statement;
 
 /** A column of type timestamptz as DB_TIME_TEXT_LEN characters. */
 #define DB_UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"

@@ -315,6 +315,86 @@ START_TEST(a_list_of_hex_has_its_elements_and_their_number)
 }
 END_TEST
 
+struct list_target {
+    struct list_item {
+        char name[4];
+        uint32_t number;
+        bool has_name;
+    } items[3];
+    size_t n;
+    bool has_items;
+};
+
+static const struct json_field item_fields[] = {
+    {.name = "name",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct list_item, name),
+        .size = sizeof(((struct list_item *)0)->name),
+        .required = true,
+        .present_offset = offsetof(struct list_item, has_name)},
+    {.name = "number",
+        .kind = JSON_UNSIGNED,
+        .offset = offsetof(struct list_item, number),
+        .max = 9,
+        .present_offset = JSON_NO_PRESENT},
+};
+
+static const struct json_field object_list_fields[] = {
+    {.name = "items",
+        .kind = JSON_LIST,
+        .offset = offsetof(struct list_target, items),
+        .size = sizeof(struct list_item),
+        .max = 3,
+        .present_offset = offsetof(struct list_target, has_items),
+        .len_offset = offsetof(struct list_target, n),
+        .fields = item_fields,
+        .n_fields = 2},
+};
+
+static enum json_outcome read_items(
+    const char *text, struct list_target *target, char fault[static JSON_FAULT_MAX])
+{
+    size_t n;
+
+    memset(target, 0x5a, sizeof(*target));
+    return json_read_known(text, strlen(text), object_list_fields, 1, target, &n, fault);
+}
+
+START_TEST(a_list_of_objects_has_its_elements_and_their_faults_a_place)
+{
+    static const struct {
+        const char *text, *fault;
+    } wrong[] = {
+        {"{\"items\":{}}", "items is not a list of at most 3 objects"},
+        {"{\"items\":[{\"name\":\"a\"},{}]}", "items[1].name is missing"},
+        {"{\"items\":[{\"name\":\"a\"},7]}", "items[1] is not an object"},
+        {"{\"items\":[{\"name\":\"a\",\"number\":10}]}",
+            "items[0].number is not an integer from 0 to 9"},
+        {"{\"items\":[{\"name\":\"a\",\"colour\":1}]}", "items[0].colour is not known here"},
+        {"{\"items\":[{},{},{},{}]}", "items is not a list of at most 3 objects"},
+    };
+    struct list_target target;
+    char fault[JSON_FAULT_MAX];
+
+    ck_assert_int_eq(
+        read_items("{\"items\":[{\"name\":\"a\"},{\"name\":\"bc\",\"number\":7}]}", &target, fault),
+        JSON_OK);
+    ck_assert(target.has_items);
+    ck_assert_uint_eq(target.n, 2);
+    ck_assert_str_eq(target.items[0].name, "a");
+    ck_assert_uint_eq(target.items[0].number, 0);
+    ck_assert_str_eq(target.items[1].name, "bc");
+    ck_assert_uint_eq(target.items[1].number, 7);
+    ck_assert(!target.items[2].has_name && target.items[2].name[0] == '\0');
+    ck_assert_int_eq(read_items("{}", &target, fault), JSON_OK);
+    ck_assert(!target.has_items && target.n == 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        ck_assert_int_eq(read_items(wrong[i].text, &target, fault), JSON_BAD_FIELD);
+        ck_assert_str_eq(fault, wrong[i].fault);
+    }
+}
+END_TEST
+
 START_TEST(what_no_field_names_is_refused_where_that_is_said)
 {
     static const struct {
@@ -407,6 +487,7 @@ int main(void)
         tc, a_bad_member_is_named, 0, (int)(sizeof(bad_fields) / sizeof(bad_fields[0])));
     tcase_add_test(tc, the_other_members_are_filled_beside_a_bad_one);
     tcase_add_test(tc, a_list_of_hex_has_its_elements_and_their_number);
+    tcase_add_test(tc, a_list_of_objects_has_its_elements_and_their_faults_a_place);
     tcase_add_test(tc, what_no_field_names_is_refused_where_that_is_said);
     tcase_add_test(tc, an_object_within_has_its_own_members);
     tcase_add_test(tc, null_is_present_where_it_may_be);

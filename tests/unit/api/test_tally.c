@@ -118,6 +118,25 @@ START_TEST(an_address_is_an_ipv4_one_or_the_64_of_an_ipv6_one)
 }
 END_TEST
 
+static const struct {
+    const char *a, *b;
+    bool same;
+} networks[] = {
+    {"192.0.2.1", "192.0.2.254", true},
+    {"192.0.2.1", "192.0.3.1", false},
+    {"192.0.2.1", "::ffff:192.0.2.7", true},
+    {"2001:db8:1:2::1", "2001:db8:1:2::ff", true},
+    {"2001:db8:1:200::1", "2001:db8:1:2ff::1", false},
+};
+
+START_TEST(a_network_is_the_24_of_an_ipv4_address_or_a_64)
+{
+    ck_assert_msg((tally_network_of_key(key_of(networks[_i].a)) ==
+                      tally_network_of_key(key_of(networks[_i].b))) == networks[_i].same,
+        "%s %s", networks[_i].a, networks[_i].b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("tally");
@@ -132,6 +151,8 @@ int main(void)
     tcase_add_test(tc, counts_are_exact_over_many_takes_and_gives);
     tcase_add_loop_test(tc, an_address_is_an_ipv4_one_or_the_64_of_an_ipv6_one, 0,
         (int)(sizeof(addresses) / sizeof(addresses[0])));
+    tcase_add_loop_test(tc, a_network_is_the_24_of_an_ipv4_address_or_a_64, 0,
+        (int)(sizeof(networks) / sizeof(networks[0])));
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

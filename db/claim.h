@@ -1,0 +1,85 @@
+/* Claims: the compare-and-set that gives a device to whoever knows its code, and what wrong codes
+ * cost. Role cradle_activation. */
+#pragma once
+
+#include "db/account.h"
+#include "db/code.h"
+
+#define DB_CLAIM_CHUNK_MAX 32 /* claims of one statement; two codes each go to keyd at once */
+#define DB_CLAIM_CALL_LEN DB_CODE_CALL_LEN
+
+/* What wrong claims may cost whoever makes them: leaky buckets. A wrong one is forgiven each
+ * `..._S` seconds; beyond `..._BURST` that are not forgiven no more are looked at. */
+#define DB_CLAIM_CLIENT_S 6
+#define DB_CLAIM_CLIENT_BURST 5
+#define DB_CLAIM_NETWORK_S 2
+#define DB_CLAIM_NETWORK_BURST 30
+/* Of a device only those who have tried it wrongly themselves are held up, and within that time of
+ * theirs: else strangers could keep its owner out. */
+#define DB_CLAIM_DEVICE_S 4320
+#define DB_CLAIM_DEVICE_BURST 5
+#define DB_CLAIM_OWN_S 3600
+#define DB_CLAIM_WEAK_MAX 20 /* wrong ones lock a weak code until somebody entitled unlocks it */
+
+/** Who claims. */
+struct db_claimant {
+    int64_t organization_id;
+    uint8_t client_id[ACCOUNT_ID_LEN];
+    const char *request_id;
+    bool has_network; /* where it comes from, as far as that says something */
+    uint64_t network;
+    uint8_t call[DB_CLAIM_CALL_LEN]; /* its name: the same call finds its own claims */
+};
+
+/** What became of a claim. All from CLAIM_UNKNOWN on are told alike. */
+enum db_claim_outcome {
+    CLAIM_CLAIMED,
+    CLAIM_REPEATED, /* the same call had claimed it before, and has the newest code again */
+    CLAIM_OWN,      /* it is the claimant's already; nothing has changed */
+    CLAIM_AGAIN,    /* the same call claimed it just now: load and try again */
+    CLAIM_UNKNOWN,  /* no such device */
+    CLAIM_QUARANTINED,
+    CLAIM_TAKEN,      /* it is somebody else's */
+    CLAIM_CREDENTIAL, /* not delivered yet, or scrapped */
+    CLAIM_NO_CODE,    /* it never had one */
+    CLAIM_LOCKED,     /* weak, and tried wrongly too often */
+    CLAIM_CODE,       /* the code is not the device's */
+    CLAIM_RACED,      /* another claim was faster */
+};
+#define DB_N_CLAIM_OUTCOMES (CLAIM_RACED + 1)
+const char *db_claim_outcome_text(enum db_claim_outcome outcome);
+
+/** A claim on its way. */
+struct db_claim {
+    struct eui64 dev_eui;
+    bool has_home_net_id;
+    struct net_id home_net_id;
+    char as_id[PEER_ID_MAX + 1]; /* "": none */
+    /* Of db_claim_load. */
+    uint32_t generation;       /* of the device's code, and 1 where there is none */
+    int64_t wait_s;            /* not to be looked at before; 0: now */
+    bool home_known, as_known; /* where they are named; else true */
+    /* Of keyd: the given code at `generation`, and the new one at the next. */
+    uint8_t hash[DB_CODE_HASH_LEN];
+    uint8_t new_hash[DB_CODE_HASH_LEN];
+    /* Of db_claim_settle. */
+    enum db_claim_outcome outcome;
+    uint32_t ownership_epoch;
+};
+
+/** Fills what claims need to be hashed and judged. *ret_wait_s: for how long nothing of this
+ * claimant is looked at; *ret_allowance: how many wrong ones he may still make at once. One cost,
+ * whether a device is here or not. */
+int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_claim *claims,
+    size_t n, int64_t *ret_wait_s, size_t *ret_allowance);
+
+/** In a transaction of the caller, of up to DB_CLAIM_CHUNK_MAX different devices: those whose code
+ * is right become the claimant's, with their new code, its hash and an audit event in his history;
+ * wrong ones are counted. Each leaves a claim_event. */
+int db_claim_settle(
+    struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n);
+
+/** Forgets what is forgiven, and attempts older than DB_CLAIM_EVENT_DAYS. *ret_n: how many. */
+#define DB_CLAIM_EVENT_DAYS 90
+#define DB_CLAIM_PIECE 1000
+int db_claim_purge(struct db *db, size_t *ret_n);
