@@ -1,8 +1,8 @@
 #include "activation/import_draft.h"
 
-#include "activation/import_tag.h"
 #include "activation/import_text.h"
 #include "base/hex.h"
+#include "device/tr005.h"
 #include <string.h>
 #include <strings.h>
 
@@ -110,27 +110,30 @@ static bool read_join_eui(
 static bool read_tag(
     struct import_draft *draft, const struct column *column, const char *text, size_t len)
 {
+    static const enum import_lint lints[N_TR005_OUTCOMES] = {
+        [TR005_DOUBLED_TAG] = IMPORT_LINT_BAD_TAG,
+        [TR005_CHECKSUM] = IMPORT_LINT_BROKEN_CHECKSUM,
+        [TR005_TOKEN] = IMPORT_LINT_BAD_CODE,
+        [TR005_SERIAL] = IMPORT_LINT_BAD_SERIAL,
+    };
     struct import_row *row = &draft->row;
-    struct import_tag tag;
+    CLEANUP(tr005_wipe) struct tr005 tag;
+    enum tr005_outcome outcome = tr005_parse(text, len, &tag);
 
     (void)column;
-    switch (import_tag_parse(text, len, &tag)) {
-    case IMPORT_TAG_NONE:
+    if (outcome == TR005_NO_TAG) {
         import_draft_field(draft, IMPORT_COLUMN_DEV_EUI, IMPORT_TEXT, text, len);
         return true;
-    case IMPORT_TAG_BROKEN:
-        return false;
-    case IMPORT_TAG_CHECKSUM:
-        import_row_add_lint(row, IMPORT_LINT_BROKEN_CHECKSUM);
-        break;
-    case IMPORT_TAG_OK:
-        break;
     }
+    if (outcome != TR005_OK && outcome < TR005_DOUBLED_TAG)
+        return false;
+    if (outcome != TR005_OK)
+        import_row_add_lint(row, lints[outcome]);
     row->dev_eui = tag.dev_eui;
     row->join_eui = tag.join_eui;
     row->has_dev_eui = row->has_join_eui = true;
-    import_draft_field(draft, IMPORT_COLUMN_CODE, IMPORT_TEXT, tag.token, tag.token_len);
-    import_draft_field(draft, IMPORT_COLUMN_SERIAL, IMPORT_TEXT, tag.serial, tag.serial_len);
+    import_draft_field(draft, IMPORT_COLUMN_CODE, IMPORT_TEXT, tag.token, strlen(tag.token));
+    import_draft_field(draft, IMPORT_COLUMN_SERIAL, IMPORT_TEXT, tag.serial, strlen(tag.serial));
     return true;
 }
 

@@ -37,7 +37,7 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
         "the JoinEUI is not 16 hexadecimal digits",
         "write it as text: spreadsheets take EUIs for numbers and round them"},
     [IMPORT_LINT_BAD_TAG] = {"bad-tag", IMPORT_ERROR, "dev_eui",
-        "the onboarding tag is none of TR005 (LW:D0:...)",
+        "the onboarding tag is none of TR005 (LW:D0:...), or says something twice",
         "read the label again, or give the DevEUI alone"},
     [IMPORT_LINT_BROKEN_CHECKSUM] = {"broken-checksum", IMPORT_ERROR, "dev_eui",
         "the onboarding tag's checksum is another one: something in it is wrong",

@@ -11,6 +11,7 @@
 #define KEY_B "D1A1B2C3D4E5F60718293A4B5C6D7E81"
 #define EUI "02c0ffee00000017"
 #define JOIN "02cafe0000000100"
+#define TAG "LW:D0:02CAFE0000000100:02C0FFEE00000017:FFFF0001"
 #define TP(dev, key) "CREATE_OTAA," dev ",,EXAM/Sensor.1.classA," JOIN "," key
 #define WRAPPED "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX" /* 00 01 .. 17 */
 #define CHUNK_ROWS 3
@@ -371,6 +372,9 @@ START_TEST(the_fault_of_a_row_is_its_own)
         {TP("LW:D0:02CAFE0000000100:02C0FFEE00000017:FFFF0001:CDEAD", KEY_A),
             IMPORT_LINT_BROKEN_CHECKSUM},
         {TP("LW:D0:02CAFE0000000100:02C0FFEE00000017", KEY_A), IMPORT_LINT_BAD_TAG},
+        {TP(TAG ":OAB:OCD", KEY_A), IMPORT_LINT_BAD_TAG},
+        {TP(TAG ":OA_B", KEY_A), IMPORT_LINT_BAD_CODE},
+        {TP(TAG ":S\xc3\xa4", KEY_A), IMPORT_LINT_BAD_SERIAL},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
