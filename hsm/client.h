@@ -115,8 +115,10 @@ struct keyd_session {
  * OptNeg of accept.dl_settings chooses the scheme of a join. OptNeg=1 needs `has_nwk`; a rejoin
  * needs `has_nwk` in any case and OptNeg=1 in its plan. RJcount stands in the place of DevNonce. Of
  * types 0 and 2 the sessions are tried in turn; the first that proves the MIC decides whether
- * there is an answer. KEYD_BAD_INPUT: what is not such a frame, or of another device, or (type 1)
- * of another JoinEUI. */
+ * there is an answer. `explain`: of a Join-Request whose MIC is wrong, every likely mistake is
+ * tried, at the cost of up to four MACs and one opened key more, the same whichever it is.
+ * KEYD_BAD_INPUT: what is not such a frame, or of another device, or (type 1) of another JoinEUI.
+ */
 struct keyd_join_request {
     struct eui64 dev_eui;
     struct eui64 join_eui; /* of the record: the tag binds it, and 1.1 derives with it */
@@ -126,6 +128,7 @@ struct keyd_join_request {
     uint8_t frame[LW_REJOIN_MAX];
     uint8_t frame_len; /* LW_JOIN_REQUEST_LEN, LW_REJOIN_LEN_0_2 or LW_REJOIN_LEN_1 */
     struct keyd_session sessions[KEYD_SESSIONS_MAX]; /* of types 0 and 2; else not looked at */
+    bool explain;                                    /* of a Join-Request; else not looked at */
     bool plan;
     struct lw_join_accept accept;
     uint8_t ns_kek; /* index into the message's KEKs, or KEYD_PLAIN. A KEK must be of
@@ -144,8 +147,9 @@ struct keyd_envelope {
 
 struct keyd_join_reply {
     enum keyd_status status;
-    uint8_t session;         /* index of the one that proved the MIC of a rejoin 0 or 2 */
-    uint8_t phy_payload_len; /* 17 or 33; 0 without plan */
+    enum lw_mic_mistake mistake; /* of KEYD_MIC_FAILED, where it was to be explained */
+    uint8_t session;             /* index of the one that proved the MIC of a rejoin 0 or 2 */
+    uint8_t phy_payload_len;     /* 17 or 33; 0 without plan */
     uint8_t phy_payload[LW_JOIN_ACCEPT_MAX];
     bool opt_neg;                   /* which of the network keys are filled */
     struct keyd_envelope nwk_s_key; /* OptNeg=0 */

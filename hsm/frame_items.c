@@ -131,6 +131,11 @@ static void read_sessions(struct bytes_reader *r, struct keyd_join_request *q)
     }
 }
 
+static bool can_be_explained(const struct keyd_join_request *q)
+{
+    return q->frame_len == LW_JOIN_REQUEST_LEN;
+}
+
 static void write_join(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
     const struct keyd_join_request *q = (const struct keyd_join_request *)items + i;
@@ -153,6 +158,7 @@ static void write_join(struct bytes_writer *w, const void *items, size_t i, size
         keyd_write_zeros(w, KEYD_SEALED_KEY_WIRE_LEN);
     write_air_frame(w, q);
     write_sessions(w, q);
+    bytes_write_u8(w, q->explain && can_be_explained(q));
     bytes_write_u8(w, q->plan);
     bytes_write_u32_be(w, a->join_nonce);
     bytes_write(w, a->net_id.bytes, sizeof(a->net_id.bytes));
@@ -181,6 +187,7 @@ static void read_join(struct bytes_reader *r, struct keyd_request *request, size
         keyd_read_zeros(r, KEYD_SEALED_KEY_WIRE_LEN);
     read_air_frame(r, q);
     read_sessions(r, q);
+    q->explain = keyd_read_ranged(r, 0, can_be_explained(q)) != 0;
     q->plan = keyd_read_ranged(r, 0, 1) != 0;
     if (!q->plan) {
         keyd_read_zeros(r, ACCEPT_LEN);
@@ -200,7 +207,7 @@ static void read_join(struct bytes_reader *r, struct keyd_request *request, size
 }
 #define JOIN_LEN                                                                                   \
     (8 + 8 + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + 1 + LW_REJOIN_MAX +         \
-        KEYD_SESSIONS_MAX * SESSION_LEN + 1 + ACCEPT_LEN + 2)
+        KEYD_SESSIONS_MAX * SESSION_LEN + 1 + 1 + ACCEPT_LEN + 2)
 
 static void write_app_s_key(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -247,13 +254,20 @@ static void read_app_s_key(struct bytes_reader *r, struct keyd_request *request,
 
 /* --- items of replies ------------------------------------------------------------------------ */
 
+/* What has another outcome has no mistake. */
+static unsigned mistake_max(enum keyd_status status)
+{
+    return status == KEYD_MIC_FAILED ? LW_N_MIC_MISTAKES - 1 : LW_MIC_NO_MISTAKE;
+}
+
 static void write_join_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
     const struct keyd_join_reply *a = &reply->joins[i];
 
-    if (a->session >= KEYD_SESSIONS_MAX)
+    if (a->session >= KEYD_SESSIONS_MAX || (unsigned)a->mistake > mistake_max(a->status))
         w->failed = true;
     keyd_write_status(w, a->status);
+    bytes_write_u8(w, (uint8_t)a->mistake);
     bytes_write_u8(w, a->session);
     bytes_write_u8(w, a->phy_payload_len);
     bytes_write(w, a->phy_payload, sizeof(a->phy_payload));
@@ -270,6 +284,7 @@ static void read_join_reply(struct bytes_reader *r, struct keyd_reply *reply, si
     struct keyd_join_reply *a = &reply->joins[i];
 
     a->status = keyd_read_status(r);
+    a->mistake = (enum lw_mic_mistake)keyd_read_ranged(r, 0, mistake_max(a->status));
     a->session = (uint8_t)keyd_read_ranged(r, 0, KEYD_SESSIONS_MAX - 1);
     a->phy_payload_len = bytes_read_u8(r);
     if (a->phy_payload_len != 0 && a->phy_payload_len != 17 &&
@@ -283,7 +298,7 @@ static void read_join_reply(struct bytes_reader *r, struct keyd_reply *reply, si
     read_envelope(r, &a->nwk_s_enc_key);
     read_envelope(r, &a->app_s_key);
 }
-#define JOIN_REPLY_LEN (1 + 1 + 1 + LW_JOIN_ACCEPT_MAX + 1 + N_ENVELOPES * ENVELOPE_LEN)
+#define JOIN_REPLY_LEN (1 + 1 + 1 + 1 + LW_JOIN_ACCEPT_MAX + 1 + N_ENVELOPES * ENVELOPE_LEN)
 
 static void write_app_s_key_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {

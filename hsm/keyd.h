@@ -47,9 +47,11 @@ int keyd_check_device_tag(struct keyd *keyd, const struct eui64 *dev_eui,
 int keyd_open_kek(struct keyd *keyd, const struct sealed_kek *kek, enum kek_class wanted,
     CK_OBJECT_HANDLE *ret) MUST_CHECK;
 
-/** Verifies a Join-Request or Rejoin-Request and, where it is planned, answers it. */
+/** Verifies a Join-Request or Rejoin-Request and, where it is planned, answers it. With
+ * KEYD_MIC_FAILED, `ret_mistake` says what was found to explain it. */
 int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
-    const struct keyd_join_request *request, struct keyd_join_reply *reply) MUST_CHECK;
+    const struct keyd_join_request *request, struct keyd_join_reply *reply,
+    enum lw_mic_mistake *ret_mistake) MUST_CHECK;
 /** Derives the AppSKey of a session that was answered before, by the same numbers. */
 int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply) MUST_CHECK;

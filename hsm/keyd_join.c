@@ -107,16 +107,46 @@ static int parse_frame(const struct keyd_join_request *request, struct join_fram
 
 /* --- who made the frame ----------------------------------------------------------------------- */
 
-static int check_mic(
-    struct keyd *keyd, CK_OBJECT_HANDLE key, const struct keyd_join_request *request)
+/* Whether the frame's MIC is of `len` bytes of `input`. */
+static int check_mic_over(struct keyd *keyd, CK_OBJECT_HANDLE key,
+    const struct keyd_join_request *request, const uint8_t *input, size_t len)
 {
-    const size_t len = (size_t)(request->frame_len - LW_MIC_LEN);
     uint8_t mac[16];
-    int r = p11_cmac(&keyd->token, key, request->frame, len, mac);
+    int r = p11_cmac(&keyd->token, key, input, len, mac);
 
     if (r < 0)
         return r;
     return secret_equal(mac, request->frame + len, LW_MIC_LEN) ? 0 : KEYD_MIC_FAILED;
+}
+
+static int check_mic(
+    struct keyd *keyd, CK_OBJECT_HANDLE key, const struct keyd_join_request *request)
+{
+    return check_mic_over(
+        keyd, key, request, request->frame, (size_t)(request->frame_len - LW_MIC_LEN));
+}
+
+/* Why the MIC of a Join-Request is wrong. Every mistake is tried, found or not, so that the time
+ * tells nobody which one it is. */
+static int find_mistake(struct keyd *keyd, struct join_objects *o,
+    const struct keyd_join_request *request, enum lw_mic_mistake *ret)
+{
+    /* That there is no other key, or that it does not open, leaves the others to be tried. */
+    int r = request->has_nwk ? open_root(keyd, &request->app, &o->app_root) : 0;
+
+    for (int i = LW_MIC_NO_MISTAKE + 1; r >= 0 && i < LW_N_MIC_MISTAKES; i++) {
+        const enum lw_mic_mistake mistake = (enum lw_mic_mistake)i;
+        CK_OBJECT_HANDLE key = mistake == LW_MIC_OTHER_KEY ? o->app_root : o->mic_root;
+        uint8_t input[LW_JOIN_REQUEST_MIC_INPUT_LEN];
+
+        if (key == CK_INVALID_HANDLE)
+            continue;
+        lw_join_request_mistaken(request->frame, mistake, input);
+        r = check_mic_over(keyd, key, request, input, sizeof(input));
+        if (r == 0 && *ret == LW_MIC_NO_MISTAKE)
+            *ret = mistake;
+    }
+    return r < 0 ? r : 0;
 }
 
 static int open_js_int(struct keyd *keyd, struct join_objects *o, const struct eui64 *dev_eui)
@@ -337,7 +367,8 @@ static int check_tags(struct keyd *keyd, const struct eui64 *dev_eui, const stru
 }
 
 int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
-    const struct keyd_join_request *request, struct keyd_join_reply *reply)
+    const struct keyd_join_request *request, struct keyd_join_reply *reply,
+    enum lw_mic_mistake *ret_mistake)
 {
     CLEANUP(destroy_objects) struct join_objects o = {.token = &keyd->token};
     struct join_frame frame;
@@ -352,6 +383,11 @@ int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
         r = open_root(keyd, request->has_nwk ? &request->nwk : &request->app, &o.mic_root);
     if (r == 0)
         r = verify(keyd, &o, request, frame.type, &reply->session, &plan);
+    if (r == KEYD_MIC_FAILED && frame.type == LW_JOIN && request->explain) {
+        int failed = find_mistake(keyd, &o, request, ret_mistake);
+
+        return failed < 0 ? failed : KEYD_MIC_FAILED;
+    }
     if (r != 0 || !plan)
         return r;
     reply->opt_neg = (request->accept.dl_settings & LW_OPT_NEG) != 0;

@@ -93,14 +93,23 @@ static enum keyd_status settle(struct keyd *keyd, int r, void *reply, size_t len
     ((answer)->status =                                                                            \
             settle((keyd), (keyd)->give_way ? ERROR_HSM : (act), (answer), sizeof(*(answer))))
 
+/* Why a MIC is wrong is all that is told of an item that came to nothing. */
+static void serve_join(struct keyd *keyd, const struct keyd_request *request,
+    const struct keyd_join_request *item, struct keyd_join_reply *reply)
+{
+    enum lw_mic_mistake mistake = LW_MIC_NO_MISTAKE;
+
+    SETTLE(keyd, keyd_join(keyd, request->keks, request->n_keks, item, reply, &mistake), reply);
+    if (reply->status == KEYD_MIC_FAILED)
+        reply->mistake = mistake;
+}
+
 static void serve_item(
     struct keyd *keyd, const struct keyd_request *request, struct keyd_reply *reply, size_t i)
 {
     switch (request->verb) {
     case KEYD_VERB_JOIN:
-        SETTLE(keyd,
-            keyd_join(keyd, request->keks, request->n_keks, &request->joins[i], &reply->joins[i]),
-            &reply->joins[i]);
+        serve_join(keyd, request, &request->joins[i], &reply->joins[i]);
         break;
     case KEYD_VERB_ADOPT_KEY:
         SETTLE(keyd, keyd_adopt_key(keyd, request->keks, &request->adopts[i], &reply->adopts[i]),

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "device/mic_hint.h"
 #include <string.h>
 
 #define PLAIN_LOG_MS 60000
@@ -111,7 +112,14 @@ static void find_keks(struct join_worker *w, struct join_item *item)
         join_decision_refuse(&item->decision, JOIN_UNAVAILABLE, missing);
 }
 
-static void add_keyd_request(struct join_worker *w, struct join_item *item)
+/* A device that sends wrong MICs all the time has had its explanation: the rest would be work for
+ * whoever floods us. */
+static bool explains(const struct join_worker *w, const struct ts002_request *q, int64_t now_ms)
+{
+    return q->join_type == LW_JOIN && !mic_limit_is_reached(&w->mic_limit, &q->dev_eui, now_ms);
+}
+
+static void add_keyd_request(struct join_worker *w, struct join_item *item, int64_t now_ms)
 {
     const struct ts002_request *q = &item->work->request;
     struct keyd_join_request *r = &w->requests[w->n_requests];
@@ -122,6 +130,7 @@ static void add_keyd_request(struct join_worker *w, struct join_item *item)
         .app = item->row.app,
         .has_nwk = item->row.has_nwk,
         .nwk = item->row.nwk,
+        .explain = explains(w, q, now_ms),
         .plan = item->decision.act != JOIN_ACT_VERIFY,
         .ns_kek = KEYD_NO_KEK,
         .as_kek = KEYD_NO_KEK,
@@ -211,11 +220,12 @@ void join_worker_decide(struct join_worker *w)
             find_kek(w, item);
         join_item_set(item, item->decision.result, item->decision.reason);
         if (needs_mic(&item->decision))
-            add_keyd_request(w, item);
+            add_keyd_request(w, item, now_ms);
     }
 }
 
-static void take_keyd_status(struct join_worker *w, struct join_item *item, enum keyd_status status)
+static void take_keyd_status(struct join_worker *w, struct join_item *item, enum keyd_status status,
+    enum lw_mic_mistake mistake)
 {
     char dev_eui[EUI64_TEXT_LEN + 1];
 
@@ -223,7 +233,7 @@ static void take_keyd_status(struct join_worker *w, struct join_item *item, enum
     case KEYD_OK:
         return;
     case KEYD_MIC_FAILED:
-        join_item_set(item, JOIN_MIC_FAILED, "the MIC is wrong");
+        join_item_set(item, JOIN_MIC_FAILED, device_mic_hint_reason(mistake));
         mic_limit_failed(&w->mic_limit, &item->work->request.dev_eui, clock_monotonic_ms());
         return;
     case KEYD_TAG_REFUSED:
@@ -268,7 +278,7 @@ static void derive_app_s_keys(struct join_worker *w)
             log_error("keyd did not answer: %s", error_text());
             join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
         } else {
-            take_keyd_status(w, item, item->derived.status);
+            take_keyd_status(w, item, item->derived.status, LW_MIC_NO_MISTAKE);
         }
     }
 }
@@ -303,7 +313,7 @@ static void answer_joins(struct join_worker *w)
         if (r < 0)
             join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
         else
-            take_keyd_status(w, item, reply->status);
+            take_keyd_status(w, item, reply->status, reply->mistake);
         if (r == 0 && reply->status == KEYD_OK && item->decision.by_session)
             take_proof(item, reply);
     }

@@ -3,6 +3,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include <assert.h>
+#include <string.h>
 
 #define MHDR_TYPE_MASK 0xE0u
 #define MHDR_RFU_MASK 0x1Cu
@@ -65,6 +66,25 @@ void lw_join_request_build(
     bytes_write_u16_le(&w, request->dev_nonce);
     bytes_write(&w, request->mic, sizeof(request->mic));
     assert(!w.failed && w.len == LW_JOIN_REQUEST_LEN);
+}
+
+static void copy_reversed(const uint8_t *in, uint8_t *out)
+{
+    struct bytes_reader r = bytes_reader_over(in, sizeof(struct eui64));
+
+    bytes_read_reversed(&r, out, sizeof(struct eui64));
+}
+
+void lw_join_request_mistaken(const uint8_t frame[static LW_JOIN_REQUEST_LEN],
+    enum lw_mic_mistake mistake, uint8_t out[static LW_JOIN_REQUEST_MIC_INPUT_LEN])
+{
+    const size_t join_eui = 1, dev_eui = join_eui + sizeof(struct eui64); /* behind the MHDR */
+
+    memcpy(out, frame, LW_JOIN_REQUEST_MIC_INPUT_LEN);
+    if (mistake == LW_MIC_JOIN_EUI_REVERSED || mistake == LW_MIC_BOTH_REVERSED)
+        copy_reversed(frame + join_eui, out + join_eui);
+    if (mistake == LW_MIC_DEV_EUI_REVERSED || mistake == LW_MIC_BOTH_REVERSED)
+        copy_reversed(frame + dev_eui, out + dev_eui);
 }
 
 int lw_join_accept_build(const struct lw_join_accept *accept,

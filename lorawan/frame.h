@@ -54,6 +54,22 @@ enum lw_frame_outcome lw_join_request_parse(
 void lw_join_request_build(
     const struct lw_join_request *request, uint8_t out[static LW_JOIN_REQUEST_LEN]);
 
+/** What devices get wrong about the MIC of their Join-Request. A root key in the other byte order
+ * is as likely, and is not here: whoever checks MICs has the key in an HSM and cannot turn it
+ * round. */
+enum lw_mic_mistake {
+    LW_MIC_NO_MISTAKE = 0, /* none, or none of these */
+    LW_MIC_OTHER_KEY,      /* by the AppKey of a device that has a NwkKey */
+    LW_MIC_DEV_EUI_REVERSED,
+    LW_MIC_JOIN_EUI_REVERSED,
+    LW_MIC_BOTH_REVERSED, /* the EUIs are over the air as they should be, and not in the MIC */
+};
+#define LW_N_MIC_MISTAKES (LW_MIC_BOTH_REVERSED + 1)
+
+/** What a device that makes the mistake took the MIC of its Join-Request over. */
+void lw_join_request_mistaken(const uint8_t frame[static LW_JOIN_REQUEST_LEN],
+    enum lw_mic_mistake mistake, uint8_t out[static LW_JOIN_REQUEST_MIC_INPUT_LEN]);
+
 /** The clear Join-Accept without its MIC, LoRaWAN 1.1 6.2.3:
  * MHDR | JoinNonce | NetID | DevAddr | DLSettings | RxDelay [| CFList]; 13 or 29 bytes.
  * ERROR_INPUT when join_nonce does not fit 24 bits. */

@@ -81,6 +81,16 @@ def join_request(device, dev_nonce):
     return (body + cmac(root_key(device), body)[:4]).hex()
 
 
+def mistaken_join_request(device, dev_nonce, key=None, reversed_euis=()):
+    """A Join-Request with a wrong MIC, as hex: by another key than it should be, or over some of
+    ("join_eui", "dev_eui") in the other byte order than they are sent."""
+    euis = [le(device[eui]) for eui in ("join_eui", "dev_eui")]
+    turned = [le(device[eui])[::-1 if eui in reversed_euis else 1] for eui in ("join_eui", "dev_eui")]
+    nonce = dev_nonce.to_bytes(2, "little")
+    mic = cmac(key or root_key(device), b"\x00" + b"".join(turned) + nonce)[:4]
+    return (b"\x00" + b"".join(euis) + nonce + mic).hex()
+
+
 def join_req(device, dev_nonce, net_id, dev_addr="01020304", **changes):
     """A JoinReq message (TS002-1.0); `changes` replace members, None removes one."""
     is_1_1 = device["mac_version"] == "1.1"

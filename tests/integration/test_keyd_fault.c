@@ -163,6 +163,14 @@ static unsigned do_everything(const char *when)
                 keyd_status_text(reply.status));
         failed += r != 0 || reply.status != KEYD_OK;
     }
+    keyd_test_request(&device, 13, true, false, &request);
+    request.frame[LW_JOIN_REQUEST_LEN - 1] ^= 1;
+    request.explain = true;
+    r = keyd_answer_joins(channel, peers.list, 2, &request, 1, &reply, deadline);
+    ck_assert_msg(r == 0 || r == ERROR_HSM, "%s: %s", when, error_text());
+    ck_assert_msg(r != 0 || reply.status == KEYD_HSM_FAILED || reply.status == KEYD_MIC_FAILED,
+        "%s: %s", when, keyd_status_text(reply.status));
+    failed += r != 0 || reply.status != KEYD_MIC_FAILED;
     failed += adopt_each_form(when, deadline);
     failed += export_key(when, deadline);
     failed += make_kek(when, deadline);

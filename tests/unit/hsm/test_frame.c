@@ -103,6 +103,7 @@ START_TEST(what_is_not_of_the_frame_is_not_sent)
         memset(join.frame, 0x5A, sizeof(join.frame)); /* whatever stands behind the frame */
         join.frame_len = lengths[i];
         join.sessions[1] = (struct keyd_session){.plan = true, .join_nonce = UINT32_MAX};
+        join.explain = true;
         join.ns_kek = KEYD_NO_KEK;
         ck_assert_int_eq(keyd_request_encode(KEYD_VERB_JOIN, 1, NULL, 0, &join, 1, frame, &len), 0);
         ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
@@ -111,6 +112,7 @@ START_TEST(what_is_not_of_the_frame_is_not_sent)
             ck_assert_uint_eq(request.joins[0].frame[at], at < lengths[i] ? 0x5A : 0);
         ck_assert_int_eq(request.joins[0].sessions[0].present, lengths[i] == LW_REJOIN_LEN_0_2);
         ck_assert(!request.joins[0].sessions[1].plan);
+        ck_assert_int_eq(request.joins[0].explain, lengths[i] == LW_JOIN_REQUEST_LEN);
         ck_assert_uint_eq(request.joins[0].sessions[1].join_nonce, 0);
     }
 }
@@ -159,7 +161,8 @@ END_TEST
 #define AIR_FRAME (ITEM + 16 + 105 + 1 + 105)
 #define SESSIONS (AIR_FRAME + 1 + 24)
 #define SESSION_WIRE 8
-#define PLAN (SESSIONS + KEYD_SESSIONS_MAX * SESSION_WIRE)
+#define EXPLAIN (SESSIONS + KEYD_SESSIONS_MAX * SESSION_WIRE)
+#define PLAN (EXPLAIN + 1)
 
 START_TEST(a_field_out_of_range_is_refused)
 {
@@ -201,6 +204,7 @@ START_TEST(a_field_out_of_range_is_refused)
         {"session's JoinNonce of 25 bits", SESSIONS + 2, 1},
         {"plan of an absent session", SESSIONS + SESSION_WIRE + 1, 1},
         {"nonce of an absent session", SESSIONS + SESSION_WIRE + 7, 1},
+        {"a rejoin to be explained", EXPLAIN, 1},
         {"plan", PLAN, 2},
         {"JoinNonce of 25 bits", PLAN + 1, 1},
         {"has_cf_list", PLAN + 1 + 4 + 3 + 4 + 2, 2},
@@ -508,8 +512,9 @@ END_TEST
 
 /* Offsets of the first item of a reply. */
 #define REPLY_ITEM 24
-#define REPLY_SESSION (REPLY_ITEM + 1)
-#define REPLY_ENVELOPES (REPLY_ITEM + 3 + 33 + 1)
+#define REPLY_MISTAKE (REPLY_ITEM + 1)
+#define REPLY_SESSION (REPLY_MISTAKE + 1)
+#define REPLY_ENVELOPES (REPLY_SESSION + 2 + 33 + 1)
 #define ENVELOPE_WIRE 25
 
 static size_t encode_join_reply(uint8_t envelope_len)
@@ -552,6 +557,7 @@ START_TEST(a_join_reply_out_of_range_is_refused)
         size_t offset;
         uint8_t value;
     } cases[] = {
+        {"a mistake of what was answered", REPLY_MISTAKE, LW_MIC_OTHER_KEY},
         {"session", REPLY_SESSION, KEYD_SESSIONS_MAX},
         {"length of the accept", REPLY_SESSION + 1, 18},
         {"OptNeg", REPLY_ENVELOPES - 1, 2},
@@ -576,6 +582,34 @@ START_TEST(a_join_reply_out_of_range_is_refused)
     (void)encode_join_reply(0);
     reply.joins[1].session = KEYD_SESSIONS_MAX;
     ck_assert_int_lt(keyd_reply_encode(&reply, frame, &len), 0);
+}
+END_TEST
+
+START_TEST(a_mistake_comes_back_with_a_wrong_mic_alone)
+{
+    static struct keyd_reply got;
+    size_t len = 0;
+
+    for (unsigned status = 0; status <= KEYD_STATUS_LAST; status++) {
+        for (unsigned mistake = 0; mistake <= LW_N_MIC_MISTAKES; mistake++) {
+            const bool good = mistake == LW_MIC_NO_MISTAKE ||
+                              (status == KEYD_MIC_FAILED && mistake < LW_N_MIC_MISTAKES);
+
+            (void)encode_join_reply(0);
+            reply.joins[1].status = (enum keyd_status)status;
+            reply.joins[1].mistake = (enum lw_mic_mistake)mistake;
+            ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len) == 0, good);
+            if (!good)
+                continue;
+            ck_assert_int_eq(keyd_reply_decode(frame, len, &got), 0);
+            ck_assert_int_eq(got.joins[1].mistake, mistake);
+        }
+    }
+    (void)encode_join_reply(0);
+    reply.joins[0].status = KEYD_MIC_FAILED;
+    ck_assert_int_eq(keyd_reply_encode(&reply, frame, &len), 0);
+    frame[REPLY_MISTAKE] = LW_N_MIC_MISTAKES;
+    ck_assert_int_lt(keyd_reply_decode(frame, len, &got), 0);
 }
 END_TEST
 
@@ -650,8 +684,8 @@ SUITE_MAIN("hsm-frame", 10, a_join_request_comes_back_as_it_was,
     a_field_out_of_range_is_refused, what_could_not_be_decoded_is_not_encoded,
     an_app_s_key_request_comes_back_as_it_was, what_is_not_of_the_frame_is_not_sent,
     an_envelope_holds_as_much_as_it_says, a_join_reply_out_of_range_is_refused,
-    a_reply_with_a_secret_is_known_by_it, every_verbs_reply_comes_back_as_it_was,
-    a_key_to_adopt_comes_back_in_its_form, a_key_to_adopt_that_cannot_be_is_refused,
-    the_greatest_adoption_fits, a_fingerprint_comes_back_with_its_key_alone,
-    codes_and_random_bytes_come_in_batches, a_hello_is_printable_and_bounded,
-    every_set_of_verbs_comes_back_as_it_was)
+    a_mistake_comes_back_with_a_wrong_mic_alone, a_reply_with_a_secret_is_known_by_it,
+    every_verbs_reply_comes_back_as_it_was, a_key_to_adopt_comes_back_in_its_form,
+    a_key_to_adopt_that_cannot_be_is_refused, the_greatest_adoption_fits,
+    a_fingerprint_comes_back_with_its_key_alone, codes_and_random_bytes_come_in_batches,
+    a_hello_is_printable_and_bounded, every_set_of_verbs_comes_back_as_it_was)

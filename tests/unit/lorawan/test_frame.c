@@ -93,6 +93,36 @@ START_TEST(random_join_requests_are_refused_or_built_again_to_the_same_bytes)
 }
 END_TEST
 
+/* MHDR | JoinEUI | DevEUI | DevNonce, as they are over the air. */
+START_TEST(what_a_mistaken_device_takes_its_mic_over)
+{
+    static const uint8_t frame[LW_JOIN_REQUEST_LEN] = {
+        0x00, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 0x21, 0x22, 9, 9, 9, 9};
+    static const struct {
+        enum lw_mic_mistake mistake;
+        uint8_t input[LW_JOIN_REQUEST_MIC_INPUT_LEN];
+    } cases[] = {
+        {LW_MIC_NO_MISTAKE,
+            {0x00, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 0x21, 0x22}},
+        {LW_MIC_OTHER_KEY,
+            {0x00, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 0x21, 0x22}},
+        {LW_MIC_DEV_EUI_REVERSED,
+            {0x00, 1, 2, 3, 4, 5, 6, 7, 8, 18, 17, 16, 15, 14, 13, 12, 11, 0x21, 0x22}},
+        {LW_MIC_JOIN_EUI_REVERSED,
+            {0x00, 8, 7, 6, 5, 4, 3, 2, 1, 11, 12, 13, 14, 15, 16, 17, 18, 0x21, 0x22}},
+        {LW_MIC_BOTH_REVERSED,
+            {0x00, 8, 7, 6, 5, 4, 3, 2, 1, 18, 17, 16, 15, 14, 13, 12, 11, 0x21, 0x22}},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t input[LW_JOIN_REQUEST_MIC_INPUT_LEN];
+
+        lw_join_request_mistaken(frame, cases[i].mistake, input);
+        ck_assert_mem_eq(input, cases[i].input, sizeof(input));
+    }
+}
+END_TEST
+
 START_TEST(random_rejoin_requests_are_refused_or_built_again_to_the_same_bytes)
 {
     unsigned n_parsed[3] = {0};
@@ -281,6 +311,7 @@ int main(void)
     tcase_add_test(tc, only_one_mhdr_of_256_is_a_join_request);
     tcase_add_test(tc, a_refused_frame_leaves_the_result_untouched);
     tcase_add_test(tc, random_join_requests_are_refused_or_built_again_to_the_same_bytes);
+    tcase_add_test(tc, what_a_mistaken_device_takes_its_mic_over);
     tcase_add_test(tc, random_rejoin_requests_are_refused_or_built_again_to_the_same_bytes);
     tcase_add_test(tc, random_bytes_of_any_length_never_fault_a_parser);
     tcase_add_test(tc, a_rejoin_of_no_type_is_not_built);
