@@ -13,16 +13,17 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "db/claim.h"
-#include "device/code.h"
+#include "device/tr005.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #define CLAIMS_MAX 1000
-#define CLAIMS_BODY_MAX 262144 /* bytes */
+#define CLAIMS_BODY_MAX 524288 /* bytes */
 #define EUI_TEXT_MAX 40        /* characters, in any spelling */
 #define CODE_TEXT_MAX 64       /* characters of a code as it was typed */
 #define NET_ID_TEXT_MAX 12
+#define QR_TEXT_MAX 256   /* bytes; longer ones exist, and none on a device's label */
 #define FIELD_MAX 40      /* "claims[999].home_net_id" */
 #define TURNS_MAX 4       /* of a chunk that finds itself done by the same call, or does not know */
 #define RETRY_TEXT_MAX 24 /* digits of Retry-After */
@@ -31,9 +32,10 @@
 struct claim_item {
     char dev_eui[EUI_TEXT_MAX + 1];
     char code[CODE_TEXT_MAX + 1];
+    char qr[QR_TEXT_MAX + 1];
     char home_net_id[NET_ID_TEXT_MAX + 1];
     char as_id[PEER_ID_MAX + 1];
-    bool has_dev_eui, has_code, has_home_net_id, has_as_id;
+    bool has_dev_eui, has_code, has_qr, has_home_net_id, has_as_id;
 };
 
 struct claims_body {
@@ -51,13 +53,14 @@ struct claims_body {
         .present_offset = ITEM(has_##member)                                                       \
     }
 static const struct json_field item_fields[] = {
-    ITEM_TEXT(dev_eui), ITEM_TEXT(code), ITEM_TEXT(home_net_id), ITEM_TEXT(as_id)};
+    ITEM_TEXT(dev_eui), ITEM_TEXT(code), ITEM_TEXT(qr), ITEM_TEXT(home_net_id), ITEM_TEXT(as_id)};
 #define N_ITEM_FIELDS (sizeof(item_fields) / sizeof(item_fields[0]))
 
 /* `one` stands first, so that its members have the offsets of an element's. */
 static const struct json_field fields[] = {
     ITEM_TEXT(dev_eui),
     ITEM_TEXT(code),
+    ITEM_TEXT(qr),
     ITEM_TEXT(home_net_id),
     ITEM_TEXT(as_id),
     {.name = "claims",
@@ -111,35 +114,69 @@ static void run_freep(struct claims_run **run)
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
+/* Which device, and its code. NULL, or what is wrong, with its member. */
+static const char *read_device(
+    const struct claim_item *item, struct entry *ret, const char **ret_member)
+{
+    CLEANUP(tr005_wipe) struct tr005 tag = {0};
+    enum tr005_outcome outcome;
+
+    *ret_member = "qr";
+    if (item->has_qr) {
+        if (item->has_dev_eui || item->has_code)
+            return "qr stands for dev_eui and code: give the one or the two";
+        outcome = tr005_parse_claim(item->qr, strlen(item->qr), &tag);
+        if (outcome != TR005_OK)
+            return tr005_outcome_text(outcome);
+        ret->claim.dev_eui = tag.dev_eui;
+        memcpy(ret->code, tag.token, sizeof(ret->code));
+        return NULL;
+    }
+    *ret_member = "dev_eui";
+    if (!item->has_dev_eui)
+        return "dev_eui is missing";
+    if (!eui64_parse(item->dev_eui, strlen(item->dev_eui), &ret->claim.dev_eui))
+        return "dev_eui is not 16 hexadecimal digits";
+    *ret_member = "code";
+    if (!item->has_code)
+        return "code is missing";
+    return device_code_parse(item->code, strlen(item->code), ret->code)
+               ? NULL
+               : "code is not 1 to 32 letters and digits";
+}
+
+/* The same of where it is to join. */
+static const char *read_home(
+    const struct claim_item *item, struct db_claim *ret, const char **ret_member)
+{
+    *ret_member = "home_net_id";
+    if (item->has_home_net_id != item->has_as_id)
+        return "home_net_id and as_id go together: give both or neither";
+    if (!item->has_home_net_id)
+        return NULL;
+    ret->has_home_net_id = true;
+    if (!net_id_parse(item->home_net_id, strlen(item->home_net_id), &ret->home_net_id))
+        return "home_net_id is not 6 hexadecimal digits";
+    *ret_member = "as_id";
+    if (!act_as_id_valid(item->as_id))
+        return "as_id is not 1 to 64 printable characters without blank, quote and backslash";
+    memcpy(ret->as_id, item->as_id, sizeof(ret->as_id));
+    return NULL;
+}
+
 /* 0, or the status of the answer it set. `place`: "" or "claims[3].". */
 static unsigned read_item(
     struct act_call *call, const char *place, const struct claim_item *item, struct entry *ret)
 {
     char field[FIELD_MAX];
+    const char *member, *fault = read_device(item, ret, &member);
 
-#define BAD(member, sentence)                                                                      \
-    ((void)snprintf(field, sizeof(field), "%s%s", place, member),                                  \
-        act_call_bad_field(call, field, member " " sentence))
-    if (!item->has_dev_eui)
-        return BAD("dev_eui", "is missing");
-    if (!eui64_parse(item->dev_eui, strlen(item->dev_eui), &ret->claim.dev_eui))
-        return BAD("dev_eui", "is not 16 hexadecimal digits");
-    if (!item->has_code)
-        return BAD("code", "is missing");
-    if (!device_code_parse(item->code, strlen(item->code), ret->code))
-        return BAD("code", "is not 1 to 32 letters and digits");
-    if (item->has_home_net_id != item->has_as_id)
-        return BAD("home_net_id", "and as_id go together: give both or neither");
-    ret->claim.has_home_net_id = item->has_home_net_id;
-    if (item->has_home_net_id &&
-        !net_id_parse(item->home_net_id, strlen(item->home_net_id), &ret->claim.home_net_id))
-        return BAD("home_net_id", "is not 6 hexadecimal digits");
-    if (item->has_as_id && !act_as_id_valid(item->as_id))
-        return BAD(
-            "as_id", "is not 1 to 64 printable characters without blank, quote and backslash");
-    memcpy(ret->claim.as_id, item->as_id, sizeof(ret->claim.as_id));
-    return 0;
-#undef BAD
+    if (fault == NULL)
+        fault = read_home(item, &ret->claim, &member);
+    if (fault == NULL)
+        return 0;
+    (void)snprintf(field, sizeof(field), "%s%s", place, member);
+    return act_call_bad_field(call, field, fault);
 }
 
 static unsigned read_list(struct claims_run *run)
@@ -175,7 +212,7 @@ static unsigned read_body(struct claims_run *run)
     run->n = run->body.has_list ? run->body.n_list : 1;
     if (!run->body.has_list)
         return read_item(call, "", one, &run->entries[0]);
-    if (one->has_dev_eui || one->has_code || one->has_home_net_id || one->has_as_id)
+    if (one->has_dev_eui || one->has_code || one->has_qr || one->has_home_net_id || one->has_as_id)
         return act_call_bad_field(call, "claims", "claims stands alone: each of them says its own");
     if (run->n == 0)
         return act_call_bad_field(call, "claims", "claims is empty");

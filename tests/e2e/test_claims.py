@@ -18,6 +18,16 @@ CLIENT_BURST, DEVICE_BURST, WEAK_MAX, CHUNK = 5, 5, 20, 32
 HOME = {"home_net_id": support.HOME, "as_id": "demo-as"}
 
 
+def modbus(text):
+    """CRC-16/MODBUS, bit by bit."""
+    crc = 0xFFFF
+    for byte in text.encode():
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 * (crc & 1)
+    return crc
+
+
 def code_of_label():
     return secrets.token_hex(10).upper()
 
@@ -155,6 +165,22 @@ class Claims(ClaimTest):
         self.assertEqual({r["generation"] for r in again if "generation" in r}, {3})
         joining = dict(devices[0], nwk_key=None)
         self.assertEqual(self.join(joining, 1)["Result"]["ResultCode"], "Success")
+
+    def test_a_label_is_claimed_as_it_is_scanned(self):
+        for form in ("LW:D0:{join}:{dev}:AABB1122:O{code}:SSN1:C{crc}", "URN:DEV:LW:{join}_{dev}_AABB1122_V{code}",
+                     "URN:LW:DP:{join}:{dev}:AABB1122:%V{code}"):
+            device, owner = self.device(), self.owner()
+            names = {"join": device["join_eui"].upper(), "dev": device["dev_eui"].upper(), "code": device["code"]}
+            text = form.format(crc="0000", **names)
+            good = text.rpartition(":C")[0]
+            text = text if not good else f"{good}:C{modbus(good):04X}"
+            if good:
+                status, _, problem = owner.call("post", "/v1/claims", {"qr": f"{good}:C{modbus(good) ^ 1:04X}"})
+                self.assertEqual((status, problem["field"]), (400, "qr"), problem)
+            status, _, answer = owner.call("post", "/v1/claims", dict(HOME, qr=text))
+            self.assertEqual((status, answer["dev_eui"]), (200, device["dev_eui"]), answer)
+        status, _, problem = owner.call("post", "/v1/claims", {"qr": text, "code": "A"})
+        self.assertEqual((status, problem["field"]), (400, "qr"), problem)
 
     def test_what_is_malformed_is_named(self):
         owner, device = self.owner(), self.device()

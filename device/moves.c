@@ -1,0 +1,132 @@
+#include "device/moves.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BIT(value) (1U << (unsigned)(value))
+#define ANY (~0U)
+#define KEEP (-1)
+
+enum axis { AXIS_CREDENTIAL, AXIS_OWNERSHIP, AXIS_SERVICE, AXIS_TRUST, N_AXES };
+
+static const struct {
+    const char *text, *sentence;
+    unsigned from[N_AXES]; /* bits of the states that it may begin in */
+    int to[N_AXES];        /* state, or KEEP */
+    bool new_owner;        /* a new ownership epoch, and no home of before */
+    bool new_nonces;       /* a new nonce epoch */
+} moves[N_DEVICE_MOVES] = {
+    [MOVE_CLAIM] = {"claim",
+        "Whoever knows the code of a device that nobody owns becomes its owner, and the code is made "
+        "anew; the device may join the network that he names.",
+        {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
+            BIT(OWNERSHIP_UNOWNED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, OWNERSHIP_CLAIMED, SERVICE_ACTIVE, KEEP}, .new_owner = true},
+    [MOVE_SUSPEND] = {"suspend",
+        "The device joins no more until it is resumed; sessions that it has go on, for they are its "
+        "network's.",
+        {ANY, BIT(OWNERSHIP_CLAIMED), BIT(SERVICE_ACTIVE), ANY},
+        {KEEP, KEEP, SERVICE_SUSPENDED, KEEP}},
+    [MOVE_RESUME] = {"resume", "A suspended device may join again.",
+        {ANY, BIT(OWNERSHIP_CLAIMED), BIT(SERVICE_SUSPENDED), ANY},
+        {KEEP, KEEP, SERVICE_ACTIVE, KEEP}},
+    [MOVE_RELEASE] = {"release",
+        "The device is nobody's, and joins no more; it gets a new code, which the next owner needs.",
+        {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
+            BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, OWNERSHIP_UNOWNED, SERVICE_INACTIVE, KEEP}, .new_owner = true},
+    [MOVE_ROTATE_CODE] = {"rotate-code",
+        "The device gets a new code, and the one before is worthless; nothing else changes.",
+        {ANY, BIT(OWNERSHIP_CLAIMED), ANY, ANY}, {KEEP, KEEP, KEEP, KEEP}},
+    [MOVE_RESET_NONCES] = {"reset-nonces",
+        "The DevNonces and RJcounts of before are forgotten, for a device that has lost its memory and "
+        "counts from the start; the JoinNonce goes on. Join-Requests that somebody recorded of it can "
+        "be played again until the device has counted beyond them.",
+        {ANY, BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, KEEP, KEEP, KEEP}, .new_nonces = true},
+    [MOVE_BIND] = {"bind",
+        "The device has another home network and application server; it joins there from now on.",
+        {ANY, BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, KEEP, KEEP, KEEP}},
+};
+
+static const char *const axis_names[N_AXES] = {"credential", "ownership", "service", "trust"};
+
+static unsigned state_of(const struct device_record *record, enum axis axis)
+{
+    switch (axis) {
+    case AXIS_CREDENTIAL:
+        return record->credential;
+    case AXIS_OWNERSHIP:
+        return record->ownership;
+    case AXIS_SERVICE:
+        return record->service;
+    default:
+        return record->trust;
+    }
+}
+
+static const char *text_of(enum axis axis, unsigned state)
+{
+    switch (axis) {
+    case AXIS_CREDENTIAL:
+        return device_credential_text((enum device_credential)state);
+    case AXIS_OWNERSHIP:
+        return device_ownership_text((enum device_ownership)state);
+    case AXIS_SERVICE:
+        return device_service_text((enum device_service)state);
+    default:
+        return device_trust_text((enum device_trust)state);
+    }
+}
+
+const char *device_move_text(enum device_move move)
+{
+    assert((unsigned)move < N_DEVICE_MOVES);
+    return moves[move].text;
+}
+
+const char *device_move_sentence(enum device_move move)
+{
+    assert((unsigned)move < N_DEVICE_MOVES);
+    return moves[move].sentence;
+}
+
+bool device_move_judge(enum device_move move, const struct device_record *record,
+    char fault[static DEVICE_MOVE_FAULT_MAX])
+{
+    assert((unsigned)move < N_DEVICE_MOVES);
+    fault[0] = '\0';
+    for (int axis = 0; axis < N_AXES; axis++) {
+        unsigned state = state_of(record, (enum axis)axis);
+
+        if ((moves[move].from[axis] & BIT(state)) != 0)
+            continue;
+        (void)snprintf(fault, DEVICE_MOVE_FAULT_MAX, "the device's %s is %s, which stands against %s",
+            axis_names[axis], text_of((enum axis)axis, state), moves[move].text);
+        return false;
+    }
+    return true;
+}
+
+void device_move_make(enum device_move move, struct device_record *record)
+{
+    const int *to = moves[move].to;
+
+    if (to[AXIS_CREDENTIAL] != KEEP)
+        record->credential = (enum device_credential)to[AXIS_CREDENTIAL];
+    if (to[AXIS_OWNERSHIP] != KEEP)
+        record->ownership = (enum device_ownership)to[AXIS_OWNERSHIP];
+    if (to[AXIS_SERVICE] != KEEP)
+        record->service = (enum device_service)to[AXIS_SERVICE];
+    if (to[AXIS_TRUST] != KEEP)
+        record->trust = (enum device_trust)to[AXIS_TRUST];
+    record->nonce_epoch += moves[move].new_nonces;
+    if (!moves[move].new_owner)
+        return;
+    record->ownership_epoch++;
+    record->has_home_net_id = false;
+    memset(&record->home_net_id, 0, sizeof(record->home_net_id));
+    record->as_id[0] = '\0';
+}

@@ -1,0 +1,30 @@
+/* The legal moves between the states of a device (the four axes of device/record.h): one table,
+ * with a sentence for each. Pure. What a move does besides the axes (owner, codes, rows of history)
+ * is the database's. */
+#pragma once
+
+#include "device/record.h"
+
+enum device_move {
+    MOVE_CLAIM,
+    MOVE_SUSPEND,
+    MOVE_RESUME,
+    MOVE_RELEASE,
+    MOVE_ROTATE_CODE,
+    MOVE_RESET_NONCES,
+    MOVE_BIND,
+    N_DEVICE_MOVES
+};
+
+/** "rotate-code": the word of the REST API and of audit events ("device.rotate-code"). */
+const char *device_move_text(enum device_move move);
+/** What it does, as docs/owners.md has it. */
+const char *device_move_sentence(enum device_move move);
+
+#define DEVICE_MOVE_FAULT_MAX 160
+/** Whether the move is legal from where the device is. `fault` says which axis stands against it,
+ * with its state; "" where it is legal. */
+bool device_move_judge(enum device_move move, const struct device_record *record,
+    char fault[static DEVICE_MOVE_FAULT_MAX]);
+/** Makes a legal move: axes, epochs, and the home where the move ends it. */
+void device_move_make(enum device_move move, struct device_record *record);
