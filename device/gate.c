@@ -3,17 +3,17 @@
 #include <string.h>
 
 static const struct {
-    const char *reason;
+    enum device_refusal refusal;
     bool hidden;
 } gates[N_DEVICE_GATES] = {
-    [GATE_OPEN] = {"the device may join", false},
-    [GATE_HIDDEN_CREDENTIAL] = {"the credential is not activable", true},
-    [GATE_HIDDEN_UNCLAIMED] = {"nobody has claimed the device", true},
-    [GATE_HIDDEN_NOT_HOME] = {"the sender is not the device's home network", true},
-    [GATE_HIDDEN_JOIN_EUI] = {"the frame's JoinEUI is not the device's", true},
-    [GATE_BLOCKED_INACTIVE] = {"the device's service is not active", false},
-    [GATE_BLOCKED_SUSPENDED] = {"the device is suspended", false},
-    [GATE_BLOCKED_QUARANTINED] = {"the device is quarantined", false},
+    [GATE_OPEN] = {REFUSAL_NONE, false},
+    [GATE_HIDDEN_CREDENTIAL] = {REFUSAL_NOT_ACTIVABLE, true},
+    [GATE_HIDDEN_UNCLAIMED] = {REFUSAL_UNCLAIMED, true},
+    [GATE_HIDDEN_NOT_HOME] = {REFUSAL_NOT_HOME, true},
+    [GATE_HIDDEN_JOIN_EUI] = {REFUSAL_OTHER_JOIN_EUI, true},
+    [GATE_BLOCKED_INACTIVE] = {REFUSAL_INACTIVE, false},
+    [GATE_BLOCKED_SUSPENDED] = {REFUSAL_SUSPENDED, false},
+    [GATE_BLOCKED_QUARANTINED] = {REFUSAL_QUARANTINED, false},
 };
 
 enum device_gate device_gate_judge(const struct device_record *record, const struct net_id *sender,
@@ -41,7 +41,7 @@ bool device_gate_is_hidden(enum device_gate gate)
     return gate < N_DEVICE_GATES && gates[gate].hidden;
 }
 
-const char *device_gate_reason(enum device_gate gate)
+enum device_refusal device_gate_refusal(enum device_gate gate)
 {
-    return gate < N_DEVICE_GATES ? gates[gate].reason : "unknown";
+    return gate < N_DEVICE_GATES ? gates[gate].refusal : REFUSAL_OTHER;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "device/record.h"
+#include "device/refusal.h"
 
 /** HIDDEN gates are answered exactly as an unknown device, without touching its key; BLOCKED gates
  * are told to the sender, but only once the MIC has proved that the device itself is asking. */
@@ -20,5 +21,5 @@ enum device_gate {
 enum device_gate device_gate_judge(const struct device_record *record, const struct net_id *sender,
     const struct eui64 *frame_join_eui);
 bool device_gate_is_hidden(enum device_gate gate);
-/** A sentence for those entitled to know why (join_event). */
-const char *device_gate_reason(enum device_gate gate);
+/** Why it is shut, for those entitled to know; REFUSAL_NONE of GATE_OPEN. */
+enum device_refusal device_gate_refusal(enum device_gate gate);

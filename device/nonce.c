@@ -59,15 +59,15 @@ uint32_t device_next_join_nonce(const struct device_join_state *state)
     return state->join_nonce < LW_JOIN_NONCE_MAX ? state->join_nonce + 1 : 0;
 }
 
-const char *device_nonce_reason(enum device_nonce verdict)
+enum device_refusal device_nonce_refusal(enum device_nonce verdict)
 {
-    static const char *const reasons[] = {
-        [NONCE_FRESH] = "the DevNonce is fresh",
-        [NONCE_USED] = "the DevNonce was used before",
-        [NONCE_NOT_ABOVE] = "the DevNonce is not above the last one",
-        [NONCE_NONE_LEFT] = "all DevNonces are used: the device's nonces must be reset",
-        [RJ_COUNT_NOT_ABOVE] = "the RJcount is not above the last one",
+    static const enum device_refusal refusals[N_DEVICE_NONCES] = {
+        [NONCE_FRESH] = REFUSAL_NONE,
+        [NONCE_USED] = REFUSAL_DEV_NONCE_USED,
+        [NONCE_NOT_ABOVE] = REFUSAL_DEV_NONCE_NOT_ABOVE,
+        [NONCE_NONE_LEFT] = REFUSAL_DEV_NONCES_USED_UP,
+        [RJ_COUNT_NOT_ABOVE] = REFUSAL_RJ_COUNT_NOT_ABOVE,
     };
 
-    return (size_t)verdict < sizeof(reasons) / sizeof(reasons[0]) ? reasons[verdict] : "unknown";
+    return verdict < N_DEVICE_NONCES ? refusals[verdict] : REFUSAL_OTHER;
 }

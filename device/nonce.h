@@ -3,6 +3,7 @@
 #pragma once
 
 #include "device/record.h"
+#include "device/refusal.h"
 
 enum device_nonce {
     NONCE_FRESH,
@@ -10,6 +11,7 @@ enum device_nonce {
     NONCE_NOT_ABOVE, /* 1.0.4 and 1.1: not above the last one */
     NONCE_NONE_LEFT, /* the same, and the last one was the greatest: only a reset helps */
     RJ_COUNT_NOT_ABOVE,
+    N_DEVICE_NONCES
 };
 
 /* A device that lost a thousand Join-Requests in a row is rare; somebody who guessed a MIC to burn
@@ -47,4 +49,5 @@ bool device_dev_nonces_low(
 /** The next JoinNonce, from 1, never twice; 0 when all 2^24 - 1 are used. */
 uint32_t device_next_join_nonce(const struct device_join_state *state);
 
-const char *device_nonce_reason(enum device_nonce verdict);
+/** REFUSAL_NONE of NONCE_FRESH. */
+enum device_refusal device_nonce_refusal(enum device_nonce verdict);

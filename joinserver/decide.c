@@ -8,7 +8,8 @@
 
 #define FINGERPRINT_INPUT_MAX 128
 
-static struct join_decision refuse(enum join_act act, enum join_result result, const char *reason)
+static struct join_decision refuse(
+    enum join_act act, enum join_result result, enum device_refusal reason)
 {
     return (struct join_decision){.act = act, .result = result, .reason = reason};
 }
@@ -23,7 +24,7 @@ static bool is_retry(
 }
 
 void join_decision_refuse(
-    struct join_decision *decision, enum join_result result, const char *reason)
+    struct join_decision *decision, enum join_result result, enum device_refusal reason)
 {
     decision->act = JOIN_ACT_VERIFY;
     decision->result = result;
@@ -41,26 +42,24 @@ static struct join_decision decide_gate(
     enum device_gate gate;
 
     if (!row->found)
-        return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, NULL);
+        return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, REFUSAL_NONE);
     gate = device_gate_judge(&row->record, &request->sender, &request->frame_join_eui);
     if (device_gate_is_hidden(gate))
-        return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, device_gate_reason(gate));
+        return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, device_gate_refusal(gate));
     if (!row->has_app || (row->record.mac_version == LW_MAC_1_1) != row->has_nwk)
-        return refuse(JOIN_ACT_HIDE, JOIN_UNAVAILABLE, "the device's root keys are not complete");
+        return refuse(JOIN_ACT_HIDE, JOIN_UNAVAILABLE, REFUSAL_KEYS_INCOMPLETE);
     /* Such a join could never be committed: an epoch only goes up. */
     if (row->record.nonce_epoch < row->state.nonce_epoch)
-        return refuse(JOIN_ACT_VERIFY, JOIN_UNAVAILABLE, "the device's nonce epoch went back");
+        return refuse(JOIN_ACT_VERIFY, JOIN_UNAVAILABLE, REFUSAL_NONCE_EPOCH_WENT_BACK);
     if (gate != GATE_OPEN)
-        return refuse(JOIN_ACT_VERIFY, JOIN_ACTIVATION_DISALLOWED, device_gate_reason(gate));
+        return refuse(JOIN_ACT_VERIFY, JOIN_ACTIVATION_DISALLOWED, device_gate_refusal(gate));
     return (struct join_decision){.act = JOIN_ACT_PLAN};
 }
 
 static struct join_decision repeat(const struct db_join_row *row)
 {
-    return (struct join_decision){.act = JOIN_ACT_RETRY,
-        .result = JOIN_SUCCESS,
-        .reason = "the same request again",
-        .join_nonce = row->state.join_nonce};
+    return (struct join_decision){
+        .act = JOIN_ACT_RETRY, .result = JOIN_SUCCESS, .join_nonce = row->state.join_nonce};
 }
 
 static struct join_decision plan(const struct db_join_row *row)
@@ -68,7 +67,7 @@ static struct join_decision plan(const struct db_join_row *row)
     uint32_t next = device_next_join_nonce(&row->state);
 
     if (next == 0)
-        return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_EXHAUSTED, "all 2^24 - 1 JoinNonces are used");
+        return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_EXHAUSTED, REFUSAL_JOIN_NONCES_USED_UP);
     return (struct join_decision){.act = JOIN_ACT_PLAN, .result = JOIN_SUCCESS, .join_nonce = next};
 }
 
@@ -82,13 +81,12 @@ struct join_decision join_decide(const struct db_join_row *row, const struct ts0
         return decision;
     /* The device reads OptNeg back in the accept and derives by it (LoRaWAN 1.1 6.2.3). */
     if ((request->dl_settings & LW_OPT_NEG) != 0 && !row->has_nwk)
-        return refuse(
-            JOIN_ACT_VERIFY, JOIN_MALFORMED, "OptNeg is set for a device that is not 1.1");
+        return refuse(JOIN_ACT_VERIFY, JOIN_MALFORMED, REFUSAL_OPT_NEG);
     nonce = device_nonce_judge(&row->record, &row->state, request->dev_nonce, row->dev_nonce_used);
     if (nonce != NONCE_FRESH) {
         if (is_retry(&row->state, fingerprint, retry_window_ms))
             return repeat(row);
-        return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_REPLAYED, device_nonce_reason(nonce));
+        return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_REPLAYED, device_nonce_refusal(nonce));
     }
     return plan(row);
 }
@@ -103,7 +101,7 @@ static struct join_decision decide_rejoin_1(const struct db_join_row *row,
         return plan(row);
     if (is_retry(&row->state, fingerprint, retry_window_ms))
         return repeat(row);
-    return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_REPLAYED, device_nonce_reason(count));
+    return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_REPLAYED, device_nonce_refusal(count));
 }
 
 static struct join_verdict judge_session(
@@ -112,11 +110,10 @@ static struct join_verdict judge_session(
     enum device_nonce count = device_rj_count0_judge(session, request->dev_nonce);
 
     if (memcmp(&session->net_id, &request->frame_net_id, sizeof(session->net_id)) != 0)
-        return (struct join_verdict){
-            true, JOIN_REFUSED, "the NetID in the frame is not the session's"};
+        return (struct join_verdict){true, JOIN_REFUSED, REFUSAL_SESSION_NET_ID};
     if (count != NONCE_FRESH)
-        return (struct join_verdict){true, JOIN_NONCE_REPLAYED, device_nonce_reason(count)};
-    return (struct join_verdict){true, JOIN_SUCCESS, NULL};
+        return (struct join_verdict){true, JOIN_NONCE_REPLAYED, device_nonce_refusal(count)};
+    return (struct join_verdict){true, JOIN_SUCCESS, REFUSAL_NONE};
 }
 
 /* Refused whichever session it is of. */
@@ -175,13 +172,13 @@ struct join_decision join_decide_rejoin(const struct db_join_row *row,
         return decision;
     /* There is no key that its MIC could be checked with. */
     if (!row->has_nwk)
-        return refuse(JOIN_ACT_HIDE, JOIN_MALFORMED, "only a 1.1 device can rejoin");
+        return refuse(JOIN_ACT_HIDE, JOIN_MALFORMED, REFUSAL_NO_REJOIN_BEFORE_1_1);
     if (request->join_type == LW_REJOIN_1)
         return decision.act == JOIN_ACT_PLAN
                    ? decide_rejoin_1(row, request, fingerprint, retry_window_ms)
                    : decision;
     if (!has_session(&row->state))
-        return refuse(JOIN_ACT_HIDE, JOIN_MIC_FAILED, "the device has no session that can rejoin");
+        return refuse(JOIN_ACT_HIDE, JOIN_MIC_FAILED, REFUSAL_NO_SESSION);
     decision = decision.act == JOIN_ACT_PLAN
                    ? decide_rejoin_0_2(row, request, fingerprint, retry_window_ms)
                    : refuse_each(row, &decision);
@@ -195,7 +192,7 @@ struct join_decision join_decide_home_ns(
     /* The request names no JoinEUI of the device: ReceiverID is our address. */
     if (!row->found || device_gate_is_hidden(device_gate_judge(
                            &row->record, &request->sender, &row->record.join_eui)))
-        return refuse(JOIN_ACT_TELL, JOIN_NO_ROAMING_AGREEMENT, NULL);
+        return refuse(JOIN_ACT_TELL, JOIN_NO_ROAMING_AGREEMENT, REFUSAL_NONE);
     return (struct join_decision){.act = JOIN_ACT_TELL, .result = JOIN_SUCCESS};
 }
 
@@ -206,17 +203,17 @@ struct join_decision join_decide_app_s_key(
     enum device_gate gate;
 
     if (!row->found || strcmp(d->as_id, request->sender_id) != 0 || !row->session.found)
-        return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, NULL);
+        return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, REFUSAL_NONE);
     /* Asked as its home network would: what an application server sees is the owner's word alone.
      */
     gate = device_gate_judge(d, &d->home_net_id, &row->session.join_eui);
     if (device_gate_is_hidden(gate))
-        return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, device_gate_reason(gate));
+        return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, device_gate_refusal(gate));
     if (gate != GATE_OPEN)
-        return refuse(JOIN_ACT_TELL, JOIN_ACTIVATION_DISALLOWED, device_gate_reason(gate));
+        return refuse(JOIN_ACT_TELL, JOIN_ACTIVATION_DISALLOWED, device_gate_refusal(gate));
     if (!row->has_app || (d->mac_version == LW_MAC_1_1) != row->has_nwk ||
         (row->session.opt_neg && !row->has_nwk))
-        return refuse(JOIN_ACT_TELL, JOIN_UNAVAILABLE, "the device's root keys are not complete");
+        return refuse(JOIN_ACT_TELL, JOIN_UNAVAILABLE, REFUSAL_KEYS_INCOMPLETE);
     return (struct join_decision){
         .act = JOIN_ACT_DERIVE, .result = JOIN_SUCCESS, .join_nonce = request->session_join_nonce};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "db/join.h"
+#include "device/refusal.h"
 #include "joinserver/result.h"
 #include "joinserver/ts002.h"
 
@@ -21,13 +22,13 @@ enum join_act {
 struct join_verdict {
     bool present;
     enum join_result result; /* JOIN_SUCCESS: as the decision's act says */
-    const char *reason;
+    enum device_refusal reason;
 };
 
 struct join_decision {
     enum join_act act;
     enum join_result result;
-    const char *reason; /* for join_event; NULL when there is nothing to tell */
+    enum device_refusal reason; /* for join_event */
     uint32_t join_nonce;
     /* Of a rejoin of type 0 or 2. Which session it is of is known only when its MIC proves one;
      * the verdict on that one then takes the place of result and reason. */
@@ -37,7 +38,7 @@ struct join_decision {
 
 /** Turns a decision into a refusal, whichever session it may be of: JOIN_ACT_VERIFY. */
 void join_decision_refuse(
-    struct join_decision *decision, enum join_result result, const char *reason);
+    struct join_decision *decision, enum join_result result, enum device_refusal reason);
 
 struct join_decision join_decide(const struct db_join_row *row, const struct ts002_request *request,
     const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN], unsigned retry_window_ms);

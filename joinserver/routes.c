@@ -225,6 +225,21 @@ static struct join_terms terms_of(const struct api_request *request, const struc
     };
 }
 
+/* What a refusal tells of the request, and of what its device's owner may hear. */
+static void record_refused(struct join_routes *routes, struct join_work *work,
+    enum join_result result, const char *description)
+{
+    char unused[TS002_DESCRIPTION_MAX];
+
+    if (result == JOIN_UNKNOWN_RECEIVER) {
+        /* Not checked yet: for what is recorded of the frame. */
+        (void)join_message_check(work->message, &work->request, unused);
+        description = device_refusal_reason(REFUSAL_JOIN_EUI_NOT_ROUTED);
+    }
+    if (result == JOIN_UNKNOWN_RECEIVER || result == JOIN_MALFORMED || result == JOIN_FRAME_SIZE)
+        join_record_unloaded(routes->shared, work, result, description);
+}
+
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
 static bool take_message(struct api_request *request, struct join_routes *routes,
     const struct db_peer *peer, const struct join_directory *directory, struct join_work *work)
@@ -261,8 +276,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     else
         result = join_message_check(work->message, message, description);
     if (result != JOIN_SUCCESS) {
-        if (result == JOIN_MALFORMED || result == JOIN_FRAME_SIZE)
-            join_record_unloaded(routes->shared, work, result, description);
+        record_refused(routes, work, result, description);
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }

@@ -93,7 +93,7 @@ static void work_batch(struct join_worker *w, struct join_work *const *batch, si
         log_error("devices could not be loaded: %s", error_text());
         for (size_t i = 0; i < n; i++) {
             w->items[i].decision = (struct join_decision){.act = JOIN_ACT_HIDE};
-            join_item_set(&w->items[i], JOIN_UNAVAILABLE, "the database did not answer");
+            join_item_set(&w->items[i], JOIN_UNAVAILABLE, REFUSAL_DATABASE_NO_ANSWER);
         }
     } else {
         join_worker_decide(w);

@@ -33,7 +33,8 @@ static void record_refusal(struct join_worker *w, const struct join_item *item)
     /* Nobody is entitled to know about a device that is not here. */
     if (!item->row.found || !item->work->message->activates)
         return;
-    keep_refusal(w->shared, &refusal, item->work, item->result, item->reason);
+    keep_refusal(
+        w->shared, &refusal, item->work, item->result, device_refusal_reason(item->reason));
 }
 
 void join_record_unloaded(struct join_shared *shared, const struct join_work *work,
@@ -165,7 +166,8 @@ void join_answer_expired(struct join_shared *shared, struct join_work *list)
 
         list = work->next;
         answer_refusal(shared, &text, work, JOIN_DEADLINE);
-        join_record_unloaded(shared, work, JOIN_DEADLINE, "no worker was free in time");
+        join_record_unloaded(
+            shared, work, JOIN_DEADLINE, device_refusal_reason(REFUSAL_LATE_IN_QUEUE));
         if (work->http != NULL)
             api_give_back(&work->http, 1);
         join_work_give(shared->queues, work);

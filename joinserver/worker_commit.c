@@ -87,9 +87,9 @@ static void plan_commits(struct join_worker *w)
         if (item->decision.act != JOIN_ACT_PLAN || item->result != JOIN_SUCCESS)
             continue;
         if (now_ms >= item->work->deadline_ms)
-            join_item_set(item, JOIN_DEADLINE, "the deadline passed before the commit");
+            join_item_set(item, JOIN_DEADLINE, REFUSAL_LATE_FOR_COMMIT);
         else if (r < 0)
-            join_item_set(item, JOIN_UNAVAILABLE, "the database did not answer");
+            join_item_set(item, JOIN_UNAVAILABLE, REFUSAL_DATABASE_NO_ANSWER);
         else
             add_commit(w, item);
     }
@@ -102,7 +102,7 @@ static void lose(struct join_worker *w, struct join_item *item)
     if (++item->work->n_tries < JOIN_TRIES_MAX)
         item->again = true;
     else
-        join_item_set(item, JOIN_UNAVAILABLE, "the device's row changed at every try");
+        join_item_set(item, JOIN_UNAVAILABLE, REFUSAL_ROW_CHANGED);
 }
 
 static void commit_plans(struct join_worker *w)
@@ -124,7 +124,7 @@ static void commit_plans(struct join_worker *w)
         if (item->commit_at < 0)
             continue;
         if (r < 0)
-            join_item_set(item, JOIN_UNAVAILABLE, "the database did not take the join");
+            join_item_set(item, JOIN_UNAVAILABLE, REFUSAL_DATABASE_REFUSED);
         else if (!w->won[item->commit_at])
             lose(w, item);
     }
@@ -146,7 +146,7 @@ static void settle_retries(struct join_worker *w)
     log_error("a retry could not be settled: %s", error_text());
     for (size_t i = 0; i < w->n_items; i++)
         if (w->items[i].decision.act == JOIN_ACT_RETRY && w->items[i].result == JOIN_SUCCESS)
-            join_item_set(&w->items[i], JOIN_UNAVAILABLE, "the join it repeats is not durable yet");
+            join_item_set(&w->items[i], JOIN_UNAVAILABLE, REFUSAL_RETRY_NOT_DURABLE);
 }
 
 void join_worker_commit(struct join_worker *w)

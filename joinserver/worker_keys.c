@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "device/mic_hint.h"
 #include <string.h>
 
 #define PLAIN_LOG_MS 60000
@@ -25,18 +24,15 @@ static uint8_t kek_index(struct join_worker *w, const struct sealed_kek *kek)
 /* What bars the way to a key in clear that a peer's record allows. */
 enum plain_bar { BAR_NONE, BAR_TOKEN, BAR_URL, BAR_SETTING, N_PLAIN_BARS };
 
-#define NS_HAS_NO_KEK "the network server has no KEK"
-#define AS_HAS_NO_KEK "the device's application server has no KEK"
-
-static const char *const ns_reasons[N_PLAIN_BARS] = {
-    [BAR_TOKEN] = NS_HAS_NO_KEK ", and keys in clear are for mutual TLS, not for a token",
-    [BAR_URL] = NS_HAS_NO_KEK ", and keys in clear do not go to an answer URL that is not https",
-    [BAR_SETTING] = NS_HAS_NO_KEK ", and join.plain_keys is off",
+static const enum device_refusal ns_reasons[N_PLAIN_BARS] = {
+    [BAR_TOKEN] = REFUSAL_NS_KEK_MISSING_TOKEN,
+    [BAR_URL] = REFUSAL_NS_KEK_MISSING_URL,
+    [BAR_SETTING] = REFUSAL_NS_KEK_MISSING_SETTING,
 };
-static const char *const as_reasons[N_PLAIN_BARS] = {
-    [BAR_NONE] = AS_HAS_NO_KEK,
-    [BAR_TOKEN] = AS_HAS_NO_KEK ", and AppSKey in clear is for mutual TLS, not for a token",
-    [BAR_URL] = AS_HAS_NO_KEK ", and AppSKey in clear does not go to a URL that is not https",
+static const enum device_refusal as_reasons[N_PLAIN_BARS] = {
+    [BAR_NONE] = REFUSAL_AS_KEK_MISSING,
+    [BAR_TOKEN] = REFUSAL_AS_KEK_MISSING_TOKEN,
+    [BAR_URL] = REFUSAL_AS_KEK_MISSING_URL,
 };
 
 /* A peer's record alone lets no key out in clear: whoever starts the join server must want it too.
@@ -63,8 +59,8 @@ static enum plain_bar bar_of(const struct join_terms *terms)
     return terms->tls_to_the_end ? BAR_NONE : BAR_URL;
 }
 
-/* NULL, or why there is no answer: a KEK wins over the leave to do without. */
-static const char *find_ns_kek(struct join_worker *w, struct join_item *item)
+/* REFUSAL_NONE, or why there is no answer: a KEK wins over the leave to do without. */
+static enum device_refusal find_ns_kek(struct join_worker *w, struct join_item *item)
 {
     const struct join_terms *terms = &item->work->terms;
     const struct ts002_request *q = &item->work->request;
@@ -74,9 +70,9 @@ static const char *find_ns_kek(struct join_worker *w, struct join_item *item)
     item->ns_kek = join_directory_ns_kek(
         w->directory, &q->sender, terms->ns_id_is_its_own ? &q->sender_ns_id : NULL);
     if (item->ns_kek != NULL)
-        return NULL;
+        return REFUSAL_NONE;
     if (!terms->allow_plain_keys)
-        return NS_HAS_NO_KEK;
+        return REFUSAL_NS_KEK_MISSING;
     if (bar == BAR_NONE && !plain_keys_are_on(w, item))
         bar = BAR_SETTING;
     item->ns_plain = bar == BAR_NONE;
@@ -84,7 +80,7 @@ static const char *find_ns_kek(struct join_worker *w, struct join_item *item)
 }
 
 /* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. */
-static const char *find_as_kek(struct join_worker *w, struct join_item *item)
+static enum device_refusal find_as_kek(struct join_worker *w, struct join_item *item)
 {
     const struct join_terms *terms = &item->work->terms;
     enum plain_bar bar = terms->app_s_key_plain ? bar_of(terms) : BAR_NONE;
@@ -93,22 +89,22 @@ static const char *find_as_kek(struct join_worker *w, struct join_item *item)
     item->as_kek = NULL;
     if (terms->app_s_key_plain && bar == BAR_NONE) {
         if (!plain_keys_are_on(w, item))
-            return "AppSKey is to be in clear, and join.plain_keys is off";
+            return REFUSAL_AS_CLEAR_SETTING;
         item->as_plain = true;
-        return NULL;
+        return REFUSAL_NONE;
     }
     item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
-    return item->as_kek != NULL ? NULL : as_reasons[bar];
+    return item->as_kek != NULL ? REFUSAL_NONE : as_reasons[bar];
 }
 
 /* A join needs both: without one there is no answer, never one in clear that was not asked for. */
 static void find_keks(struct join_worker *w, struct join_item *item)
 {
-    const char *missing = find_ns_kek(w, item);
+    enum device_refusal missing = find_ns_kek(w, item);
 
-    if (missing == NULL)
+    if (missing == REFUSAL_NONE)
         missing = find_as_kek(w, item);
-    if (missing != NULL)
+    if (missing != REFUSAL_NONE)
         join_decision_refuse(&item->decision, JOIN_UNAVAILABLE, missing);
 }
 
@@ -173,9 +169,9 @@ static bool is_spared(struct join_worker *w, const struct join_item *item, int64
 /* For the application server alone. */
 static void find_kek(struct join_worker *w, struct join_item *item)
 {
-    const char *missing = find_as_kek(w, item);
+    enum device_refusal missing = find_as_kek(w, item);
 
-    if (missing != NULL)
+    if (missing != REFUSAL_NONE)
         item->decision = (struct join_decision){
             .act = JOIN_ACT_TELL, .result = JOIN_UNAVAILABLE, .reason = missing};
 }
@@ -198,21 +194,20 @@ void join_worker_decide(struct join_worker *w)
 
         if (now_ms >= item->work->deadline_ms) {
             item->decision = (struct join_decision){.act = JOIN_ACT_HIDE};
-            join_item_set(item, JOIN_DEADLINE, "the deadline passed before the key was opened");
+            join_item_set(item, JOIN_DEADLINE, REFUSAL_LATE_FOR_KEY);
             continue;
         }
         if (item->session_failed) {
             item->decision = (struct join_decision){.act = JOIN_ACT_HIDE};
-            join_item_set(item, JOIN_UNAVAILABLE, "the database did not answer");
+            join_item_set(item, JOIN_UNAVAILABLE, REFUSAL_DATABASE_NO_ANSWER);
             continue;
         }
         item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
         if (needs_mic(&item->decision) && is_spared(w, item, now_ms)) {
             metric_add(&w->shared->metrics->mic_unchecked, 1);
-            item->decision = (struct join_decision){.act = JOIN_ACT_HIDE,
-                .result = JOIN_MIC_FAILED,
-                .reason = "not checked: too many wrong MICs within a minute"};
+            item->decision = (struct join_decision){
+                .act = JOIN_ACT_HIDE, .result = JOIN_MIC_FAILED, .reason = REFUSAL_MIC_UNCHECKED};
         }
         if (item->decision.act == JOIN_ACT_PLAN || item->decision.act == JOIN_ACT_RETRY)
             find_keks(w, item);
@@ -224,34 +219,59 @@ void join_worker_decide(struct join_worker *w)
     }
 }
 
+static const enum device_refusal mic_refusals[LW_N_MIC_MISTAKES] = {
+    [LW_MIC_NO_MISTAKE] = REFUSAL_MIC_WRONG,
+    [LW_MIC_OTHER_KEY] = REFUSAL_MIC_OTHER_KEY,
+    [LW_MIC_DEV_EUI_REVERSED] = REFUSAL_MIC_DEV_EUI_REVERSED,
+    [LW_MIC_JOIN_EUI_REVERSED] = REFUSAL_MIC_JOIN_EUI_REVERSED,
+    [LW_MIC_BOTH_REVERSED] = REFUSAL_MIC_BOTH_REVERSED,
+};
+
+/* REFUSAL_KEYD_UNKNOWN of what a join is never answered. */
+static enum device_refusal reason_of(enum keyd_status status, enum lw_mic_mistake mistake)
+{
+    switch (status) {
+    case KEYD_OK:
+        return REFUSAL_NONE;
+    case KEYD_MIC_FAILED:
+        return mic_refusals[mistake];
+    case KEYD_TAG_REFUSED:
+        return REFUSAL_KEY_ALTERED;
+    case KEYD_KEK_TAG_REFUSED:
+        return REFUSAL_KEK_ALTERED;
+    case KEYD_KEK_UNKNOWN:
+        return REFUSAL_STORAGE_KEK_UNKNOWN;
+    case KEYD_BAD_INPUT:
+        return REFUSAL_KEYD_INPUT;
+    case KEYD_HSM_FAILED:
+        return REFUSAL_HSM_FAILED;
+    case KEYD_CANNOT_EXPORT:
+        break;
+    }
+    return REFUSAL_KEYD_UNKNOWN;
+}
+
 static void take_keyd_status(struct join_worker *w, struct join_item *item, enum keyd_status status,
     enum lw_mic_mistake mistake)
 {
+    enum device_refusal reason = reason_of(status, mistake);
     char dev_eui[EUI64_TEXT_LEN + 1];
 
-    switch (status) {
-    case KEYD_OK:
+    if (status == KEYD_OK)
         return;
-    case KEYD_MIC_FAILED:
-        join_item_set(item, JOIN_MIC_FAILED, device_mic_hint_reason(mistake));
+    if (status == KEYD_MIC_FAILED) {
+        join_item_set(item, JOIN_MIC_FAILED, reason);
         mic_limit_failed(&w->mic_limit, &item->work->request.dev_eui, clock_monotonic_ms());
         return;
-    case KEYD_TAG_REFUSED:
-    case KEYD_KEK_TAG_REFUSED:
-    case KEYD_KEK_UNKNOWN:
+    }
+    if (status == KEYD_TAG_REFUSED || status == KEYD_KEK_TAG_REFUSED ||
+        status == KEYD_KEK_UNKNOWN) {
         /* Somebody wrote to the database what keyd never sealed, or the token is another one. */
         metric_add(&w->shared->metrics->sealed_refused, 1);
         log_error("keyd refused a sealed key dev_eui=%s status=\"%s\"",
             eui64_format(&item->work->request.dev_eui, dev_eui), keyd_status_text(status));
-        join_item_set(item, JOIN_UNAVAILABLE, keyd_status_text(status));
-        return;
-    case KEYD_BAD_INPUT:
-    case KEYD_HSM_FAILED:
-    case KEYD_CANNOT_EXPORT: /* never of a join */
-        join_item_set(item, JOIN_UNAVAILABLE, keyd_status_text(status));
-        return;
     }
-    join_item_set(item, JOIN_UNAVAILABLE, "keyd gave an unknown status");
+    join_item_set(item, JOIN_UNAVAILABLE, reason);
 }
 
 /* They are few: each is a message of its own. Without a KEK it is as_plain. */
@@ -276,7 +296,7 @@ static void derive_app_s_keys(struct join_worker *w)
             continue;
         if (keyd_derive_app_s_key(w->channel, item->as_kek, &q, &item->derived, deadline_ms) < 0) {
             log_error("keyd did not answer: %s", error_text());
-            join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
+            join_item_set(item, JOIN_UNAVAILABLE, REFUSAL_KEYD_NO_ANSWER);
         } else {
             take_keyd_status(w, item, item->derived.status, LW_MIC_NO_MISTAKE);
         }
@@ -311,7 +331,7 @@ static void answer_joins(struct join_worker *w)
             continue;
         reply = &w->replies[item->keyd_at];
         if (r < 0)
-            join_item_set(item, JOIN_UNAVAILABLE, "the key process did not answer");
+            join_item_set(item, JOIN_UNAVAILABLE, REFUSAL_KEYD_NO_ANSWER);
         else
             take_keyd_status(w, item, reply->status, reply->mistake);
         if (r == 0 && reply->status == KEYD_OK && item->decision.by_session)

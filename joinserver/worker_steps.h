@@ -17,7 +17,7 @@ struct join_item {
     struct db_join_row row;
     struct join_decision decision;
     enum join_result result; /* what it will be answered with */
-    const char *reason;
+    enum device_refusal reason;
     const struct sealed_kek *ns_kek, *as_kek;
     bool ns_plain, as_plain;             /* in the place of the KEK: in clear */
     struct keyd_app_s_key_reply derived; /* of JOIN_ACT_DERIVE */
@@ -53,7 +53,7 @@ struct join_worker {
 };
 
 static inline void join_item_set(
-    struct join_item *item, enum join_result result, const char *reason)
+    struct join_item *item, enum join_result result, enum device_refusal reason)
 {
     item->result = result;
     item->reason = reason;

@@ -242,7 +242,7 @@ START_TEST(the_home_network_alone_is_told_who_is_home)
 
         ck_assert_int_eq(d.act, JOIN_ACT_TELL);
         ck_assert_int_eq(d.result, JOIN_NO_ROAMING_AGREEMENT);
-        ck_assert_ptr_null(d.reason);
+        ck_assert_int_eq(d.reason, REFUSAL_NONE);
     }
 }
 END_TEST

@@ -283,7 +283,7 @@ START_TEST(a_later_refusal_covers_every_session)
     struct scene s = scene_of(LW_REJOIN_0);
     struct join_decision d = decide(&s);
 
-    join_decision_refuse(&d, JOIN_UNAVAILABLE, "no KEK");
+    join_decision_refuse(&d, JOIN_UNAVAILABLE, REFUSAL_NS_KEK_MISSING);
     ck_assert_int_eq(d.act, JOIN_ACT_VERIFY);
     ck_assert(d.by_session);
     for (int i = 0; i < DEVICE_N_SESSIONS; i++) {

@@ -1,4 +1,6 @@
 #include "joinserver/result.h"
+
+#include "device/refusal.h"
 #include "tests/support/suite.h"
 
 #include <stdbool.h>
@@ -48,5 +50,25 @@ START_TEST(answers_use_codes_of_their_own_version_only)
 }
 END_TEST
 
+START_TEST(what_is_recorded_in_words_of_its_own_is_explained_by_its_outcome)
+{
+    static const struct {
+        enum join_result result;
+        enum device_refusal refusal;
+    } cases[] = {
+        {JOIN_MALFORMED, REFUSAL_MALFORMED},
+        {JOIN_FRAME_SIZE, REFUSAL_FRAME_SIZE},
+        {JOIN_UNKNOWN_RECEIVER, REFUSAL_JOIN_EUI_NOT_ROUTED},
+        {JOIN_MIC_FAILED, REFUSAL_MIC_WRONG},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        ck_assert_int_eq(
+            device_refusal_find(join_result_row(cases[i].result)->outcome, "in other words"),
+            cases[i].refusal);
+}
+END_TEST
+
 SUITE_MAIN("joinserver result", 4, every_result_has_a_code_an_outcome_and_a_word_for_the_peer,
-    answers_use_codes_of_their_own_version_only)
+    answers_use_codes_of_their_own_version_only,
+    what_is_recorded_in_words_of_its_own_is_explained_by_its_outcome)
