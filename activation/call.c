@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define FIELD_MAX 96
+#define DETAIL_MAX 160
 
 static void forget_body(struct act_call *call)
 {
@@ -127,19 +128,25 @@ unsigned act_call_read(
     return act_call_bad_field(call, field, fault);
 }
 
-unsigned act_call_page(struct act_call *call, size_t *ret_limit,
+/* `filter` may be NULL: the query has none. */
+static unsigned read_page(struct act_call *call, const char *filter, size_t *ret_limit,
     uint8_t ret_cursor[static ACCOUNT_ID_LEN], bool *ret_has_cursor)
 {
-    static const char *const known[] = {"limit", "cursor"};
+    const char *known[] = {"limit", "cursor", filter};
+    size_t n_known = sizeof(known) / sizeof(known[0]) - (filter == NULL);
     const char *limit = api_request_query(call->request, "limit");
     const char *cursor = api_request_query(call->request, "cursor");
+    char detail[DETAIL_MAX];
     char *end = NULL;
 
     *ret_limit = ACT_PAGE_DEFAULT;
     *ret_has_cursor = cursor != NULL;
-    if (api_request_unknown_query(call->request, known, sizeof(known) / sizeof(known[0])) != NULL)
-        return act_call_problem(
-            call, PROBLEM_BAD_REQUEST, "the query may have limit and cursor, and nothing else");
+    if (api_request_unknown_query(call->request, known, n_known) != NULL) {
+        (void)snprintf(detail, sizeof(detail),
+            "the query may have limit%s%s and cursor, and nothing else", filter != NULL ? ", " : "",
+            filter != NULL ? filter : "");
+        return act_call_problem(call, PROBLEM_BAD_REQUEST, detail);
+    }
     if (limit != NULL) {
         *ret_limit = strtoul(limit, &end, 10);
         if (limit[0] < '0' || limit[0] > '9' || *end != '\0' || *ret_limit < 1 ||
@@ -150,6 +157,19 @@ unsigned act_call_page(struct act_call *call, size_t *ret_limit,
         return act_call_bad_field(
             call, "cursor", "cursor is not one that a list of this service gave");
     return 0;
+}
+
+unsigned act_call_page(struct act_call *call, size_t *ret_limit,
+    uint8_t ret_cursor[static ACCOUNT_ID_LEN], bool *ret_has_cursor)
+{
+    return read_page(call, NULL, ret_limit, ret_cursor, ret_has_cursor);
+}
+
+unsigned act_call_page_of(struct act_call *call, const char *filter, size_t *ret_limit,
+    uint8_t ret_cursor[static ACCOUNT_ID_LEN], bool *ret_has_cursor, const char **ret_filter)
+{
+    *ret_filter = api_request_query(call->request, filter);
+    return read_page(call, filter, ret_limit, ret_cursor, ret_has_cursor);
 }
 
 /* A cursor that is a number has as many bytes as any other. */

@@ -78,6 +78,11 @@ unsigned act_call_read(
 unsigned act_call_page(struct act_call *call, size_t *ret_limit,
     uint8_t ret_cursor[static ACCOUNT_ID_LEN], bool *ret_has_cursor);
 
+/** The same of a list whose query may also have a parameter `filter`: *ret_filter is its text, or
+ * NULL. */
+unsigned act_call_page_of(struct act_call *call, const char *filter, size_t *ret_limit,
+    uint8_t ret_cursor[static ACCOUNT_ID_LEN], bool *ret_has_cursor, const char **ret_filter);
+
 /** As act_call_page of a list whose cursor is the number of its last item; 0 without one. */
 unsigned act_call_page_number(struct act_call *call, size_t *ret_limit, int64_t *ret_after);
 /** Ends a list that began with ACT_LIST_BEGIN: where the next page begins, or NULL. */

@@ -21,10 +21,11 @@ enum act_right {
     RIGHT_IMPORT,        /* bring in devices with their keys */
     RIGHT_BATCHES,       /* see what his organization has brought in */
     RIGHT_CODES,         /* have claim codes made for it, and read them */
-    RIGHT_EXPORT,        /* take devices of his organization away, with their keys */
     RIGHT_CLAIM,         /* become the owner of devices by their codes */
-    RIGHT_JOBS,          /* see jobs of his organization */
-    RIGHT_JOBS_CANCEL,   /* cancel them: who may begin one of that kind (activation/jobs.c) */
+    RIGHT_DEVICES, /* see what his organization holds, has brought in, and why it does not join */
+    RIGHT_EXPORT,  /* take devices of his organization away, with their keys */
+    RIGHT_JOBS,    /* see jobs of his organization */
+    RIGHT_JOBS_CANCEL, /* cancel them: who may begin one of that kind (activation/jobs.c) */
     N_ACT_RIGHTS
 };
 

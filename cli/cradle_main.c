@@ -95,6 +95,14 @@ static const struct {
         cli_route_add},
     {{"route", "list"}, "", "Lists the routes, a line each.", cli_route_list},
     {{"route", "remove"}, "PREFIX/BITS", "Says that they are not, any more.", cli_route_remove},
+    {{"device", "list"}, "[--batch ID]", "Lists the devices that are yours, a line each.",
+        cli_device_list},
+    {{"device", "show"}, "DEVEUI", "Shows one.", cli_device_show},
+    {{"device", "joins"}, "DEVEUI", "Lists its attempts to join, a line each, the newest first.",
+        cli_device_joins},
+    {{"device", "explain"}, "DEVEUI",
+        "Says of its last attempts why they were refused, and what to do.", cli_device_explain},
+    {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

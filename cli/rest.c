@@ -319,8 +319,9 @@ int cli_rest_list(struct cli_rest *rest, const char *path,
         CLEANUP(text_done) struct text place = {0};
         const json_t *items;
 
-        text_addf(&place, "%s%s%s", path, cursor.len > 0 ? "?cursor=" : "",
-            cursor.len > 0 ? cursor.data : "");
+        text_add(&place, path);
+        if (cursor.len > 0)
+            text_addf(&place, "%ccursor=%s", strchr(path, '?') == NULL ? '?' : '&', cursor.data);
         if (place.failed)
             return error_set(ERROR_SYSTEM, "out of memory");
         if ((r = cli_rest_call(rest, "GET", place.data, NULL, &page)) < 0)

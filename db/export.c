@@ -73,9 +73,7 @@ const struct db_statement db_export_take_statement = {
 #define DEVICE_COLUMNS                                                                             \
     " dev_eui, join_eui, mac_version, credential, trust, nonce_epoch, home_net_id, as_id, serial," \
     " name"
-/* Whose a device is by now: what was sold is its owner's to take away, and not its maker's any
- * more. The expression of the indexes device_holder and device_of_batch. */
-#define HOLDER "coalesce(owner_id, organization_id)"
+#define HOLDER DB_HOLDER /* what was sold is not its maker's to take away any more */
 /* What a listed device has, looked up by its DevEUI alone: the sub-selects with their limits leave
  * the planner no other way, whatever the tables held when the plan was made. */
 #define OF_LISTED                                                                                  \

@@ -2,11 +2,9 @@
 
 #include "base/clock.h"
 #include "db/connection.h"
+#include "db/record_row.h"
 #include <stdio.h>
 #include <string.h>
-
-#define MAC_VERSION_MAX 8
-#define STATE_NAME_MAX 16
 
 /* The device of DevEUI `a.asked` or, if it is not here, the one after it (before it, at the end).
  * Whatever is asked about a device that is not here is looked up for this neighbour, at the same
@@ -27,8 +25,7 @@ const struct db_statement db_join_load_statement = {
     .name = "join_load",
     .sql =
         "SELECT k.ordinal::int4, k.dev_eui = k.asked,"
-        "  d.join_eui, d.mac_version, d.credential, d.ownership, d.service,"
-        "  d.trust, d.ownership_epoch, d.nonce_epoch, d.home_net_id, d.as_id,"
+        " " DB_RECORD_COLUMNS ","
         "  j.join_nonce, j.last_dev_nonce, j.nonce_epoch, j.gate_rev, j.retry_fingerprint,"
         "  (extract(epoch FROM clock_timestamp() - j.retry_at) * 1000)::int8,"
         "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"
@@ -54,17 +51,8 @@ const struct db_statement db_join_load_statement = {
 enum load_column {
     LOAD_ORDINAL,
     LOAD_FOUND,
-    LOAD_JOIN_EUI,
-    LOAD_MAC_VERSION,
-    LOAD_CREDENTIAL,
-    LOAD_OWNERSHIP,
-    LOAD_SERVICE,
-    LOAD_TRUST,
-    LOAD_OWNERSHIP_EPOCH,
-    LOAD_NONCE_EPOCH,
-    LOAD_HOME_NET_ID,
-    LOAD_AS_ID,
-    LOAD_JOIN_NONCE,
+    LOAD_RECORD,
+    LOAD_JOIN_NONCE = LOAD_RECORD + DB_N_RECORD_COLUMNS,
     LOAD_LAST_DEV_NONCE,
     LOAD_STATE_NONCE_EPOCH,
     LOAD_GATE_REV,
@@ -267,31 +255,6 @@ static void read_key(
     db_row_bytes(rows, row, column + 2, ret->tag, sizeof(ret->tag));
 }
 
-static void read_record(struct db_rows *rows, size_t row, struct device_record *ret)
-{
-    char version[MAC_VERSION_MAX], credential[STATE_NAME_MAX], ownership[STATE_NAME_MAX],
-        service[STATE_NAME_MAX], trust[STATE_NAME_MAX];
-
-    db_row_bytes(rows, row, LOAD_JOIN_EUI, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
-    db_row_text(rows, row, LOAD_MAC_VERSION, version, sizeof(version));
-    db_row_text(rows, row, LOAD_CREDENTIAL, credential, sizeof(credential));
-    db_row_text(rows, row, LOAD_OWNERSHIP, ownership, sizeof(ownership));
-    db_row_text(rows, row, LOAD_SERVICE, service, sizeof(service));
-    db_row_text(rows, row, LOAD_TRUST, trust, sizeof(trust));
-    if (!lw_mac_version_parse(version, &ret->mac_version) ||
-        !device_credential_parse(credential, &ret->credential) ||
-        !device_ownership_parse(ownership, &ret->ownership) ||
-        !device_service_parse(service, &ret->service) || !device_trust_parse(trust, &ret->trust))
-        rows->failed = true;
-    ret->ownership_epoch = (uint32_t)db_row_int(rows, row, LOAD_OWNERSHIP_EPOCH, 0, UINT32_MAX);
-    ret->nonce_epoch = (uint32_t)db_row_int(rows, row, LOAD_NONCE_EPOCH, 0, UINT32_MAX);
-    ret->has_home_net_id = !db_row_is_null(rows, row, LOAD_HOME_NET_ID);
-    if (ret->has_home_net_id)
-        db_row_bytes(
-            rows, row, LOAD_HOME_NET_ID, ret->home_net_id.bytes, sizeof(ret->home_net_id.bytes));
-    db_row_text(rows, row, LOAD_AS_ID, ret->as_id, sizeof(ret->as_id));
-}
-
 static void read_session(struct db_rows *rows, size_t row, int column, struct device_session *ret)
 {
     ret->present = !db_row_is_null(rows, row, column);
@@ -355,7 +318,7 @@ int db_join_load(
 
         ret[i].found = db_row_bool(&rows, row, LOAD_FOUND);
         ret[i].record.dev_eui = keys[i].dev_eui;
-        read_record(&rows, row, &ret[i].record);
+        db_row_record(&rows, row, LOAD_RECORD, &ret[i].record);
         read_state(&rows, row, &ret[i].state);
         read_key(&rows, row, LOAD_APP, &ret[i].has_app, &ret[i].app);
         read_key(&rows, row, LOAD_NWK, &ret[i].has_nwk, &ret[i].nwk);

@@ -102,6 +102,12 @@ enum db_statement_id {
     DB_BATCH_KNOWN_DEVICES,
     DB_BATCH_FIND,
     DB_BATCH_LIST,
+    DB_DEVICE_FIND,
+    DB_DEVICE_LIST,
+    DB_DEVICE_LIST_BATCH,
+    DB_DEVICE_PREFLIGHT,
+    DB_ATTEMPT_LIST,
+    DB_ATTEMPT_USES,
     DB_CODE_GIVE,
     DB_CODE_BEGIN,
     DB_CODE_END,
@@ -227,6 +233,12 @@ extern const struct db_statement db_batch_known_keys_statement;
 extern const struct db_statement db_batch_known_devices_statement;
 extern const struct db_statement db_batch_find_statement;
 extern const struct db_statement db_batch_list_statement;
+extern const struct db_statement db_device_find_statement;
+extern const struct db_statement db_device_list_statement;
+extern const struct db_statement db_device_list_batch_statement;
+extern const struct db_statement db_device_preflight_statement;
+extern const struct db_statement db_attempt_list_statement;
+extern const struct db_statement db_attempt_uses_statement;
 extern const struct db_statement db_code_give_statement;
 extern const struct db_statement db_code_begin_statement;
 extern const struct db_statement db_code_end_statement;
@@ -237,6 +249,10 @@ extern const struct db_statement db_claim_settle_statement;
 extern const struct db_statement db_claim_count_statement;
 extern const struct db_statement db_claim_forgive_statement;
 extern const struct db_statement db_claim_forget_statement;
+
+/** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
+ * list of a holder's devices bounds whole rows, as in db/export.c. */
+#define DB_HOLDER "coalesce(owner_id, organization_id)"
 
 /** A column of type timestamptz as DB_TIME_TEXT_LEN characters. */
 #define DB_UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"

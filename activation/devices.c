@@ -1,0 +1,205 @@
+/* /v1/devices: what an organization holds, for its owner and, while it has none, its maker. */
+#include "activation/devices.h"
+
+#include "base/hex.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char not_found[] = "there is no such device, or it is not yours to see";
+
+/* A list's cursor is its last DevEUI, at the end of what every cursor has. */
+#define CURSOR_PAD (ACCOUNT_ID_LEN - sizeof(struct eui64))
+
+unsigned act_device_find(struct act_call *call, size_t index, struct db_device *ret)
+{
+    const char *text = act_call_param(call, index);
+    struct eui64 dev_eui;
+    int r = 1;
+
+    if (eui64_parse(text, strlen(text), &dev_eui))
+        r = db_device_find(call->worker->db, &dev_eui, call->caller->organization_id, ret);
+    if (r < 0)
+        return act_call_failed(call, r);
+    return r > 0 ? act_call_problem(call, PROBLEM_NOT_FOUND, not_found) : 0;
+}
+
+unsigned act_device_find_held(struct act_call *call, size_t index, struct db_device *ret)
+{
+    unsigned status = act_device_find(call, index, ret);
+
+    if (status != 0)
+        return status;
+    return ret->is_held ? 0 : act_call_problem(call, PROBLEM_NOT_FOUND, not_found);
+}
+
+/* --- writing --------------------------------------------------------------------------------- */
+
+static void add_text(struct text *out, const char *member, const char *value)
+{
+    text_addf(out, ",\"%s\":", member);
+    if (value[0] != '\0')
+        text_add_json(out, value);
+    else
+        text_add(out, "null");
+}
+
+/* What its holder may know, and nobody else. */
+static void write_holding(struct text *out, const struct db_device *d)
+{
+    const struct device_record *r = &d->record;
+    char net_id[NET_ID_TEXT_LEN + 1] = "";
+
+    if (r->has_home_net_id)
+        (void)net_id_format(&r->home_net_id, net_id);
+    add_text(out, "name", d->name);
+    text_addf(out, ",\"ownership\":\"%s\",\"service\":\"%s\",\"ownership_epoch\":%" PRIu32,
+        device_ownership_text(r->ownership), device_service_text(r->service), r->ownership_epoch);
+    add_text(out, "home_net_id", net_id);
+    add_text(out, "as_id", r->as_id);
+    add_text(out, "exposed_since", d->exposed_since);
+}
+
+static void write_device(struct text *out, const struct db_device *d)
+{
+    const struct device_record *r = &d->record;
+    char dev_eui[EUI64_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1];
+    char batch[2 * ACCOUNT_ID_LEN + 1] = "";
+
+    if (d->has_batch)
+        (void)hex_encode(d->batch_id, sizeof(d->batch_id), batch);
+    text_addf(out,
+        "{\"dev_eui\":\"%s\",\"join_eui\":\"%s\",\"mac_version\":\"%s\",\"held\":%s"
+        ",\"credential\":\"%s\",\"trust\":\"%s\",\"created_at\":\"%s\"",
+        eui64_format(&r->dev_eui, dev_eui), eui64_format(&r->join_eui, join_eui),
+        lw_mac_version_text(r->mac_version), d->is_held ? "true" : "false",
+        device_credential_text(r->credential), device_trust_text(r->trust), d->created_at);
+    add_text(out, "serial", d->serial);
+    add_text(out, "batch", batch);
+    if (d->is_held)
+        write_holding(out, d);
+}
+
+/* --- routes ---------------------------------------------------------------------------------- */
+
+/* *ret_row_id is 0 without one. */
+static unsigned find_batch(struct act_call *call, const char *text, int64_t *ret_row_id)
+{
+    uint8_t id[ACCOUNT_ID_LEN];
+    struct db_batch batch;
+    int r = 1;
+
+    *ret_row_id = 0;
+    if (text == NULL)
+        return 0;
+    if (hex_decode(text, strlen(text), id, sizeof(id)))
+        r = db_batch_find(call->worker->db, id, &batch);
+    if (r < 0)
+        return act_call_failed(call, r);
+    if (r > 0 || batch.organization_id != call->caller->organization_id)
+        return act_call_bad_field(
+            call, "batch", "batch is none that this organization has brought in");
+    *ret_row_id = batch.row_id;
+    return 0;
+}
+
+static unsigned get_devices(struct act_call *call)
+{
+    CLEANUP(text_done) struct text body = {0};
+    CLEANUP(cleanup_free) struct db_device *list = NULL;
+    uint8_t cursor[ACCOUNT_ID_LEN] = {0};
+    const char *batch;
+    struct eui64 after;
+    int64_t batch_row_id;
+    bool has_cursor;
+    size_t limit, n;
+    unsigned status = act_call_page_of(call, "batch", &limit, cursor, &has_cursor, &batch);
+    int r;
+
+    if (status != 0 || (status = find_batch(call, batch, &batch_row_id)) != 0)
+        return status;
+    if ((list = calloc(limit + 1, sizeof(*list))) == NULL)
+        return act_call_problem(call, PROBLEM_INTERNAL, NULL);
+    memcpy(after.bytes, cursor + CURSOR_PAD, sizeof(after.bytes));
+    r = db_device_list(call->worker->db, call->caller->organization_id, has_cursor ? &after : NULL,
+        batch_row_id, list, limit + 1, &n);
+    if (r < 0)
+        return act_call_failed(call, r);
+    text_add(&body, ACT_LIST_BEGIN);
+    for (size_t i = 0; i < n && i < limit; i++) {
+        text_add(&body, i > 0 ? "," : "");
+        write_device(&body, &list[i]);
+        text_add(&body, "}");
+    }
+    memset(cursor, 0, CURSOR_PAD);
+    if (n > limit)
+        memcpy(cursor + CURSOR_PAD, list[limit - 1].record.dev_eui.bytes, sizeof(after.bytes));
+    act_list_end(&body, n > limit ? cursor : NULL);
+    return act_call_answer(call, 200, TYPE_JSON, &body);
+}
+
+static unsigned get_device(struct act_call *call)
+{
+    CLEANUP(text_done) struct text body = {0};
+    struct db_device device;
+    unsigned status = act_device_find(call, 0, &device);
+
+    if (status != 0)
+        return status;
+    write_device(&body, &device);
+    if (device.is_held)
+        text_addf(&body, ",\"rejoin_pending\":%s", device.rejoin_pending ? "true" : "false");
+    text_add(&body, "}\n");
+    return act_call_answer(call, 200, TYPE_JSON, &body);
+}
+
+static unsigned get_preflight(struct act_call *call)
+{
+    CLEANUP(text_done) struct text checks = {0}, body = {0};
+    struct db_device device;
+    struct device_preflight facts;
+    char dev_eui[EUI64_TEXT_LEN + 1];
+    bool ready = true;
+    unsigned status = act_device_find_held(call, 0, &device);
+    int r;
+
+    if (status != 0)
+        return status;
+    if ((r = db_device_preflight(call->worker->db, &device.record.dev_eui, &facts)) != 0)
+        return r < 0 ? act_call_failed(call, r)
+                     : act_call_problem(call, PROBLEM_NOT_FOUND, not_found);
+    for (unsigned i = 0; i < N_DEVICE_CHECKS; i++) {
+        enum device_check check = (enum device_check)i;
+        bool passes = device_check_passes(check, &facts);
+
+        ready &= passes;
+        text_addf(&checks, "%s{\"check\":\"%s\",\"ok\":%s", i > 0 ? "," : "",
+            device_check_name(check), passes ? "true" : "false");
+        add_text(&checks, "what_to_do", passes ? "" : device_check_to_do(check));
+        text_add(&checks, "}");
+    }
+    text_addf(&body, "{\"dev_eui\":\"%s\",\"ready\":%s,\"checks\":[",
+        eui64_format(&device.record.dev_eui, dev_eui), ready ? "true" : "false");
+    text_add(&body, checks.failed ? "" : checks.data);
+    text_add(&body, "]}\n");
+    body.failed |= checks.failed;
+    return act_call_answer(call, 200, TYPE_JSON, &body);
+}
+
+static const struct act_route routes[] = {
+    {.method = API_GET, .path = "/v1/devices", .right = RIGHT_DEVICES, .work = get_devices},
+    {.method = API_GET,
+        .path = "/v1/devices/{dev_eui}",
+        .right = RIGHT_DEVICES,
+        .work = get_device},
+    {.method = API_GET,
+        .path = "/v1/devices/{dev_eui}/joins",
+        .right = RIGHT_DEVICES,
+        .work = act_device_joins},
+    {.method = API_GET,
+        .path = "/v1/devices/{dev_eui}/preflight",
+        .right = RIGHT_DEVICES,
+        .work = get_preflight},
+};
+
+const struct act_area act_area_devices = ACT_AREA(routes);

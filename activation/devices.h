@@ -1,0 +1,15 @@
+/* Devices that a call names. */
+#pragma once
+
+#include "activation/call.h"
+#include "db/batch_view.h"
+#include "db/device_view.h"
+
+/** The device that path parameter `index` names, in any common spelling, when the caller's
+ * organization holds it by now or brought it in. 0, or the status of the answer it set: 404 alike
+ * for what is not here and what is another's. */
+unsigned act_device_find(struct act_call *call, size_t index, struct db_device *ret);
+/** The same of those that it holds: its owner or, while it has none, its maker. */
+unsigned act_device_find_held(struct act_call *call, size_t index, struct db_device *ret);
+
+unsigned act_device_joins(struct act_call *call);

@@ -1,0 +1,178 @@
+#include "db/device_view.h"
+
+#include "db/connection.h"
+#include "db/record_row.h"
+
+/* $1: the organization that asks. */
+#define VIEW                                                                                       \
+    "d.dev_eui, " DB_RECORD_COLUMNS ","                                                            \
+    " coalesce(d.owner_id, d.organization_id) = $1, d.organization_id = $1, d.serial, d.name,"     \
+    " (SELECT b.public_id FROM batch b WHERE b.id = d.batch_id AND b.organization_id = $1),"       \
+    " " DB_UTC("d.created_at") ", " DB_UTC("d.exposed_since")
+
+enum view_column {
+    VIEW_DEV_EUI,
+    VIEW_RECORD,
+    VIEW_IS_HELD = VIEW_RECORD + DB_N_RECORD_COLUMNS,
+    VIEW_IS_BROUGHT,
+    VIEW_SERIAL,
+    VIEW_NAME,
+    VIEW_BATCH,
+    VIEW_CREATED_AT,
+    VIEW_EXPOSED_SINCE,
+    VIEW_REJOIN_PENDING,
+};
+
+/* An ownership epoch only goes up, so that of the last join tells whether there is one of the
+ * present epoch. */
+const struct db_statement db_device_find_statement = {
+    .name = "device_find",
+    .sql = "SELECT " VIEW ", d.ownership <> 'unowned' AND d.service = 'active'"
+           "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"
+           "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"
+           "  IS DISTINCT FROM d.ownership_epoch"
+           " FROM device d WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
+           "  AND (d.owner_id = $1 OR d.organization_id = $1)",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 2,
+    .params = {DB_INT8, DB_BYTEA},
+};
+
+/* Bounds of whole rows, and no equation, for the reason said in db/export.c: so the order is that
+ * of one index, which begins behind the last device and holds nobody else's. */
+const struct db_statement db_device_list_statement = {
+    .name = "device_list",
+    .sql = "SELECT " VIEW ", NULL::bool FROM device d WHERE (" DB_HOLDER ", dev_eui) > ($1, $2)"
+           "  AND " DB_HOLDER " <= $1 AND kind = 'lorawan'"
+           " ORDER BY " DB_HOLDER ", dev_eui LIMIT $3",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_INT8, DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_device_list_batch_statement = {
+    .name = "device_list_batch",
+    .sql = "SELECT " VIEW ", NULL::bool FROM device d WHERE batch_id = $4"
+           "  AND (" DB_HOLDER ", dev_eui) > ($1, $2) AND " DB_HOLDER " <= $1"
+           "  AND kind = 'lorawan' ORDER BY " DB_HOLDER ", dev_eui LIMIT $3",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 4,
+    .params = {DB_INT8, DB_BYTEA, DB_INT8, DB_INT8},
+};
+
+#define HOME_PEER                                                                                  \
+    "SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"                                    \
+    " WHERE n.net_id = d.home_net_id AND p.kind = 'network_server' AND p.revoked_at IS NULL"
+#define BITS(bytes, n) "substring(('x' || encode(" bytes ", 'hex'))::bit(64) FROM 1 FOR " n ")"
+
+/* A KEK of an NSID, "NetID/NSID", wraps for the network server that names it. */
+const struct db_statement db_device_preflight_statement = {
+    .name = "device_preflight",
+    .sql = "SELECT " DB_RECORD_COLUMNS ", j.join_nonce, j.last_dev_nonce, j.nonce_epoch,"
+           "  (SELECT coalesce(sum(bit_count(p.bits)), 0)::int8 FROM dev_nonce_page p"
+           "   WHERE p.dev_eui = d.dev_eui AND p.join_eui = d.join_eui"
+           "   AND p.nonce_epoch = d.nonce_epoch),"
+           "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 1),"
+           "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 2),"
+           "  EXISTS (" HOME_PEER "),"
+           "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'network_server' AND k.class = 'ns'"
+           "   AND k.is_current AND split_part(k.peer_id, '/', 1) = encode(d.home_net_id, 'hex')),"
+           "  EXISTS (" HOME_PEER " AND p.allow_plain_keys),"
+           "  EXISTS (" HOME_PEER " AND p.app_s_key = 'plain'),"
+           "  EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server' AND p.name = d.as_id"
+           "   AND p.revoked_at IS NULL),"
+           "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'application_server' AND k.class = 'as'"
+           "   AND k.is_current AND k.peer_id = d.as_id),"
+           "  EXISTS (SELECT FROM join_route r WHERE r.kind = 'local'"
+           "   AND " BITS("r.prefix", "r.prefix_len") " = " BITS("d.join_eui",
+               "r.prefix_len") ")"
+                               " FROM device d JOIN device_join j ON j.dev_eui = d.dev_eui"
+                               " WHERE d.dev_eui = $1 AND d.kind = 'lorawan'",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 1,
+    .params = {DB_BYTEA},
+};
+
+static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
+{
+    *ret = (struct db_device){0};
+    db_row_bytes(
+        rows, row, VIEW_DEV_EUI, ret->record.dev_eui.bytes, sizeof(ret->record.dev_eui.bytes));
+    db_row_record(rows, row, VIEW_RECORD, &ret->record);
+    ret->is_held = db_row_bool(rows, row, VIEW_IS_HELD);
+    ret->is_brought = db_row_bool(rows, row, VIEW_IS_BROUGHT);
+    db_row_text(rows, row, VIEW_SERIAL, ret->serial, sizeof(ret->serial));
+    db_row_text(rows, row, VIEW_NAME, ret->name, sizeof(ret->name));
+    ret->has_batch = !db_row_is_null(rows, row, VIEW_BATCH);
+    if (ret->has_batch)
+        db_row_bytes(rows, row, VIEW_BATCH, ret->batch_id, sizeof(ret->batch_id));
+    db_row_text(rows, row, VIEW_CREATED_AT, ret->created_at, sizeof(ret->created_at));
+    db_row_text(rows, row, VIEW_EXPOSED_SINCE, ret->exposed_since, sizeof(ret->exposed_since));
+    ret->rejoin_pending = !db_row_is_null(rows, row, VIEW_REJOIN_PENDING) &&
+                          db_row_bool(rows, row, VIEW_REJOIN_PENDING);
+}
+
+int db_device_find(
+    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, organization_id);
+    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
+    if ((r = db_run(db, DB_DEVICE_FIND, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    read_device(&rows, 0, ret);
+    return db_rows_check(&rows);
+}
+
+int db_device_list(struct db *db, int64_t organization_id, const struct eui64 *after,
+    int64_t batch_row_id, struct db_device *ret, size_t n_max, size_t *ret_n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT8, organization_id);
+    db_param_bytes(p, after != NULL ? (const char *)after->bytes : "",
+        after != NULL ? sizeof(after->bytes) : 0);
+    db_param_int(p, DB_INT8, (int64_t)n_max);
+    if (batch_row_id != 0)
+        db_param_int(p, DB_INT8, batch_row_id);
+    r = db_run(db, batch_row_id != 0 ? DB_DEVICE_LIST_BATCH : DB_DEVICE_LIST, &rows);
+    if (r < 0)
+        return r;
+    *ret_n = rows.n;
+    for (size_t i = 0; i < rows.n; i++)
+        read_device(&rows, i, &ret[i]);
+    return db_rows_check(&rows);
+}
+
+int db_device_preflight(struct db *db, const struct eui64 *dev_eui, struct device_preflight *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int column = DB_N_RECORD_COLUMNS, r;
+
+    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
+    if ((r = db_run(db, DB_DEVICE_PREFLIGHT, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    *ret = (struct device_preflight){.record.dev_eui = *dev_eui};
+    db_row_record(&rows, 0, 0, &ret->record);
+    ret->state.join_nonce = (uint32_t)db_row_int(&rows, 0, column++, 0, LW_JOIN_NONCE_MAX);
+    ret->state.last_dev_nonce =
+        (int32_t)db_row_int(&rows, 0, column++, DEVICE_NO_NONCE, UINT16_MAX);
+    ret->state.nonce_epoch = (uint32_t)db_row_int(&rows, 0, column++, 0, UINT32_MAX);
+    ret->n_used = (uint32_t)db_row_int(&rows, 0, column++, 0, UINT16_MAX + 1);
+    ret->has_app = db_row_bool(&rows, 0, column++);
+    ret->has_nwk = db_row_bool(&rows, 0, column++);
+    ret->home_is_known = db_row_bool(&rows, 0, column++);
+    ret->home_has_kek = db_row_bool(&rows, 0, column++);
+    ret->home_may_have_plain_keys = db_row_bool(&rows, 0, column++);
+    ret->home_has_plain_app_s_key = db_row_bool(&rows, 0, column++);
+    ret->as_is_known = db_row_bool(&rows, 0, column++);
+    ret->as_has_kek = db_row_bool(&rows, 0, column++);
+    ret->join_eui_is_routed = db_row_bool(&rows, 0, column++);
+    return db_rows_check(&rows);
+}

@@ -1,0 +1,35 @@
+/* Devices as those who may know of them see them. Role cradle_activation. */
+#pragma once
+
+#include "db/account.h"
+#include "device/preflight.h"
+
+#define DB_SERIAL_MAX 64
+#define DB_DEVICE_NAME_MAX 100
+
+struct db_device {
+    struct device_record record;
+    bool is_held;    /* the asker's by now: its owner's or, while it has none, its maker's */
+    bool is_brought; /* the asker brought it in */
+    char serial[DB_SERIAL_MAX + 1];    /* "" when none was given; so with the next */
+    char name[DB_DEVICE_NAME_MAX + 1]; /* what its holder calls it */
+    bool has_batch;                    /* for who brought it in */
+    uint8_t batch_id[ACCOUNT_ID_LEN];
+    char created_at[DB_TIME_TEXT_LEN + 1];
+    char exposed_since[DB_TIME_TEXT_LEN + 1]; /* "": its keys never left */
+    /* It may join, and has not under its present owner. Not told of a list's devices: that would
+     * be a search in each month's events for each of them. */
+    bool rejoin_pending;
+};
+
+/** Outcome 1: it is not here, or the organization neither holds it nor brought it in. */
+int db_device_find(
+    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret);
+
+/** What an organization holds, in the order of DevEUIs: at most `n_max` behind `after` (NULL: from
+ * the first). With a `batch_row_id`, of that batch alone; 0: of all. */
+int db_device_list(struct db *db, int64_t organization_id, const struct eui64 *after,
+    int64_t batch_row_id, struct db_device *ret, size_t n_max, size_t *ret_n);
+
+/** Outcome 1: it is not here. Whose it is was asked before. */
+int db_device_preflight(struct db *db, const struct eui64 *dev_eui, struct device_preflight *ret);

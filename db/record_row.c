@@ -1,0 +1,44 @@
+#include "db/record_row.h"
+
+#define MAC_VERSION_MAX 8
+#define STATE_NAME_MAX 16
+
+enum record_column {
+    JOIN_EUI,
+    MAC_VERSION,
+    CREDENTIAL,
+    OWNERSHIP,
+    SERVICE,
+    TRUST,
+    OWNERSHIP_EPOCH,
+    NONCE_EPOCH,
+    HOME_NET_ID,
+    AS_ID,
+    N_RECORD_COLUMNS
+};
+_Static_assert((int)N_RECORD_COLUMNS == DB_N_RECORD_COLUMNS, "the header says another number");
+
+void db_row_record(struct db_rows *rows, size_t row, int first, struct device_record *ret)
+{
+    char version[MAC_VERSION_MAX], credential[STATE_NAME_MAX], ownership[STATE_NAME_MAX],
+        service[STATE_NAME_MAX], trust[STATE_NAME_MAX];
+
+    db_row_bytes(rows, row, first + JOIN_EUI, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
+    db_row_text(rows, row, first + MAC_VERSION, version, sizeof(version));
+    db_row_text(rows, row, first + CREDENTIAL, credential, sizeof(credential));
+    db_row_text(rows, row, first + OWNERSHIP, ownership, sizeof(ownership));
+    db_row_text(rows, row, first + SERVICE, service, sizeof(service));
+    db_row_text(rows, row, first + TRUST, trust, sizeof(trust));
+    if (!lw_mac_version_parse(version, &ret->mac_version) ||
+        !device_credential_parse(credential, &ret->credential) ||
+        !device_ownership_parse(ownership, &ret->ownership) ||
+        !device_service_parse(service, &ret->service) || !device_trust_parse(trust, &ret->trust))
+        rows->failed = true;
+    ret->ownership_epoch = (uint32_t)db_row_int(rows, row, first + OWNERSHIP_EPOCH, 0, UINT32_MAX);
+    ret->nonce_epoch = (uint32_t)db_row_int(rows, row, first + NONCE_EPOCH, 0, UINT32_MAX);
+    ret->has_home_net_id = !db_row_is_null(rows, row, first + HOME_NET_ID);
+    if (ret->has_home_net_id)
+        db_row_bytes(
+            rows, row, first + HOME_NET_ID, ret->home_net_id.bytes, sizeof(ret->home_net_id.bytes));
+    db_row_text(rows, row, first + AS_ID, ret->as_id, sizeof(ret->as_id));
+}
