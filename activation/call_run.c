@@ -101,6 +101,19 @@ unsigned act_call_key(struct act_call *call, const char **ret)
     return 0;
 }
 
+void act_call_name(
+    const struct act_call *call, const char *key, uint8_t out[static ACT_CALL_NAME_LEN])
+{
+    const char *own = key != NULL ? key : api_request_id(call->request);
+    uint8_t name[1 + ACCOUNT_ID_LEN + IDEMPOTENCY_KEY_MAX];
+    size_t len = strnlen(own, IDEMPOTENCY_KEY_MAX);
+
+    name[0] = key != NULL;
+    memcpy(name + 1, call->caller->client_id, ACCOUNT_ID_LEN);
+    memcpy(name + 1 + ACCOUNT_ID_LEN, own, len);
+    digest_sha256(name, 1 + ACCOUNT_ID_LEN + len, out);
+}
+
 /* Path, query and body: the same key with another call is a mistake. */
 static void fingerprint(
     const struct act_call *call, uint8_t out[static IDEMPOTENCY_FINGERPRINT_LEN])

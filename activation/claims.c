@@ -223,20 +223,6 @@ static unsigned read_body(struct claims_run *run)
     return read_list(run);
 }
 
-/* The client's and no other's; of a call without a key, this one alone. */
-static void name_call(struct claims_run *run)
-{
-    const struct act_caller *caller = run->call->caller;
-    const char *name = run->key != NULL ? run->key : run->claimant.request_id;
-    uint8_t text[1 + ACCOUNT_ID_LEN + IDEMPOTENCY_KEY_MAX];
-    size_t len = strlen(name);
-
-    text[0] = run->key != NULL;
-    memcpy(text + 1, caller->client_id, ACCOUNT_ID_LEN);
-    memcpy(text + 1 + ACCOUNT_ID_LEN, name, len);
-    digest_sha256(text, 1 + ACCOUNT_ID_LEN + len, run->claimant.call);
-}
-
 /* Without the codes: a digest of one that is not keyed would tell a weak one. */
 static void fingerprint(const struct claims_run *run, uint8_t out[static 32])
 {
@@ -261,7 +247,7 @@ static void set_claimant(struct claims_run *run)
     memcpy(run->claimant.client_id, caller->client_id, sizeof(run->claimant.client_id));
     run->claimant.request_id = api_request_id(run->call->request);
     run->claimant.has_network = api_request_network(run->call->request, &run->claimant.network);
-    name_call(run);
+    act_call_name(run->call, run->key, run->claimant.call);
     run->idempotency = (struct db_idempotency){
         .client_id = caller->client_id, .route = "POST /v1/claims", .key = run->key};
     fingerprint(run, run->idempotency.fingerprint);

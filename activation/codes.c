@@ -256,17 +256,6 @@ static unsigned read_query(struct act_call *call, bool *ret_renew)
     return 0;
 }
 
-/* The client's and no other's. */
-static void name_call(const struct act_caller *caller, const char *key, uint8_t out[static 32])
-{
-    uint8_t name[ACCOUNT_ID_LEN + IDEMPOTENCY_KEY_MAX];
-    size_t len = strlen(key);
-
-    memcpy(name, caller->client_id, ACCOUNT_ID_LEN);
-    memcpy(name + ACCOUNT_ID_LEN, key, len);
-    digest_sha256(name, ACCOUNT_ID_LEN + len, out);
-}
-
 static unsigned post_codes(struct act_call *call)
 {
     CLEANUP(run_done) struct code_run run = {.call = call};
@@ -282,7 +271,7 @@ static unsigned post_codes(struct act_call *call)
             "Idempotency-Key is missing: after a lost answer only the call with the same key makes "
             "the same codes anew");
     run.wanted.batch_id = run.batch.row_id;
-    name_call(call->caller, key, run.wanted.made_by);
+    act_call_name(call, key, run.wanted.made_by);
     if ((r = db_code_begin(call->worker->db, &run.wanted)) < 0)
         return act_call_failed(call, r);
     if (r > 0)

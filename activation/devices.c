@@ -60,7 +60,7 @@ static void write_holding(struct text *out, const struct db_device *d)
     add_text(out, "exposed_since", d->exposed_since);
 }
 
-static void write_device(struct text *out, const struct db_device *d)
+void act_device_write(struct text *out, const struct db_device *d)
 {
     const struct device_record *r = &d->record;
     char dev_eui[EUI64_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1];
@@ -128,7 +128,7 @@ static unsigned get_devices(struct act_call *call)
     text_add(&body, ACT_LIST_BEGIN);
     for (size_t i = 0; i < n && i < limit; i++) {
         text_add(&body, i > 0 ? "," : "");
-        write_device(&body, &list[i]);
+        act_device_write(&body, &list[i]);
         text_add(&body, "}");
     }
     memset(cursor, 0, CURSOR_PAD);
@@ -146,7 +146,7 @@ static unsigned get_device(struct act_call *call)
 
     if (status != 0)
         return status;
-    write_device(&body, &device);
+    act_device_write(&body, &device);
     if (device.is_held)
         text_addf(&body, ",\"rejoin_pending\":%s", device.rejoin_pending ? "true" : "false");
     text_add(&body, "}\n");

@@ -6,22 +6,23 @@
 #include <stdbool.h>
 
 enum act_right {
-    RIGHT_HEALTH,        /* is the process alive, is it ready */
-    RIGHT_METRICS,       /* counters, on the plain listener */
-    RIGHT_DESCRIPTION,   /* the OpenAPI description and the public exchange key */
-    RIGHT_TOKEN,         /* ask for an access token: the client proves itself by its secret */
-    RIGHT_ORGANIZATIONS, /* make, list and change organizations */
-    RIGHT_ORGANIZATION,  /* see one: an administrator any, everybody else his own */
-    RIGHT_CLIENTS,       /* make, list and revoke clients */
-    RIGHT_AUDIT,         /* read the events: an administrator all, an auditor his organization's */
-    RIGHT_PEERS,         /* make, see, change and revoke network and application servers */
-    RIGHT_KEKS,          /* make, list, choose and remove peers' key encryption keys */
-    RIGHT_JOIN_ROUTES,   /* say which JoinEUIs are ours */
-    RIGHT_CERTIFICATES,  /* make, see and revoke certificates of makers */
-    RIGHT_IMPORT,        /* bring in devices with their keys */
-    RIGHT_BATCHES,       /* see what his organization has brought in */
-    RIGHT_CODES,         /* have claim codes made for it, and read them */
-    RIGHT_CLAIM,         /* become the owner of devices by their codes */
+    RIGHT_HEALTH,         /* is the process alive, is it ready */
+    RIGHT_METRICS,        /* counters, on the plain listener */
+    RIGHT_DESCRIPTION,    /* the OpenAPI description and the public exchange key */
+    RIGHT_TOKEN,          /* ask for an access token: the client proves itself by its secret */
+    RIGHT_ORGANIZATIONS,  /* make, list and change organizations */
+    RIGHT_ORGANIZATION,   /* see one: an administrator any, everybody else his own */
+    RIGHT_CLIENTS,        /* make, list and revoke clients */
+    RIGHT_AUDIT,          /* read the events: an administrator all, an auditor his organization's */
+    RIGHT_PEERS,          /* make, see, change and revoke network and application servers */
+    RIGHT_KEKS,           /* make, list, choose and remove peers' key encryption keys */
+    RIGHT_JOIN_ROUTES,    /* say which JoinEUIs are ours */
+    RIGHT_CERTIFICATES,   /* make, see and revoke certificates of makers */
+    RIGHT_IMPORT,         /* bring in devices with their keys */
+    RIGHT_BATCHES,        /* see what his organization has brought in */
+    RIGHT_CODES,          /* have claim codes made for it, and read them */
+    RIGHT_CLAIM,          /* become the owner of devices by their codes */
+    RIGHT_DEVICES_CHANGE, /* suspend, resume, release, bind and name his own */
     RIGHT_DEVICES, /* see what his organization holds, has brought in, and why it does not join */
     RIGHT_EXPORT,  /* take devices of his organization away, with their keys */
     RIGHT_JOBS,    /* see jobs of his organization */

@@ -114,6 +114,11 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_CLAIM_COUNT] = &db_claim_count_statement,
     [DB_CLAIM_FORGIVE] = &db_claim_forgive_statement,
     [DB_CLAIM_FORGET] = &db_claim_forget_statement,
+    [DB_DEVICE_CHANGE] = &db_device_change_statement,
+    [DB_HOME_KNOWN] = &db_home_known_statement,
+    [DB_CODE_STANDING] = &db_code_standing_statement,
+    [DB_CODE_RENEW] = &db_code_renew_statement,
+    [DB_CODE_UNLOCK] = &db_code_unlock_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

@@ -118,6 +118,11 @@ enum db_statement_id {
     DB_CLAIM_COUNT,
     DB_CLAIM_FORGIVE,
     DB_CLAIM_FORGET,
+    DB_DEVICE_CHANGE,
+    DB_HOME_KNOWN,
+    DB_CODE_STANDING,
+    DB_CODE_RENEW,
+    DB_CODE_UNLOCK,
     DB_N_STATEMENTS,
 };
 
@@ -249,6 +254,11 @@ extern const struct db_statement db_claim_settle_statement;
 extern const struct db_statement db_claim_count_statement;
 extern const struct db_statement db_claim_forgive_statement;
 extern const struct db_statement db_claim_forget_statement;
+extern const struct db_statement db_device_change_statement;
+extern const struct db_statement db_home_known_statement;
+extern const struct db_statement db_code_standing_statement;
+extern const struct db_statement db_code_renew_statement;
+extern const struct db_statement db_code_unlock_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

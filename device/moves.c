@@ -103,8 +103,9 @@ bool device_move_judge(enum device_move move, const struct device_record *record
 
         if ((moves[move].from[axis] & BIT(state)) != 0)
             continue;
-        (void)snprintf(fault, DEVICE_MOVE_FAULT_MAX, "the device's %s is %s, which stands against %s",
-            axis_names[axis], text_of((enum axis)axis, state), moves[move].text);
+        (void)snprintf(fault, DEVICE_MOVE_FAULT_MAX,
+            "the device's %s is %s, which stands against %s", axis_names[axis],
+            text_of((enum axis)axis, state), moves[move].text);
         return false;
     }
     return true;

@@ -43,7 +43,8 @@ class Description:
         for name in sorted(glob.glob(os.path.join(FOLDER, "*.json"))):
             with open(name, encoding="utf-8") as file:
                 part = json.load(file)
-            self.paths.update(part["paths"])
+            for path, operations in part["paths"].items():
+                self.paths.setdefault(path, {}).update(operations)
             for kind, members in part.get("components", {}).items():
                 self.components.setdefault(kind, {}).update(members)
         self.patterns = [(re.compile("^" + re.sub(r"\{[^}]*\}", "[^/]+", path) + "$"), path)

@@ -1,0 +1,157 @@
+"""What owners do to their devices, and that joins obey at once."""
+
+import secrets
+
+from test_claims import HOME, NEW_CODE, WEAK_MAX, ClaimTest, code_of_label
+from test_codes import unclaimed
+from test_jobs import csv_of
+
+GONE = (404, "urn:cradle:problem:not-found")
+AGAINST = (409, "urn:cradle:problem:conflict")
+
+
+class Moves(ClaimTest):
+    def setUp(self):
+        self.owner_client, self.device_row = self.owner(), self.device()
+        self.code = self.claimed(self.owner_client, self.device_row)["code"]
+        self.nonce = 0
+
+    def post(self, verb, owner=None, device=None, **headers):
+        dev_eui = (device or self.device_row)["dev_eui"]
+        return (owner or self.owner_client).call("post", f"/v1/devices/{dev_eui}/{verb}", None, **headers)
+
+    def done(self, verb, **more):
+        status, headers, answer = self.post(verb, **more)
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(headers.get("Cache-Control") == "no-store", "code" in answer)
+        return answer
+
+    def is_refused(self, expected, answer):
+        status, _, problem = answer
+        self.assertEqual((status, problem["type"]), expected, problem)
+        return problem
+
+    def joined(self, device=None):
+        """What the next join of the device comes to."""
+        self.nonce += 1
+        return self.join(dict(device or self.device_row, nwk_key=None), self.nonce)["Result"]["ResultCode"]
+
+    def patch(self, body, owner=None):
+        return (owner or self.owner_client).call("patch", f"/v1/devices/{self.device_row['dev_eui']}", body)
+
+    def events(self):
+        return [row[0] for row in self.stack.psql(
+            f"SELECT action FROM audit_event WHERE object = '{self.device_row['dev_eui']}' ORDER BY id")]
+
+    def test_a_suspended_device_joins_no_more_until_it_is_resumed(self):
+        self.assertEqual(self.joined(), "Success")
+        for _ in range(5):
+            self.assertEqual(self.done("suspend")["service"], "suspended")
+            self.assertEqual(self.joined(), "ActivationDisallowed")
+            self.assertEqual(self.done("resume")["service"], "active")
+            self.assertEqual(self.joined(), "Success")
+        problem = self.is_refused(AGAINST, self.post("resume"))
+        self.assertEqual(problem["detail"], "the device's service is active, which stands against resume")
+        self.assertEqual(self.events(), ["device.claim"] + ["device.suspend", "device.resume"] * 5)
+
+    def test_a_released_device_is_the_next_owner_s_with_its_new_code(self):
+        self.assertEqual(self.joined(), "Success")
+        self.patch({"name": "mine"})
+        released = self.done("release")
+        self.assertRegex(released["code"], NEW_CODE)
+        self.assertEqual((released["generation"], released["held"]), (3, False))
+        self.assertEqual(self.row(self.device_row, "ownership, service, ownership_epoch, home_net_id, as_id, name"),
+                         ["unowned", "inactive", "2", "", "", ""])
+        self.assertEqual(self.joined(), "UnknownDevEUI")
+        self.is_refused(GONE, self.post("suspend"))
+        self.is_refused(GONE, self.owner_client.call("get", f"/v1/devices/{self.device_row['dev_eui']}"))
+        successor = self.owner()
+        self.refused(self.claim(successor, self.device_row["dev_eui"], self.code))
+        again = self.done("rotate-code")
+        self.assertEqual((again["generation"], set(again)), (4, {"code", "generation"}))
+        self.is_refused(AGAINST, self.post("rotate-code"))
+        self.refused(self.claim(successor, self.device_row["dev_eui"], released["code"]))
+        self.assertEqual(self.claimed(successor, self.device_row, again["code"])["ownership_epoch"], 3)
+        self.assertEqual(self.joined(), "Success")
+        self.is_refused(GONE, self.post("rotate-code"))
+        self.assertEqual(self.events(), ["device.claim", "device.bind", "device.release", "device.reissue-code", "device.claim"])
+
+    def test_a_code_is_reissued_for_thirty_days(self):
+        self.done("release")
+        age = "UPDATE claim_code SET released_at = now() - interval '%s' WHERE dev_eui = '\\x" + self.device_row["dev_eui"] + "'"
+        self.stack.psql(age % "30 days 1 minute")
+        self.is_refused(AGAINST, self.post("rotate-code"))
+        self.stack.psql(age % "29 days")
+        self.done("rotate-code")
+        self.is_refused(GONE, self.post("rotate-code", self.owner()))
+
+    def test_a_rotated_code_changes_nothing_else(self):
+        before = self.owner_client.call("get", f"/v1/devices/{self.device_row['dev_eui']}")[2]
+        rotated = self.done("rotate-code")
+        self.assertNotEqual(rotated["code"], self.code)
+        self.assertEqual({name: rotated[name] for name in rotated if name not in ("code", "generation")},
+                         {name: before[name] for name in before if name != "rejoin_pending"})
+        key = secrets.token_hex(8)
+        first = self.post("rotate-code", Idempotency_Key=key)
+        again = self.post("rotate-code", Idempotency_Key=key)
+        self.assertEqual((first[0], again[0], again[2]), (200, 200, None))
+        self.assertEqual(self.row(self.device_row, "generation"), [str(first[2]["generation"])])
+
+    def test_a_reset_forgets_dev_nonces_and_not_the_join_nonce(self):
+        device = dict(self.device_row, nwk_key=None)
+        self.assertEqual(self.join(device, 77)["Result"]["ResultCode"], "Success")
+        self.assertEqual(self.join(device, 78)["Result"]["ResultCode"], "Success")
+        self.assertEqual(self.join(device, 77)["Result"]["ResultCode"], "JoinReqFailed")
+        self.done("reset-nonces")
+        self.assertEqual(self.join(device, 77)["Result"]["ResultCode"], "Success")
+        self.assertEqual(self.join(device, 78)["Result"]["ResultCode"], "Success")
+        self.assertEqual(self.join(device, 77)["Result"]["ResultCode"], "JoinReqFailed")
+        self.assertEqual(self.stack.psql(
+            f"SELECT join_nonce FROM device_join WHERE dev_eui = '\\x{device['dev_eui']}'"), [["4"]])
+
+    def test_a_device_is_bound_to_another_network_or_to_none(self):
+        other = self.stack.demo["network_servers"][1]["net_id"]
+        self.assertEqual(self.joined(), "Success")
+        answer = self.patch({"home_net_id": other.upper(), "as_id": "demo-as", "name": "attic"})[2]
+        self.assertEqual((answer["home_net_id"], answer["as_id"], answer["name"]), (other, "demo-as", "attic"))
+        self.assertEqual(self.joined(), "UnknownDevEUI")
+        answer = self.patch({"home_net_id": None, "as_id": None})[2]
+        self.assertEqual((answer["home_net_id"], answer["as_id"], answer["name"]), (None, None, "attic"))
+        self.assertEqual(self.joined(), "UnknownDevEUI")
+        self.patch(dict(HOME, name=None))
+        self.assertEqual(self.joined(), "Success")
+        for body, field in (({"home_net_id": other}, "home_net_id"), ({"home_net_id": "ABCDEF", "as_id": "demo-as"}, "home_net_id"),
+                            (dict(HOME, as_id="nobody"), "as_id"), ({"name": "a\nb"}, "name"), ({"colour": 1}, "colour"),
+                            ({"home_net_id": "xyzxyz", "as_id": "demo-as"}, "home_net_id"), ({}, None)):
+            status, _, problem = self.patch(body)
+            self.assertEqual((status, problem.get("field")), (400, field), problem)
+        self.is_refused(GONE, self.patch({"name": "theirs"}, self.owner()))
+
+    def test_nobody_else_moves_it(self):
+        stranger = self.owner()
+        for verb in ("suspend", "resume", "release", "rotate-code", "reset-nonces", "unlock-code"):
+            answers = [self.post(verb, who, device) for who, device in (
+                (stranger, self.device_row), (stranger, {"dev_eui": secrets.token_hex(8)}), (stranger, {"dev_eui": "none"}))]
+            details = [self.is_refused(GONE, answer)["detail"] for answer in answers]
+            self.assertEqual(len(set(details)), 1, details)
+        self.assertEqual(self.events(), ["device.claim"])
+
+    def test_a_quarantined_device_cannot_be_given_away(self):
+        self.stack.psql(f"UPDATE device SET trust = 'quarantined' WHERE dev_eui = '\\x{self.device_row['dev_eui']}'")
+        self.is_refused(AGAINST, self.post("release"))
+        self.is_refused(AGAINST, self.post("reset-nonces"))
+        self.is_refused(AGAINST, self.patch({"name": "n"}))
+        self.assertEqual(self.done("suspend")["service"], "suspended")
+
+
+class Unlock(ClaimTest):
+    def test_a_locked_weak_code_is_unlocked_by_who_made_the_device(self):
+        row = dict(unclaimed(1)[0], code="99ABCDEF")
+        self.send(csv_of([row]))
+        self.refused(self.claim(self.owner(), row["dev_eui"], code_of_label()))
+        self.stack.psql(f"UPDATE claim_limit SET n_wrong = {WEAK_MAX} WHERE scope = 2 AND subject = '\\x{row['dev_eui']}'")
+        owner = self.owner()
+        self.refused(self.claim(owner, row["dev_eui"], row["code"]))
+        self.assertEqual(self.maker.call("post", f"/v1/devices/{row['dev_eui']}/unlock-code")[0], 204)
+        self.claimed(owner, row)
+        self.assertEqual(self.maker.call("post", f"/v1/devices/{row['dev_eui']}/unlock-code")[0], 404)
