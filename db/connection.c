@@ -34,12 +34,14 @@ static const struct {
 
 /* Whatever the server's defaults: durable commits (remote_apply is more than that, and stays), one
  * plan a statement for the life of the connection, and that plan by index whatever the tables held
- * when it was made (perhaps nothing): every statement of ours is keyed. */
+ * when it was made (perhaps nothing): every statement of ours is keyed. A bitmap has no order, and
+ * a page of a list would sort all that comes behind it. */
 static const char session_sql[] =
     "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     "  WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);"
     "SET plan_cache_mode = force_generic_plan;"
-    "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off;"
+    "SET enable_seqscan = off; SET enable_bitmapscan = off;"
+    "SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET jit = off; SET TimeZone = 'UTC'; SET search_path = public;"
     "SET statement_timeout = %u; SET idle_in_transaction_session_timeout = %u;"
     "SELECT pg_backend_pid(), (extract(epoch FROM backend_start) * 1000000)::int8"
