@@ -26,7 +26,8 @@ int cli_rest_call(struct cli_rest *rest, const char *method, const char *path, c
 /** The text of a member that an answer of the last call must have, as long as `answer` lives. */
 int cli_rest_need(const struct cli_rest *rest, const json_t *answer, const char *name,
     const char **ret) MUST_CHECK;
-/** Each item of a list, page by page; `path` may have a query. What `each` returns ends it, unless 0. */
+/** Each item of a list, page by page; `path` may have a query. What `each` returns ends it, unless
+ * 0. */
 int cli_rest_list(struct cli_rest *rest, const char *path,
     int (*each)(const json_t *item, void *context), void *context) MUST_CHECK;
 /** `collection`/`name`, the name percent-encoded. */
