@@ -26,7 +26,7 @@ void api_problem(struct api_request *request, enum problem problem, const char *
 unsigned api_problem_status(enum problem problem);
 /** The header that an answer with this problem must carry, and its value; NULL when none. */
 const char *api_problem_header(enum problem problem, const char **ret_value);
-/** The problem with this HTTP status; PROBLEM_INTERNAL when the table has none. */
+/** The first problem with this HTTP status; PROBLEM_INTERNAL when the table has none. */
 enum problem api_problem_of_status(unsigned status);
 /** The document alone. `detail` may be NULL; so may `field`, the member or line at fault;
  * `instance` is the request id. */
