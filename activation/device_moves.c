@@ -1,11 +1,9 @@
 /* What owners do to their devices: one handler for the moves of device/moves.h, a call each. */
-#include "activation/code_hash.h"
 #include "activation/devices.h"
+#include "activation/home.h"
+#include "activation/new_code.h"
 #include "activation/operator_check.h"
-#include "base/clock.h"
 #include "base/error.h"
-#include "db/device_change.h"
-#include "device/code.h"
 #include "device/moves.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,50 +15,9 @@
 static const char changed[] =
     "the device has changed since it was looked at: look again, and repeat what is still wanted";
 
-/* A code on its way to whoever asked for it. */
-struct new_code {
-    char text[DEVICE_CODE_MADE_LEN + 1];
-    struct db_code code;
-};
-
-static void new_code_wipe(struct new_code *code)
-{
-    secret_wipe(code, sizeof(*code));
-}
-
-/* Nothing is locked meanwhile but the call's Idempotency-Key. */
-static int make_code(
-    struct act_call *call, const struct eui64 *dev_eui, uint32_t generation, struct new_code *ret)
-{
-    uint8_t random[DEVICE_CODE_RANDOM_LEN];
-    struct keyd_claim_code clear = {
-        .dev_eui = *dev_eui, .generation = generation, .code_len = DEVICE_CODE_MADE_LEN};
-    int r = keyd_random(
-        call->worker->keyd, random, sizeof(random), 1, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
-
-    if (r < 0)
-        return r;
-    device_code_make(random, ret->text);
-    secret_wipe(random, sizeof(random));
-    memcpy(clear.code, ret->text, DEVICE_CODE_MADE_LEN);
-    r = act_code_hash(call->worker, &clear, 1, &ret->code);
-    secret_wipe(&clear, sizeof(clear));
-    return r;
-}
-
-static int store_code(
-    struct act_call *call, const struct new_code *code, enum db_code_renewal renewal)
-{
-    uint8_t name[DB_CODE_CALL_LEN];
-
-    act_call_name(call, api_request_header(call->request, "Idempotency-Key"), name);
-    return db_code_renew(
-        call->worker->db, &code->code, renewal, call->caller->organization_id, name);
-}
-
 /* A code is told by its generation, in the audit and everywhere else. */
 static int audit(struct act_call *call, const char *word, const struct eui64 *dev_eui,
-    const struct new_code *code, const struct device_record *after)
+    const struct act_new_code *code, const struct device_record *after)
 {
     char action[ACTION_MAX], detail[DETAIL_MAX], object[EUI64_TEXT_LEN + 1];
     char net_id[NET_ID_TEXT_LEN + 1] = "";
@@ -78,13 +35,8 @@ static int audit(struct act_call *call, const char *word, const struct eui64 *de
         call, call->caller->organization_id, action, eui64_format(dev_eui, object), detail);
 }
 
-static void write_code(struct text *out, const struct new_code *code)
-{
-    text_addf(out, "\"code\":\"%s\",\"generation\":%" PRIu32, code->text, code->code.generation);
-}
-
 static unsigned answer_device(struct act_call *call, struct db_device *device,
-    const struct device_record *after, const struct new_code *code)
+    const struct device_record *after, const struct act_new_code *code)
 {
     struct text body = {0};
 
@@ -93,8 +45,7 @@ static unsigned answer_device(struct act_call *call, struct db_device *device,
     act_device_write(&body, device);
     if (code != NULL) {
         text_add(&body, ",");
-        write_code(&body, code);
-        call->shown_once = true;
+        act_new_code_tell(call, code, &body);
     }
     text_add(&body, "}\n");
     return act_call_answer(call, 200, TYPE_JSON, &body);
@@ -102,13 +53,14 @@ static unsigned answer_device(struct act_call *call, struct db_device *device,
 
 /* Makes a move that is legal; `code`: with a new one. */
 static unsigned make_move(struct act_call *call, enum device_move move, struct db_device *device,
-    const struct device_record *after, const char *name, const struct new_code *code)
+    const struct device_record *after, const char *name, const struct act_new_code *code)
 {
+    const int64_t owner_id = call->caller->organization_id;
     struct db_device before = *device;
-    int r = db_device_change(call->worker->db, call->caller->organization_id, &before, after, name);
+    int r = db_device_change(call->worker->db, owner_id, owner_id, &before, after, name);
 
     if (r == 0 && code != NULL)
-        r = store_code(call, code, move == MOVE_RELEASE ? CODE_RELEASED : CODE_ROTATED);
+        r = act_new_code_store(call, code, move == MOVE_RELEASE ? CODE_RELEASED : CODE_ROTATED);
     if (r > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, changed);
     if (r < 0 || (r = audit(call, device_move_text(move), &after->dev_eui, code,
@@ -134,7 +86,7 @@ static unsigned find(struct act_call *call, enum device_move move, struct db_dev
 
 static unsigned move(struct act_call *call, enum device_move move)
 {
-    CLEANUP(new_code_wipe) struct new_code code = {0};
+    CLEANUP(act_new_code_wipe) struct act_new_code code = {0};
     bool has_code = move == MOVE_RELEASE || move == MOVE_ROTATE_CODE;
     struct db_code_standing standing;
     struct device_record after;
@@ -151,7 +103,7 @@ static unsigned move(struct act_call *call, enum device_move move)
     r = db_code_standing(
         call->worker->db, &after.dev_eui, call->caller->organization_id, &standing);
     if (r == 0)
-        r = make_code(call, &after.dev_eui, standing.generation + 1, &code);
+        r = act_new_code_make(call, &after.dev_eui, standing.generation + 1, &code);
     if (r != 0)
         return r < 0 ? act_call_failed(call, r) : act_call_problem(call, PROBLEM_CONFLICT, changed);
     return make_move(call, move, &device, &after, move == MOVE_RELEASE ? "" : device.name, &code);
@@ -184,7 +136,7 @@ static const char not_yours[] = "there is no such device, or it is not yours to 
 /* Who released a device may lose the code on its way to the next owner, once. */
 static unsigned reissue(struct act_call *call, const struct eui64 *dev_eui)
 {
-    CLEANUP(new_code_wipe) struct new_code code = {0};
+    CLEANUP(act_new_code_wipe) struct act_new_code code = {0};
     struct db_code_standing standing;
     struct text body = {0};
     int r = db_code_standing(call->worker->db, dev_eui, call->caller->organization_id, &standing);
@@ -196,16 +148,15 @@ static unsigned reissue(struct act_call *call, const struct eui64 *dev_eui)
     if (!standing.reissuable)
         return act_call_problem(call, PROBLEM_CONFLICT,
             "whoever released a device gets its code once more, within 30 days");
-    if ((r = make_code(call, dev_eui, standing.generation + 1, &code)) == 0)
-        r = store_code(call, &code, CODE_REISSUED);
+    if ((r = act_new_code_make(call, dev_eui, standing.generation + 1, &code)) == 0)
+        r = act_new_code_store(call, &code, CODE_REISSUED);
     if (r > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, changed);
     if (r < 0 || (r = audit(call, "reissue-code", dev_eui, &code, NULL)) < 0)
         return act_call_failed(call, r);
     text_add(&body, "{");
-    write_code(&body, &code);
+    act_new_code_tell(call, &code, &body);
     text_add(&body, "}\n");
-    call->shown_once = true;
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 _Static_assert(DB_CODE_REISSUE_DAYS == 30, "the sentence says another number");
@@ -257,53 +208,21 @@ static unsigned post_unlock_code(struct act_call *call)
 /* --- PATCH ------------------------------------------------------------------------------------ */
 
 struct device_body {
-    char home_net_id[NET_ID_TEXT_LEN + 1];
-    char as_id[PEER_ID_MAX + 1];
+    struct act_home home; /* first: its fields say so */
     char name[DB_DEVICE_NAME_MAX + 1];
-    bool has_home_net_id, has_as_id, has_name;
+    bool has_name;
 };
 
-#define MEMBER(member)                                                                             \
-    {                                                                                              \
-        .name = #member, .kind = JSON_TEXT, .offset = offsetof(struct device_body, member),        \
-        .size = sizeof(((struct device_body *)0)->member), .nullable = true,                       \
-        .present_offset = offsetof(struct device_body, has_##member)                               \
-    }
-static const struct json_field fields[] = {MEMBER(home_net_id), MEMBER(as_id), MEMBER(name)};
-
-/* 0, or the status of the answer it set. */
-static unsigned read_home(
-    struct act_call *call, const struct device_body *body, struct device_record *record)
-{
-    bool home_known, as_known;
-    int r;
-
-    if (body->has_home_net_id != body->has_as_id ||
-        (body->home_net_id[0] == '\0') != (body->as_id[0] == '\0'))
-        return act_call_bad_field(
-            call, "home_net_id", "home_net_id and as_id go together: give both, or null for both");
-    if (!body->has_home_net_id)
-        return 0;
-    record->has_home_net_id = body->home_net_id[0] != '\0';
-    memset(&record->home_net_id, 0, sizeof(record->home_net_id));
-    memcpy(record->as_id, body->as_id, sizeof(record->as_id));
-    if (!record->has_home_net_id)
-        return 0;
-    if (!net_id_parse(body->home_net_id, strlen(body->home_net_id), &record->home_net_id))
-        return act_call_bad_field(call, "home_net_id", "home_net_id is not 6 hexadecimal digits");
-    if (!act_as_id_valid(body->as_id))
-        return act_call_bad_field(call, "as_id",
-            "as_id is not 1 to 64 printable characters without blank, quote and backslash");
-    r = db_home_known(call->worker->db, &record->home_net_id, body->as_id, &home_known, &as_known);
-    if (r < 0)
-        return act_call_failed(call, r);
-    if (!home_known)
-        return act_call_bad_field(
-            call, "home_net_id", "home_net_id is of no network server that is known here");
-    return as_known ? 0
-                    : act_call_bad_field(
-                          call, "as_id", "as_id is no application server that is known here");
-}
+static const struct json_field fields[] = {
+    ACT_HOME_FIELD(home_net_id),
+    ACT_HOME_FIELD(as_id),
+    {.name = "name",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct device_body, name),
+        .size = sizeof(((struct device_body *)0)->name),
+        .nullable = true,
+        .present_offset = offsetof(struct device_body, has_name)},
+};
 
 static unsigned patch_device(struct act_call *call)
 {
@@ -315,7 +234,7 @@ static unsigned patch_device(struct act_call *call)
     if (status != 0 || (status = find(call, MOVE_BIND, &device)) != 0)
         return status;
     after = device.record;
-    if ((status = read_home(call, &body, &after)) != 0)
+    if ((status = act_home_set(call, &body.home, &after)) != 0)
         return status;
     if (body.has_name && body.name[0] != '\0' && !act_name_valid(body.name, DB_DEVICE_NAME_MAX))
         return act_call_bad_field(

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "db/audit.h"
 #include "db/claim.h"
+#include "db/offer.h"
 #include "db/report.h"
 
 /* Each deletes one piece, and says how much there was. */
@@ -13,6 +14,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_report_expire,
     db_report_purge,
     db_claim_purge,
+    db_offer_expire,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

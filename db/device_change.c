@@ -10,17 +10,17 @@ const struct db_statement db_device_change_statement = {
     .name = "device_change",
     .sql = "UPDATE device SET credential = $3, ownership = $4, service = $5, trust = $6,"
            "  ownership_epoch = $7, nonce_epoch = $8, home_net_id = $9, as_id = $10, name = $11,"
-           "  owner_id = CASE WHEN $4 = 'unowned' THEN NULL ELSE owner_id END"
+           "  owner_id = CASE WHEN $4 = 'unowned' THEN NULL ELSE $21 END"
            " WHERE dev_eui = $2 AND owner_id = $1 AND credential = $12 AND ownership = $13"
            "  AND service = $14 AND trust = $15 AND ownership_epoch = $16 AND nonce_epoch = $17"
            "  AND home_net_id IS NOT DISTINCT FROM $18 AND as_id IS NOT DISTINCT FROM $19"
            "  AND name IS NOT DISTINCT FROM $20 RETURNING 1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 20,
+    .n_params = 21,
     .params = {DB_INT8, DB_BYTEA, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_INT8, DB_INT8, DB_BYTEA,
         DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_INT8, DB_INT8, DB_BYTEA, DB_TEXT,
-        DB_TEXT},
+        DB_TEXT, DB_INT8},
 };
 
 const struct db_statement db_home_known_statement = {
@@ -100,8 +100,8 @@ static void put_states(struct db_params *p, const struct device_record *record)
     put_text_or_null(p, record->as_id);
 }
 
-int db_device_change(struct db *db, int64_t owner_id, const struct db_device *before,
-    const struct device_record *after, const char *name)
+int db_device_change(struct db *db, int64_t owner_id, int64_t new_owner_id,
+    const struct db_device *before, const struct device_record *after, const char *name)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -113,6 +113,7 @@ int db_device_change(struct db *db, int64_t owner_id, const struct db_device *be
     put_text_or_null(p, name);
     put_states(p, &before->record);
     put_text_or_null(p, before->name);
+    db_param_int(p, DB_INT8, new_owner_id);
     r = db_run(db, DB_DEVICE_CHANGE, &rows);
     return r < 0 ? r : rows.n == 0;
 }

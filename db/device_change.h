@@ -6,10 +6,10 @@
 #include "db/device_view.h"
 
 /** In a transaction of the caller: makes `after` of a device that is the organization's and still
- * as it was read, home and name too. What is unowned then has no owner. Outcome 1: it has changed
- * meanwhile. */
-int db_device_change(struct db *db, int64_t owner_id, const struct db_device *before,
-    const struct device_record *after, const char *name);
+ * as it was read, home and name too. What is unowned then has no owner, anything else the new one.
+ * Outcome 1: it has changed meanwhile. */
+int db_device_change(struct db *db, int64_t owner_id, int64_t new_owner_id,
+    const struct db_device *before, const struct device_record *after, const char *name);
 
 /** Whether a network server speaks for the NetID, and whether there is such an application server.
  */

@@ -119,6 +119,11 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_CODE_STANDING] = &db_code_standing_statement,
     [DB_CODE_RENEW] = &db_code_renew_statement,
     [DB_CODE_UNLOCK] = &db_code_unlock_statement,
+    [DB_OFFER_ADD] = &db_offer_add_statement,
+    [DB_OFFER_FIND] = &db_offer_find_statement,
+    [DB_OFFER_LIST] = &db_offer_list_statement,
+    [DB_OFFER_END] = &db_offer_end_statement,
+    [DB_OFFER_EXPIRE] = &db_offer_expire_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

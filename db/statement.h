@@ -123,6 +123,11 @@ enum db_statement_id {
     DB_CODE_STANDING,
     DB_CODE_RENEW,
     DB_CODE_UNLOCK,
+    DB_OFFER_ADD,
+    DB_OFFER_FIND,
+    DB_OFFER_LIST,
+    DB_OFFER_END,
+    DB_OFFER_EXPIRE,
     DB_N_STATEMENTS,
 };
 
@@ -259,6 +264,11 @@ extern const struct db_statement db_home_known_statement;
 extern const struct db_statement db_code_standing_statement;
 extern const struct db_statement db_code_renew_statement;
 extern const struct db_statement db_code_unlock_statement;
+extern const struct db_statement db_offer_add_statement;
+extern const struct db_statement db_offer_find_statement;
+extern const struct db_statement db_offer_list_statement;
+extern const struct db_statement db_offer_end_statement;
+extern const struct db_statement db_offer_expire_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

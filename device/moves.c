@@ -49,6 +49,21 @@ static const struct {
         "The device has another home network and application server; it joins there from now on.",
         {ANY, BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
         {KEEP, KEEP, KEEP, KEEP}},
+    [MOVE_OFFER] = {"offer",
+        "Another organization may accept the device within the offer's time; until then it goes on as "
+        "it is.",
+        {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
+            BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, OWNERSHIP_OFFERED, KEEP, KEEP}},
+    [MOVE_ACCEPT] = {"accept",
+        "The device belongs to the organization that it was offered to, with a new code; it joins the "
+        "network that the new owner names, and has to join anew.",
+        {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
+            BIT(OWNERSHIP_OFFERED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, OWNERSHIP_CLAIMED, SERVICE_ACTIVE, KEEP}, .new_owner = true},
+    [MOVE_DECLINE] = {"decline",
+        "The offer is over, and the device its owner's alone; either of the two may end it so.",
+        {ANY, BIT(OWNERSHIP_OFFERED), ANY, ANY}, {KEEP, OWNERSHIP_CLAIMED, KEEP, KEEP}},
 };
 
 static const char *const axis_names[N_AXES] = {"credential", "ownership", "service", "trust"};

@@ -13,6 +13,9 @@ enum device_move {
     MOVE_ROTATE_CODE,
     MOVE_RESET_NONCES,
     MOVE_BIND,
+    MOVE_OFFER,
+    MOVE_ACCEPT,
+    MOVE_DECLINE,
     N_DEVICE_MOVES
 };
 

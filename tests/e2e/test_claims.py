@@ -37,7 +37,9 @@ class ClaimTest(JobTest):
         """A client of an organization of its own: what it tries wrongly is its own affair."""
         admin = Rest(self.stack, self.stack.demo["clients"]["admin"])
         made = admin.call("post", "/v1/organizations", {"name": f"owner {secrets.token_hex(4)}"})[2]
-        return Rest(self.stack, admin.call("post", f"/v1/organizations/{made['id']}/clients", {"roles": ["owner"]})[2])
+        rest = Rest(self.stack, admin.call("post", f"/v1/organizations/{made['id']}/clients", {"roles": ["owner"]})[2])
+        rest.organization = made["id"]
+        return rest
 
     def devices(self, n, **changes):
         """Devices that nobody owns, each with the code on its box."""

@@ -1,7 +1,9 @@
 """What owners do to their devices, and that joins obey at once."""
 
 import secrets
+import threading
 
+import support
 from test_claims import HOME, NEW_CODE, WEAK_MAX, ClaimTest, code_of_label
 from test_codes import unclaimed
 from test_jobs import csv_of
@@ -10,7 +12,7 @@ GONE = (404, "urn:cradle:problem:not-found")
 AGAINST = (409, "urn:cradle:problem:conflict")
 
 
-class Moves(ClaimTest):
+class MoveTest(ClaimTest):
     def setUp(self):
         self.owner_client, self.device_row = self.owner(), self.device()
         self.code = self.claimed(self.owner_client, self.device_row)["code"]
@@ -43,6 +45,8 @@ class Moves(ClaimTest):
         return [row[0] for row in self.stack.psql(
             f"SELECT action FROM audit_event WHERE object = '{self.device_row['dev_eui']}' ORDER BY id")]
 
+
+class Moves(MoveTest):
     def test_a_suspended_device_joins_no_more_until_it_is_resumed(self):
         self.assertEqual(self.joined(), "Success")
         for _ in range(5):
@@ -155,3 +159,100 @@ class Unlock(ClaimTest):
         self.assertEqual(self.maker.call("post", f"/v1/devices/{row['dev_eui']}/unlock-code")[0], 204)
         self.claimed(owner, row)
         self.assertEqual(self.maker.call("post", f"/v1/devices/{row['dev_eui']}/unlock-code")[0], 404)
+
+
+class Offers(MoveTest):
+    """A device handed from one owner to another, who has to want it."""
+
+    def setUp(self):
+        super().setUp()
+        self.receiver = self.owner()
+        self.to = self.receiver.organization
+
+    def offer(self, owner=None, **body):
+        dev_eui = self.device_row["dev_eui"]
+        return (owner or self.owner_client).call("post", f"/v1/devices/{dev_eui}/offer", {"to": self.to, **body})
+
+    def offered(self, **body):
+        status, headers, offer = self.offer(**body)
+        self.assertEqual((status, offer["state"], headers["Location"]), (201, "open", f"/v1/offers/{offer['id']}"), offer)
+        return offer["id"]
+
+    def end(self, offer, verb, who, body=None):
+        return who.call("post", f"/v1/offers/{offer}/{verb}", body)
+
+    def state(self, offer):
+        return self.owner_client.call("get", f"/v1/offers/{offer}")[2]["state"]
+
+    def test_an_accepted_device_is_the_receiver_s_and_joins_anew(self):
+        self.assertEqual(self.joined(), "Success")
+        offer = self.offered(days=3)
+        self.assertEqual(self.joined(), "Success")
+        for verb in ("suspend", "release", "rotate-code"):
+            self.is_refused(AGAINST, self.post(verb))
+        self.is_refused(AGAINST, self.offer())
+        self.is_refused(AGAINST, self.end(offer, "accept", self.owner_client))
+        status, headers, device = self.end(offer, "accept", self.receiver, HOME)
+        self.assertEqual((status, headers["Cache-Control"], device["held"], device["generation"], device["ownership_epoch"]),
+                         (200, "no-store", True, 3, 2), device)
+        self.assertRegex(device["code"], NEW_CODE)
+        self.assertEqual((device["batch"], device["name"]), (None, None))
+        self.is_refused(GONE, self.post("suspend"))
+        dev_eui = self.device_row["dev_eui"]
+        self.assertTrue(self.receiver.call("get", f"/v1/devices/{dev_eui}")[2]["rejoin_pending"])
+        self.assertEqual(self.joined(), "Success")
+        self.assertFalse(self.receiver.call("get", f"/v1/devices/{dev_eui}")[2]["rejoin_pending"])
+        self.assertEqual(self.state(offer), "accepted")
+        self.is_refused(AGAINST, self.end(offer, "accept", self.receiver))
+        self.assertEqual(self.events(), ["device.claim"] + ["device.offer"] * 2 + ["device.offer.accept"] * 2)
+
+    def test_either_may_end_it_and_the_device_stays(self):
+        for who, state in ((self.receiver, "declined"), (self.owner_client, "withdrawn")):
+            offer = self.offered()
+            self.assertEqual(self.end(offer, "decline", who)[2]["state"], state)
+            self.is_refused(AGAINST, self.end(offer, "accept", self.receiver))
+            self.assertEqual(self.joined(), "Success")
+            self.assertEqual(self.row(self.device_row, "ownership, generation, ownership_epoch"), ["claimed", "2", "1"])
+
+    def test_an_offer_ends_by_itself(self):
+        offer = self.offered()
+        self.stack.psql(f"UPDATE offer SET expires_at = now() WHERE public_id = '\\x{offer}'")
+        self.assertEqual(self.state(offer), "expired")
+        self.is_refused(AGAINST, self.end(offer, "accept", self.receiver))
+        support.wait_until(lambda: self.row(self.device_row, "ownership") == ["claimed"], 90, "the offer is swept")
+        self.done("suspend")
+
+    def test_an_offer_is_nobody_else_s(self):
+        offer, stranger = self.offered(), self.owner()
+        for answer in (stranger.call("get", f"/v1/offers/{offer}"), self.end(offer, "accept", stranger),
+                       self.end(offer, "decline", stranger), stranger.call("get", f"/v1/offers/{'0' * 32}")):
+            self.is_refused(GONE, answer)
+        self.is_refused(GONE, self.offer(stranger))
+        listed = [[o["id"] for o in who.call("get", "/v1/offers")[2]["items"]]
+                  for who in (self.owner_client, self.receiver, stranger)]
+        self.assertEqual(listed, [[offer], [offer], []])
+
+    def test_what_is_malformed_is_named(self):
+        for body, field in (({"to": "12"}, "to"), ({"to": "0" * 32}, "to"), ({"to": self.owner_client.organization}, "to"),
+                            ({"days": 0}, "days"), ({"days": 91}, "days")):
+            status, _, problem = self.offer(**body)
+            self.assertEqual((status, problem["field"]), (400, field), problem)
+        offer = self.offered()
+        status, _, problem = self.end(offer, "accept", self.receiver, {"home_net_id": "ABCDEF", "as_id": "demo-as"})
+        self.assertEqual((status, problem["field"]), (400, "home_net_id"), problem)
+        self.assertEqual(self.state(offer), "open")
+
+    def test_of_accept_and_withdraw_at_once_one_wins(self):
+        for _ in range(6):
+            offer, answers = self.offered(), {}
+            calls = [threading.Thread(target=lambda verb=verb, who=who: answers.update({verb: self.end(offer, verb, who)[0]}))
+                     for verb, who in (("accept", self.receiver), ("decline", self.owner_client))]
+            for call in calls:
+                call.start()
+            for call in calls:
+                call.join()
+            self.assertEqual(sorted(answers.values()), [200, 409], answers)
+            if answers["accept"] == 200:
+                self.owner_client, self.receiver = self.receiver, self.owner_client
+                self.to = self.receiver.organization
+

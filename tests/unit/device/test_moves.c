@@ -42,7 +42,12 @@ static bool should_be_legal(enum device_move move, const struct device_record *r
     case MOVE_RESUME:
         return claimed && r->service == SERVICE_SUSPENDED;
     case MOVE_RELEASE:
+    case MOVE_OFFER:
         return claimed && trusted && built;
+    case MOVE_ACCEPT:
+        return r->ownership == OWNERSHIP_OFFERED && trusted && built;
+    case MOVE_DECLINE:
+        return r->ownership == OWNERSHIP_OFFERED;
     case MOVE_ROTATE_CODE:
         return claimed;
     case MOVE_RESET_NONCES:
@@ -76,7 +81,8 @@ START_TEST(a_move_changes_what_it_says_and_keeps_the_rest)
 {
     char fault[DEVICE_MOVE_FAULT_MAX];
     enum device_move move = (enum device_move)_i;
-    bool new_owner = move == MOVE_CLAIM || move == MOVE_RELEASE;
+    bool taken = move == MOVE_CLAIM || move == MOVE_ACCEPT;
+    bool new_owner = taken || move == MOVE_RELEASE;
 
     for (unsigned i = 0; i < N_STATES; i++) {
         struct device_record before = state_of(i), after = before;
@@ -86,13 +92,14 @@ START_TEST(a_move_changes_what_it_says_and_keeps_the_rest)
         device_move_make(move, &after);
         ck_assert_int_eq(after.credential, before.credential);
         ck_assert_int_eq(after.trust, before.trust);
-        ck_assert_int_eq(after.ownership, move == MOVE_CLAIM     ? OWNERSHIP_CLAIMED
-                                          : move == MOVE_RELEASE ? OWNERSHIP_UNOWNED
-                                                                 : before.ownership);
-        ck_assert_int_eq(after.service, move == MOVE_CLAIM || move == MOVE_RESUME ? SERVICE_ACTIVE
-                                        : move == MOVE_SUSPEND ? SERVICE_SUSPENDED
-                                        : move == MOVE_RELEASE ? SERVICE_INACTIVE
-                                                               : before.service);
+        ck_assert_int_eq(after.ownership, taken || move == MOVE_DECLINE ? OWNERSHIP_CLAIMED
+                                          : move == MOVE_RELEASE        ? OWNERSHIP_UNOWNED
+                                          : move == MOVE_OFFER          ? OWNERSHIP_OFFERED
+                                                                        : before.ownership);
+        ck_assert_int_eq(after.service, taken || move == MOVE_RESUME ? SERVICE_ACTIVE
+                                        : move == MOVE_SUSPEND       ? SERVICE_SUSPENDED
+                                        : move == MOVE_RELEASE       ? SERVICE_INACTIVE
+                                                                     : before.service);
         ck_assert_uint_eq(after.ownership_epoch, before.ownership_epoch + new_owner);
         ck_assert_uint_eq(after.nonce_epoch, before.nonce_epoch + (move == MOVE_RESET_NONCES));
         ck_assert_int_eq(after.has_home_net_id, !new_owner);
