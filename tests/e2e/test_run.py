@@ -263,9 +263,12 @@ class StateFolder(RunTest):
         self.assertEqual({d["mac_version"] for d in claimed}, VERSIONS)
         self.assertEqual({d["home_net_id"] for d in claimed}, {demo["network_servers"][0]["net_id"]})
         self.assertGreater(len(demo["devices"]), len(claimed))
+        self.assertIn(demo["handed_over"], [d["dev_eui"] for d in claimed])
         for device in demo["devices"]:
             self.assertLessEqual({"dev_eui", "join_eui", "mac_version", "app_key", "nwk_key", "dev_nonce",
-                                  "home_net_id", "as_id", "claimed"}, set(device))
+                                  "home_net_id", "as_id", "code", "claimed"}, set(device))
+            self.assertEqual(device["code"] is None, device["claimed"])
+            self.assertRegex(device["code"] or "0" * 16, r"\A[0-9A-F]{16}\Z")
             self.assertRegex(device["dev_eui"] + device["join_eui"], r"\A[0-9a-f]{32}\Z")
             self.assertEqual(device["nwk_key"] is not None, device["mac_version"] == "1.1")
 
