@@ -1,4 +1,4 @@
-"""The commands of README and docs/onboarding.md, run as they stand there."""
+"""The commands of README, docs/onboarding.md and docs/owners.md, run as they stand there."""
 
 import os
 import re
@@ -42,6 +42,14 @@ class Documents(unittest.TestCase):
         self.assertIn('"ResultCode":"Success"', over_tls.replace(" ", ""))
         self.assertIn("Joined", whole)
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
+
+    def test_owners(self):
+        claimed, joined, handed_on = self.said("docs/owners.md")
+        self.assertRegex(claimed, r'"outcome":"claimed","code":"[0-9A-F]{16}","generation":2,"ownership_epoch":1')
+        self.assertIn('"ready":true', joined)
+        self.assertIn("Joined", joined)
+        self.assertRegex(handed_on, r'"ownership_epoch":2.*"code":"[0-9A-F]{16}","generation":3')
+        self.assertIn("Joined", handed_on)
 
     def test_onboarding(self):
         begin, tried, imported, sealed, codes, exported, opened = self.said("docs/onboarding.md")
