@@ -12,9 +12,6 @@
 #define DETAIL_MAX 160
 #define ACTION_MAX 40
 
-static const char changed[] =
-    "the device has changed since it was looked at: look again, and repeat what is still wanted";
-
 /* A code is told by its generation, in the audit and everywhere else. */
 static int audit(struct act_call *call, const char *word, const struct eui64 *dev_eui,
     const struct act_new_code *code, const struct device_record *after)
@@ -62,7 +59,7 @@ static unsigned make_move(struct act_call *call, enum device_move move, struct d
     if (r == 0 && code != NULL)
         r = act_new_code_store(call, code, move == MOVE_RELEASE ? CODE_RELEASED : CODE_ROTATED);
     if (r > 0)
-        return act_call_problem(call, PROBLEM_CONFLICT, changed);
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
     if (r < 0 || (r = audit(call, device_move_text(move), &after->dev_eui, code,
                       move == MOVE_BIND ? after : NULL)) < 0)
         return act_call_failed(call, r);
@@ -105,7 +102,8 @@ static unsigned move(struct act_call *call, enum device_move move)
     if (r == 0)
         r = act_new_code_make(call, &after.dev_eui, standing.generation + 1, &code);
     if (r != 0)
-        return r < 0 ? act_call_failed(call, r) : act_call_problem(call, PROBLEM_CONFLICT, changed);
+        return r < 0 ? act_call_failed(call, r)
+                     : act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
     return make_move(call, move, &device, &after, move == MOVE_RELEASE ? "" : device.name, &code);
 }
 
@@ -131,8 +129,6 @@ static unsigned post_reset_nonces(struct act_call *call)
 
 /* --- rotate-code ------------------------------------------------------------------------------ */
 
-static const char not_yours[] = "there is no such device, or it is not yours to see";
-
 /* Who released a device may lose the code on its way to the next owner, once. */
 static unsigned reissue(struct act_call *call, const struct eui64 *dev_eui)
 {
@@ -144,14 +140,14 @@ static unsigned reissue(struct act_call *call, const struct eui64 *dev_eui)
     if (r < 0)
         return act_call_failed(call, r);
     if (r > 0 || !standing.former)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, not_yours);
+        return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
     if (!standing.reissuable)
         return act_call_problem(call, PROBLEM_CONFLICT,
             "whoever released a device gets its code once more, within 30 days");
     if ((r = act_new_code_make(call, dev_eui, standing.generation + 1, &code)) == 0)
         r = act_new_code_store(call, &code, CODE_REISSUED);
     if (r > 0)
-        return act_call_problem(call, PROBLEM_CONFLICT, changed);
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
     if (r < 0 || (r = audit(call, "reissue-code", dev_eui, &code, NULL)) < 0)
         return act_call_failed(call, r);
     text_add(&body, "{");
@@ -170,7 +166,7 @@ static unsigned post_rotate_code(struct act_call *call)
     int r;
 
     if (!eui64_parse(text, strlen(text), &dev_eui))
-        return act_call_problem(call, PROBLEM_NOT_FOUND, not_yours);
+        return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
     r = db_code_standing(call->worker->db, &dev_eui, call->caller->organization_id, &standing);
     if (r < 0)
         return act_call_failed(call, r);

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char not_found[] = "there is no such device, or it is not yours to see";
-
 /* A list's cursor is its last DevEUI, at the end of what every cursor has. */
 #define CURSOR_PAD (ACCOUNT_ID_LEN - sizeof(struct eui64))
 
@@ -21,7 +19,7 @@ unsigned act_device_find(struct act_call *call, size_t index, struct db_device *
         r = db_device_find(call->worker->db, &dev_eui, call->caller->organization_id, ret);
     if (r < 0)
         return act_call_failed(call, r);
-    return r > 0 ? act_call_problem(call, PROBLEM_NOT_FOUND, not_found) : 0;
+    return r > 0 ? act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE) : 0;
 }
 
 unsigned act_device_find_held(struct act_call *call, size_t index, struct db_device *ret)
@@ -30,7 +28,7 @@ unsigned act_device_find_held(struct act_call *call, size_t index, struct db_dev
 
     if (status != 0)
         return status;
-    return ret->is_held ? 0 : act_call_problem(call, PROBLEM_NOT_FOUND, not_found);
+    return ret->is_held ? 0 : act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
 }
 
 /* --- writing --------------------------------------------------------------------------------- */
@@ -167,7 +165,7 @@ static unsigned get_preflight(struct act_call *call)
         return status;
     if ((r = db_device_preflight(call->worker->db, &device.record.dev_eui, &facts)) != 0)
         return r < 0 ? act_call_failed(call, r)
-                     : act_call_problem(call, PROBLEM_NOT_FOUND, not_found);
+                     : act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
     for (unsigned i = 0; i < N_DEVICE_CHECKS; i++) {
         enum device_check check = (enum device_check)i;
         bool passes = device_check_passes(check, &facts);

@@ -16,4 +16,8 @@ unsigned act_device_find_held(struct act_call *call, size_t index, struct db_dev
  * what its maker may of another. */
 void act_device_write(struct text *out, const struct db_device *device);
 
+#define ACT_NO_DEVICE "there is no such device, or it is not yours to see"
+#define ACT_DEVICE_CHANGED                                                                         \
+    "the device has changed since it was looked at: look again, and repeat what is still wanted"
+
 unsigned act_device_joins(struct act_call *call);

@@ -26,6 +26,8 @@ static const struct {
     [RIGHT_CLAIM] = {ROLE_OWNER, "claim devices"},
     [RIGHT_DEVICES_CHANGE] = {ROLE_OWNER, "change devices"},
     [RIGHT_DEVICES] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "see devices"},
+    [RIGHT_QUARANTINE] = {ROLES_MAKER | (unsigned)ROLE_OWNER | (unsigned)ROLE_OPERATOR,
+        "quarantine devices"},
     [RIGHT_OFFERS] = {ROLE_OWNER, "see offers"},
     [RIGHT_EXPORT] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "export devices"},
 };

@@ -8,19 +8,38 @@
 
 const struct db_statement db_device_change_statement = {
     .name = "device_change",
-    .sql = "UPDATE device SET credential = $3, ownership = $4, service = $5, trust = $6,"
-           "  ownership_epoch = $7, nonce_epoch = $8, home_net_id = $9, as_id = $10, name = $11,"
-           "  owner_id = CASE WHEN $4 = 'unowned' THEN NULL ELSE $21 END"
-           " WHERE dev_eui = $2 AND owner_id = $1 AND credential = $12 AND ownership = $13"
-           "  AND service = $14 AND trust = $15 AND ownership_epoch = $16 AND nonce_epoch = $17"
-           "  AND home_net_id IS NOT DISTINCT FROM $18 AND as_id IS NOT DISTINCT FROM $19"
-           "  AND name IS NOT DISTINCT FROM $20 RETURNING 1",
+    .sql =
+        "UPDATE device SET credential = $3, ownership = $4, service = $5, trust = $6,"
+        "  ownership_epoch = $7, nonce_epoch = $8, home_net_id = $9, as_id = $10, name = $11,"
+        "  owner_id = CASE WHEN $4 = 'unowned' THEN NULL ELSE nullif($21, 0) END"
+        " WHERE dev_eui = $2 AND coalesce(owner_id, 0) = $1 AND credential = $12 AND ownership = $13"
+        "  AND service = $14 AND trust = $15 AND ownership_epoch = $16 AND nonce_epoch = $17"
+        "  AND home_net_id IS NOT DISTINCT FROM $18 AND as_id IS NOT DISTINCT FROM $19"
+        "  AND name IS NOT DISTINCT FROM $20 RETURNING 1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 21,
     .params = {DB_INT8, DB_BYTEA, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_INT8, DB_INT8, DB_BYTEA,
         DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_INT8, DB_INT8, DB_BYTEA, DB_TEXT,
         DB_TEXT, DB_INT8},
+};
+
+const struct db_statement db_device_destroy_keys_statement = {
+    .name = "device_destroy_keys",
+    .sql = "DELETE FROM device_key WHERE dev_eui = $1",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_BYTEA},
+};
+
+const struct db_statement db_device_mark_quarantine_statement = {
+    .name = "device_mark_quarantine",
+    .sql = "UPDATE device SET quarantined_by = $2 WHERE dev_eui = $1",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_TEXT},
 };
 
 const struct db_statement db_home_known_statement = {
@@ -116,6 +135,21 @@ int db_device_change(struct db *db, int64_t owner_id, int64_t new_owner_id,
     db_param_int(p, DB_INT8, new_owner_id);
     r = db_run(db, DB_DEVICE_CHANGE, &rows);
     return r < 0 ? r : rows.n == 0;
+}
+
+int db_device_destroy_keys(struct db *db, const struct eui64 *dev_eui)
+{
+    db_param_bytes(db_params_of(db), dev_eui->bytes, sizeof(dev_eui->bytes));
+    return db_run_quiet(db, DB_DEVICE_DESTROY_KEYS);
+}
+
+int db_device_mark_quarantine(struct db *db, const struct eui64 *dev_eui, const char *by)
+{
+    struct db_params *p = db_params_of(db);
+
+    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
+    put_text_or_null(p, by != NULL ? by : "");
+    return db_run_quiet(db, DB_DEVICE_MARK_QUARANTINE);
 }
 
 int db_home_known(

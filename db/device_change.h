@@ -5,11 +5,16 @@
 #include "db/code.h"
 #include "db/device_view.h"
 
-/** In a transaction of the caller: makes `after` of a device that is the organization's and still
- * as it was read, home and name too. What is unowned then has no owner, anything else the new one.
- * Outcome 1: it has changed meanwhile. */
+/** In a transaction of the caller: makes `after` of a device that is the owner's (0: nobody's) and
+ * still as it was read, home and name too. What is unowned then has no owner, anything else the new
+ * one. Outcome 1: it has changed meanwhile. */
 int db_device_change(struct db *db, int64_t owner_id, int64_t new_owner_id,
     const struct db_device *before, const struct device_record *after, const char *name);
+
+/** In the same transaction: no sealed key of the device is left. */
+int db_device_destroy_keys(struct db *db, const struct eui64 *dev_eui);
+/** In the same transaction: who has put it into quarantine; NULL: nobody. */
+int db_device_mark_quarantine(struct db *db, const struct eui64 *dev_eui, const char *by);
 
 /** Whether a network server speaks for the NetID, and whether there is such an application server.
  */

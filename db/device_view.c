@@ -8,7 +8,9 @@
     "d.dev_eui, " DB_RECORD_COLUMNS ","                                                            \
     " coalesce(d.owner_id, d.organization_id) = $1, d.organization_id = $1, d.serial, d.name,"     \
     " (SELECT b.public_id FROM batch b WHERE b.id = d.batch_id AND b.organization_id = $1),"       \
-    " " DB_UTC("d.created_at") ", " DB_UTC("d.exposed_since")
+    " " DB_UTC("d.created_at") ", " DB_UTC(                                                        \
+        "d.exposed_since") ", coalesce(d.owner_id, 0),"                                            \
+                           " coalesce(d.owner_id, d.organization_id), d.quarantined_by"
 
 enum view_column {
     VIEW_DEV_EUI,
@@ -20,19 +22,31 @@ enum view_column {
     VIEW_BATCH,
     VIEW_CREATED_AT,
     VIEW_EXPOSED_SINCE,
+    VIEW_OWNER,
+    VIEW_HOLDER,
+    VIEW_QUARANTINED_BY,
     VIEW_REJOIN_PENDING,
 };
 
 /* An ownership epoch only goes up, so that of the last join tells whether there is one of the
  * present epoch. */
+#define FIND                                                                                       \
+    "SELECT " VIEW ", d.ownership <> 'unowned' AND d.service = 'active'"                           \
+    "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"                \
+    "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"                                     \
+    "  IS DISTINCT FROM d.ownership_epoch"                                                         \
+    " FROM device d WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
+const struct db_statement db_device_find_any_statement = {
+    .name = "device_find_any",
+    .sql = FIND,
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 2,
+    .params = {DB_INT8, DB_BYTEA},
+};
+
 const struct db_statement db_device_find_statement = {
     .name = "device_find",
-    .sql = "SELECT " VIEW ", d.ownership <> 'unowned' AND d.service = 'active'"
-           "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"
-           "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"
-           "  IS DISTINCT FROM d.ownership_epoch"
-           " FROM device d WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
-           "  AND (d.owner_id = $1 OR d.organization_id = $1)",
+    .sql = FIND " AND (d.owner_id = $1 OR d.organization_id = $1)",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
     .params = {DB_INT8, DB_BYTEA},
@@ -108,12 +122,15 @@ static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
         db_row_bytes(rows, row, VIEW_BATCH, ret->batch_id, sizeof(ret->batch_id));
     db_row_text(rows, row, VIEW_CREATED_AT, ret->created_at, sizeof(ret->created_at));
     db_row_text(rows, row, VIEW_EXPOSED_SINCE, ret->exposed_since, sizeof(ret->exposed_since));
+    ret->owner_id = db_row_int(rows, row, VIEW_OWNER, 0, INT64_MAX);
+    ret->holder_id = db_row_int(rows, row, VIEW_HOLDER, 1, INT64_MAX);
+    db_row_text(rows, row, VIEW_QUARANTINED_BY, ret->quarantined_by, sizeof(ret->quarantined_by));
     ret->rejoin_pending = !db_row_is_null(rows, row, VIEW_REJOIN_PENDING) &&
                           db_row_bool(rows, row, VIEW_REJOIN_PENDING);
 }
 
-int db_device_find(
-    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret)
+static int find(struct db *db, enum db_statement_id id, const struct eui64 *dev_eui,
+    int64_t organization_id, struct db_device *ret)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -121,10 +138,22 @@ int db_device_find(
 
     db_param_int(p, DB_INT8, organization_id);
     db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
-    if ((r = db_run(db, DB_DEVICE_FIND, &rows)) < 0 || rows.n == 0)
+    if ((r = db_run(db, id, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
     read_device(&rows, 0, ret);
     return db_rows_check(&rows);
+}
+
+int db_device_find(
+    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret)
+{
+    return find(db, DB_DEVICE_FIND, dev_eui, organization_id, ret);
+}
+
+int db_device_find_any(
+    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret)
+{
+    return find(db, DB_DEVICE_FIND_ANY, dev_eui, organization_id, ret);
 }
 
 int db_device_list(struct db *db, int64_t organization_id, const struct eui64 *after,

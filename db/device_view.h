@@ -9,8 +9,11 @@
 
 struct db_device {
     struct device_record record;
-    bool is_held;    /* the asker's by now: its owner's or, while it has none, its maker's */
-    bool is_brought; /* the asker brought it in */
+    bool is_held;      /* the asker's by now: its owner's or, while it has none, its maker's */
+    bool is_brought;   /* the asker brought it in */
+    int64_t owner_id;  /* 0: nobody */
+    int64_t holder_id; /* its owner or, while it has none, its maker */
+    char quarantined_by[12];           /* "": nobody, or nobody asked for it */
     char serial[DB_SERIAL_MAX + 1];    /* "" when none was given; so with the next */
     char name[DB_DEVICE_NAME_MAX + 1]; /* what its holder calls it */
     bool has_batch;                    /* for who brought it in */
@@ -24,6 +27,10 @@ struct db_device {
 
 /** Outcome 1: it is not here, or the organization neither holds it nor brought it in. */
 int db_device_find(
+    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret);
+
+/** The same of any device, for who may do something to all: outcome 1: it is not here. */
+int db_device_find_any(
     struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret);
 
 /** What an organization holds, in the order of DevEUIs: at most `n_max` behind `after` (NULL: from

@@ -128,6 +128,9 @@ enum db_statement_id {
     DB_OFFER_LIST,
     DB_OFFER_END,
     DB_OFFER_EXPIRE,
+    DB_DEVICE_FIND_ANY,
+    DB_DEVICE_DESTROY_KEYS,
+    DB_DEVICE_MARK_QUARANTINE,
     DB_N_STATEMENTS,
 };
 
@@ -269,6 +272,9 @@ extern const struct db_statement db_offer_find_statement;
 extern const struct db_statement db_offer_list_statement;
 extern const struct db_statement db_offer_end_statement;
 extern const struct db_statement db_offer_expire_statement;
+extern const struct db_statement db_device_find_any_statement;
+extern const struct db_statement db_device_destroy_keys_statement;
+extern const struct db_statement db_device_mark_quarantine_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

@@ -64,6 +64,19 @@ static const struct {
     [MOVE_DECLINE] = {"decline",
         "The offer is over, and the device its owner's alone; either of the two may end it so.",
         {ANY, BIT(OWNERSHIP_OFFERED), ANY, ANY}, {KEEP, OWNERSHIP_CLAIMED, KEEP, KEEP}},
+    [MOVE_QUARANTINE] = {"quarantine",
+        "The device may be in other hands, or its keys: it joins no more, and is neither claimed nor "
+        "handed on, until the quarantine is lifted by who imposed it.",
+        {ANY & ~BIT(CREDENTIAL_SCRAPPED), ANY, ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, KEEP, KEEP, TRUST_QUARANTINED}},
+    [MOVE_LIFT] = {"lift", "The device is trusted again.", {ANY, ANY, ANY, BIT(TRUST_QUARANTINED)},
+        {KEEP, KEEP, KEEP, TRUST_OK}},
+    [MOVE_SCRAP] = {"scrap",
+        "The device is no more: its sealed keys are destroyed, and its DevEUI is never given to "
+        "another. There is no way back.",
+        {ANY & ~BIT(CREDENTIAL_SCRAPPED), BIT(OWNERSHIP_UNOWNED) | BIT(OWNERSHIP_CLAIMED), ANY,
+            ANY},
+        {CREDENTIAL_SCRAPPED, KEEP, SERVICE_INACTIVE, KEEP}},
 };
 
 static const char *const axis_names[N_AXES] = {"credential", "ownership", "service", "trust"};

@@ -16,6 +16,9 @@ enum device_move {
     MOVE_OFFER,
     MOVE_ACCEPT,
     MOVE_DECLINE,
+    MOVE_QUARANTINE,
+    MOVE_LIFT,
+    MOVE_SCRAP,
     N_DEVICE_MOVES
 };
 

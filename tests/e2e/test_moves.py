@@ -4,6 +4,7 @@ import secrets
 import threading
 
 import support
+from test_accounts import Rest
 from test_claims import HOME, NEW_CODE, WEAK_MAX, ClaimTest, code_of_label
 from test_codes import unclaimed
 from test_jobs import csv_of
@@ -256,3 +257,54 @@ class Offers(MoveTest):
                 self.owner_client, self.receiver = self.receiver, self.owner_client
                 self.to = self.receiver.organization
 
+
+
+class Trust(MoveTest):
+    def setUp(self):
+        super().setUp()
+        self.operator = Rest(self.stack, self.stack.demo["clients"]["operator"])
+
+    def scrap(self, who, device, confirm=None):
+        return who.call("post", f"/v1/devices/{device['dev_eui']}/scrap", {"confirm": confirm or device["dev_eui"]})
+
+    def test_a_quarantined_device_joins_no_more_until_who_imposed_it_lifts_it(self):
+        self.assertEqual(self.joined(), "Success")
+        self.assertEqual(self.done("quarantine")["trust"], "quarantined")
+        self.assertEqual(self.joined(), "ActivationDisallowed")
+        self.is_refused(AGAINST, self.post("quarantine"))
+        self.assertEqual(self.done("lift")["trust"], "ok")
+        self.assertEqual(self.joined(), "Success")
+        self.assertEqual(self.post("quarantine", self.operator)[0], 204)
+        self.assertEqual(self.joined(), "ActivationDisallowed")
+        self.is_refused(AGAINST, self.post("lift"))
+        self.assertEqual(self.post("lift", self.operator)[0], 204)
+        self.assertEqual(self.joined(), "Success")
+        self.is_refused(GONE, self.post("quarantine", self.owner()))
+        self.is_refused(GONE, self.post("quarantine", self.operator, {"dev_eui": secrets.token_hex(8)}))
+        self.assertEqual(self.events(), ["device.claim"] + ["device.quarantine", "device.lift"] * 2)
+
+    def test_a_maker_quarantines_what_nobody_owns_and_nobody_claims_it_then(self):
+        device = self.device()
+        self.done("quarantine", owner=self.maker, device=device)
+        self.refused(self.claim(self.owner(), device["dev_eui"], device["code"]))
+        self.done("lift", owner=self.maker, device=device)
+        self.claimed(self.owner(), device)
+        self.is_refused(GONE, self.post("quarantine", self.maker, device))
+
+    def test_a_scrapped_device_is_no_more_and_its_identifier_never_another_s(self):
+        self.assertEqual(self.joined(), "Success")
+        self.is_refused(GONE, self.scrap(self.owner(), self.device_row))
+        status, _, problem = self.scrap(self.owner_client, self.device_row, secrets.token_hex(8))
+        self.assertEqual((status, problem["field"]), (400, "confirm"), problem)
+        self.assertEqual(self.joined(), "Success")
+        status, _, answer = self.scrap(self.owner_client, self.device_row)
+        self.assertEqual((status, answer["credential"], answer["service"]), (200, "scrapped", "inactive"), answer)
+        self.assertEqual(self.joined(), "UnknownDevEUI")
+        self.assertEqual(self.stack.psql(
+            f"SELECT count(*) FROM device_key WHERE dev_eui = '\\x{self.device_row['dev_eui']}'"), [["0"]])
+        self.is_refused(AGAINST, self.scrap(self.owner_client, self.device_row))
+        for verb in ("release", "quarantine", "resume"):
+            self.is_refused(AGAINST, self.post(verb))
+        again = self.send(csv_of([{name: self.device_row[name] for name in self.device_row if name != "code"}]))[2]
+        self.assertEqual([row["outcome"] for row in again], ["exists"])
+        self.assertEqual(self.row(self.device_row, "credential"), ["scrapped"])

@@ -53,6 +53,12 @@ static bool should_be_legal(enum device_move move, const struct device_record *r
     case MOVE_RESET_NONCES:
     case MOVE_BIND:
         return claimed && trusted;
+    case MOVE_QUARANTINE:
+        return trusted && r->credential != CREDENTIAL_SCRAPPED;
+    case MOVE_LIFT:
+        return !trusted;
+    case MOVE_SCRAP:
+        return r->ownership != OWNERSHIP_OFFERED && r->credential != CREDENTIAL_SCRAPPED;
     case N_DEVICE_MOVES:
         break;
     }
@@ -90,16 +96,20 @@ START_TEST(a_move_changes_what_it_says_and_keeps_the_rest)
         if (!device_move_judge(move, &before, fault))
             continue;
         device_move_make(move, &after);
-        ck_assert_int_eq(after.credential, before.credential);
-        ck_assert_int_eq(after.trust, before.trust);
+        ck_assert_int_eq(
+            after.credential, move == MOVE_SCRAP ? CREDENTIAL_SCRAPPED : before.credential);
+        ck_assert_int_eq(after.trust, move == MOVE_QUARANTINE ? TRUST_QUARANTINED
+                                      : move == MOVE_LIFT     ? TRUST_OK
+                                                              : before.trust);
         ck_assert_int_eq(after.ownership, taken || move == MOVE_DECLINE ? OWNERSHIP_CLAIMED
                                           : move == MOVE_RELEASE        ? OWNERSHIP_UNOWNED
                                           : move == MOVE_OFFER          ? OWNERSHIP_OFFERED
                                                                         : before.ownership);
         ck_assert_int_eq(after.service, taken || move == MOVE_RESUME ? SERVICE_ACTIVE
                                         : move == MOVE_SUSPEND       ? SERVICE_SUSPENDED
-                                        : move == MOVE_RELEASE       ? SERVICE_INACTIVE
-                                                                     : before.service);
+                                        : move == MOVE_RELEASE || move == MOVE_SCRAP
+                                            ? SERVICE_INACTIVE
+                                            : before.service);
         ck_assert_uint_eq(after.ownership_epoch, before.ownership_epoch + new_owner);
         ck_assert_uint_eq(after.nonce_epoch, before.nonce_epoch + (move == MOVE_RESET_NONCES));
         ck_assert_int_eq(after.has_home_net_id, !new_owner);

@@ -1,0 +1,151 @@
+/* POST /v1/devices/{dev_eui}/quarantine, /lift and /scrap: devices that are not to be trusted, and
+ * those that are no more. */
+#include "activation/devices.h"
+#include "base/error.h"
+#include "db/device_change.h"
+#include "device/moves.h"
+#include <stdio.h>
+#include <string.h>
+
+#define DETAIL_MAX 60
+#define ACTION_MAX 40
+#define EUI_TEXT_MAX 40
+
+static bool is_operator(const struct act_call *call)
+{
+    return (call->caller->roles & ROLE_OPERATOR) != 0;
+}
+
+/* Its holder's, or for an operator any. 0, or the status of the answer it set. */
+static unsigned find(struct act_call *call, enum device_move move, struct db_device *ret)
+{
+    const char *text = act_call_param(call, 0);
+    char fault[DEVICE_MOVE_FAULT_MAX];
+    struct eui64 dev_eui;
+    int r = 1;
+
+    if (eui64_parse(text, strlen(text), &dev_eui))
+        r = db_device_find_any(call->worker->db, &dev_eui, call->caller->organization_id, ret);
+    if (r < 0)
+        return act_call_failed(call, r);
+    if (r > 0 || !(ret->is_held || (is_operator(call) && move != MOVE_SCRAP)))
+        return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
+    return device_move_judge(move, &ret->record, fault)
+               ? 0
+               : act_call_problem(call, PROBLEM_CONFLICT, fault);
+}
+
+/* In the holder's history; what an operator did stands there as his. */
+static int audit(struct act_call *call, enum device_move move, const struct db_device *device)
+{
+    char action[ACTION_MAX], detail[DETAIL_MAX], object[EUI64_TEXT_LEN + 1];
+
+    (void)snprintf(action, sizeof(action), "device.%s", device_move_text(move));
+    (void)snprintf(
+        detail, sizeof(detail), "{\"by\":\"%s\"}", is_operator(call) ? "operator" : "holder");
+    return act_call_audit(
+        call, device->holder_id, action, eui64_format(&device->record.dev_eui, object), detail);
+}
+
+/* `mark`: who has put it into quarantine, from now on. */
+static unsigned make_move(
+    struct act_call *call, enum device_move move, struct db_device *device, const char *mark)
+{
+    struct db *db = call->worker->db;
+    struct device_record after = device->record;
+    struct text body = {0};
+    int r;
+
+    device_move_make(move, &after);
+    r = db_device_change(db, device->owner_id, device->owner_id, device, &after, device->name);
+    if (r == 0 && move == MOVE_SCRAP)
+        r = db_device_destroy_keys(db, &after.dev_eui);
+    if (r == 0)
+        r = db_device_mark_quarantine(db, &after.dev_eui, mark);
+    if (r > 0)
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
+    if (r < 0 || (r = audit(call, move, device)) < 0)
+        return act_call_failed(call, r);
+    if (!device->is_held)
+        return act_call_no_content(call);
+    device->record = after;
+    act_device_write(&body, device);
+    text_add(&body, "}\n");
+    return act_call_answer(call, 200, TYPE_JSON, &body);
+}
+
+static unsigned post_quarantine(struct act_call *call)
+{
+    struct db_device device;
+    unsigned status = find(call, MOVE_QUARANTINE, &device);
+
+    return status != 0 ? status
+                       : make_move(call, MOVE_QUARANTINE, &device,
+                             is_operator(call) ? "operator" : "holder");
+}
+
+static unsigned post_lift(struct act_call *call)
+{
+    struct db_device device;
+    unsigned status = find(call, MOVE_LIFT, &device);
+
+    if (status != 0)
+        return status;
+    if (!is_operator(call) && strcmp(device.quarantined_by, "holder") != 0)
+        return act_call_problem(call, PROBLEM_CONFLICT,
+            "the device was put into quarantine by the operator of this service: ask him");
+    return make_move(call, MOVE_LIFT, &device, NULL);
+}
+
+/* --- scrap ------------------------------------------------------------------------------------ */
+
+struct scrap_body {
+    char confirm[EUI_TEXT_MAX + 1];
+};
+
+static const struct json_field fields[] = {
+    {.name = "confirm",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct scrap_body, confirm),
+        .size = sizeof(((struct scrap_body *)0)->confirm),
+        .required = true,
+        .present_offset = JSON_NO_PRESENT},
+};
+
+/* There is no way back, so the device is named twice. */
+static unsigned post_scrap(struct act_call *call)
+{
+    struct db_device device;
+    struct scrap_body body;
+    struct eui64 confirmed;
+    unsigned status = act_call_read(call, fields, sizeof(fields) / sizeof(fields[0]), &body);
+
+    if (status != 0 || (status = find(call, MOVE_SCRAP, &device)) != 0)
+        return status;
+    if (!eui64_parse(body.confirm, strlen(body.confirm), &confirmed) ||
+        eui64_to_u64(&confirmed) != eui64_to_u64(&device.record.dev_eui))
+        return act_call_bad_field(call, "confirm",
+            "confirm is not the DevEUI of the path: the device's keys are destroyed for good");
+    return make_move(call, MOVE_SCRAP, &device, NULL);
+}
+
+static const struct act_route routes[] = {
+    {.method = API_POST,
+        .path = "/v1/devices/{dev_eui}/quarantine",
+        .right = RIGHT_QUARANTINE,
+        .work = post_quarantine,
+        .changes = true},
+    {.method = API_POST,
+        .path = "/v1/devices/{dev_eui}/lift",
+        .right = RIGHT_QUARANTINE,
+        .work = post_lift,
+        .changes = true},
+    {.method = API_POST,
+        .path = "/v1/devices/{dev_eui}/scrap",
+        .right = RIGHT_DEVICES,
+        .body_max = ACT_JSON_BODY_MAX,
+        .work = post_scrap,
+        .changes = true},
+};
+
+const struct act_area act_area_trust = ACT_AREA(routes);
