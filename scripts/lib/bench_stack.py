@@ -1,4 +1,5 @@
 """A private Cradle to measure: scripts/run in a folder of its own, with the settings it ships."""
+import base64
 import configparser
 import json
 import os
@@ -191,6 +192,24 @@ class Stack:
         if run.returncode != 0:
             raise Failed(f"`cradle {' '.join(args)}` failed: {run.stderr.strip()}")
         return json.loads(run.stdout)
+
+    def access_token(self, client):
+        """An access token of a client that was just made."""
+        basic = base64.b64encode(f"{client['client_id']}:{client['client_secret']}".encode()).decode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.activation_port}/v1/token", data=b"grant_type=client_credentials",
+            headers={"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded"})
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=START_SECONDS) as answer:
+                return json.loads(answer.read())["access_token"]
+        except urllib.error.HTTPError as failure:
+            raise Failed(f"/v1/token answered {failure.code}: {failure.read().decode()}") from None
+
+    def tell(self, **settings):
+        """More of [peer], the last section of the load generator's configuration."""
+        with open(self.config, "a", encoding="utf-8") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
 
     def add_kek(self, option, peer, label):
         """A random KEK, sealed to the exchange key as a peer would do it."""

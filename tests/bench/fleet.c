@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "device/nonce.h"
+#include <stdio.h>
 #include <string.h>
 
 #define DEV_EUI_PREFIX 0x02CDCDBE /* locally administered, and not the demo's */
@@ -11,6 +12,8 @@
 #define DEV_ADDR_PREFIX 0x26000000 /* of NetID 000013 */
 #define DEV_ADDR_MASK 0x01FFFFFF
 #define KEY_INPUT_LEN 13 /* seed | DevEUI | slot */
+#define DIGEST_LEN 32
+#define CODE_SLOT 255 /* of no key */
 
 static const enum lw_mac_version mixed[] = {LW_MAC_1_0_3, LW_MAC_1_0_4, LW_MAC_1_1};
 #define N_MIXED (sizeof(mixed) / sizeof(mixed[0]))
@@ -77,17 +80,37 @@ static struct eui64 dev_eui_of(const struct bench_fleet *fleet, uint32_t device)
     return eui_of((uint64_t)DEV_EUI_PREFIX << 32 | (fleet->first + device * fleet->stride));
 }
 
-static void key_of(
-    uint32_t seed, const struct eui64 *dev_eui, enum key_slot slot, struct secret_key *ret)
+static void secret_of(
+    uint32_t seed, const struct eui64 *dev_eui, uint8_t slot, uint8_t ret[static DIGEST_LEN])
 {
-    uint8_t input[KEY_INPUT_LEN], digest[32];
+    uint8_t input[KEY_INPUT_LEN];
     struct bytes_writer w = bytes_writer_over(input, sizeof(input));
 
     bytes_write_u32_be(&w, seed);
     bytes_write(&w, dev_eui->bytes, sizeof(dev_eui->bytes));
-    bytes_write_u8(&w, (uint8_t)slot);
-    digest_sha256(input, w.len, digest);
+    bytes_write_u8(&w, slot);
+    digest_sha256(input, w.len, ret);
+}
+
+static void key_of(
+    uint32_t seed, const struct eui64 *dev_eui, enum key_slot slot, struct secret_key *ret)
+{
+    uint8_t digest[DIGEST_LEN];
+
+    secret_of(seed, dev_eui, (uint8_t)slot, digest);
     memcpy(ret->bytes, digest, sizeof(ret->bytes));
+    secret_wipe(digest, sizeof(digest));
+}
+
+void bench_code_make(
+    const struct bench_fleet *fleet, uint32_t device, char ret[static BENCH_CODE_LEN + 1])
+{
+    const struct eui64 dev_eui = dev_eui_of(fleet, device);
+    uint8_t digest[DIGEST_LEN];
+
+    secret_of(fleet->seed, &dev_eui, CODE_SLOT, digest);
+    for (size_t i = 0; i < BENCH_CODE_LEN / 2; i++)
+        (void)snprintf(ret + 2 * i, 3, "%02X", digest[i]);
     secret_wipe(digest, sizeof(digest));
 }
 

@@ -35,6 +35,12 @@ int bench_fleet_load(struct bench_fleet *fleet, struct db *db);
 /** Wipe it: it holds keys. */
 void bench_device_make(const struct bench_fleet *fleet, uint32_t device, struct simdev *ret);
 void bench_device_wipe(struct simdev *device);
+
+/** The code on the device's box: capital hexadecimal digits of 80 bits. Wipe it. */
+#define BENCH_CODE_LEN 20
+void bench_code_make(
+    const struct bench_fleet *fleet, uint32_t device, char ret[static BENCH_CODE_LEN + 1]);
+
 bool bench_device_is_counted(const struct bench_fleet *fleet, uint32_t device);
 
 /** Takes the device's next DevNonce: the next number for versions that count, else the next of a

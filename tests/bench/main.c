@@ -13,6 +13,7 @@ static const struct {
     {"load-devices", bench_load_devices},
     {"import-file", bench_import_file},
     {"joins", bench_joins},
+    {"claims", bench_claims},
     {"keyd-limit", bench_keyd_limit},
     {"commit-limit", bench_commit_limit},
     {"timing", bench_timing},

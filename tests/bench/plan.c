@@ -39,7 +39,8 @@ int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *f
     CLEANUP(bench_network_wipe) struct simdev_network own_network = *network;
     CLEANUP(text_done) struct text body = {.data = NULL};
 
-    *ret = (struct bench_plan){.requests = calloc(n, sizeof(*ret->requests)), .n = n};
+    *ret = (struct bench_plan){
+        .requests = calloc(n, sizeof(*ret->requests)), .n = n, .answer_max = BENCH_ANSWER_MAX};
     if (ret->requests == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for %u requests", n);
     int r = bench_order_make(fleet->n, fleet->seed, &order);

@@ -4,6 +4,8 @@
 #include "base/text.h"
 #include "tests/bench/fleet.h"
 
+#define BENCH_ANSWER_MAX 4096 /* a JoinAns of 1.1 has less than 1,300 */
+
 struct bench_request {
     size_t at; /* in bytes.data */
     uint32_t len;
@@ -15,6 +17,7 @@ struct bench_request {
  * DevNonces must be used. */
 struct bench_plan {
     struct text bytes;
+    size_t answer_max; /* bytes of an answer, head and body */
     struct bench_request *requests;
     uint32_t n;
 };

@@ -10,6 +10,7 @@
 #define OVERRIDE_TEXT_MAX 160
 #define DEVICES_MAX 10000000
 #define DEV_EUIS_MAX 1000000000 /* 32 bits of a DevEUI count */
+#define BENCH_CLAIMS_MAX 1000   /* of a call */
 #define RX_DELAY 1
 
 #define AT(member) offsetof(struct bench_settings, member)
@@ -28,6 +29,8 @@ static const struct config_setting table[] = {
     {"peer.ca", NULL, CONFIG_TEXT, AT(ca), "", 0, 0, "CA of the join servers, PEM"},
     {"peer.as_token", NULL, CONFIG_TEXT, AT(as_token), NULL, 0, 0,
         "the application server's token"},
+    {"peer.owner_token", NULL, CONFIG_TEXT, AT(owner_token), "", 0, 0,
+        "access token of a client that may claim"},
     {"peer.net_id", NULL, CONFIG_TEXT, AT(net_id), NULL, 0, 0, "its NetID"},
     {"peer.as_id", NULL, CONFIG_TEXT, AT(as_id), NULL, 0, 0, "AS-ID of the application server"},
     {"peer.ns_kek_label", NULL, CONFIG_TEXT, AT(ns_kek_label), NULL, 0, 0, "label of the NS KEK"},
@@ -58,6 +61,8 @@ static const struct config_setting table[] = {
         "refusals of one class before the next class is drawn"},
     {"run.message", NULL, CONFIG_TEXT, AT(message), "JoinReq", 0, 0, "what is refused"},
     {"run.format", NULL, CONFIG_TEXT, AT(format), "csv", 0, 0, "of an import file: csv or jsonl"},
+    {"run.codes", NULL, CONFIG_UNSIGNED, AT(codes), "0", 0, 1, "1: with a code each"},
+    {"run.batch", NULL, CONFIG_UNSIGNED, AT(batch), "1", 1, BENCH_CLAIMS_MAX, "claims of a call"},
     {"run.out", NULL, CONFIG_TEXT, AT(out), "", 0, 0, "path of the import file"},
 };
 #define N_SETTINGS (sizeof(table) / sizeof(table[0]))

@@ -23,6 +23,7 @@ struct bench_settings {
     char *key;
     char *ca;
     char *as_token;
+    char *owner_token; /* access token of a client that may claim */
     char *net_id;
     char *as_id;
     char *ns_kek_label;
@@ -46,6 +47,8 @@ struct bench_settings {
     unsigned in_a_row; /* of one class, before the next class is drawn */
     char *message;     /* MessageType of what is refused */
     char *format;      /* of an import file: csv or jsonl */
+    unsigned codes;    /* 1: each device of an import file has a code */
+    unsigned batch;    /* claims of a call; 1: one alone, without a list */
     char *out;         /* its path */
 };
 

@@ -12,8 +12,6 @@
 
 #define WARM_UP_US 1000000
 #define DRAIN_US 10000000
-#define ANSWER_MAX 4096  /* head and body; a JoinAns of 1.1 has less than 1,300 */
-#define ANSWER_MEAN 1536 /* address space set aside for each answer */
 #define EVENTS_MAX 256
 #define NONE UINT32_MAX
 
@@ -21,7 +19,7 @@ struct connection {
     struct bench_wire wire;
     uint32_t request; /* under way, or NONE */
     size_t len;
-    char in[ANSWER_MAX];
+    char *in; /* of plan->answer_max */
 };
 
 struct run {
@@ -67,7 +65,6 @@ static int open_connections(
         struct connection *c = &run->connections[i];
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
 
-        c->request = NONE;
         r = bench_wire_open(wiring, ports[i % n_ports], &c->wire);
         if (r == 0 && epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->wire.fd, &event) != 0)
             r = error_set_errno("cannot watch a connection");
@@ -135,7 +132,7 @@ static void send_due(struct run *run, int64_t now_us)
 }
 
 /* The length of the answer that `c->in` begins with; 0: not known yet. -1: it is no answer. */
-static ssize_t answer_len(const struct connection *c)
+static ssize_t answer_len(const struct connection *c, size_t answer_max)
 {
     static const char length_name[] = "\r\nContent-Length:";
     const char *end = memmem(c->in, c->len, "\r\n\r\n", 4);
@@ -147,7 +144,7 @@ static ssize_t answer_len(const struct connection *c)
     if (name == NULL)
         return -1;
     size_t len = head_len + strtoul(name + sizeof(length_name) - 1, NULL, 10);
-    if (len > sizeof(c->in))
+    if (len > answer_max)
         return -1;
     return c->len < len ? 0 : (ssize_t)len;
 }
@@ -178,20 +175,22 @@ static void finish(struct run *run, struct connection *c)
 /* Takes what is there, to the end of the answer. */
 static void receive(struct run *run, struct connection *c)
 {
+    size_t answer_max = run->plan->answer_max;
+
     for (;;) {
-        ssize_t n = bench_wire_receive(&c->wire, c->in + c->len, sizeof(c->in) - c->len);
+        ssize_t n = bench_wire_receive(&c->wire, c->in + c->len, answer_max - c->len);
 
         if (n == BENCH_WIRE_EMPTY)
             return;
         if (n == BENCH_WIRE_ENDED || c->request == NONE)
             break;
         c->len += (size_t)n;
-        ssize_t len = answer_len(c);
+        ssize_t len = answer_len(c, answer_max);
         if (len == (ssize_t)c->len) {
             finish(run, c);
             return;
         }
-        if (len != 0 || c->len == sizeof(c->in))
+        if (len != 0 || c->len == answer_max)
             break;
     }
     give_up(run, c);
@@ -255,9 +254,10 @@ static int loop(struct run *run, unsigned seconds)
     return 0;
 }
 
-static int make_room(struct bench_traffic *t, uint32_t n)
+/* Address space alone: what no answer needs costs nothing. */
+static int make_room(struct bench_traffic *t, uint32_t n, size_t answer_max)
 {
-    size_t capacity = (size_t)n * ANSWER_MEAN;
+    size_t capacity = n * answer_max;
     void *bytes = mmap(
         NULL, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -276,6 +276,7 @@ int bench_traffic_run(
     CLEANUP(cleanup_close) int epoll = epoll_create1(EPOLL_CLOEXEC);
     unsigned n = settings->connections;
     CLEANUP(cleanup_free) struct connection *connections = calloc(n, sizeof(*connections));
+    CLEANUP(cleanup_free) char *in = calloc(n, plan->answer_max);
     CLEANUP(cleanup_free) struct connection **idle = calloc(n, sizeof(struct connection *));
     CLEANUP(cleanup_free) bool *in_flight = calloc(settings->devices, sizeof(*in_flight));
     struct run run = {.plan = plan,
@@ -288,11 +289,12 @@ int bench_traffic_run(
         .in_flight = in_flight};
 
     *ret = (struct bench_traffic){.len = 0};
-    if (epoll < 0 || connections == NULL || idle == NULL || in_flight == NULL)
+    if (epoll < 0 || connections == NULL || in == NULL || idle == NULL || in_flight == NULL)
         return error_set_errno("cannot prepare %u connections", n);
     for (unsigned i = 0; i < n; i++)
-        connections[i].wire.fd = -1;
-    int r = make_room(ret, plan->n);
+        connections[i] = (struct connection){
+            .wire = {.fd = -1}, .request = NONE, .in = in + i * plan->answer_max};
+    int r = make_room(ret, plan->n, plan->answer_max);
     if (r == 0)
         r = bench_wiring_make(settings, &wiring);
     if (r == 0)

@@ -15,6 +15,10 @@ int bench_import_file(const struct bench_settings *settings);
  * other processes. */
 int bench_joins(const struct bench_settings *settings);
 
+/** Claims devices of an import file with codes, each once, and checks every answer; prints "begin"
+ * and "end" as bench_joins does. */
+int bench_claims(const struct bench_settings *settings);
+
 /** The same acts asked of keyd with nothing around them. */
 int bench_keyd_limit(const struct bench_settings *settings);
 

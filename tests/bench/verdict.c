@@ -1,61 +1,10 @@
 #include "tests/bench/verdict.h"
 
 #include "base/error.h"
-#include "cli/device_json.h"
 #include <stdio.h>
 #include <string.h>
 
-#define WHY_MAX 300
 #define TOLD_MAX 5
-
-static bool is_http_ok(const char *message, size_t len)
-{
-    static const char ok[] = "HTTP/1.1 200 ";
-
-    return len > sizeof(ok) - 1 && memcmp(message, ok, sizeof(ok) - 1) == 0;
-}
-
-/* 0: right. 1: wrong, and `why` says how. */
-static int check(struct bench_fleet *fleet, struct simdev_network *network,
-    const struct bench_request *request, uint32_t index, const char *message, size_t len,
-    char why[static WHY_MAX])
-{
-    CLEANUP(bench_device_wipe) struct simdev device;
-    CLEANUP(simdev_result_wipe) struct simdev_result result = {.opened = false};
-    struct simdev_answer answer;
-    const char *end = len > 0 ? memmem(message, len, "\r\n\r\n", 4) : NULL;
-
-    if (end == NULL) {
-        (void)snprintf(why, WHY_MAX, "no answer");
-        return 1;
-    }
-    const char *body = end + 4;
-    size_t body_len = len - (size_t)(body - message);
-    if (!is_http_ok(message, len)) {
-        (void)snprintf(why, WHY_MAX, "%.60s", message);
-        return 1;
-    }
-    bench_device_make(fleet, request->device, &device);
-    bench_network_for(network, fleet, request->device);
-    device.last_join_nonce = fleet->memory[request->device].join_nonce;
-    if (simdev_answer_parse(body, body_len, &device, network, index, &answer) < 0) {
-        (void)snprintf(why, WHY_MAX, "%.200s", error_text());
-        return 1;
-    }
-    if (strcmp(answer.result_code, "Success") != 0) {
-        (void)snprintf(why, WHY_MAX, "%s: %s", answer.result_code, answer.description);
-        return 1;
-    }
-    int r = simdev_answer_check(&device, network, request->dev_nonce, &answer, &result);
-    if (r < 0)
-        return r;
-    if (r > 0) {
-        (void)snprintf(why, WHY_MAX, "%s", simdev_verdict_text((enum simdev_verdict)r));
-        return 1;
-    }
-    fleet->memory[request->device].join_nonce = result.accept.join_nonce;
-    return 0;
-}
 
 static int compare_us(const void *a, const void *b)
 {
@@ -72,11 +21,25 @@ static double percentile_ms(const int64_t *sorted, uint32_t n, unsigned percent)
     return n == 0 ? 0 : (double)sorted[rank > 0 ? rank - 1 : 0] / 1000;
 }
 
-int bench_verdict_reach(struct bench_fleet *fleet, const struct simdev_network *network,
-    const struct bench_plan *plan, const struct bench_traffic *traffic, unsigned rate,
-    struct bench_verdict *ret)
+const char *bench_http_body(const char *message, size_t len, char why[static BENCH_WHY_MAX])
 {
-    CLEANUP(bench_network_wipe) struct simdev_network own_network = *network;
+    static const char ok[] = "HTTP/1.1 200 ";
+    const char *end = len > 0 ? memmem(message, len, "\r\n\r\n", 4) : NULL;
+
+    if (end == NULL) {
+        (void)snprintf(why, BENCH_WHY_MAX, "no answer");
+        return NULL;
+    }
+    if (len < sizeof(ok) || memcmp(message, ok, sizeof(ok) - 1) != 0) {
+        (void)snprintf(why, BENCH_WHY_MAX, "%.60s", message);
+        return NULL;
+    }
+    return end + 4;
+}
+
+int bench_verdict_reach(const struct bench_plan *plan, const struct bench_traffic *traffic,
+    unsigned rate, bench_check *check, void *context, struct bench_verdict *ret)
+{
     CLEANUP(cleanup_free) int64_t *latencies = calloc(plan->n, sizeof(*latencies));
     uint32_t n = 0;
 
@@ -86,9 +49,8 @@ int bench_verdict_reach(struct bench_fleet *fleet, const struct simdev_network *
         return error_set(ERROR_SYSTEM, "out of memory");
     for (uint32_t i = 0; i < ret->n_checked; i++) {
         const struct bench_reply *reply = &traffic->replies[i];
-        char why[WHY_MAX] = "";
-        int r = check(fleet, &own_network, &plan->requests[i], i, traffic->bytes + reply->at,
-            reply->len, why);
+        char why[BENCH_WHY_MAX] = "";
+        int r = check(context, i, traffic->bytes + reply->at, reply->len, why);
 
         if (r < 0)
             return r;

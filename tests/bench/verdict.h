@@ -10,9 +10,17 @@ struct bench_verdict {
     double p50_ms, p95_ms, p99_ms, max_ms;
 };
 
-/** Checks every answer as its device, network server and application server would: header, result,
- * MIC, JoinNonce above the device's last one, fields as asked for, every key the device's own. The
- * first that is wrong is told on standard error. Moves the JoinNonces in `fleet` on. */
-int bench_verdict_reach(struct bench_fleet *fleet, const struct simdev_network *network,
-    const struct bench_plan *plan, const struct bench_traffic *traffic, unsigned rate,
-    struct bench_verdict *ret);
+#define BENCH_WHY_MAX 300
+
+/** Whether the answer to request `index` is right: `len` 0 when there is none. Outcome 1: it is
+ * wrong, and `why` says how. */
+typedef int bench_check(
+    void *context, uint32_t index, const char *message, size_t len, char why[static BENCH_WHY_MAX]);
+
+/** The body of an HTTP answer of success; NULL: it is none, and `why` says how. */
+const char *bench_http_body(const char *message, size_t len, char why[static BENCH_WHY_MAX]);
+
+/** Has every answer checked, in the order of the requests. The first that are wrong are told on
+ * standard error. */
+int bench_verdict_reach(const struct bench_plan *plan, const struct bench_traffic *traffic,
+    unsigned rate, bench_check *check, void *context, struct bench_verdict *ret);
