@@ -6,6 +6,7 @@
 #include "api/stream.h"
 #include "base/error.h"
 #include "base/log.h"
+#include <stdlib.h>
 
 static long refuse(struct act_service *service, const struct act_route *route,
     struct api_request *request, enum problem problem, const char *detail)
@@ -28,6 +29,18 @@ static bool take_slot(
     return true;
 }
 
+/* How long the body may be: what a request of a route with big bodies says to be small is held to
+ * that. */
+static size_t body_max(const struct act_route *route, const struct api_request *request)
+{
+    const char *length = api_request_header(request, "Content-Length");
+
+    if (length != NULL && route->body_max > ACT_BIG_BODY &&
+        strtoull(length, NULL, 10) <= ACT_BIG_BODY)
+        return ACT_BIG_BODY;
+    return route->body_max;
+}
+
 long act_admit(struct api_request *request, void *context)
 {
     struct act_service *service = context;
@@ -36,6 +49,7 @@ long act_admit(struct api_request *request, void *context)
     int64_t organization_id = 0;
     struct act_params params;
     char allow[ACT_ALLOW_MAX];
+    size_t len_max;
 
     switch (act_route_find(
         api_request_method(request), api_request_path(request), &route, &params, allow)) {
@@ -55,18 +69,19 @@ long act_admit(struct api_request *request, void *context)
         if (bearing == BEARS_STALE)
             return refuse(service, route, request, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
     }
+    len_max = body_max(route, request);
     if (route->streams == STREAMS_EVENTS) {
         if (!take_slot(&service->watches, request, organization_id))
             return refuse(service, route, request, PROBLEM_UNAVAILABLE,
                 "as many clients as the service has room for are watching jobs");
-    } else if ((route->streams != STREAMS_NOT || route->body_max > ACT_BIG_BODY) &&
+    } else if ((route->streams != STREAMS_NOT || len_max > ACT_BIG_BODY) &&
                !take_slot(&service->bodies, request, organization_id))
         return refuse(service, route, request, PROBLEM_UNAVAILABLE,
             bearing == BEARS_KNOWN
                 ? "as many big bodies as the service takes and gives at once are under way"
                 : "as many big bodies as are taken and given with tokens not seen before are under "
                   "way; one that POST /v1/token gives now is known here");
-    return route->streams == STREAMS_BOTH ? API_BODY_STREAM : (long)route->body_max;
+    return route->streams == STREAMS_BOTH ? API_BODY_STREAM : (long)len_max;
 }
 
 static void submit_stream(

@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "hsm/client.h"
 
-#define ACT_BIG_BODY 65536    /* bytes; a route that admits more takes a body slot */
+#define ACT_BIG_BODY 65536    /* bytes; a request that may bring more takes a body slot */
 #define ACT_READY_FOR_MS 5000 /* how long a good check of database and keyds counts */
 
 #define ACT_LISTENERS_MAX 2 /* plain, and with TLS */

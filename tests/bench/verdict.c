@@ -31,7 +31,8 @@ const char *bench_http_body(const char *message, size_t len, char why[static BEN
         return NULL;
     }
     if (len < sizeof(ok) || memcmp(message, ok, sizeof(ok) - 1) != 0) {
-        (void)snprintf(why, BENCH_WHY_MAX, "%.60s", message);
+        (void)snprintf(why, BENCH_WHY_MAX, "%.*s: %.*s", (int)strcspn(message, "\r"), message,
+            (int)(message + len - end - 4), end + 4);
         return NULL;
     }
     return end + 4;
