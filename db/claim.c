@@ -28,11 +28,25 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
 #define TEXT_OF(number) TEXT_OF_(number)
 #define TEXT_OF_(number) #number
 
+/* A bucket by its key. A join would do as well, but not for a plan that was made while the table
+ * was all but empty: that one reads all buckets of the scope, and lasts while they become many. */
+#define BUCKET(alias, scope, subject)                                                              \
+    " LEFT JOIN LATERAL (SELECT due, n_wrong FROM claim_limit"                                     \
+    "  WHERE scope = " scope " AND subject = " subject " LIMIT 1) " alias " ON true"
+
 /* How long the bucket l of a scope holds others up: while more than its burst is not forgiven. */
 #define WAIT_S(l, seconds, burst)                                                                  \
     "greatest(0, ceil(extract(epoch FROM " l                                                       \
     ".due - now()) - " TEXT_OF(seconds) "::int8 * (" TEXT_OF(burst) " - 1)))"
 
+#define WAIT_DEVICE_S WAIT_S("l", DB_CLAIM_DEVICE_S, DB_CLAIM_DEVICE_BURST)
+#define WAIT_CLIENT_S WAIT_S("c", DB_CLAIM_CLIENT_S, DB_CLAIM_CLIENT_BURST)
+#define WAIT_NETWORK_S WAIT_S("n", DB_CLAIM_NETWORK_S, DB_CLAIM_NETWORK_BURST)
+#define CLIENT_BURST TEXT_OF(DB_CLAIM_CLIENT_BURST)
+#define CLIENT_S TEXT_OF(DB_CLAIM_CLIENT_S)
+#define WEAK_MAX TEXT_OF(DB_CLAIM_WEAK_MAX)
+
+/* clang-format off */
 /* A row more of the answer tells of the claimant: its ordinal is 0. Every row asks for the same,
  * whatever is here. */
 const struct db_statement db_claim_load_statement = {
@@ -41,27 +55,21 @@ const struct db_statement db_claim_load_statement = {
         "WITH input AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[])"
         "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, ordinal))"
         " SELECT i.ordinal::int4, coalesce(c.generation, 1)::int4,"
-        "  (CASE WHEN o.due > now() THEN coalesce(" WAIT_S("l", DB_CLAIM_DEVICE_S,
-            DB_CLAIM_DEVICE_BURST) ", 0) ELSE 0 END)::int8,"
-                                   "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
-                                   "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
-                                   "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
-                                   "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8"
-                                   " FROM input i"
-                                   " LEFT JOIN claim_code c ON c.dev_eui = i.dev_eui"
-                                   " LEFT JOIN claim_limit l ON l.scope = 2 AND l.subject = i.dev_eui"
-                                   " LEFT JOIN claim_limit o ON o.scope = 3 AND o.subject = $4 || i.dev_eui"
-                                   " UNION ALL"
-                                   " SELECT 0, 1, greatest(" WAIT_S("c", DB_CLAIM_CLIENT_S,
-                                       DB_CLAIM_CLIENT_BURST) ", " WAIT_S("n", DB_CLAIM_NETWORK_S,
-                                       DB_CLAIM_NETWORK_BURST) ", 0)::int8, true, true,"
-                                                               "  (" TEXT_OF(
-                                                                   DB_CLAIM_CLIENT_BURST) " - coalesce(greatest(0, ceil("
-                                                                                          "   extract(epoch FROM c.due - now()) / " TEXT_OF(
-                                                                                              DB_CLAIM_CLIENT_S) ")), 0))::int8"
-                                                                                                                 " FROM (SELECT 1) one"
-                                                                                                                 " LEFT JOIN claim_limit c ON c.scope = 1 AND c.subject = $4"
-                                                                                                                 " LEFT JOIN claim_limit n ON n.scope = 4 AND n.subject = $5",
+        "  (CASE WHEN o.due > now() THEN coalesce(" WAIT_DEVICE_S ", 0) ELSE 0 END)::int8,"
+        "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
+        "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
+        "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
+        "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8"
+        " FROM input i LEFT JOIN claim_code c ON c.dev_eui = i.dev_eui"
+        BUCKET("l", "2", "i.dev_eui")
+        BUCKET("o", "3", "$4 || i.dev_eui")
+        " UNION ALL"
+        " SELECT 0, 1, greatest(" WAIT_CLIENT_S ", " WAIT_NETWORK_S ", 0)::int8, true, true,"
+        "  (" CLIENT_BURST " - coalesce(greatest(0, ceil("
+        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8"
+        " FROM (SELECT 1) one"
+        BUCKET("c", "1", "$4")
+        BUCKET("n", "4", "$5"),
     .shape = DB_SHAPE_MANY,
     .n_params = 5,
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA, DB_BYTEA},
@@ -86,49 +94,47 @@ const struct db_statement db_claim_settle_statement = {
         "   WHEN d.ownership <> 'unowned' THEN 'taken'"
         "   WHEN d.credential NOT IN ('delivered', 'personalized', 'activable') THEN 'credential'"
         "   WHEN c.dev_eui IS NULL THEN 'no-code'"
-        "   WHEN c.weak AND l.n_wrong >= " TEXT_OF(
-            DB_CLAIM_WEAK_MAX) " THEN 'locked'"
-                               "   WHEN c.hash <> i.hash THEN 'code'"
-                               "   ELSE 'raced' END AS reason"
-                               "  FROM input i LEFT JOIN device d ON d.dev_eui = i.dev_eui"
-                               "  LEFT JOIN claim_code c ON c.dev_eui = i.dev_eui"
-                               "  LEFT JOIN claim_limit l ON l.scope = 2 AND l.subject = i.dev_eui),"
-                               " due AS MATERIALIZED (SELECT j.*, d.ownership = 'unowned' AS fresh"
-                               "  FROM judged j JOIN device d ON d.dev_eui = j.dev_eui"
-                               "  JOIN claim_code c ON c.dev_eui = j.dev_eui"
-                               "  WHERE c.generation = j.generation AND d.trust <> 'quarantined' AND ("
-                               "   (d.ownership = 'unowned' AND c.hash = j.hash AND j.reason <> 'locked'"
-                               "    AND d.credential IN ('delivered', 'personalized', 'activable'))"
-                               "   OR (d.owner_id = $7 AND c.origin = 'claimed' AND c.made_by = $8))"
-                               "  ORDER BY j.dev_eui FOR NO KEY UPDATE OF d, c),"
-                               " moved AS (UPDATE device d SET owner_id = $7, ownership = 'claimed',"
-                               "   ownership_epoch = d.ownership_epoch + 1, service = 'active',"
-                               "   home_net_id = due.net_id, as_id = due.as_id, name = NULL"
-                               "  FROM due WHERE d.dev_eui = due.dev_eui AND due.fresh),"
-                               " coded AS (UPDATE claim_code c SET generation = c.generation + 1, hash = due.new_hash,"
-                               "   weak = false, origin = 'claimed', made_by = $8, issued_at = now(),"
-                               "   released_by = NULL, released_at = NULL, reissued = false"
-                               "  FROM due WHERE c.dev_eui = due.dev_eui),"
-                               " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
-                               "   object, detail) SELECT $7, $9, $10,"
-                               "   CASE WHEN due.fresh THEN 'device.claim' ELSE 'device.claim.repeat' END,"
-                               "   encode(due.dev_eui, 'hex'), jsonb_build_object('generation', due.generation + 1,"
-                               "    'home_net_id', encode(due.net_id, 'hex'), 'as_id', due.as_id)"
-                               "  FROM due),"
-                               " settled AS MATERIALIZED (SELECT j.ordinal, j.dev_eui,"
-                               "   CASE WHEN due.fresh THEN 'claimed' WHEN NOT due.fresh THEN 'repeated'"
-                               "    ELSE j.reason END AS outcome FROM judged j LEFT JOIN due USING (ordinal)),"
-                               " events AS (INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id,"
-                               "   outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled ORDER BY ordinal)"
-                               " SELECT s.ordinal::int4, s.outcome,"
-                               "  coalesce(d.ownership_epoch + CASE s.outcome WHEN 'claimed' THEN 1 ELSE 0 END, 0)"
-                               " FROM settled s LEFT JOIN device d ON d.dev_eui = s.dev_eui",
+        "   WHEN c.weak AND l.n_wrong >= " WEAK_MAX " THEN 'locked'"
+        "   WHEN c.hash <> i.hash THEN 'code'"
+        "   ELSE 'raced' END AS reason"
+        "  FROM input i LEFT JOIN device d ON d.dev_eui = i.dev_eui"
+        "  LEFT JOIN claim_code c ON c.dev_eui = i.dev_eui" BUCKET("l", "2", "i.dev_eui") "),"
+        " due AS MATERIALIZED (SELECT j.*, d.ownership = 'unowned' AS fresh"
+        "  FROM judged j JOIN device d ON d.dev_eui = j.dev_eui"
+        "  JOIN claim_code c ON c.dev_eui = j.dev_eui"
+        "  WHERE c.generation = j.generation AND d.trust <> 'quarantined' AND ("
+        "   (d.ownership = 'unowned' AND c.hash = j.hash AND j.reason <> 'locked'"
+        "    AND d.credential IN ('delivered', 'personalized', 'activable'))"
+        "   OR (d.owner_id = $7 AND c.origin = 'claimed' AND c.made_by = $8))"
+        "  ORDER BY j.dev_eui FOR NO KEY UPDATE OF d, c),"
+        " moved AS (UPDATE device d SET owner_id = $7, ownership = 'claimed',"
+        "   ownership_epoch = d.ownership_epoch + 1, service = 'active',"
+        "   home_net_id = due.net_id, as_id = due.as_id"
+        "  FROM due WHERE d.dev_eui = due.dev_eui AND due.fresh),"
+        " coded AS (UPDATE claim_code c SET generation = c.generation + 1, hash = due.new_hash,"
+        "   weak = false, origin = 'claimed', made_by = $8, issued_at = now()"
+        "  FROM due WHERE c.dev_eui = due.dev_eui),"
+        " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
+        "   object, detail) SELECT $7, $9, $10,"
+        "   CASE WHEN due.fresh THEN 'device.claim' ELSE 'device.claim.repeat' END,"
+        "   encode(due.dev_eui, 'hex'), jsonb_build_object('generation', due.generation + 1,"
+        "    'home_net_id', encode(due.net_id, 'hex'), 'as_id', due.as_id)"
+        "  FROM due),"
+        " settled AS MATERIALIZED (SELECT j.ordinal, j.dev_eui,"
+        "   CASE WHEN due.fresh THEN 'claimed' WHEN NOT due.fresh THEN 'repeated'"
+        "    ELSE j.reason END AS outcome FROM judged j LEFT JOIN due USING (ordinal)),"
+        " events AS (INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id,"
+        "   outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled ORDER BY ordinal)"
+        " SELECT s.ordinal::int4, s.outcome,"
+        "  coalesce(d.ownership_epoch + CASE s.outcome WHEN 'claimed' THEN 1 ELSE 0 END, 0)"
+        " FROM settled s LEFT JOIN device d ON d.dev_eui = s.dev_eui",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 10,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
         DB_TEXT_ARRAY, DB_INT8, DB_BYTEA, DB_BYTEA, DB_TEXT},
 };
+/* clang-format on */
 
 /* In one order, so that two that count the same never wait for each other in a ring. */
 const struct db_statement db_claim_count_statement = {
