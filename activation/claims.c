@@ -40,9 +40,9 @@ struct claim_item {
 
 struct claims_body {
     struct claim_item one;
-    struct claim_item list[CLAIMS_MAX];
     size_t n_list;
     bool has_list;
+    struct claim_item list[];
 };
 
 #define ITEM(member) offsetof(struct claim_item, member)
@@ -55,15 +55,17 @@ struct claims_body {
 static const struct json_field item_fields[] = {
     ITEM_TEXT(dev_eui), ITEM_TEXT(code), ITEM_TEXT(qr), ITEM_TEXT(home_net_id), ITEM_TEXT(as_id)};
 #define N_ITEM_FIELDS (sizeof(item_fields) / sizeof(item_fields[0]))
+#define ELEMENT_LEN_MIN 2 /* bytes of the body that an element of a list takes, with its comma */
 
 /* `one` stands first, so that its members have the offsets of an element's. */
+#define LIST N_ITEM_FIELDS
 static const struct json_field fields[] = {
     ITEM_TEXT(dev_eui),
     ITEM_TEXT(code),
     ITEM_TEXT(qr),
     ITEM_TEXT(home_net_id),
     ITEM_TEXT(as_id),
-    {.name = "claims",
+    [LIST] = {.name = "claims",
         .kind = JSON_LIST,
         .offset = offsetof(struct claims_body, list),
         .size = sizeof(struct claim_item),
@@ -73,6 +75,7 @@ static const struct json_field fields[] = {
         .fields = item_fields,
         .n_fields = N_ITEM_FIELDS},
 };
+#define N_FIELDS (sizeof(fields) / sizeof(fields[0]))
 _Static_assert(offsetof(struct claims_body, one) == 0, "its members have the offsets of an item's");
 
 /* Why a claim is not even looked at. */
@@ -87,15 +90,16 @@ struct entry {
     uint32_t generation;
 };
 
-/* Of secret_realloc: it holds codes. */
+/* Of secret_realloc, as are its body and entries: they hold codes. These are as large as the call:
+ * most are about one device, and room for a list costs more than its claim. */
 struct claims_run {
     struct act_call *call;
-    struct claims_body body;
+    struct claims_body *body;
     struct db_claimant claimant;
     const char *key; /* Idempotency-Key; NULL: none */
     struct db_idempotency idempotency;
     bool key_taken;
-    struct entry entries[CLAIMS_MAX];
+    struct entry *entries;
     size_t n;
     /* Of one chunk. */
     struct entry *due[DB_CLAIM_CHUNK_MAX];
@@ -109,7 +113,20 @@ _Static_assert(2 * DB_CLAIM_CHUNK_MAX <= KEYD_BATCH_MAX, "a chunk is one message
 
 static void run_freep(struct claims_run **run)
 {
+    if (*run == NULL)
+        return;
+    secret_free((*run)->body);
+    secret_free((*run)->entries);
     secret_free(*run);
+}
+
+static void *make_room(size_t len)
+{
+    void *room = secret_realloc(NULL, len);
+
+    if (room != NULL)
+        memset(room, 0, len);
+    return room;
 }
 
 /* --- what is asked ---------------------------------------------------------------------------- */
@@ -187,7 +204,7 @@ static unsigned read_list(struct claims_run *run)
         unsigned status;
 
         (void)snprintf(place, sizeof(place), "claims[%zu].", i);
-        status = read_item(run->call, place, &run->body.list[i], &run->entries[i]);
+        status = read_item(run->call, place, &run->body->list[i], &run->entries[i]);
         if (status != 0)
             return status;
         for (size_t k = 0; k < i; k++) {
@@ -204,13 +221,26 @@ static unsigned read_list(struct claims_run *run)
 static unsigned read_body(struct claims_run *run)
 {
     struct act_call *call = run->call;
-    const struct claim_item *one = &run->body.one;
-    unsigned status = act_call_read(call, fields, sizeof(fields) / sizeof(fields[0]), &run->body);
+    struct json_field sized[N_FIELDS];
+    const struct claim_item *one;
+    unsigned status;
+    size_t len;
 
+    (void)api_request_body(call->request, &len);
+    memcpy(sized, fields, sizeof(sized));
+    sized[LIST].room = len / ELEMENT_LEN_MIN < CLAIMS_MAX ? len / ELEMENT_LEN_MIN + 1 : CLAIMS_MAX;
+    run->body = make_room(sizeof(*run->body) + sized[LIST].room * sizeof(run->body->list[0]));
+    if (run->body == NULL)
+        return act_call_problem(call, PROBLEM_INTERNAL, NULL);
+    status = act_call_read(call, sized, N_FIELDS, run->body);
     if (status != 0 || (status = act_call_key(call, &run->key)) != 0)
         return status;
-    run->n = run->body.has_list ? run->body.n_list : 1;
-    if (!run->body.has_list)
+    one = &run->body->one;
+    run->n = run->body->has_list ? run->body->n_list : 1;
+    run->entries = make_room((run->n + 1) * sizeof(run->entries[0])); /* a list may be empty */
+    if (run->entries == NULL)
+        return act_call_problem(call, PROBLEM_INTERNAL, NULL);
+    if (!run->body->has_list)
         return read_item(call, "", one, &run->entries[0]);
     if (one->has_dev_eui || one->has_code || one->has_qr || one->has_home_net_id || one->has_as_id)
         return act_call_bad_field(call, "claims", "claims stands alone: each of them says its own");
@@ -512,14 +542,13 @@ static unsigned answer_one(struct claims_run *run)
 
 static unsigned post_claims(struct act_call *call)
 {
-    CLEANUP(run_freep) struct claims_run *run = secret_realloc(NULL, sizeof(*run));
+    CLEANUP(run_freep) struct claims_run *run = make_room(sizeof(*run));
     size_t n = 0;
     unsigned status;
     int r = 0;
 
     if (run == NULL)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
-    memset(run, 0, sizeof(*run));
     run->call = call;
     if (api_request_unknown_query(call->request, NULL, 0) != NULL)
         return act_call_problem(call, PROBLEM_BAD_REQUEST, "this call takes no query");
@@ -533,7 +562,7 @@ static unsigned post_claims(struct act_call *call)
             call, PROBLEM_UNPROCESSABLE, "this Idempotency-Key was used for another call");
     if (r < 0)
         return act_call_failed(call, r);
-    return run->body.has_list ? answer_list(run) : answer_one(run);
+    return run->body->has_list ? answer_list(run) : answer_one(run);
 }
 
 static const struct act_route routes[] = {

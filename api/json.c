@@ -215,6 +215,11 @@ static void report_malformed(
     }
 }
 
+static size_t room_of(const struct json_field *field)
+{
+    return field->room > 0 ? field->room : field->max;
+}
+
 /* What an absent or malformed member leaves: zeros. */
 static void clear_member(struct reading *reading, const struct json_field *field)
 {
@@ -222,10 +227,10 @@ static void clear_member(struct reading *reading, const struct json_field *field
         memset(reading->target + field->offset, 0, sizeof(uint32_t));
     else if (field->kind == JSON_BOOL)
         memset(reading->target + field->offset, 0, sizeof(bool));
+    else if (field->kind == JSON_HEX_LIST || field->kind == JSON_LIST)
+        memset(reading->target + field->offset, 0, room_of(field) * field->size);
     else if (field->kind != JSON_OBJECT)
-        memset(reading->target + field->offset, 0,
-            field->kind == JSON_HEX_LIST || field->kind == JSON_LIST ? field->max * field->size
-                                                                     : field->size);
+        memset(reading->target + field->offset, 0, field->size);
     if (field->kind == JSON_BYTES || field->kind == JSON_HEX_LIST || field->kind == JSON_LIST)
         memset(reading->target + field->len_offset, 0, sizeof(size_t));
     set_present(reading, field, false);
@@ -340,7 +345,8 @@ static void read_members(struct reading *reading, json_t *object, const struct j
             good = read_words(reading, field, value);
             break;
         case JSON_LIST:
-            good = json_typeof(value) == JANSSON_ARRAY && json_array_size(value) <= field->max;
+            good = json_typeof(value) == JANSSON_ARRAY && json_array_size(value) <= field->max &&
+                   json_array_size(value) <= room_of(field);
             break;
         case JSON_OBJECT:
             good = json_typeof(value) == JANSSON_OBJECT;

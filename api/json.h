@@ -29,6 +29,8 @@ struct json_field {
     size_t offset; /* into the target struct */
     size_t size;
     uint32_t max;
+    size_t room; /* JSON_LIST: elements that the target has room for, when the body is too short for
+                  * more; 0: for `max` */
     bool required;
     bool empty_is_absent;  /* "" and null count as absent (CFList of ChirpStack) */
     bool nullable;         /* null is present, and zero */
