@@ -304,10 +304,10 @@ class Stack:
         position, images = row.split("|")
         return int(position), int(images)
 
-    def bench(self, verb, **options):
-        """Runs cradle-bench; its process."""
+    def bench(self, verb, answered=False, **options):
+        """Runs cradle-bench; its process. `answered`: what it says gets answers on its standard input."""
         arguments = [self.program("tests/bench/cradle-bench"), verb, "--config", self.config]
         for name, value in options.items():
             arguments += [f"--{name}", str(value)]
-        return subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                text=True, env=self.environment())
+        return subprocess.Popen(arguments, stdin=subprocess.PIPE if answered else subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, text=True, env=self.environment())

@@ -12,9 +12,11 @@ import statistics
 import subprocess
 import sys
 
+import timing_claims
 from bench_stack import AS_ID, Failed, Stack
 
-MESSAGES = ("JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq")
+JOIN_MESSAGES = ("JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq")
+MESSAGES = (*JOIN_MESSAGES, timing_claims.MESSAGE)
 TRIES = 100000
 DEVICES = 2000  # of each class
 KNOWN_CLASSES = 3  # as in tests/bench/timing.c: not yours, unclaimed, control
@@ -69,14 +71,14 @@ def welch(a, b):
     return (statistics.fmean(a) - statistics.fmean(b)) / math.sqrt(spread)
 
 
-def measure(stack, options):
+def measure(stack, options, messages):
     shared = {"devices": KNOWN_CLASSES * options.devices, "seed": SEED, "stride": STRIDE, "version": options.version}
     say(f"Making {shared['devices']} devices with sealed keys ...")
     result_of(stack.bench("load-devices", **shared), "load-devices")
     for sql in PREPARE_SQL:
         stack.psql.ask(sql)
     results = {}
-    for message in options.messages:
+    for message in messages:
         say(f"Timing {options.tries} refusals of each class, {message} ...")
         process = stack.bench("timing", tries=options.tries, message=message, **{"in-a-row": options.in_a_row}, ports=stack.ports[0], **shared)
         try:
@@ -118,8 +120,15 @@ def report(message, verdict):
 
 
 def run(options):
-    with Stack(options.built, 1) as stack:
-        samples = measure(stack, options)
+    samples = {}
+    join_messages = [message for message in JOIN_MESSAGES if message in options.messages]
+    if join_messages:
+        with Stack(options.built, 1) as stack:
+            samples = measure(stack, options, join_messages)
+    if timing_claims.MESSAGE in options.messages:
+        with Stack(options.built, 1) as stack:
+            shared = {"devices": options.devices, "seed": SEED, "version": options.version}
+            samples[timing_claims.MESSAGE] = timing_claims.measure(stack, shared, options.tries, options.in_a_row, say)
     verdicts = {message: judge({name: rows_of(sample, options.in_a_row) for name, sample in classes.items()})
                 for message, classes in samples.items()}
     for message, verdict in verdicts.items():

@@ -47,6 +47,7 @@ struct bench_settings {
     unsigned in_a_row; /* of one class, before the next class is drawn */
     char *message;     /* MessageType of what is refused */
     char *format;      /* of an import file: csv or jsonl */
+    char *tokens;      /* path of a file: access tokens of clients that may claim, one a line */
     unsigned codes;    /* 1: each device of an import file has a code */
     unsigned batch;    /* claims of a call; 1: one alone, without a list */
     char *out;         /* its path */

@@ -9,14 +9,11 @@
 #include "base/error.h"
 #include "cli/device_json.h"
 #include "joinserver/ts002.h"
+#include "tests/bench/ask.h"
 #include "tests/bench/fleet.h"
-#include "tests/bench/wire.h"
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#define ANSWER_MAX 4096
 #define CONTROL_SHARE 10 /* a control for so many tries of a class */
 #define WARM_UP 2000
 #define TRANSACTION_BASE 1000000000u /* all have ten digits */
@@ -49,9 +46,8 @@ struct timing {
     uint32_t n_rows;          /* of each class but the control */
     uint32_t n_control;
     uint32_t sequence;
-    struct bench_wire wire;
+    struct bench_ask ask;
     struct text body, request;
-    char answer[ANSWER_MAX];
     size_t refusal_len; /* of the first one; all are as long */
     int64_t *ns[N_CLASSES];
     uint32_t n[N_CLASSES];
@@ -170,60 +166,15 @@ static int make_request(struct timing *t, enum timing_class c)
     return t->body.failed || t->request.failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;
 }
 
-static int64_t now_ns(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-/* The length of the whole message as far as it is here; 0: not known yet. */
-static size_t message_len(const char *message, size_t len)
-{
-    static const char name[] = "Content-Length: ";
-    const char *end = memmem(message, len, "\r\n\r\n", 4);
-    const char *length = memmem(message, len, name, sizeof(name) - 1);
-
-    if (end == NULL || length == NULL || length > end)
-        return 0;
-    return (size_t)(end + 4 - message) + strtoul(length + sizeof(name) - 1, NULL, 10);
-}
-
-/* Sends the request and waits for the last byte of its answer. */
-static int ask(struct timing *t, int64_t *ret_ns, size_t *ret_len)
-{
-    size_t len = 0;
-    int64_t begin = now_ns();
-
-    if (!bench_wire_send(&t->wire, t->request.data, t->request.len))
-        return error_set(ERROR_SYSTEM, "cannot send");
-    do {
-        ssize_t n = bench_wire_receive(&t->wire, t->answer + len, sizeof(t->answer) - 1 - len);
-
-        if (n == BENCH_WIRE_EMPTY) {
-            (void)poll(&(struct pollfd){.fd = t->wire.fd, .events = POLLIN}, 1, -1);
-            continue;
-        }
-        if (n == BENCH_WIRE_ENDED)
-            return error_set(ERROR_SYSTEM, "the connection broke");
-        len += (size_t)n;
-        t->answer[len] = '\0';
-    } while (len == 0 || len != message_len(t->answer, len));
-    *ret_ns = now_ns() - begin;
-    *ret_len = len;
-    return 0;
-}
-
 static int check(struct timing *t, enum timing_class c, size_t len)
 {
     const char *code = c == CONTROL ? "MICFailed" : t->message->refusal;
     char wanted[64];
 
     (void)snprintf(wanted, sizeof(wanted), "\"ResultCode\":\"%s\"", code);
-    if (strstr(t->answer, wanted) == NULL)
+    if (strstr(t->ask.answer, wanted) == NULL)
         return error_set(ERROR_INTERNAL, "an answer of class %s is not %s: %.200s", class_names[c],
-            code, strrchr(t->answer, '\n') != NULL ? strrchr(t->answer, '\n') + 1 : "");
+            code, strrchr(t->ask.answer, '\n') != NULL ? strrchr(t->ask.answer, '\n') + 1 : "");
     if (c == CONTROL)
         return 0;
     if (t->refusal_len == 0)
@@ -238,7 +189,7 @@ static int try_one(struct timing *t, enum timing_class c, bool counts)
     int r = make_request(t, c);
 
     if (r == 0)
-        r = ask(t, &ns, &len);
+        r = bench_ask(&t->ask, &t->request, &ns, &len);
     if (r == 0)
         r = check(t, c, len);
     if (r == 0 && counts)
@@ -289,12 +240,12 @@ static int prepare(struct timing *t, const struct bench_settings *settings)
         (r = bench_order_make(t->n_rows * 3 + t->n_control, settings->seed, &t->order)) < 0 ||
         (r = bench_ports_parse(settings, ports, &n_ports)) < 0)
         return r;
-    return bench_wire_open(&(struct bench_wiring){.credentials = NULL}, ports[0], &t->wire);
+    return bench_wire_open(&(struct bench_wiring){.credentials = NULL}, ports[0], &t->ask.wire);
 }
 
 static void timing_done(struct timing *t)
 {
-    bench_wire_close(&t->wire);
+    bench_wire_close(&t->ask.wire);
     for (int i = 0; i < N_CLASSES; i++)
         free(t->ns[i]);
     bench_fleet_done(&t->fleet);
@@ -306,19 +257,13 @@ static void timing_done(struct timing *t)
 
 int bench_timing(const struct bench_settings *settings)
 {
-    CLEANUP(timing_done) struct timing t = {.wire = {.fd = -1}};
+    CLEANUP(timing_done) struct timing t = {.ask.wire = {.fd = -1}};
     int r = prepare(&t, settings);
 
     if (r == 0)
         r = run(&t);
     if (r < 0)
         return r;
-    for (int i = 0; i < N_CLASSES; i++) {
-        printf("%s\"%s\": [", i == 0 ? "{" : ", ", class_names[i]);
-        for (uint32_t j = 0; j < t.n[i]; j++)
-            printf("%s%lld", j == 0 ? "" : ",", (long long)t.ns[i][j]);
-        printf("]");
-    }
-    puts("}");
+    bench_samples_print(class_names, t.ns, t.n, N_CLASSES);
     return 0;
 }

@@ -25,5 +25,8 @@ int bench_keyd_limit(const struct bench_settings *settings);
 /** Round trips of requests that are refused, in nanoseconds by why they are. */
 int bench_timing(const struct bench_settings *settings);
 
+/** The same of claims. */
+int bench_claim_timing(const struct bench_settings *settings);
+
 /** The same rows committed with nothing around them. The join servers must be idle. */
 int bench_commit_limit(const struct bench_settings *settings);
