@@ -34,6 +34,13 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
     " LEFT JOIN LATERAL (SELECT due, n_wrong FROM claim_limit"                                     \
     "  WHERE scope = " scope " AND subject = " subject " LIMIT 1) " alias " ON true"
 
+/* The row of the device that is asked for or, where there is none, of the one after it, at the same
+ * cost, and of no account: or the time of a refusal would tell what is here. Whoever reads it
+ * compares the DevEUI. */
+#define NEAREST(alias, table, columns)                                                             \
+    " LEFT JOIN LATERAL (SELECT dev_eui, " columns " FROM " table                                  \
+    "  WHERE dev_eui >= i.dev_eui ORDER BY dev_eui LIMIT 1) " alias " ON true"
+
 /* How long the bucket l of a scope holds others up: while more than its burst is not forgiven. */
 #define WAIT_S(l, seconds, burst)                                                                  \
     "greatest(0, ceil(extract(epoch FROM " l                                                       \
@@ -54,13 +61,15 @@ const struct db_statement db_claim_load_statement = {
     .sql =
         "WITH input AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[])"
         "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, ordinal))"
-        " SELECT i.ordinal::int4, coalesce(c.generation, 1)::int4,"
+        " SELECT i.ordinal::int4,"
+        "  (CASE WHEN c.dev_eui = i.dev_eui THEN c.generation ELSE 1 END)::int4,"
         "  (CASE WHEN o.due > now() THEN coalesce(" WAIT_DEVICE_S ", 0) ELSE 0 END)::int8,"
         "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
         "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
         "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
         "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8"
-        " FROM input i LEFT JOIN claim_code c ON c.dev_eui = i.dev_eui"
+        " FROM input i"
+        NEAREST("c", "claim_code", "generation")
         BUCKET("l", "2", "i.dev_eui")
         BUCKET("o", "3", "$4 || i.dev_eui")
         " UNION ALL"
@@ -75,7 +84,7 @@ const struct db_statement db_claim_load_statement = {
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA, DB_BYTEA},
 };
 
-/* Rows are locked, and looked at again, only where all is right: a wrong code takes the same steps
+/* Rows are looked for again, and locked, only where all is right: a wrong code takes the same steps
  * whether the device is here or not. Devices come before codes and in the order of DevEUIs, as in
  * every other statement that changes them. What `judged` says is read without a lock, of the moment
  * when the statement began: where it finds nothing wrong with a claim that did not come through,
@@ -86,24 +95,29 @@ const struct db_statement db_claim_settle_statement = {
         "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::bytea[], $2::int4[], $3::bytea[],"
         "   $4::bytea[], $5::bytea[], $6::text[]) WITH ORDINALITY"
         "   AS i(dev_eui, generation, hash, new_hash, net_id, as_id, ordinal)),"
-        " judged AS MATERIALIZED (SELECT i.*, l.n_wrong, CASE"
-        "   WHEN d.dev_eui IS NULL THEN 'unknown'"
-        "   WHEN d.owner_id = $7 AND c.origin = 'claimed' AND c.made_by = $8 THEN 'again'"
+        " judged AS MATERIALIZED (SELECT i.*, d.ownership_epoch, CASE"
+        "   WHEN d.dev_eui IS DISTINCT FROM i.dev_eui THEN 'unknown'"
+        "   WHEN d.owner_id = $7 AND c.dev_eui = i.dev_eui AND c.origin = 'claimed'"
+        "    AND c.made_by = $8 THEN 'again'"
         "   WHEN d.owner_id = $7 THEN 'own'"
         "   WHEN d.trust = 'quarantined' THEN 'quarantined'"
         "   WHEN d.ownership <> 'unowned' THEN 'taken'"
         "   WHEN d.credential NOT IN ('delivered', 'personalized', 'activable') THEN 'credential'"
-        "   WHEN c.dev_eui IS NULL THEN 'no-code'"
+        "   WHEN c.dev_eui IS DISTINCT FROM i.dev_eui THEN 'no-code'"
         "   WHEN c.weak AND l.n_wrong >= " WEAK_MAX " THEN 'locked'"
         "   WHEN c.hash <> i.hash THEN 'code'"
         "   ELSE 'raced' END AS reason"
-        "  FROM input i LEFT JOIN device d ON d.dev_eui = i.dev_eui"
-        "  LEFT JOIN claim_code c ON c.dev_eui = i.dev_eui" BUCKET("l", "2", "i.dev_eui") "),"
-        " due AS MATERIALIZED (SELECT j.*, d.ownership = 'unowned' AS fresh"
+        "  FROM input i"
+        NEAREST("d", "device", "owner_id, ownership, ownership_epoch, credential, trust")
+        NEAREST("c", "claim_code", "hash, weak, origin, made_by")
+        BUCKET("l", "2", "i.dev_eui") "),"
+        " due AS MATERIALIZED (SELECT j.ordinal, j.dev_eui, j.new_hash, j.net_id, j.as_id,"
+        "   c.generation, d.ownership_epoch, d.ownership = 'unowned' AS fresh"
         "  FROM judged j JOIN device d ON d.dev_eui = j.dev_eui"
         "  JOIN claim_code c ON c.dev_eui = j.dev_eui"
-        "  WHERE c.generation = j.generation AND d.trust <> 'quarantined' AND ("
-        "   (d.ownership = 'unowned' AND c.hash = j.hash AND j.reason <> 'locked'"
+        "  WHERE j.reason IN ('again', 'raced')"
+        "   AND c.generation = j.generation AND d.trust <> 'quarantined' AND ("
+        "   (d.ownership = 'unowned' AND c.hash = j.hash"
         "    AND d.credential IN ('delivered', 'personalized', 'activable'))"
         "   OR (d.owner_id = $7 AND c.origin = 'claimed' AND c.made_by = $8))"
         "  ORDER BY j.dev_eui FOR NO KEY UPDATE OF d, c),"
@@ -122,12 +136,12 @@ const struct db_statement db_claim_settle_statement = {
         "  FROM due),"
         " settled AS MATERIALIZED (SELECT j.ordinal, j.dev_eui,"
         "   CASE WHEN due.fresh THEN 'claimed' WHEN NOT due.fresh THEN 'repeated'"
-        "    ELSE j.reason END AS outcome FROM judged j LEFT JOIN due USING (ordinal)),"
+        "    ELSE j.reason END AS outcome, CASE WHEN j.reason = 'unknown' THEN 0"
+        "    ELSE coalesce(due.ownership_epoch + due.fresh::int, j.ownership_epoch) END AS epoch"
+        "   FROM judged j LEFT JOIN due USING (ordinal)),"
         " events AS (INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id,"
         "   outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled ORDER BY ordinal)"
-        " SELECT s.ordinal::int4, s.outcome,"
-        "  coalesce(d.ownership_epoch + CASE s.outcome WHEN 'claimed' THEN 1 ELSE 0 END, 0)"
-        " FROM settled s LEFT JOIN device d ON d.dev_eui = s.dev_eui",
+        " SELECT ordinal::int4, outcome, epoch FROM settled",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 10,

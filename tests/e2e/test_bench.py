@@ -5,12 +5,14 @@ import re
 import signal
 import subprocess
 import sys
+import types
 import unittest
 
 import support
 
 sys.path.insert(0, os.path.join(support.ROOT, "scripts/lib"))
-import bench_import  # noqa: E402 (they are where scripts/bench has them)
+import bench_claims  # noqa: E402 (they are where scripts/bench has them)
+import bench_import  # noqa: E402
 import bench_stack  # noqa: E402
 
 FIELDS = {
@@ -21,6 +23,11 @@ IMPORT_FIELDS = {
     "benchmark", "seconds", "devices_per_s", "rss_mib", "rss_mib_small", "cpu_us", "wal_bytes", "joins", "errors",
     "checked", "devices", "format", "version", "session", "idle_share", "others_share", "cores", "build", "postgres",
     "host", "method"}
+CLAIM_FIELDS = {
+    "benchmark", "claims_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "claims", "claimed", "seconds", "cpu_us",
+    "idle_share", "others_share", "wal_bytes", "not_in_database", "devices", "connections", "batch", "cores", "build",
+    "postgres", "host", "method"}
+CLAIM_REASONS = {"unknown", "code", "taken", "quarantined", "no_code", "credential", "locked"}
 BENCH_SECONDS = 180
 
 
@@ -71,12 +78,40 @@ class Bench(unittest.TestCase):
         self.assertEqual(len(answer["joins"]["phases"]), 1)
         self.assertGreater(answer["rss_mib"], 0)
 
-    def test_timing_asks_each_message_of_each_kind_as_often_and_reports_it(self):
-        run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "50",
+    def claims(self, *arguments):
+        run = bench("--built", support.Stack.program(""), "--seconds", "1", *arguments, name="claims")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual(CLAIM_FIELDS - set(answer), set())
+        self.assertEqual(set(answer["cpu_us"]), {"keyd", "activation", "postgres", "load"})
+        self.assertEqual((answer["errors"], answer["not_in_database"]), (0, 0))
+        self.assertGreater(answer["claims_per_s"], 0)
+        return answer
+
+    def test_claims_are_each_of_another_device_and_stand_in_the_database(self):
+        answer = self.claims("--devices", "20000", "--connections", "16")
+        self.assertEqual(answer["claimed"], answer["checked"])
+
+    def test_claims_in_lists_are_counted_each(self):
+        answer = self.claims("--devices", "20000", "--connections", "2", "--batch", "50")
+        self.assertEqual(answer["claimed"], 50 * answer["checked"])
+
+    def test_timing_of_claims_asks_for_each_reason_as_often(self):
+        run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "20", "--message", "Claim",
                     name="timing")
         answer = json.loads(run.stdout.splitlines()[-1])
         self.assertEqual(run.returncode == 0, answer["good"], run.stderr)
-        self.assertEqual(set(answer["messages"]), {"JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq"})
+        verdict = answer["messages"]["Claim"]
+        self.assertEqual(verdict["n"], dict.fromkeys(CLAIM_REASONS, 100))
+        self.assertEqual((verdict["n_control"], len(verdict["t"])), (50, 21))
+
+    def test_timing_asks_each_message_of_each_kind_as_often_and_reports_it(self):
+        joins = ("JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq")
+        run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "50",
+                    *(f"--message={message}" for message in joins), name="timing")
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual(run.returncode == 0, answer["good"], run.stderr)
+        self.assertEqual(set(answer["messages"]), set(joins))
         for verdict in answer["messages"].values():
             self.assertEqual(verdict["n"], {"not_yours": 100, "unclaimed": 100, "unknown": 100})
             self.assertEqual(verdict["n_control"], 10)
@@ -87,6 +122,21 @@ class Bench(unittest.TestCase):
                     "--seconds", "1")
         self.assertEqual(run.returncode, 1)
         self.assertIn("16 connections want 64 devices or more", run.stderr)
+
+
+class Answers(unittest.TestCase):
+    """What cradle-bench claims takes for a wrong answer: one that a second claim of the devices gets."""
+
+    def test_devices_that_are_claimed_already_are_errors(self):
+        options = types.SimpleNamespace(devices=400, connections=4, seconds=1, batch=1, format="csv", version="1.0.3")
+        with bench_stack.Stack(support.Stack.program(""), 1) as stack:
+            bench_claims.prepare(stack, options)
+            stack.psql.ask("UPDATE claim_code SET hash = sha256(hash) WHERE get_byte(dev_eui, 7) = 7")
+            process = stack.bench("claims", devices=400, seed=bench_claims.SEED, version="1.0.3", connections=1, seconds=2,
+                                  ports=stack.activation_port)
+            result, good = bench_claims.result_of(process, "claims")
+            self.assertEqual((result["checked"], result["errors"], good), (400, 2, False))
+            self.assertEqual(bench_claims.look_up(stack, 400), 2)
 
 
 class Report(unittest.TestCase):

@@ -227,6 +227,37 @@ START_TEST(big_bodies_are_held_in_a_limited_number_and_let_go_with_their_connect
 }
 END_TEST
 
+/* Of a route whose bodies may be big; the maker has no right to what it does. */
+START_TEST(a_body_that_says_to_be_small_needs_no_place)
+{
+    static const struct {
+        const char *header, *body;
+        unsigned status;
+    } asked[] = {
+        {"", "{}", 403},
+        {"Content-Length: 65537\r\n", NULL, 503},
+        {"Transfer-Encoding: chunked\r\n", NULL, 503},
+    };
+    int held[ACT_BIG_BODIES_PER_ORGANIZATION];
+    char maker[160], headers[240];
+
+    (void)act_bearer(&act_maker, maker);
+    await_import(maker, 400);
+    hold(maker, held, ACT_BIG_BODIES_PER_ORGANIZATION);
+    await_import(maker, 503);
+    for (size_t i = 0; i < sizeof(asked) / sizeof(asked[0]); i++) {
+        struct act_test_answer answer;
+
+        (void)snprintf(headers, sizeof(headers), "%s%s", maker, asked[i].header);
+        act_ask("POST", "/v1/claims", headers, asked[i].body,
+            asked[i].body != NULL ? strlen(asked[i].body) : 0, &answer);
+        ck_assert_msg(answer.status == asked[i].status, "%s: %s", asked[i].header, answer.text);
+        act_answer_done(&answer);
+    }
+    let_go(held, ACT_BIG_BODIES_PER_ORGANIZATION);
+}
+END_TEST
+
 START_TEST(forged_tokens_do_not_keep_a_maker_from_importing)
 {
     int held[ACT_BIG_BODIES_MAX];
@@ -556,7 +587,8 @@ int main(void)
         forged_tokens_do_not_keep_a_maker_from_importing,
         a_token_of_an_earlier_run_is_unknown_until_it_was_verified_once,
         a_token_that_by_its_own_words_cannot_be_valid_is_refused_before_a_body,
-        a_client_that_leaves_gives_its_slot_back, a_token_ends_with_its_lifetime,
+        a_body_that_says_to_be_small_needs_no_place, a_client_that_leaves_gives_its_slot_back,
+        a_token_ends_with_its_lifetime,
         a_kek_is_adopted_for_a_known_peer_and_shown_by_its_check_value,
         a_revoked_client_is_out_at_once, unknown_paths_and_wrong_methods_are_problems,
         what_is_open_to_all_answers,

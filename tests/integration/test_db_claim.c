@@ -1,6 +1,9 @@
 #include "db/claim.h"
 
+#include "base/text.h"
+#include "db/connection.h"
 #include "tests/integration/db_fixture.h"
+#include <libpq-fe.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,8 +152,129 @@ START_TEST(what_is_forgiven_is_forgotten_but_not_of_weak_codes)
 }
 END_TEST
 
+/* How a statement is found to work; freed by the caller. `how`: words of EXPLAIN. */
+static char *explain(enum db_statement_id id, const char *how, const char *arguments)
+{
+    struct text sql = {0}, plan = {0};
+    PGresult *result;
+
+    ck_ok(db_prepare(db, id));
+    text_addf(&sql, "EXPLAIN (%s) EXECUTE %s(%s)", how, db_statement_at(id)->name, arguments);
+    result = PQexec(db->conn, sql.data);
+    ck_assert_msg(PQresultStatus(result) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(result));
+    for (int i = 0; i < PQntuples(result); i++)
+        text_addf(&plan, "%s\n", PQgetvalue(result, i, 0));
+    PQclear(result);
+    text_done(&sql);
+    return plan.data;
+}
+
+static const struct {
+    enum db_statement_id id;
+    const char *before, *after; /* the DevEUI */
+} costs[] = {
+    {DB_CLAIM_LOAD, "ARRAY['\\x",
+        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], decode(repeat('07', 16), 'hex'), NULL"},
+    {DB_CLAIM_SETTLE, "ARRAY['\\x",
+        "']::bytea[], ARRAY[1], ARRAY[decode(repeat('00', 32), 'hex')],"
+        " ARRAY[decode(repeat('bb', 32), 'hex')], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], 0,"
+        " decode(repeat('00', 32), 'hex'), decode(repeat('07', 16), 'hex'), 'test'"},
+};
+
+static char *explain_run(size_t statement, uint32_t number)
+{
+    const struct eui64 eui = eui_of(number);
+    char hex[EUI64_TEXT_LEN + 1];
+    struct text arguments = {0};
+    char *plan;
+
+    text_addf(&arguments, "%s%s%s", costs[statement].before, eui64_format(&eui, hex),
+        costs[statement].after);
+    plan = explain(costs[statement].id, "ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF",
+        arguments.data);
+    text_done(&arguments);
+    return plan;
+}
+
+/* Device 1 has another code, 2 is quarantined, 3 is somebody's, 4 is not delivered yet, 5 has no
+ * code, 7 is not here. 8 is there, for the neighbours. */
+START_TEST(what_is_refused_costs_the_same_whatever_the_reason)
+{
+    char *first = NULL, *other;
+
+    make_devices(3, 4, LW_MAC_1_0_3);
+    make_devices(8, 1, LW_MAC_1_0_3);
+    begin();
+    pg_sql(cluster, database,
+        "INSERT INTO claim_code (dev_eui, generation, hash, weak, origin)"
+        " SELECT dev_eui, 1, sha256(dev_eui), false, 'given' FROM device ORDER BY dev_eui"
+        " ON CONFLICT DO NOTHING");
+    pg_sql(cluster, database,
+        "WITH n AS (SELECT dev_eui, row_number() OVER (ORDER BY dev_eui) FROM device)"
+        " UPDATE device d SET trust = CASE row_number WHEN 2 THEN 'quarantined' ELSE trust END,"
+        "  credential = CASE row_number WHEN 4 THEN 'generated' ELSE credential END,"
+        "  ownership = CASE row_number WHEN 3 THEN 'claimed' ELSE ownership END,"
+        "  owner_id = CASE row_number WHEN 3 THEN organization_id END"
+        " FROM n WHERE n.dev_eui = d.dev_eui");
+    pg_sql(cluster, database,
+        "DELETE FROM claim_code WHERE dev_eui IN (SELECT dev_eui FROM device ORDER BY dev_eui"
+        " OFFSET 4 LIMIT 1)");
+    pg_sql(cluster, database, "VACUUM (FULL, ANALYZE) device");
+    pg_sql(cluster, database, "VACUUM (FULL, ANALYZE) claim_code");
+    free(explain_run((size_t)_i, 1)); /* the first time marks rows as seen by all */
+    free(explain_run((size_t)_i, 8));
+    for (uint32_t number = 1; number <= 7; number++) {
+        if (number == 6)
+            continue; /* as 1 */
+        other = explain_run((size_t)_i, number);
+        if (first != NULL)
+            ck_assert_msg(
+                strcmp(first, other) == 0, "%u: %.3000s\nis not\n%.3000s", number, first, other);
+        free(first);
+        first = other;
+    }
+    ck_assert_ptr_nonnull(strstr(first, "Buffers: shared hit="));
+    free(first);
+    end();
+}
+END_TEST
+
+/* Such a plan lasts while guesses fill the table. */
+START_TEST(buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empty_vacuumed_table)
+{
+    const struct {
+        enum db_statement_id id;
+        const char *nulls;
+        unsigned n_buckets;
+    } plans[] = {{DB_CLAIM_LOAD, "NULL, NULL, NULL, NULL, NULL", 4},
+        {DB_CLAIM_SETTLE, "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
+
+    begin();
+    pg_sql(cluster, database, "VACUUM ANALYZE claim_limit");
+    for (size_t i = 0; i < sizeof(plans) / sizeof(*plans); i++) {
+        char *plan = explain(plans[i].id, "COSTS OFF", plans[i].nulls);
+        unsigned n = 0;
+
+        for (const char *scan = plan; (scan = strstr(scan, "using claim_limit_pkey")) != NULL;
+             n++) {
+            scan = strstr(scan, "Index Cond: ");
+            ck_assert_msg(scan != NULL && strstr(scan, "subject = ") != NULL &&
+                              strstr(scan, "subject = ") < strchr(scan, '\n'),
+                "%s", plan);
+        }
+        ck_assert_msg(n == plans[i].n_buckets && !strstr(plan, "Seq Scan"), "%s", plan);
+        free(plan);
+    }
+    end();
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
+    tcase_add_loop_test(tcase, what_is_refused_costs_the_same_whatever_the_reason, 0,
+        sizeof(costs) / sizeof(*costs));
+    tcase_add_test(tcase,
+        buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empty_vacuumed_table);
     tcase_add_test(tcase, what_waited_behind_another_claim_has_lost);
     tcase_add_test(tcase, wrong_ones_fill_the_buckets_and_time_empties_them);
     tcase_add_test(tcase, what_is_forgiven_is_forgotten_but_not_of_weak_codes);

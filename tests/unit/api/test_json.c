@@ -395,6 +395,27 @@ START_TEST(a_list_of_objects_has_its_elements_and_their_faults_a_place)
 }
 END_TEST
 
+START_TEST(a_list_is_held_to_the_room_that_its_target_has)
+{
+    static const char one[] = "{\"items\":[{\"name\":\"a\"}]}";
+    static const char two[] = "{\"items\":[{\"name\":\"a\"},{\"name\":\"b\"}]}";
+    struct json_field sized = object_list_fields[0];
+    struct list_target target;
+    char fault[JSON_FAULT_MAX];
+    size_t n;
+
+    sized.room = 1;
+    memset(&target, 0x5a, sizeof(target));
+    ck_assert_int_eq(json_read_known(one, strlen(one), &sized, 1, &target, &n, fault), JSON_OK);
+    ck_assert_uint_eq(target.n, 1);
+    ck_assert_str_eq(target.items[0].name, "a");
+    ck_assert_int_eq(target.items[1].name[0], 0x5a); /* not touched */
+    ck_assert_int_eq(
+        json_read_known(two, strlen(two), &sized, 1, &target, &n, fault), JSON_BAD_FIELD);
+    ck_assert_str_eq(fault, "items is not a list of at most 3 objects");
+}
+END_TEST
+
 START_TEST(what_no_field_names_is_refused_where_that_is_said)
 {
     static const struct {
@@ -488,6 +509,7 @@ int main(void)
     tcase_add_test(tc, the_other_members_are_filled_beside_a_bad_one);
     tcase_add_test(tc, a_list_of_hex_has_its_elements_and_their_number);
     tcase_add_test(tc, a_list_of_objects_has_its_elements_and_their_faults_a_place);
+    tcase_add_test(tc, a_list_is_held_to_the_room_that_its_target_has);
     tcase_add_test(tc, what_no_field_names_is_refused_where_that_is_said);
     tcase_add_test(tc, an_object_within_has_its_own_members);
     tcase_add_test(tc, null_is_present_where_it_may_be);
