@@ -123,7 +123,7 @@ class MutualTls(TlsTest):
 
     def test_metrics_are_sums_over_the_listeners(self):
         _, _, body = support.http("GET", self.stack.join_url + "metrics")
-        names = [line.split(" ")[0] for line in body.decode().splitlines() if line[0] != "#"]
+        names = [line.rpartition(" ")[0] for line in body.decode().splitlines() if line[0] != "#"]
         self.assertEqual(len(names), len(set(names)))
         self.assertIn("cradle_http_certificates_refused_total", names)
 
