@@ -237,7 +237,8 @@ static void take_keyd_status(struct join_worker *w, struct join_item *item, enum
         return;
     case KEYD_BAD_INPUT:
     case KEYD_HSM_FAILED:
-    case KEYD_CANNOT_EXPORT: /* never of a join */
+    case KEYD_CANNOT_EXPORT:
+    case KEYD_NO_AUDIT_KEY: /* never of a join */
         join_item_set(item, JOIN_UNAVAILABLE, keyd_status_text(status));
         return;
     }
