@@ -1,6 +1,7 @@
 #include "activation/audit_keeper.h"
 
 #include "activation/worker.h"
+#include "base/audit_key.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hex.h"
@@ -12,6 +13,7 @@
 #include <time.h>
 
 struct act_audit_keeper {
+    struct act_service *service;
     struct db *db;
     struct keyd_channel *keyd;
     pthread_t id;
@@ -20,15 +22,16 @@ struct act_audit_keeper {
     int64_t sign_at_ms; /* monotonic: no signature is asked for before */
 };
 
-/* All that waits. */
+/* What waits. Outcome 1: there is more; but what is chained is to be signed, too. */
 static int chain(struct act_audit_keeper *k)
 {
     size_t n = DB_AUDIT_CHAIN_MAX;
     int r = 0;
 
-    while (r == 0 && n == DB_AUDIT_CHAIN_MAX && !atomic_load(&k->stopping))
-        r = db_audit_chain_step(k->db, &n);
-    return r;
+    for (int i = 0; i < ACT_AUDIT_STEPS && n == DB_AUDIT_CHAIN_MAX; i++)
+        if ((r = db_audit_chain_step(k->db, &n)) < 0 || atomic_load(&k->stopping))
+            return r;
+    return n == DB_AUDIT_CHAIN_MAX ? 1 : 0;
 }
 
 /* In the log a checkpoint is out of the reach of whoever has the database. */
@@ -49,6 +52,28 @@ static void not_signed(struct act_audit_keeper *k, const char *why, int64_t wait
     k->sign_at_ms = clock_monotonic_ms() + wait_ms;
 }
 
+/* Of the token, which does not change while a service runs. False: there is none to sign with. */
+static bool publish_key(struct act_audit_keeper *k)
+{
+    uint8_t point[AUDIT_POINT_LEN];
+    enum keyd_status status = KEYD_HSM_FAILED;
+    int r;
+
+    if (atomic_load(&k->service->has_audit_key))
+        return true;
+    r = keyd_audit_key(k->keyd, point, &status, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    if (r < 0 || status != KEYD_OK) {
+        not_signed(k, r < 0 ? error_text() : keyd_status_text(status),
+            r == 0 && status == KEYD_NO_AUDIT_KEY ? ACT_AUDIT_NO_KEY_MS : ACT_AUDIT_RETRY_MS);
+        return false;
+    }
+    text_clear(&k->service->audit_key);
+    audit_key_write(point, &k->service->audit_key);
+    if (!k->service->audit_key.failed)
+        atomic_store(&k->service->has_audit_key, true);
+    return true;
+}
+
 static int sign(struct act_audit_keeper *k)
 {
     struct audit_checkpoint checkpoint;
@@ -56,7 +81,7 @@ static int sign(struct act_audit_keeper *k)
     enum keyd_status status = KEYD_HSM_FAILED;
     int r;
 
-    if (clock_monotonic_ms() < k->sign_at_ms)
+    if (clock_monotonic_ms() < k->sign_at_ms || !publish_key(k))
         return 0;
     r = db_audit_checkpoint_due(k->db, ACT_AUDIT_SIGN_EVENTS, ACT_AUDIT_SIGN_S, &checkpoint);
     if (r != 0)
@@ -64,8 +89,7 @@ static int sign(struct act_audit_keeper *k)
     r = keyd_sign_checkpoint(
         k->keyd, &checkpoint, signature, &status, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
     if (r < 0 || status != KEYD_OK) {
-        not_signed(k, r < 0 ? error_text() : keyd_status_text(status),
-            r == 0 && status == KEYD_NO_AUDIT_KEY ? ACT_AUDIT_NO_KEY_MS : ACT_AUDIT_RETRY_MS);
+        not_signed(k, r < 0 ? error_text() : keyd_status_text(status), ACT_AUDIT_RETRY_MS);
         return 0;
     }
     if ((r = db_audit_checkpoint_add(k->db, &checkpoint, signature)) < 0)
@@ -81,12 +105,9 @@ static void *thread_main(void *context)
     bool was_well = true;
 
     while (!atomic_load(&k->stopping)) {
-        int r = chain(k);
-        bool well;
+        const int more = chain(k);
+        const bool well = more >= 0 && sign(k) == 0;
 
-        if (r == 0)
-            r = sign(k);
-        well = r == 0;
         if (!well) {
             if (was_well)
                 log_error("audit events are not chained now: %s", error_text());
@@ -95,7 +116,8 @@ static void *thread_main(void *context)
             log_info("audit events are chained again");
         }
         was_well = well;
-        (void)nanosleep(&(struct timespec){.tv_nsec = ACT_AUDIT_LOOK_MS * 1000000}, NULL);
+        if (!well || more == 0)
+            (void)nanosleep(&(struct timespec){.tv_nsec = ACT_AUDIT_LOOK_MS * 1000000}, NULL);
     }
     return NULL;
 }
@@ -113,6 +135,7 @@ int act_audit_keeper_start(
 
     if (k == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for the thread that chains audit events");
+    k->service = service;
     k->keyd = keyd_pool_channel(service->pool, channel);
     k->was_signing = true;
     if ((r = db_open(&config, &k->db)) == 0 && pthread_create(&k->id, NULL, thread_main, k) != 0) {

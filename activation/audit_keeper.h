@@ -6,6 +6,7 @@
 #include "activation/service.h"
 
 #define ACT_AUDIT_LOOK_MS 500       /* between two looks for events that wait */
+#define ACT_AUDIT_STEPS 16          /* transactions of one look */
 #define ACT_AUDIT_SIGN_EVENTS 1000  /* chained behind the last checkpoint: then the next one */
 #define ACT_AUDIT_SIGN_S 600        /* or so old is the last one, and any are */
 #define ACT_AUDIT_RETRY_MS 10000    /* before a signature that failed is asked for again */

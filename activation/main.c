@@ -205,6 +205,7 @@ static void stop(struct app *app)
     keyd_pool_close(service->pool);
     db_close(app->db);
     text_done(&service->exchange_key);
+    text_done(&service->audit_key);
 }
 
 static int run(struct app *app)

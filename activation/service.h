@@ -31,6 +31,8 @@ struct act_service {
     struct act_job_events *events;
     struct act_audit_keeper *audit;
     struct text exchange_key; /* PEM; empty when none is configured */
+    struct text audit_key;    /* PEM; written once, before has_audit_key is set */
+    _Atomic bool has_audit_key;
     struct act_metrics metrics;
     _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */
     struct act_token_table tokens;  /* a hint for admission */

@@ -2,8 +2,10 @@
 #include "base/audit_key.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "hsm/p11_keys.h"
 #include "tests/integration/keyd_fixture.h"
 #include <string.h>
+#include <unistd.h>
 
 static struct keyd_pool *pool;
 static struct keyd_channel *channel;
@@ -118,6 +120,47 @@ START_TEST(what_can_be_no_checkpoint_is_not_signed)
 }
 END_TEST
 
+static int destroy(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    struct p11_token *token = context;
+
+    if (strcmp(label, P11_LABEL_AUDIT) == 0)
+        ck_assert_uint_eq(token->f->C_DestroyObject(token->anchor, handle), CKR_OK);
+    return 0;
+}
+
+/* Of a token of our own: the others need theirs. */
+START_TEST(without_the_key_all_else_goes_on)
+{
+    struct softhsm hsm;
+    struct p11_token token = {0};
+    struct keyd_pool_config config = {
+        .program = KEYD_PROGRAM, .verbs = KEYD_TEST_VERBS, .n_processes = 1, .n_channels = 1};
+    struct keyd_pool *bare = NULL;
+    struct audit_checkpoint checkpoint = checkpoint_of_all();
+    uint8_t point[AUDIT_POINT_LEN], signature[AUDIT_SIGNATURE_LEN];
+    enum keyd_status status = KEYD_OK;
+    int lock = -1;
+
+    ck_assert_int_eq(softhsm_make(&hsm, true), 0);
+    ck_assert_int_eq(p11_lock(hsm.lock_file, &lock), 0);
+    ck_assert_msg(p11_token_open(&token, hsm.uri, true, lock) == 0, "%s", error_text());
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_PRIVATE_KEY, destroy, &token), 0);
+    p11_token_close(&token);
+    (void)close(lock);
+    config.uri = hsm.uri;
+    config.lock_file = hsm.lock_file;
+    ck_assert_msg(keyd_pool_open(&config, &bare) == 0, "%s", error_text());
+    channel = keyd_pool_channel(bare, 0);
+    ck_assert_int_eq(keyd_audit_key(channel, point, &status, keyd_test_deadline()), 0);
+    ck_assert_int_eq(status, KEYD_NO_AUDIT_KEY);
+    ck_assert_int_eq(sign(&checkpoint, signature), KEYD_NO_AUDIT_KEY);
+    ck_assert_int_eq(keyd_self_test(channel, keyd_test_deadline()), 0);
+    keyd_pool_close(bare);
+    softhsm_remove(&hsm);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -125,6 +168,7 @@ int main(void)
         its_time_is_the_key_processes_own,
         an_organizations_checkpoint_counts_its_own_events,
         what_can_be_no_checkpoint_is_not_signed,
+        without_the_key_all_else_goes_on,
     };
 
     return keyd_test_main("keyd-audit", tests, sizeof(tests) / sizeof(tests[0]), setup, teardown);
