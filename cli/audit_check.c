@@ -21,7 +21,9 @@ struct audit_check {
     uint64_t kept_seq;              /* of the last of them */
     uint8_t chain[MERKLE_HASH_LEN]; /* of the last event */
     struct merkle_tree tree;        /* of all */
-    struct text again;              /* a line as it should be */
+    bool has_expected;
+    struct audit_checkpoint expected;
+    struct text again; /* a line as it should be */
 };
 
 static void json_cleanup(json_t **value)
@@ -158,6 +160,40 @@ static int check_checkpoint(struct audit_check *check, const json_t *object, con
     return 0;
 }
 
+int audit_check_expect(struct audit_check *check, const char *line, size_t len)
+{
+    CLEANUP(json_cleanup) json_t *object = NULL;
+    const json_t *checkpoint = NULL;
+
+    check->n_lines = 1;
+    if (len > 0 && len <= AUDIT_CHECK_LINE_MAX && line[len - 1] == '\n')
+        object = json_loadb(line, len - 1, JSON_REJECT_DUPLICATES, NULL);
+    checkpoint = json_object_get(object, "checkpoint");
+    if (checkpoint == NULL || check_checkpoint(check, checkpoint, line, len, &check->expected) < 0)
+        return error_set(ERROR_INPUT, "what was kept does not begin with a checkpoint of this key");
+    check->n_lines = 0;
+    check->has_expected = true;
+    return 0;
+}
+
+/* Whether the history is still the one of which the kept checkpoint was. */
+static int meet_expected(const struct audit_check *check)
+{
+    const struct audit_checkpoint *expected = &check->expected;
+    uint8_t root[MERKLE_HASH_LEN];
+
+    if (!check->has_expected || check->n != expected->count)
+        return 0;
+    merkle_tree_root(&check->tree, root);
+    if (memcmp(check->chain, expected->chain, sizeof(check->chain)) != 0 ||
+        (check->of_all && memcmp(root, expected->root, sizeof(root)) != 0))
+        return error_set(ERROR_INPUT,
+            "line %" PRIu64 ": up to event %" PRIu64
+            "%s the history is another than the one that was signed before: it was written anew",
+            check->n_lines, check->n, check->of_all ? "" : " of the organization");
+    return 0;
+}
+
 static int take_first(struct audit_check *check, const json_t *object, const char *line, size_t len)
 {
     static const uint8_t nobody[AUDIT_ID_LEN];
@@ -167,7 +203,13 @@ static int take_first(struct audit_check *check, const json_t *object, const cha
         return bad_line(check, "an export begins with its checkpoint, and this does not");
     r = check_checkpoint(check, object, line, len, &check->signed_one);
     check->of_all = memcmp(check->signed_one.organization, nobody, sizeof(nobody)) == 0;
-    return r;
+    if (r < 0 || !check->has_expected)
+        return r;
+    if (memcmp(check->signed_one.organization, check->expected.organization, AUDIT_ID_LEN) != 0)
+        return bad_line(check, "what was kept is of another organization, or of all");
+    if (check->signed_one.count < check->expected.count)
+        return bad_line(check, "there are fewer events than were signed before");
+    return 0;
 }
 
 /* One that was signed long ago, behind its event. */
@@ -254,7 +296,7 @@ static int take_event(struct audit_check *check, const json_t *object, const cha
         (void)merkle_append(&check->tree, event.leaf, made);
     check->n++;
     check->last_seq = event.link.seq;
-    return 0;
+    return meet_expected(check);
 }
 
 int audit_check_line(struct audit_check *check, const char *line, size_t len)

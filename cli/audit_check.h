@@ -18,6 +18,9 @@ static inline void audit_check_freep(struct audit_check **check)
     audit_check_free(*check);
 }
 
+/** Before the first line: a checkpoint that was kept from an earlier export, which begins with it.
+ * The history must lead through it. ERROR_INPUT where it is none. */
+int audit_check_expect(struct audit_check *check, const char *line, size_t len) MUST_CHECK;
 /** The next line, with its line feed. ERROR_INPUT says what is wrong with it, and ends the check.
  */
 int audit_check_line(struct audit_check *check, const char *line, size_t len) MUST_CHECK;

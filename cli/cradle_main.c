@@ -26,8 +26,10 @@ static const struct {
     {{"migrate", NULL}, "", "Brings the database's schema up to this program.", cli_migrate},
     {{"hsm", "init"}, "--exchange-key-out FILE [--exportable-keys]",
         "Makes the keys in an empty token and writes the public exchange key.", cli_hsm_init},
-    {{"hsm", "export"}, "--exchange-key-out FILE",
-        "Writes the public exchange key of the token once more.", cli_hsm_export},
+    {{"hsm", "export"}, "[--exchange-key-out FILE] [--audit-key-out FILE]",
+        "Writes the public exchange key of the token once more, or the public key of its audit "
+        "checkpoints.",
+        cli_hsm_export},
     {{"hsm", "list"}, "",
         "Lists the keys in the token with their check values; fails where one is missing.",
         cli_hsm_list},
@@ -38,9 +40,10 @@ static const struct {
     {{"audit", "export"}, "FILE",
         "Writes the audit events that the client may see, with what proves them, to a new file.",
         cli_audit_export},
-    {{"audit", "verify"}, "FILE --key PEM",
+    {{"audit", "verify"}, "FILE --key PEM [--kept FILE]",
         "Checks such a file against the public audit key; asks nobody, and needs no configuration. "
-        "Names the first event that is missing, was changed or was moved.",
+        "Names the first event that is missing, was changed or was moved. With --kept it must go on "
+        "from what an earlier export, or its first line, says.",
         cli_audit_verify, true},
     {{"organization", "add"}, "--name NAME [--allow-clear-keys yes|no]", "Makes an organization.",
         cli_organization_add},

@@ -73,24 +73,47 @@ static int check_file(FILE *file, const char *path, struct audit_check *check)
     return r;
 }
 
+/* The first line of a file: what was kept may be a whole export. */
+static int read_kept(const char *path, struct audit_check *check)
+{
+    CLEANUP(cleanup_free) char *line = NULL;
+    FILE *file = fopen(path, "re");
+    size_t capacity = 0;
+    ssize_t len;
+
+    if (file == NULL)
+        return error_set_errno("cannot read %s", path);
+    len = getline(&line, &capacity, file);
+    (void)fclose(file);
+    return audit_check_expect(check, line, len > 0 ? (size_t)len : 0);
+}
+
 int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    static const struct option table[] = {{"key", required_argument, NULL, 'k'}, {0}};
+    static const struct option table[] = {
+        {"key", required_argument, NULL, 'k'},
+        {"kept", required_argument, NULL, 'e'},
+        {0},
+    };
     CLEANUP(audit_key_freep) struct audit_key *key = NULL;
     CLEANUP(audit_check_freep) struct audit_check *check = NULL;
-    const char *key_path = NULL;
+    const char *key_path = NULL, *kept_path = NULL;
     FILE *file;
     int c, r;
 
     (void)settings;
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
-        if (c != 'k')
+        if (c == 'k')
+            key_path = optarg;
+        else if (c == 'e')
+            kept_path = optarg;
+        else
             return CLI_USAGE;
-        key_path = optarg;
     }
     if (key_path == NULL || optind + 1 != argc)
         return CLI_USAGE;
-    if ((r = read_key(key_path, &key)) < 0 || (r = audit_check_new(key, &check)) < 0)
+    if ((r = read_key(key_path, &key)) < 0 || (r = audit_check_new(key, &check)) < 0 ||
+        (kept_path != NULL && (r = read_kept(kept_path, check)) < 0))
         return r;
     if ((file = fopen(argv[optind], "re")) == NULL)
         return error_set_errno("cannot read %s", argv[optind]);

@@ -238,6 +238,24 @@ class Exports(AuditTest):
         self.assertEqual(run.returncode, 1)
         self.assertIn("line 1: the checkpoint", run.stderr)
 
+    def test_the_key_that_the_service_tells_is_the_tokens(self):
+        path = os.path.join(self.folder, "token.pem")
+        run = self.stack.cradle("hsm", "export", "--audit-key-out", path)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        with open(path, "rb") as told, open(self.key, "rb") as published:
+            self.assertEqual(told.read(), published.read())
+        self.assertEqual(self.stack.cradle("hsm", "export").returncode, 2)
+
+    def test_a_later_export_goes_on_from_what_was_kept(self):
+        _, auditor = self.auditor()
+        for rest in (self.admin, auditor):
+            kept = self.write("kept", self.export(rest).splitlines(keepends=True)[0])
+            later = self.write("later", self.export(rest))
+            for checkpoint, status in ((kept, 0), (later, 0), (self.key, 1)):
+                run = subprocess.run([self.stack.program("cli/cradle"), "audit", "verify", later, "--key", self.key,
+                                      "--kept", checkpoint], capture_output=True, text=True, check=False)
+                self.assertEqual(run.returncode, status, run.stderr)
+
     def test_the_list_says_where_an_event_is_chained(self):
         made = self.organization()
         self.await_chained()

@@ -24,6 +24,7 @@ struct history {
 };
 
 static struct history history;
+static const char *other_action; /* of event 3, where it is not NULL */
 static EVP_PKEY *pkey;
 static struct audit_key *key;
 static const uint8_t own[AUDIT_ID_LEN] = {0xA0, 1};
@@ -54,6 +55,8 @@ static void make_history(void)
             .action = "do.something",
             .object = "\"\\\xC3\xA4",
             .detail = "{\"name\": \"x\"}"};
+        if (other_action != NULL && i == 2)
+            record->action = other_action;
         if (whose == 0)
             memcpy(record->organization, own, sizeof(own));
         link->seq = i + 1;
@@ -305,6 +308,46 @@ START_TEST(what_was_signed_by_another_or_for_another_is_found)
 }
 END_TEST
 
+static int check_from(const struct export *export, const char *kept)
+{
+    CLEANUP(audit_check_freep) struct audit_check *check = NULL;
+    CLEANUP(text_done) struct text out = {0};
+    int r = audit_check_new(key, &check);
+
+    if (r == 0)
+        r = audit_check_expect(check, kept, strlen(kept));
+    for (size_t i = 0; r == 0 && i < export->n; i++)
+        r = audit_check_line(check, export->lines[i], strlen(export->lines[i]));
+    return r < 0 ? r : audit_check_end(check, &out);
+}
+
+/* All of it good and signed, and not what was signed before. */
+START_TEST(a_history_that_does_not_go_on_from_what_was_kept_is_found)
+{
+    struct export all = make_export(true), own_one = make_export(false), anew;
+
+    ck_assert_int_eq(check_from(&all, all.lines[0]), 0);
+    ck_assert_int_eq(check_from(&all, all.lines[KEPT_AT + 1]), 0);
+    ck_assert_int_eq(check_from(&own_one, own_one.lines[0]), 0);
+    ck_assert_int_lt(check_from(&all, own_one.lines[0]), 0);
+    ck_assert_int_lt(check_from(&all, all.lines[1]), 0);
+    ck_assert_int_lt(check_from(&all, ""), 0);
+    other_action = "another.thing";
+    history.trees[N_EVENTS].n = 0;
+    anew = make_export(true);
+    ck_assert_int_eq(check_from(&anew, anew.lines[0]), 0);
+    ck_assert_int_lt(check_from(&anew, all.lines[KEPT_AT + 1]), 0);
+    ck_assert_ptr_nonnull(strstr(error_text(), "line 6: up to event 5 the history is another"));
+    export_done(&anew);
+    anew = make_export(false);
+    ck_assert_int_lt(check_from(&anew, own_one.lines[0]), 0);
+    ck_assert_ptr_nonnull(strstr(error_text(), "up to event 6 of the organization"));
+    export_done(&anew);
+    export_done(&all);
+    export_done(&own_one);
+}
+END_TEST
+
 START_TEST(what_is_no_export_is_refused)
 {
     static const char *const files[] = {"", "\n", "{}\n", "[]\n", "{\"checkpoint\":{}}\n",
@@ -328,6 +371,7 @@ int main(void)
         each_line_that_is_missing_is_found_and_named,
         lines_that_were_exchanged_or_repeated_are_found,
         what_was_signed_by_another_or_for_another_is_found,
+        a_history_that_does_not_go_on_from_what_was_kept_is_found,
         what_is_no_export_is_refused,
     };
     BIO *bio = BIO_new(BIO_s_mem());
