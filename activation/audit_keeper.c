@@ -28,9 +28,11 @@ static int chain(struct act_audit_keeper *k)
     size_t n = DB_AUDIT_CHAIN_MAX;
     int r = 0;
 
-    for (int i = 0; i < ACT_AUDIT_STEPS && n == DB_AUDIT_CHAIN_MAX; i++)
+    for (int i = 0; i < ACT_AUDIT_STEPS && n == DB_AUDIT_CHAIN_MAX; i++) {
         if ((r = db_audit_chain_step(k->db, &n)) < 0 || atomic_load(&k->stopping))
             return r;
+        metric_add(&k->service->metrics.chained, (int64_t)n);
+    }
     return n == DB_AUDIT_CHAIN_MAX ? 1 : 0;
 }
 
@@ -94,6 +96,7 @@ static int sign(struct act_audit_keeper *k)
     }
     if ((r = db_audit_checkpoint_add(k->db, &checkpoint, signature)) < 0)
         return r;
+    metric_add(&k->service->metrics.checkpoints, 1);
     say(&checkpoint);
     k->was_signing = true;
     return 0;
