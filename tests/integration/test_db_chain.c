@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "db/audit.h"
 #include "db/audit_read.h"
+#include "db/migrate.h"
 #include "tests/integration/db_fixture.h"
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -294,6 +295,28 @@ START_TEST(several_at_once_make_one_chain)
 }
 END_TEST
 
+START_TEST(what_was_done_before_there_was_a_chain_is_chained)
+{
+    CLEANUP(db_cleanup) struct db *owner = open_as("cradle_owner");
+    CLEANUP(text_done) struct text report = {0};
+
+    /* As it was before 0017. */
+    sql("DROP TABLE audit_pending, audit_checkpoint, audit_node, audit_chain;"
+        "DROP FUNCTION audit_event_waits, audit_pending_is_chained CASCADE;"
+        "DELETE FROM schema_migration WHERE number >= 17");
+    add_event(db, 1, "o");
+    add_event(db, 0, "o");
+    add_event(db, 1, "o");
+    (void)db_migrate(owner, &report); /* what follows is there already */
+    ck_assert_ptr_nonnull(strstr(report.data, "applied 0017_audit_chain\n"));
+    add_event(db, 2, "o");
+    ck_assert_uint_eq(step(db), 4);
+    nothing_may_wait(4);
+    must_hold(0, 4);
+    must_hold(1, 2);
+}
+END_TEST
+
 START_TEST(nothing_stops_waiting_before_it_is_chained)
 {
     char sqlstate[6];
@@ -381,6 +404,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, what_is_rolled_back_leaves_no_gap);
     tcase_add_test(tcase, one_that_is_killed_has_done_nothing_and_the_next_does_it);
     tcase_add_test(tcase, several_at_once_make_one_chain);
+    tcase_add_test(tcase, what_was_done_before_there_was_a_chain_is_chained);
     tcase_add_test(tcase, nothing_stops_waiting_before_it_is_chained);
     tcase_add_test(tcase, a_checkpoint_is_due_after_so_many_events_or_so_long);
     tcase_add_test(tcase, no_look_reads_what_was_chained_before);
