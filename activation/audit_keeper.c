@@ -131,8 +131,8 @@ int act_audit_keeper_start(
     struct act_audit_keeper *k = calloc(1, sizeof(*k));
     const struct db_config config = {
         .conninfo = service->settings.conninfo,
-        .program = "cradle-activation",
-        .statement_ms = ACT_STATEMENT_MS,
+        .program = "cradle-activation-audit",
+        .statement_ms = ACT_AUDIT_STATEMENT_MS,
     };
     int r;
 
