@@ -1,5 +1,8 @@
 /* /v1/audit: what was done. */
+#include "activation/audit_export.h"
 #include "activation/call.h"
+
+#include <inttypes.h>
 
 static void write_event(struct text *out, const struct db_audit_entry *e)
 {
@@ -14,7 +17,14 @@ static void write_event(struct text *out, const struct db_audit_entry *e)
     text_add_json(out, e->action);
     text_add(out, ",\"object\":");
     text_add_json(out, e->object);
-    text_addf(out, ",\"detail\":%s}", e->detail);
+    text_addf(out, ",\"detail\":%s", e->detail);
+    if (e->seq == 0) {
+        text_add(out, ",\"seq\":null,\"hash\":null}");
+        return;
+    }
+    text_addf(out, ",\"seq\":%" PRId64 ",\"hash\":\"", e->seq);
+    text_add_hex(out, e->hash, sizeof(e->hash));
+    text_add(out, "\"}");
 }
 
 static unsigned get_audit(struct act_call *call)
@@ -44,6 +54,16 @@ static unsigned get_audit(struct act_call *call)
 
 static const struct act_route routes[] = {
     {.method = API_GET, .path = "/v1/audit", .right = RIGHT_AUDIT, .work = get_audit},
+    {.method = API_GET,
+        .path = "/v1/audit/export",
+        .right = RIGHT_AUDIT,
+        .work = act_get_audit_export,
+        .is_long = true,
+        .streams = STREAMS_ANSWER},
+    {.method = API_GET,
+        .path = "/v1/audit/key",
+        .right = RIGHT_DESCRIPTION,
+        .answer = act_get_audit_key},
 };
 
 const struct act_area act_area_audit = ACT_AREA(routes);

@@ -1,3 +1,4 @@
+#include "activation/audit_keeper.h"
 #include "activation/dispatch.h"
 #include "activation/housekeeping.h"
 #include "activation/job_events.h"
@@ -60,10 +61,11 @@ static int start_keyds(struct act_service *service)
         .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |
                  KEYD_MAY(KEYD_VERB_MAKE_KEK) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
                  KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
-                 KEYD_MAY(KEYD_VERB_RANDOM) |
+                 KEYD_MAY(KEYD_VERB_RANDOM) | KEYD_MAY(KEYD_VERB_SIGN_CHECKPOINT) |
+                 KEYD_MAY(KEYD_VERB_AUDIT_KEY) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .n_processes = service->settings.hsm_processes,
-        .n_channels = service->settings.workers + 1, /* the last one does jobs */
+        .n_channels = service->settings.workers + 2, /* the last two: jobs, and the audit */
     };
     int r = keyd_pool_open(&config, &service->pool);
 
@@ -180,7 +182,8 @@ static int start(struct app *app)
         (r = db_open(&config, &app->db)) < 0 || (r = db_await(app->db, program_stop_wanted)) != 0 ||
         (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0 ||
         (r = act_job_worker_start(service, service->settings.workers, &service->jobs)) < 0 ||
-        (r = act_job_events_start(service, &service->events)) < 0)
+        (r = act_job_events_start(service, &service->events)) < 0 ||
+        (r = act_audit_keeper_start(service, service->settings.workers + 1, &service->audit)) < 0)
         return r;
     return start_listeners(service);
 }
@@ -197,11 +200,13 @@ static void stop(struct app *app)
     act_workers_stop(service->workers);
     for (size_t i = 0; i < service->n_servers; i++)
         api_server_stop(service->servers[i]);
+    act_audit_keeper_stop(service->audit); /* after the last change was answered */
     act_workers_free(service->workers);
     act_job_events_free(service->events);
     keyd_pool_close(service->pool);
     db_close(app->db);
     text_done(&service->exchange_key);
+    text_done(&service->audit_key);
 }
 
 static int run(struct app *app)

@@ -55,6 +55,10 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->codes[i].help = "Claim codes that devices got, given by a file or made here.";
         metrics->codes[i].labels = code_labels[i];
     }
+    metrics->chained.name = "cradle_audit_chained_total";
+    metrics->chained.help = "Audit events that this service has chained.";
+    metrics->checkpoints.name = "cradle_audit_checkpoints_total";
+    metrics->checkpoints.help = "Checkpoints of the audit that it has had signed and kept.";
     metrics->slow.name = "cradle_import_slow";
     metrics->slow.kind = METRIC_GAUGE;
     metrics->slow.help = "1 while devices may be joining and imports rest between chunks.";
@@ -87,5 +91,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, metrics->codes, N_CODE_COUNTERS);
     metrics_write(out, metrics->claims, N_CLAIM_COUNTERS);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
+    metrics_write(out, &metrics->chained, 1);
+    metrics_write(out, &metrics->checkpoints, 1);
     metrics_write(out, &metrics->slow, 1);
 }

@@ -29,7 +29,9 @@ struct act_metrics {
     struct metric codes[N_CODE_COUNTERS];
     struct metric claims[N_CLAIM_COUNTERS];
     struct metric tokens[N_TOKEN_COUNTERS];
-    struct metric slow; /* set when it is asked for */
+    struct metric chained;     /* audit events, by this service */
+    struct metric checkpoints; /* signed for it */
+    struct metric slow;        /* set when it is asked for */
 };
 
 void act_metrics_init(struct act_metrics *metrics);

@@ -8,7 +8,7 @@
 enum act_right {
     RIGHT_HEALTH,         /* is the process alive, is it ready */
     RIGHT_METRICS,        /* counters, on the plain listener */
-    RIGHT_DESCRIPTION,    /* the OpenAPI description and the public exchange key */
+    RIGHT_DESCRIPTION,    /* the OpenAPI description and the public keys */
     RIGHT_TOKEN,          /* ask for an access token: the client proves itself by its secret */
     RIGHT_ORGANIZATIONS,  /* make, list and change organizations */
     RIGHT_ORGANIZATION,   /* see one: an administrator any, everybody else his own */

@@ -19,6 +19,7 @@
 struct act_workers;
 struct act_job_worker;
 struct act_job_events;
+struct act_audit_keeper;
 
 struct act_service {
     struct act_settings settings;
@@ -28,7 +29,10 @@ struct act_service {
     struct act_workers *workers;
     struct act_job_worker *jobs;
     struct act_job_events *events;
+    struct act_audit_keeper *audit;
     struct text exchange_key; /* PEM; empty when none is configured */
+    struct text audit_key;    /* PEM; written once, before has_audit_key is set */
+    _Atomic bool has_audit_key;
     struct act_metrics metrics;
     _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */
     struct act_token_table tokens;  /* a hint for admission */

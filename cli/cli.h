@@ -34,6 +34,8 @@ int cli_migrate(const struct cli_settings *settings, int argc, char **argv, stru
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_audit_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_organization_add(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);

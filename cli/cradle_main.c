@@ -21,12 +21,15 @@ static const struct {
     const char *arguments;
     const char *help;
     cli_run run;
+    bool offline; /* asks nobody, and needs no configuration */
 } verbs[] = {
     {{"migrate", NULL}, "", "Brings the database's schema up to this program.", cli_migrate},
     {{"hsm", "init"}, "--exchange-key-out FILE [--exportable-keys]",
         "Makes the keys in an empty token and writes the public exchange key.", cli_hsm_init},
-    {{"hsm", "export"}, "--exchange-key-out FILE",
-        "Writes the public exchange key of the token once more.", cli_hsm_export},
+    {{"hsm", "export"}, "[--exchange-key-out FILE] [--audit-key-out FILE]",
+        "Writes the public exchange key of the token once more, or the public key of its audit "
+        "checkpoints.",
+        cli_hsm_export},
     {{"hsm", "list"}, "",
         "Lists the keys in the token with their check values; fails where one is missing.",
         cli_hsm_list},
@@ -34,6 +37,14 @@ static const struct {
         "Makes an administrator of the activation service, in the database itself; its secret is "
         "shown once.",
         cli_admin_add},
+    {{"audit", "export"}, "FILE",
+        "Writes the audit events that the client may see, with what proves them, to a new file.",
+        cli_audit_export},
+    {{"audit", "verify"}, "FILE --key PEM [--kept FILE]",
+        "Checks such a file against the public audit key; asks nobody, and needs no configuration. "
+        "Names the first event that is missing, was changed or was moved. With --kept it must go on "
+        "from what an earlier export, or its first line, says.",
+        cli_audit_verify, true},
     {{"organization", "add"}, "--name NAME [--allow-clear-keys yes|no]", "Makes an organization.",
         cli_organization_add},
     {{"organization", "set"}, "--name NAME --allow-clear-keys yes|no",
@@ -161,7 +172,8 @@ static void print_verb(FILE *to, size_t verb, const char *prefix)
     const char *second = verbs[verb].words[1];
     const char *arguments = verbs[verb].arguments;
 
-    (void)fprintf(to, "%scradle --config FILE %s%s%s%s%s\n", prefix, verbs[verb].words[0],
+    (void)fprintf(to, "%scradle %s%s%s%s%s%s\n", prefix,
+        verbs[verb].offline ? "" : "--config FILE ", verbs[verb].words[0],
         second != NULL ? " " : "", second != NULL ? second : "", arguments[0] != '\0' ? " " : "",
         arguments);
 }
@@ -281,7 +293,7 @@ int main(int argc, char **argv)
     if (argc > 0 && asks_for_help(argc, argv) && print_help(stdout, argv[0]))
         return EXIT_DONE;
     verb = find_verb(argc, argv);
-    if (verb == NO_VERB || config_file == NULL) {
+    if (verb == NO_VERB || (config_file == NULL && !verbs[verb].offline)) {
         (void)fputs(verb == NO_VERB ? "cradle: no such verb; try cradle --help\n"
                                     : "cradle: --config FILE is missing; try cradle --help\n",
             stderr);

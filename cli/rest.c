@@ -13,6 +13,8 @@
 
 #define ANSWER_MAX (16u << 20) /* a page of a list is far smaller */
 #define TIMEOUT_S 60L
+#define SILENCE_S 60L /* of an answer of any size */
+#define DONE 200
 #define UNAUTHORIZED 401
 #define NO_CONTENT 204
 #define SERVER_FAULT 500 /* and above */
@@ -20,10 +22,23 @@
 #define QUOTED_MAX 60    /* bytes of a setting that is refused */
 #define KEY_BYTES 16     /* of an Idempotency-Key */
 
+/** Where an answer goes. */
+struct sink {
+    CURL *curl;
+    struct secret_buffer *answer;
+    FILE *into; /* NULL, or for what is no refusal */
+};
+
 static size_t take_answer(char *data, size_t size, size_t n, void *user)
 {
-    struct secret_buffer *answer = user;
+    const struct sink *sink = user;
+    struct secret_buffer *answer = sink->answer;
+    long status = 0;
 
+    if (sink->into != NULL &&
+        curl_easy_getinfo(sink->curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
+        status == DONE)
+        return fwrite(data, size, n, sink->into) == n ? size * n : 0;
     if (answer->len + size * n > ANSWER_MAX || secret_buffer_append(answer, data, size * n) < 0)
         return 0; /* curl takes this as a failed write */
     return size * n;
@@ -31,6 +46,7 @@ static size_t take_answer(char *data, size_t size, size_t n, void *user)
 
 struct exchange {
     const char *method, *path, *content_type, *body;
+    FILE *into;                  /* NULL: the answer is an object */
     const char *user, *password; /* NULL: with the access token */
 };
 
@@ -78,8 +94,17 @@ static bool set_trust(CURL *curl, const char *ca)
            cli_curl_trust(curl, ca[0] != '\0' ? ca : NULL);
 }
 
+/* A small answer has a time in all; a large one may take as long as it goes on. */
+static bool set_patience(CURL *curl, bool large)
+{
+    if (!large)
+        return curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S) == CURLE_OK;
+    return curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, SILENCE_S) == CURLE_OK;
+}
+
 static bool set_options(CURL *curl, const struct cli_rest *rest, const struct exchange *exchange,
-    const char *url, struct curl_slist *headers, struct secret_buffer *answer, char *why)
+    const char *url, struct curl_slist *headers, struct sink *sink, char *why)
 {
     return curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
            set_trust(curl, rest->settings->activation_ca) &&
@@ -91,8 +116,8 @@ static bool set_options(CURL *curl, const struct cli_rest *rest, const struct ex
                (curl_easy_setopt(curl, CURLOPT_USERNAME, exchange->user) == CURLE_OK &&
                    curl_easy_setopt(curl, CURLOPT_PASSWORD, exchange->password) == CURLE_OK)) &&
            curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_TIMEOUT, TIMEOUT_S) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink) == CURLE_OK &&
+           set_patience(curl, exchange->into != NULL) &&
            curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_USERAGENT, "cradle/" CRADLE_VERSION) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why) == CURLE_OK;
@@ -118,6 +143,7 @@ static int perform(
     CLEANUP(cli_headers_cleanup) struct curl_slist *headers = NULL;
     CLEANUP(text_done) struct text url = {0}, type = {0};
     char why[CURL_ERROR_SIZE] = "";
+    struct sink sink = {.curl = curl, .answer = answer, .into = exchange->into};
     CURLcode code;
     long sent = 0;
     int r = 0;
@@ -137,7 +163,7 @@ static int perform(
     if (r < 0)
         return r;
     if (curl == NULL || rest->doubt.failed || url.failed ||
-        !set_options(curl, rest, exchange, url.data, headers, answer, why))
+        !set_options(curl, rest, exchange, url.data, headers, &sink, why))
         return error_set(ERROR_SYSTEM, "libcurl does not start");
     code = curl_easy_perform(curl);
     if (code != CURLE_OK) {
@@ -208,6 +234,20 @@ static int exchange_json(
         answer = NULL;
     }
     return 0;
+}
+
+int cli_rest_download(struct cli_rest *rest, const char *path, FILE *into)
+{
+    CLEANUP(secret_buffer_done) struct secret_buffer body = {0};
+    CLEANUP(cli_json_done) json_t *answer = NULL;
+    const struct exchange exchange = {.method = "GET", .path = path, .into = into};
+    int r = perform(rest, &exchange, &body);
+
+    if (r < 0 || rest->status == DONE)
+        return r;
+    if (body.len > 0)
+        answer = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
+    return refusal(rest, answer);
 }
 
 static int read_secret(const char *path, char ret[static SECRET_MAX + 1])

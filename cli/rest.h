@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "cli/cli.h"
 #include <jansson.h>
+#include <stdio.h>
 
 struct cli_rest {
     const struct cli_settings *settings;
@@ -23,6 +24,10 @@ void cli_rest_done(struct cli_rest *rest);
  * tells which refusal it was; or, where it may have been done all the same, how to look. */
 int cli_rest_call(struct cli_rest *rest, const char *method, const char *path, const json_t *body,
     json_t **ret_answer) MUST_CHECK;
+/** A GET whose answer may have any size, written as it comes. What came is whole, or it is an
+ * error.
+ */
+int cli_rest_download(struct cli_rest *rest, const char *path, FILE *into) MUST_CHECK;
 /** The text of a member that an answer of the last call must have, as long as `answer` lives. */
 int cli_rest_need(const struct cli_rest *rest, const json_t *answer, const char *name,
     const char **ret) MUST_CHECK;

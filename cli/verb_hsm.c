@@ -32,12 +32,14 @@ static int read_options(int argc, char **argv, const struct option *table, struc
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'o')
             ret->exchange_key_path = optarg;
+        else if (c == 'a')
+            ret->audit_key_path = optarg;
         else if (c == 'x')
             ret->exportable_keys = true;
         else
             return CLI_USAGE;
     }
-    return optind == argc && ret->exchange_key_path != NULL ? 0 : CLI_USAGE;
+    return optind == argc ? 0 : CLI_USAGE;
 }
 
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -50,8 +52,11 @@ int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, str
     struct hsm_ceremony ceremony = {0};
     int r;
 
-    if ((r = read_options(argc, argv, table, &ceremony)) != 0 ||
-        (r = fill_ceremony(settings, &ceremony)) < 0)
+    if ((r = read_options(argc, argv, table, &ceremony)) != 0)
+        return r;
+    if (ceremony.exchange_key_path == NULL)
+        return CLI_USAGE;
+    if ((r = fill_ceremony(settings, &ceremony)) < 0)
         return r;
     return show_report(hsm_ceremony_init(&ceremony, out), out);
 }
@@ -60,14 +65,18 @@ int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, s
 {
     static const struct option table[] = {
         {"exchange-key-out", required_argument, NULL, 'o'},
+        {"audit-key-out", required_argument, NULL, 'a'},
         {0},
     };
     struct hsm_ceremony ceremony = {0};
     int r;
 
     (void)out;
-    if ((r = read_options(argc, argv, table, &ceremony)) != 0 ||
-        (r = fill_ceremony(settings, &ceremony)) < 0)
+    if ((r = read_options(argc, argv, table, &ceremony)) != 0)
+        return r;
+    if (ceremony.exchange_key_path == NULL && ceremony.audit_key_path == NULL)
+        return CLI_USAGE;
+    if ((r = fill_ceremony(settings, &ceremony)) < 0)
         return r;
     return hsm_ceremony_export(&ceremony);
 }

@@ -4,8 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EVENT_COLUMNS                                                                              \
-    "id, " DB_UTC("at") ", encode(client_id, 'hex'), request_id, action, object, detail::text"
+#define EVENT_SELECT                                                                               \
+    "SELECT e.id, " DB_UTC(                                                                        \
+        "e.at") ", encode(e.client_id, 'hex'), e.request_id, e.action,"                            \
+                "  e.object, e.detail::text, coalesce(c.seq, 0::int8), n.hash"                     \
+                " FROM audit_event e LEFT JOIN audit_chain c ON c.event_id = e.id"                 \
+                " LEFT JOIN audit_node n ON n.level = 0 AND n.place = c.seq - 1"
 
 const struct db_statement db_audit_add_statement = {
     .name = "audit_add",
@@ -30,8 +34,7 @@ const struct db_statement db_audit_has_statement = {
  * events to find one organization's. */
 const struct db_statement db_audit_list_statement = {
     .name = "audit_list",
-    .sql = "SELECT " EVENT_COLUMNS " FROM audit_event WHERE organization_id = $3 AND id > $1"
-           " ORDER BY id LIMIT $2",
+    .sql = EVENT_SELECT " WHERE e.organization_id = $3 AND e.id > $1 ORDER BY e.id LIMIT $2",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
     .params = {DB_INT8, DB_INT8, DB_INT8},
@@ -39,7 +42,7 @@ const struct db_statement db_audit_list_statement = {
 
 const struct db_statement db_audit_list_all_statement = {
     .name = "audit_list_all",
-    .sql = "SELECT " EVENT_COLUMNS " FROM audit_event WHERE id > $1 ORDER BY id LIMIT $2",
+    .sql = EVENT_SELECT " WHERE e.id > $1 ORDER BY e.id LIMIT $2",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_INT8, DB_INT8},
@@ -152,6 +155,9 @@ int db_audit_list_load(
         db_row_text(&rows, i, 4, e->action, sizeof(e->action));
         db_row_text(&rows, i, 5, e->object, sizeof(e->object));
         e->detail = db_row_text_new(&rows, i, 6);
+        e->seq = db_row_int(&rows, i, 7, 0, INT64_MAX);
+        if (e->seq > 0)
+            db_row_bytes(&rows, i, 8, e->hash, sizeof(e->hash));
     }
     if ((r = db_rows_check(&rows)) < 0)
         return r;

@@ -2,6 +2,7 @@
  * (db_begin .. db_commit). Role cradle_activation. */
 #pragma once
 
+#include "base/merkle.h"
 #include "db/account.h"
 
 #define AUDIT_OBJECT_MAX 200
@@ -26,7 +27,9 @@ struct db_audit_entry {
     char request_id[41];
     char action[61];
     char object[AUDIT_OBJECT_MAX + 1];
-    char *detail; /* on the heap */
+    char *detail;                  /* on the heap */
+    int64_t seq;                   /* where it was chained; 0: it was not yet, and has no hash */
+    uint8_t hash[MERKLE_HASH_LEN]; /* its leaf (base/audit_form.h) */
 };
 struct db_audit_list {
     struct db_audit_entry *entries;

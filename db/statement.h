@@ -57,6 +57,21 @@ enum db_statement_id {
     DB_AUDIT_HAS,
     DB_AUDIT_LIST,
     DB_AUDIT_LIST_ALL,
+    DB_AUDIT_WAITS,
+    DB_AUDIT_TURN,
+    DB_AUDIT_HEAD,
+    DB_AUDIT_FRONTIER,
+    DB_AUDIT_WAITING,
+    DB_AUDIT_CHAIN_ADD,
+    DB_AUDIT_NODE_ADD,
+    DB_AUDIT_WAITED,
+    DB_AUDIT_CHECKPOINT_DUE,
+    DB_AUDIT_CHECKPOINT_ADD,
+    DB_AUDIT_CHECKPOINT_NEXT,
+    DB_AUDIT_EXTENT,
+    DB_AUDIT_PAGE_ALL,
+    DB_AUDIT_PAGE_OWN,
+    DB_AUDIT_NODES,
     DB_IDEMPOTENCY_TAKE,
     DB_IDEMPOTENCY_FIND,
     DB_IDEMPOTENCY_KEEP,
@@ -201,6 +216,21 @@ extern const struct db_statement db_audit_add_statement;
 extern const struct db_statement db_audit_has_statement;
 extern const struct db_statement db_audit_list_statement;
 extern const struct db_statement db_audit_list_all_statement;
+extern const struct db_statement db_audit_waits_statement;
+extern const struct db_statement db_audit_turn_statement;
+extern const struct db_statement db_audit_head_statement;
+extern const struct db_statement db_audit_frontier_statement;
+extern const struct db_statement db_audit_waiting_statement;
+extern const struct db_statement db_audit_chain_add_statement;
+extern const struct db_statement db_audit_node_add_statement;
+extern const struct db_statement db_audit_waited_statement;
+extern const struct db_statement db_audit_checkpoint_due_statement;
+extern const struct db_statement db_audit_checkpoint_add_statement;
+extern const struct db_statement db_audit_checkpoint_next_statement;
+extern const struct db_statement db_audit_extent_statement;
+extern const struct db_statement db_audit_page_all_statement;
+extern const struct db_statement db_audit_page_own_statement;
+extern const struct db_statement db_audit_nodes_statement;
 extern const struct db_statement db_idempotency_take_statement;
 extern const struct db_statement db_idempotency_find_statement;
 extern const struct db_statement db_idempotency_keep_statement;

@@ -1,8 +1,10 @@
 #include "hsm/ceremony.h"
 
+#include "base/audit_key.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "hsm/ceremony_keys.h"
+#include "hsm/p11_audit.h"
 #include "hsm/p11_exchange.h"
 #include "hsm/p11_keys.h"
 #include <fcntl.h>
@@ -177,7 +179,7 @@ static int make_on_empty(struct p11_token *token, bool exportable, struct found 
     return make_all(token, exportable, ret);
 }
 
-/* --- the public exchange key ------------------------------------------------------------------ */
+/* --- the public keys -------------------------------------------------------------------------- */
 
 /** A file that takes its name when it is whole. */
 struct pem_file {
@@ -202,7 +204,7 @@ static int pem_begin(struct pem_file *pem, const char *path)
 
     pem->path = path;
     if (snprintf(pem->fresh, sizeof(pem->fresh), "%s.new", path) >= (int)sizeof(pem->fresh))
-        return error_set(ERROR_CONFIG, "the path of the exchange key is too long");
+        return error_set(ERROR_CONFIG, "the path of a public key is too long");
     if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
         return error_set(ERROR_CONFIG, "%s is there and is no file", path);
     pem->f = fopen(pem->fresh, "we");
@@ -213,10 +215,10 @@ static int pem_begin(struct pem_file *pem, const char *path)
     return 0;
 }
 
-static int pem_finish(struct pem_file *pem, EVP_PKEY *pkey)
+/* What was written takes its name. */
+static int pem_finish(struct pem_file *pem)
 {
-    if (PEM_write_PUBKEY(pem->f, pkey) != 1 || fflush(pem->f) != 0 ||
-        fchmod(fileno(pem->f), 0644) != 0 || fsync(fileno(pem->f)) != 0 ||
+    if (fflush(pem->f) != 0 || fchmod(fileno(pem->f), 0644) != 0 || fsync(fileno(pem->f)) != 0 ||
         rename(pem->fresh, pem->path) != 0)
         return error_set_errno("cannot write %s", pem->path);
     (void)fclose(pem->f);
@@ -232,10 +234,29 @@ static int write_exchange(struct p11_token *token, const struct found *found, st
         if (strcmp(found->objects[i].label, P11_LABEL_EXCHANGE) == 0) {
             int r = p11_exchange_read(token, found->objects[i].handle, &pkey);
 
-            return r < 0 ? r : pem_finish(pem, pkey);
+            if (r == 0 && PEM_write_PUBKEY(pem->f, pkey) != 1)
+                return error_set_errno("cannot write %s", pem->path);
+            return r < 0 ? r : pem_finish(pem);
         }
     }
     return error_set(ERROR_CONFIG, "the token holds no %s", P11_LABEL_EXCHANGE);
+}
+
+/* From the token itself: whoever verifies need not believe a service. */
+static int write_audit(struct p11_token *token, struct pem_file *pem)
+{
+    CLEANUP(text_done) struct text text = {0};
+    struct p11_audit_key key;
+    int r = p11_audit_find(token, &key);
+
+    if (r < 0)
+        return r;
+    if (r > 0)
+        return error_set(ERROR_CONFIG, "the token holds no %s", P11_LABEL_AUDIT);
+    audit_key_write(key.encoded + P11_POINT_HEAD_LEN, &text);
+    if (text.failed || fwrite(text.data, 1, text.len, pem->f) != text.len)
+        return error_set_errno("cannot write %s", pem->path);
+    return pem_finish(pem);
 }
 
 /* --- the acts --------------------------------------------------------------------------------- */
@@ -303,17 +324,26 @@ int hsm_ceremony_export(const struct hsm_ceremony *ceremony)
 {
     CLEANUP(p11_token_close) struct p11_token token = {0};
     CLEANUP(cleanup_close) int lock = -1;
-    CLEANUP(pem_drop) struct pem_file pem = {.f = NULL};
+    CLEANUP(pem_drop) struct pem_file exchange = {.f = NULL};
+    CLEANUP(pem_drop) struct pem_file audit = {.f = NULL};
     struct found found;
-    int r = pem_begin(&pem, ceremony->exchange_key_path);
+    int r = 0;
 
+    if (ceremony->exchange_key_path != NULL)
+        r = pem_begin(&exchange, ceremony->exchange_key_path);
+    if (r == 0 && ceremony->audit_key_path != NULL)
+        r = pem_begin(&audit, ceremony->audit_key_path);
     if (r == 0)
         r = p11_lock(ceremony->lock_file, &lock);
     if (r == 0)
         r = p11_token_open(&token, ceremony->uri, false, lock);
     if (r == 0)
         r = look(&token, &found);
-    return r < 0 ? r : write_exchange(&token, &found, &pem);
+    if (r == 0 && exchange.f != NULL)
+        r = write_exchange(&token, &found, &exchange);
+    if (r == 0 && audit.f != NULL)
+        r = write_audit(&token, &audit);
+    return r;
 }
 
 /* All that is missing, a line each. */

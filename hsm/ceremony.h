@@ -8,6 +8,7 @@ struct hsm_ceremony {
     const char *uri;               /* RFC 7512, with module-path, token and pin-source */
     const char *lock_file;         /* the one the keyds use */
     const char *exchange_key_path; /* the public exchange key is written here as PEM */
+    const char *audit_key_path;    /* export: the public audit key; each may be NULL then */
     bool exportable_keys;          /* init: make the twin; who owns keyd's session can take keys */
 };
 
@@ -19,7 +20,8 @@ struct hsm_ceremony {
  * report the keys are made and the file is not: export it. ERROR_PIN: the PIN was refused; nothing
  * was tried twice. */
 int hsm_ceremony_init(const struct hsm_ceremony *ceremony, struct text *report);
-/** Writes the public exchange key of the token as PEM. ERROR_CONFIG when the token holds none. */
+/** Writes the public keys of the token that are wanted as PEM. ERROR_CONFIG when the token does not
+ * hold one. */
 int hsm_ceremony_export(const struct hsm_ceremony *ceremony);
 /** Writes label, kind and key check value of each object that is there, and the label of each that
  * is not: then ERROR_CONFIG, with the report. The twin may be absent. */

@@ -2,6 +2,7 @@
 
 #include "base/aes.h"
 #include "base/error.h"
+#include "hsm/p11_audit.h"
 #include "hsm/p11_exchange.h"
 #include "hsm/p11_keys.h"
 #include "hsm/p11_ops.h"
@@ -13,7 +14,6 @@
 #define HMAC_KEY_LEN 32
 #define EXCHANGE_BITS 3072
 #define ATTRIBUTES_MAX 24
-#define EC_POINT_MAX 128
 
 struct attributes {
     CK_ATTRIBUTE list[ATTRIBUTES_MAX];
@@ -347,40 +347,19 @@ static int check_exchange(
     return 0;
 }
 
-struct point_search {
-    struct p11_token *token;
-    uint8_t point[EC_POINT_MAX];
-    size_t len;
-};
-
-static int found_public(void *context, CK_OBJECT_HANDLE handle, const char *label)
-{
-    struct point_search *search = context;
-    CK_ATTRIBUTE wanted = {CKA_EC_POINT, search->point, sizeof(search->point)};
-    CK_RV rv;
-
-    if (strcmp(label, P11_LABEL_AUDIT) != 0)
-        return 0;
-    rv = search->token->f->C_GetAttributeValue(search->token->anchor, handle, &wanted, 1);
-    if (rv != CKR_OK)
-        return p11_failed(search->token, rv, "C_GetAttributeValue (audit key)");
-    search->len = wanted.ulValueLen;
-    return 0;
-}
-
 static int check_audit(
     struct p11_token *token, CK_OBJECT_HANDLE handle, uint8_t ret[static CEREMONY_KCV_LEN])
 {
-    struct point_search search = {.token = token};
+    struct p11_audit_key key;
     uint8_t hash[32];
-    int r = p11_objects_walk(token, CKO_PUBLIC_KEY, found_public, &search);
+    int r = p11_audit_find(token, &key);
 
     (void)handle;
     if (r < 0)
         return r;
-    if (search.len == 0)
+    if (r > 0)
         return error_set(ERROR_HSM, "the token holds no public half of %s", P11_LABEL_AUDIT);
-    digest_sha256(search.point, search.len, hash);
+    digest_sha256(key.encoded, sizeof(key.encoded), hash);
     memcpy(ret, hash, CEREMONY_KCV_LEN);
     return 0;
 }

@@ -16,6 +16,7 @@ const char *keyd_status_text(enum keyd_status status)
         [KEYD_BAD_INPUT] = "the input cannot be used",
         [KEYD_HSM_FAILED] = "the HSM failed",
         [KEYD_CANNOT_EXPORT] = "this token cannot export",
+        [KEYD_NO_AUDIT_KEY] = "the token holds no audit key",
     };
 
     if ((int)status < 0 || status > KEYD_STATUS_LAST)

@@ -8,6 +8,7 @@
  * died of is not shown to a third (ERROR_HSM). */
 #pragma once
 
+#include "base/audit_form.h"
 #include "base/sealed.h"
 #include "base/secret.h"
 #include "base/text.h"
@@ -42,8 +43,10 @@ enum keyd_verb {
     KEYD_VERB_RANDOM,
     KEYD_VERB_EXPORT_KEY,
     KEYD_VERB_MAKE_KEK,
+    KEYD_VERB_SIGN_CHECKPOINT,
+    KEYD_VERB_AUDIT_KEY,
 };
-#define KEYD_N_VERBS 10
+#define KEYD_N_VERBS 12
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -89,8 +92,9 @@ enum keyd_status {
     KEYD_BAD_INPUT = 5,       /* an OAEP text that does not open, a length that cannot be */
     KEYD_HSM_FAILED = 6,      /* the token failed: try later, nothing was learnt */
     KEYD_CANNOT_EXPORT = 7,   /* the token was made without a key that opens this one for export */
+    KEYD_NO_AUDIT_KEY = 8,    /* the token holds no key that signs checkpoints */
 };
-#define KEYD_STATUS_LAST KEYD_CANNOT_EXPORT
+#define KEYD_STATUS_LAST KEYD_NO_AUDIT_KEY
 const char *keyd_status_text(enum keyd_status status);
 
 /* --- answer a join or a rejoin -------------------------------------------------------------- */
@@ -326,3 +330,14 @@ int keyd_random(
 
 /** A known-answer wrap, derivation and tag on the live token: the only honest health check. */
 int keyd_self_test(struct keyd_channel *channel, int64_t deadline_ms);
+
+/* --- audit ------------------------------------------------------------------------------------ */
+
+/** Signs a checkpoint, whose bytes keyd makes itself, and whose time is its own: *checkpoint gets
+ * it. KEYD_BAD_INPUT for what can be none, KEYD_NO_AUDIT_KEY. */
+int keyd_sign_checkpoint(struct keyd_channel *channel, struct audit_checkpoint *checkpoint,
+    uint8_t ret_signature[static AUDIT_SIGNATURE_LEN], enum keyd_status *ret_status,
+    int64_t deadline_ms);
+/** The public half of the key that signs them: a point of P-256. KEYD_NO_AUDIT_KEY. */
+int keyd_audit_key(struct keyd_channel *channel, uint8_t ret_point[static AUDIT_POINT_LEN],
+    enum keyd_status *ret_status, int64_t deadline_ms);

@@ -18,6 +18,8 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_RANDOM] = "random",
     [KEYD_VERB_EXPORT_KEY] = "export-key",
     [KEYD_VERB_MAKE_KEK] = "make-kek",
+    [KEYD_VERB_SIGN_CHECKPOINT] = "sign-checkpoint",
+    [KEYD_VERB_AUDIT_KEY] = "audit-key",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])

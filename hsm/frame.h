@@ -73,6 +73,17 @@ struct keyd_hash_reply {
     uint8_t hash[KEYD_HASH_LEN];
 };
 
+struct keyd_sign_reply {
+    enum keyd_status status;
+    uint64_t time;
+    uint8_t signature[AUDIT_SIGNATURE_LEN];
+};
+
+struct keyd_audit_key_reply {
+    enum keyd_status status;
+    uint8_t point[AUDIT_POINT_LEN];
+};
+
 struct keyd_random_reply {
     enum keyd_status status;
     uint8_t len; /* 0 when it failed */
@@ -96,6 +107,7 @@ struct keyd_request {
         struct keyd_app_s_key_request app_s_key;
         struct keyd_random_request randoms[KEYD_BATCH_MAX];
         struct keyd_export_message export;
+        struct audit_checkpoint checkpoint; /* without its time */
     };
 };
 
@@ -115,6 +127,8 @@ struct keyd_reply {
         struct keyd_app_s_key_reply app_s_key;
         struct keyd_random_reply randoms[KEYD_BATCH_MAX];
         struct keyd_export_reply exports[KEYD_BATCH_MAX];
+        struct keyd_sign_reply signed_checkpoint;
+        struct keyd_audit_key_reply audit_key;
     };
 };
 
@@ -125,7 +139,7 @@ struct keyd_hello {
 };
 
 /** Verbs as keyd's command line has them: "join,self-test". Neither takes an empty set. */
-#define KEYD_VERBS_TEXT_MAX 128
+#define KEYD_VERBS_TEXT_MAX 160
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX]) MUST_CHECK;
 int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 

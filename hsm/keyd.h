@@ -2,6 +2,7 @@
 #pragma once
 
 #include "hsm/frame.h"
+#include "hsm/p11_audit.h"
 #include "hsm/p11_probe.h"
 
 /* More than one message can name, so that a message never evicts its own. */
@@ -26,6 +27,7 @@ struct keyd {
     struct keyd_public_key export_to; /* the one that keys were last exported to */
     CK_OBJECT_HANDLE export_target;   /* CK_INVALID_HANDLE: none yet */
     CK_OBJECT_HANDLE fingerprint_key; /* CK_INVALID_HANDLE until it is needed */
+    struct p11_audit_key audit_key;   /* looked for when it is needed */
     uint64_t clock;                   /* counts uses, for the cache */
     uint32_t operations;              /* items served */
     unsigned failures;                /* items in a row that the token failed */
@@ -76,3 +78,7 @@ int keyd_export_key(struct keyd *keyd, const struct keyd_public_key *to,
 /** Makes a peer's KEK, seals it for its row and wraps it under a public key. */
 int keyd_make_peer_kek(struct keyd *keyd, const struct keyd_make_kek_request *request,
     struct keyd_make_kek_reply *reply) MUST_CHECK;
+/** Signs a checkpoint of now. */
+int keyd_sign(struct keyd *keyd, const struct audit_checkpoint *checkpoint,
+    struct keyd_sign_reply *reply) MUST_CHECK;
+int keyd_show_audit_key(struct keyd *keyd, struct keyd_audit_key_reply *reply) MUST_CHECK;

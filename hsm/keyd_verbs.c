@@ -148,6 +148,13 @@ static void serve_item(
                 keyd, &request->export.to, &request->export.items[i], &reply->exports[i]),
             &reply->exports[i]);
         break;
+    case KEYD_VERB_SIGN_CHECKPOINT:
+        SETTLE(keyd, keyd_sign(keyd, &request->checkpoint, &reply->signed_checkpoint),
+            &reply->signed_checkpoint);
+        break;
+    case KEYD_VERB_AUDIT_KEY:
+        SETTLE(keyd, keyd_show_audit_key(keyd, &reply->audit_key), &reply->audit_key);
+        break;
     }
 }
 

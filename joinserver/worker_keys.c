@@ -246,6 +246,7 @@ static enum device_refusal reason_of(enum keyd_status status, enum lw_mic_mistak
     case KEYD_HSM_FAILED:
         return REFUSAL_HSM_FAILED;
     case KEYD_CANNOT_EXPORT:
+    case KEYD_NO_AUDIT_KEY: /* never of a join */
         break;
     }
     return REFUSAL_KEYD_UNKNOWN;

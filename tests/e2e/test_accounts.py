@@ -258,7 +258,8 @@ class Listeners(unittest.TestCase):
 class LostCommit(unittest.TestCase):
     """The database goes away under a change: it is there with its answer, or not at all."""
 
-    WAITING = ("SELECT pid FROM pg_stat_activity WHERE usename = 'cradle_activation' AND datname = 'cradle' "
+    # Of calls: the audit's chain has a connection of its own, and commits, too.
+    WAITING = ("SELECT pid FROM pg_stat_activity WHERE application_name = 'cradle-activation' AND datname = 'cradle' "
                "AND wait_event = '%s'")
 
     @classmethod

@@ -80,6 +80,24 @@ static const struct {
     {"cradle_activation", "SELECT join_event_partitions()", DENIED},
     {"cradle_activation", "DELETE FROM schema_migration", DENIED},
     {"cradle_activation", "CREATE TABLE mine (a int)", DENIED},
+    {"cradle_activation", "SELECT * FROM audit_event, audit_chain, audit_node", DONE},
+    {"cradle_activation", "SELECT * FROM audit_pending, audit_checkpoint", DONE},
+    {"cradle_activation", "UPDATE audit_event SET detail = '{}'", DENIED},
+    {"cradle_activation", "DELETE FROM audit_event", DENIED},
+    {"cradle_activation", "UPDATE audit_chain SET chain = chain", DENIED},
+    {"cradle_activation", "DELETE FROM audit_chain", DENIED},
+    {"cradle_activation", "TRUNCATE audit_chain", DENIED},
+    {"cradle_activation", "UPDATE audit_node SET hash = hash", DENIED},
+    {"cradle_activation", "DELETE FROM audit_node", DENIED},
+    {"cradle_activation", "UPDATE audit_checkpoint SET root = root", DENIED},
+    {"cradle_activation", "DELETE FROM audit_checkpoint", DENIED},
+    {"cradle_activation", "INSERT INTO audit_pending VALUES (1)", DENIED},
+    {"cradle_activation", "UPDATE audit_pending SET event_id = 1", DENIED},
+    {"cradle_activation", "TRUNCATE audit_pending", DENIED},
+    {"cradle_activation", "ALTER TABLE audit_event DISABLE TRIGGER ALL", DENIED},
+    {"cradle_join", "SELECT * FROM audit_event", DENIED},
+    {"cradle_join", "SELECT * FROM audit_chain", DENIED},
+    {"cradle_join", "SELECT * FROM audit_pending", DENIED},
     {"stranger", "SELECT * FROM public.device", DENIED},
     {"stranger", "SELECT * FROM public.join_event", DENIED},
     {"stranger", "SELECT * FROM public.schema_migration", DENIED},
@@ -118,7 +136,7 @@ START_TEST(functions_with_rights_of_the_owner_fix_their_search_path)
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace"),
-        4);
+        6);
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace AND proconfig::text NOT LIKE '%search_path%'"),

@@ -283,6 +283,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
             .peer_id = "000013",
             .kek_class = KEK_CLASS_NS,
             .label = "ns"}};
+    static const struct audit_checkpoint checkpoint;
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
@@ -293,6 +294,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_RANDOM] = &random,
         [KEYD_VERB_EXPORT_KEY] = &export,
         [KEYD_VERB_MAKE_KEK] = &make_kek,
+        [KEYD_VERB_SIGN_CHECKPOINT] = &checkpoint,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define N_ENTRIES 8
+#define N_GROWN 130
 
 /* The entries and roots that implementations of Certificate Transparency share for their tests. */
 static const char *const entries[N_ENTRIES] = {"", "00", "10", "2021", "3031", "40414243",
@@ -51,5 +52,77 @@ START_TEST(an_entry_that_is_too_long_is_refused)
 }
 END_TEST
 
-SUITE_MAIN("base merkle", 4, roots_are_those_of_certificate_transparency,
-    an_entry_that_is_too_long_is_refused)
+static void leaf_of(size_t i, uint8_t ret[static MERKLE_HASH_LEN])
+{
+    const uint8_t entry[] = {(uint8_t)i, (uint8_t)(i >> 8), 7};
+
+    ck_assert_int_eq(merkle_leaf(entry, sizeof(entry), ret), 0);
+}
+
+/* The root over the first `n`, from the leaves. */
+static void naive_root(size_t n, uint8_t ret[static MERKLE_HASH_LEN])
+{
+    static uint8_t leaves[N_GROWN][MERKLE_HASH_LEN];
+
+    for (size_t i = 0; i < n; i++)
+        leaf_of(i, leaves[i]);
+    merkle_root(leaves, n, ret);
+}
+
+START_TEST(a_tree_that_grows_has_the_roots_of_the_whole)
+{
+    static struct merkle_tree tree;
+
+    for (size_t n = 0; n <= N_GROWN; n++) {
+        uint8_t expected[MERKLE_HASH_LEN], root[MERKLE_HASH_LEN];
+        uint8_t made[MERKLE_LEVELS][MERKLE_HASH_LEN];
+
+        naive_root(n, expected);
+        merkle_tree_root(&tree, root);
+        ck_assert_mem_eq(root, expected, sizeof(root));
+        leaf_of(n, made[0]);
+        ck_assert_uint_eq(
+            merkle_append(&tree, made[0], made), 1U + (unsigned)__builtin_ctzll(~(uint64_t)n));
+    }
+}
+END_TEST
+
+/* From kept nodes alone, as the database keeps them. */
+START_TEST(each_leaf_has_a_path_to_each_root_from_the_nodes_that_were_kept)
+{
+    static uint8_t kept[8][N_GROWN + 1][MERKLE_HASH_LEN];
+    static struct merkle_tree tree;
+
+    for (size_t n = 1; n <= N_GROWN; n++) {
+        uint8_t made[MERKLE_LEVELS][MERKLE_HASH_LEN], root[MERKLE_HASH_LEN];
+
+        leaf_of(n - 1, made[0]);
+        for (size_t level = merkle_append(&tree, made[0], made); level-- > 0;)
+            memcpy(kept[level][(n - 1) >> level], made[level], MERKLE_HASH_LEN);
+        merkle_tree_root(&tree, root);
+        for (size_t leaf = 0; leaf < n; leaf++) {
+            struct merkle_place places[MERKLE_LEVELS];
+            uint8_t path[MERKLE_LEVELS][MERKLE_HASH_LEN], led[MERKLE_HASH_LEN];
+            const size_t n_path = merkle_path(n, leaf, places);
+
+            for (size_t i = 0; i < n_path; i++)
+                if (!merkle_tree_edge(&tree, &places[i], path[i]))
+                    memcpy(path[i], kept[places[i].level][places[i].place], MERKLE_HASH_LEN);
+            leaf_of(leaf, made[0]);
+            ck_assert(merkle_path_root(n, leaf, made[0], path, n_path, led));
+            ck_assert_msg(memcmp(led, root, sizeof(led)) == 0, "leaf %zu of %zu", leaf, n);
+            ck_assert(!merkle_path_root(n, n, made[0], path, n_path, led));
+            ck_assert(!merkle_path_root(n, leaf, made[0], path, n_path + 1, led));
+            if (n_path > 0) {
+                path[n_path - 1][0] ^= 1;
+                ck_assert(merkle_path_root(n, leaf, made[0], path, n_path, led));
+                ck_assert_mem_ne(led, root, sizeof(led));
+            }
+        }
+    }
+}
+END_TEST
+
+SUITE_MAIN("base merkle", 20, a_tree_that_grows_has_the_roots_of_the_whole,
+    each_leaf_has_a_path_to_each_root_from_the_nodes_that_were_kept,
+    roots_are_those_of_certificate_transparency, an_entry_that_is_too_long_is_refused)

@@ -1,0 +1,123 @@
+#include "base/error.h"
+#include "cli/audit_check.h"
+#include "cli/rest.h"
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define EXPORT_PATH "/v1/audit/export"
+#define KEY_MAX 8192 /* bytes of the PEM file */
+
+/** A file that is there when it is whole. */
+struct output {
+    const char *path;
+    FILE *file;
+    bool whole;
+};
+
+static void output_done(struct output *output)
+{
+    if (output->file != NULL)
+        (void)fclose(output->file);
+    if (output->file != NULL && !output->whole)
+        (void)unlink(output->path);
+}
+
+int cli_audit_export(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    CLEANUP(cli_rest_done) struct cli_rest rest = {0};
+    CLEANUP(output_done) struct output output = {.path = argc == 2 ? argv[1] : NULL};
+    int r;
+
+    (void)out;
+    if (output.path == NULL)
+        return CLI_USAGE;
+    if ((r = cli_rest_open(settings, &rest)) < 0)
+        return r;
+    /* Never over another one: that may be all that is left of what it tells. */
+    if ((output.file = fopen(output.path, "wxe")) == NULL)
+        return error_set_errno("cannot make %s", output.path);
+    if ((r = cli_rest_download(&rest, EXPORT_PATH, output.file)) < 0)
+        return r;
+    if (fflush(output.file) != 0 || fsync(fileno(output.file)) != 0)
+        return error_set_errno("cannot write %s", output.path);
+    output.whole = true;
+    return 0;
+}
+
+static int read_key(const char *path, struct audit_key **ret)
+{
+    char pem[KEY_MAX];
+    FILE *file = fopen(path, "re");
+    size_t n;
+
+    if (file == NULL)
+        return error_set_errno("cannot read %s", path);
+    n = fread(pem, 1, sizeof(pem), file);
+    (void)fclose(file);
+    return audit_key_read(pem, n, ret);
+}
+
+static int check_file(FILE *file, const char *path, struct audit_check *check)
+{
+    CLEANUP(cleanup_free) char *line = NULL;
+    size_t capacity = 0;
+    ssize_t len;
+    int r = 0;
+
+    while (r == 0 && (len = getline(&line, &capacity, file)) >= 0)
+        r = audit_check_line(check, line, (size_t)len);
+    if (r == 0 && ferror(file) != 0)
+        return error_set_errno("cannot read %s", path);
+    return r;
+}
+
+/* The first line of a file: what was kept may be a whole export. */
+static int read_kept(const char *path, struct audit_check *check)
+{
+    CLEANUP(cleanup_free) char *line = NULL;
+    FILE *file = fopen(path, "re");
+    size_t capacity = 0;
+    ssize_t len;
+
+    if (file == NULL)
+        return error_set_errno("cannot read %s", path);
+    len = getline(&line, &capacity, file);
+    (void)fclose(file);
+    return audit_check_expect(check, line, len > 0 ? (size_t)len : 0);
+}
+
+int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    static const struct option table[] = {
+        {"key", required_argument, NULL, 'k'},
+        {"kept", required_argument, NULL, 'e'},
+        {0},
+    };
+    CLEANUP(audit_key_freep) struct audit_key *key = NULL;
+    CLEANUP(audit_check_freep) struct audit_check *check = NULL;
+    const char *key_path = NULL, *kept_path = NULL;
+    FILE *file;
+    int c, r;
+
+    (void)settings;
+    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (c == 'k')
+            key_path = optarg;
+        else if (c == 'e')
+            kept_path = optarg;
+        else
+            return CLI_USAGE;
+    }
+    if (key_path == NULL || optind + 1 != argc)
+        return CLI_USAGE;
+    if ((r = read_key(key_path, &key)) < 0 || (r = audit_check_new(key, &check)) < 0 ||
+        (kept_path != NULL && (r = read_kept(kept_path, check)) < 0))
+        return r;
+    if ((file = fopen(argv[optind], "re")) == NULL)
+        return error_set_errno("cannot read %s", argv[optind]);
+    r = check_file(file, argv[optind], check);
+    (void)fclose(file);
+    return r < 0 ? r : audit_check_end(check, out);
+}
