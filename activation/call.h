@@ -95,8 +95,8 @@ void act_list_end_number(struct text *out, int64_t next);
  * status of the answer it set for one that is none, as act_call_run has before such a handler. */
 unsigned act_call_key(struct act_call *call, const char **ret);
 
-/** SHA-256 that names the call: its client and Idempotency-Key or, without one, its request. Of
- * what the same call finds again. `key` may be NULL. */
+/** SHA-256 that names the call: its client, path and Idempotency-Key or, without one, its request.
+ * Of what the same call finds again. `key` may be NULL. */
 #define ACT_CALL_NAME_LEN 32
 void act_call_name(
     const struct act_call *call, const char *key, uint8_t out[static ACT_CALL_NAME_LEN]);

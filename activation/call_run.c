@@ -3,11 +3,13 @@
 
 #include "base/aes.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include <stdio.h>
 #include <string.h>
 
 #define ROUTE_TEXT_MAX 200
+#define CALL_NAME_MAX 640 /* client, path and key */
 
 static void complete_headers(struct act_call *call)
 {
@@ -104,14 +106,12 @@ unsigned act_call_key(struct act_call *call, const char **ret)
 void act_call_name(
     const struct act_call *call, const char *key, uint8_t out[static ACT_CALL_NAME_LEN])
 {
-    const char *own = key != NULL ? key : api_request_id(call->request);
-    uint8_t name[1 + ACCOUNT_ID_LEN + IDEMPOTENCY_KEY_MAX];
-    size_t len = strnlen(own, IDEMPOTENCY_KEY_MAX);
+    char id[2 * ACCOUNT_ID_LEN + 1], name[CALL_NAME_MAX];
+    int len = snprintf(name, sizeof(name), "%s|%s|%s %s",
+        hex_encode(call->caller->client_id, ACCOUNT_ID_LEN, id), call->route->path,
+        key != NULL ? "key" : "request", key != NULL ? key : api_request_id(call->request));
 
-    name[0] = key != NULL;
-    memcpy(name + 1, call->caller->client_id, ACCOUNT_ID_LEN);
-    memcpy(name + 1 + ACCOUNT_ID_LEN, own, len);
-    digest_sha256(name, 1 + ACCOUNT_ID_LEN + len, out);
+    digest_sha256(name, (size_t)len, out);
 }
 
 /* Path, query and body: the same key with another call is a mistake. */

@@ -99,6 +99,8 @@ struct claims_run {
     const char *key; /* Idempotency-Key; NULL: none */
     struct db_idempotency idempotency;
     bool key_taken;
+    bool locked; /* the call is this connection's */
+    int session;
     struct entry *entries;
     size_t n;
     /* Of one chunk. */
@@ -115,6 +117,8 @@ static void run_freep(struct claims_run **run)
 {
     if (*run == NULL)
         return;
+    if ((*run)->locked)
+        db_claim_unlock((*run)->call->worker->db, &(*run)->claimant, (*run)->session);
     secret_free((*run)->body);
     secret_free((*run)->entries);
     secret_free(*run);
@@ -306,6 +310,8 @@ static int load(struct claims_run *run, size_t at, size_t *ret_n)
         const struct db_claim *claim = &run->claims[i];
 
         entry->wait_s = wait_s > claim->wait_s ? wait_s : claim->wait_s;
+        if (entry->wait_s != 0)
+            metric_add(&run->call->worker->service->metrics.claims[COUNT_CLAIM_LIMITED], 1);
         entry->fault = !claim->home_known   ? FAULT_HOME
                        : !claim->as_known   ? FAULT_AS
                        : entry->wait_s != 0 ? FAULT_LIMITED
@@ -369,19 +375,26 @@ static int take_key(struct claims_run *run)
                  : r;
 }
 
-static bool is_again(const struct claims_run *run)
+/* Somebody was faster, perhaps the same call; the last turn takes that for what it says. */
+static bool is_raced(struct claims_run *run, bool last)
 {
-    for (size_t i = 0; i < run->n_due; i++)
-        if (run->claims[i].outcome == CLAIM_AGAIN)
-            return true;
-    return false;
+    bool raced = false;
+
+    for (size_t i = 0; i < run->n_due; i++) {
+        enum db_claim_outcome *outcome = &run->claims[i].outcome;
+
+        raced |= *outcome == CLAIM_AGAIN || *outcome == CLAIM_RACED;
+        if (last && *outcome == CLAIM_AGAIN)
+            *outcome = CLAIM_OWN;
+    }
+    return raced && !last;
 }
 
 /* Outcome 1: as take_key; 2: once more, from its load on, for another of the same call was faster
  * or the result of the commit is not known. A claim that did come through finds itself then. */
 #define CHUNK_OTHER_CALL 1
 #define CHUNK_ONCE_MORE 2
-static int settle(struct claims_run *run)
+static int settle(struct claims_run *run, bool last)
 {
     struct db *db = run->call->worker->db;
     int r = db_begin(db);
@@ -390,7 +403,7 @@ static int settle(struct claims_run *run)
         r = take_key(run);
     if (r == 0)
         r = db_claim_settle(db, &run->claimant, run->claims, run->n_due);
-    if (r == 0 && is_again(run))
+    if (r == 0 && is_raced(run, last))
         r = CHUNK_ONCE_MORE;
     if (r != 0) {
         db_rollback(db);
@@ -438,7 +451,7 @@ static int run_chunk(struct claims_run *run, size_t at, size_t *ret_n)
     for (int i = 0; i < TURNS_MAX && r == CHUNK_ONCE_MORE; i++) {
         if ((r = load(run, at, ret_n)) < 0 || run->n_due == 0 || (r = hash(run)) < 0)
             return r;
-        r = settle(run);
+        r = settle(run, i == TURNS_MAX - 1);
     }
     if (r == CHUNK_ONCE_MORE)
         return error_set(ERROR_DB, "database: a claim did not come to an end");
@@ -540,6 +553,26 @@ static unsigned answer_one(struct claims_run *run)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
+/* A list takes longer than its client may wait: the repetition must not run beside it. 0, or the
+ * status of the answer it set. */
+static unsigned take_call(struct claims_run *run)
+{
+    int r;
+
+    if (!run->body->has_list)
+        return 0;
+    r = db_claim_lock(run->call->worker->db, &run->claimant, &run->session);
+    if (r < 0)
+        return act_call_failed(run->call, r);
+    if (r > 0) {
+        act_call_header(run->call, "Retry-After", "1");
+        return act_call_problem(run->call, PROBLEM_CONFLICT,
+            "the same call is under way: repeat it when that has ended");
+    }
+    run->locked = true;
+    return 0;
+}
+
 static unsigned post_claims(struct act_call *call)
 {
     CLEANUP(run_freep) struct claims_run *run = make_room(sizeof(*run));
@@ -555,6 +588,8 @@ static unsigned post_claims(struct act_call *call)
     if ((status = read_body(run)) != 0)
         return status;
     set_claimant(run);
+    if ((status = take_call(run)) != 0)
+        return status;
     for (size_t at = 0; r == 0 && at < run->n; at += n)
         r = run_chunk(run, at, &n);
     if (r == CHUNK_OTHER_CALL)

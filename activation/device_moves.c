@@ -129,7 +129,8 @@ static unsigned post_reset_nonces(struct act_call *call)
 
 /* --- rotate-code ------------------------------------------------------------------------------ */
 
-/* Who released a device may lose the code on its way to the next owner, once. */
+/* Who released a device may lose the code on its way to the next owner. Only the newest one holds.
+ */
 static unsigned reissue(struct act_call *call, const struct eui64 *dev_eui)
 {
     CLEANUP(act_new_code_wipe) struct act_new_code code = {0};
@@ -143,7 +144,7 @@ static unsigned reissue(struct act_call *call, const struct eui64 *dev_eui)
         return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
     if (!standing.reissuable)
         return act_call_problem(call, PROBLEM_CONFLICT,
-            "whoever released a device gets its code once more, within 30 days");
+            "whoever released a device can have its code made anew within 30 days");
     if ((r = act_new_code_make(call, dev_eui, standing.generation + 1, &code)) == 0)
         r = act_new_code_store(call, &code, CODE_REISSUED);
     if (r > 0)

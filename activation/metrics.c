@@ -18,6 +18,7 @@ static const char *const claim_labels[N_CLAIM_COUNTERS] = {
     [COUNT_CLAIM_REPEATED] = "outcome=\"repeated\"",
     [COUNT_CLAIM_OWN] = "outcome=\"own\"",
     [COUNT_CLAIM_REFUSED] = "outcome=\"refused\"",
+    [COUNT_CLAIM_LIMITED] = "outcome=\"limited\"",
 };
 
 static const char *const token_labels[N_TOKEN_COUNTERS] = {
@@ -64,7 +65,7 @@ void act_metrics_init(struct act_metrics *metrics)
     metrics->slow.help = "1 while devices may be joining and imports rest between chunks.";
     for (size_t i = 0; i < N_CLAIM_COUNTERS; i++) {
         metrics->claims[i].name = "cradle_claims_total";
-        metrics->claims[i].help = "Claims that were looked at, by what they came to.";
+        metrics->claims[i].help = "Claims, by what they came to; limited ones were not looked at.";
         metrics->claims[i].labels = claim_labels[i];
     }
     for (size_t i = 0; i < N_TOKEN_COUNTERS; i++) {

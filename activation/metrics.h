@@ -13,6 +13,7 @@ enum act_claim_counter {
     COUNT_CLAIM_REPEATED,
     COUNT_CLAIM_OWN,
     COUNT_CLAIM_REFUSED,
+    COUNT_CLAIM_LIMITED, /* not looked at */
     N_CLAIM_COUNTERS
 };
 

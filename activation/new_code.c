@@ -5,6 +5,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define CODE_ROOM 128 /* bytes of its members, and of what ends the object */
+
 void act_new_code_wipe(struct act_new_code *code)
 {
     secret_wipe(code, sizeof(*code));
@@ -41,6 +43,7 @@ int act_new_code_store(
 
 void act_new_code_tell(struct act_call *call, const struct act_new_code *code, struct text *out)
 {
+    text_reserve(out, CODE_ROOM); /* and nowhere else is a copy of it */
     text_addf(out, "\"code\":\"%s\",\"generation\":%" PRIu32, code->text, code->code.generation);
     call->shown_once = true;
 }

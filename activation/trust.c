@@ -16,6 +16,22 @@ static bool is_operator(const struct act_call *call)
     return (call->caller->roles & ROLE_OPERATOR) != 0;
 }
 
+/* A device that its last owner has released is its maker's to hold, and not to destroy: it may have
+ * been sold on. */
+static unsigned check_way(struct act_call *call, const struct eui64 *dev_eui)
+{
+    struct db_code_standing standing;
+    int r = db_code_standing(call->worker->db, dev_eui, call->caller->organization_id, &standing);
+
+    if (r < 0)
+        return act_call_failed(call, r);
+    return r > 0 || standing.of_another
+               ? act_call_problem(call, PROBLEM_CONFLICT,
+                     "its last owner has released the device for the next one: ask the operator of "
+                     "this service")
+               : 0;
+}
+
 /* Its holder's, or for an operator any. 0, or the status of the answer it set. */
 static unsigned find(struct act_call *call, enum device_move move, struct db_device *ret)
 {
@@ -30,9 +46,9 @@ static unsigned find(struct act_call *call, enum device_move move, struct db_dev
         return act_call_failed(call, r);
     if (r > 0 || !(ret->is_held || (is_operator(call) && move != MOVE_SCRAP)))
         return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
-    return device_move_judge(move, &ret->record, fault)
-               ? 0
-               : act_call_problem(call, PROBLEM_CONFLICT, fault);
+    if (!device_move_judge(move, &ret->record, fault))
+        return act_call_problem(call, PROBLEM_CONFLICT, fault);
+    return is_operator(call) ? 0 : check_way(call, &dev_eui);
 }
 
 /* In the holder's history; what an operator did stands there as his. */

@@ -55,13 +55,9 @@ const char *api_request_path(const struct api_request *request)
 
 bool api_request_network(const struct api_request *request, uint64_t *ret)
 {
-    const struct api_connection *connection =
-        (const struct api_connection *)((const char *)request -
-                                        offsetof(struct api_connection, request));
-
-    if (api_request_is_plain(request))
+    if (api_request_is_plain(request) || request->connection == NULL)
         return false;
-    *ret = tally_network_of_key(connection->address);
+    *ret = tally_network_of_key(request->connection->address);
     return true;
 }
 

@@ -63,7 +63,8 @@ const struct db_statement db_claim_load_statement = {
         "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, ordinal))"
         " SELECT i.ordinal::int4,"
         "  (CASE WHEN c.dev_eui = i.dev_eui THEN c.generation ELSE 1 END)::int4,"
-        "  (CASE WHEN o.due > now() THEN coalesce(" WAIT_DEVICE_S ", 0) ELSE 0 END)::int8,"
+        "  (CASE WHEN o.due > now() THEN least(coalesce(" WAIT_DEVICE_S ", 0),"
+        "   ceil(extract(epoch FROM o.due - now()))) ELSE 0 END)::int8,"
         "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
         "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
         "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
@@ -73,7 +74,9 @@ const struct db_statement db_claim_load_statement = {
         BUCKET("l", "2", "i.dev_eui")
         BUCKET("o", "3", "$4 || i.dev_eui")
         " UNION ALL"
-        " SELECT 0, 1, greatest(" WAIT_CLIENT_S ", " WAIT_NETWORK_S ", 0)::int8, true, true,"
+        " SELECT 0, 1, greatest(" WAIT_CLIENT_S ","
+        "  CASE WHEN c.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
+        "   FROM c.due - now()))) ELSE 0 END, 0)::int8, true, true,"
         "  (" CLIENT_BURST " - coalesce(greatest(0, ceil("
         "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8"
         " FROM (SELECT 1) one"
@@ -98,7 +101,7 @@ const struct db_statement db_claim_settle_statement = {
         " judged AS MATERIALIZED (SELECT i.*, d.ownership_epoch, CASE"
         "   WHEN d.dev_eui IS DISTINCT FROM i.dev_eui THEN 'unknown'"
         "   WHEN d.owner_id = $7 AND c.dev_eui = i.dev_eui AND c.origin = 'claimed'"
-        "    AND c.made_by = $8 THEN 'again'"
+        "    AND c.made_by = $8 AND d.trust <> 'quarantined' THEN 'again'"
         "   WHEN d.owner_id = $7 THEN 'own'"
         "   WHEN d.trust = 'quarantined' THEN 'quarantined'"
         "   WHEN d.ownership <> 'unowned' THEN 'taken'"
@@ -111,8 +114,9 @@ const struct db_statement db_claim_settle_statement = {
         NEAREST("d", "device", "owner_id, ownership, ownership_epoch, credential, trust")
         NEAREST("c", "claim_code", "hash, weak, origin, made_by")
         BUCKET("l", "2", "i.dev_eui") "),"
-        " due AS MATERIALIZED (SELECT j.ordinal, j.dev_eui, j.new_hash, j.net_id, j.as_id,"
-        "   c.generation, d.ownership_epoch, d.ownership = 'unowned' AS fresh"
+        " due AS MATERIALIZED (SELECT j.ordinal, j.dev_eui, j.new_hash,"
+        "   CASE WHEN d.ownership = 'unowned' THEN j.net_id ELSE d.home_net_id END AS net_id,"
+        "   CASE WHEN d.ownership = 'unowned' THEN j.as_id ELSE d.as_id END AS as_id, c.generation, d.ownership_epoch, d.ownership = 'unowned' AS fresh"
         "  FROM judged j JOIN device d ON d.dev_eui = j.dev_eui"
         "  JOIN claim_code c ON c.dev_eui = j.dev_eui"
         "  WHERE j.reason IN ('again', 'raced')"
@@ -127,7 +131,7 @@ const struct db_statement db_claim_settle_statement = {
         "  FROM due WHERE d.dev_eui = due.dev_eui AND due.fresh),"
         " coded AS (UPDATE claim_code c SET generation = c.generation + 1, hash = due.new_hash,"
         "   weak = false, origin = 'claimed', made_by = $8, issued_at = now(),"
-        "   released_by = NULL, released_at = NULL, reissued = false"
+        "   released_by = NULL, released_at = NULL"
         "  FROM due WHERE c.dev_eui = due.dev_eui),"
         " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
         "   object, detail) SELECT $7, $9, $10,"
@@ -138,11 +142,13 @@ const struct db_statement db_claim_settle_statement = {
         " settled AS MATERIALIZED (SELECT j.ordinal, j.dev_eui,"
         "   CASE WHEN due.fresh THEN 'claimed' WHEN NOT due.fresh THEN 'repeated'"
         "    ELSE j.reason END AS outcome, CASE WHEN j.reason = 'unknown' THEN 0"
-        "    ELSE coalesce(due.ownership_epoch + due.fresh::int, j.ownership_epoch) END AS epoch"
+        "    ELSE coalesce(due.ownership_epoch + due.fresh::int, j.ownership_epoch) END AS epoch,"
+        "   due.net_id, due.as_id"
         "   FROM judged j LEFT JOIN due USING (ordinal)),"
         " events AS (INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id,"
-        "   outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled ORDER BY ordinal)"
-        " SELECT ordinal::int4, outcome, epoch FROM settled",
+        "   outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled"
+        "   WHERE outcome NOT IN ('own', 'again') ORDER BY ordinal)"
+        " SELECT ordinal::int4, outcome, epoch, net_id, as_id FROM settled",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 10,
@@ -150,6 +156,24 @@ const struct db_statement db_claim_settle_statement = {
         DB_TEXT_ARRAY, DB_INT8, DB_BYTEA, DB_BYTEA, DB_TEXT},
 };
 /* clang-format on */
+
+#define CALL_LOCK "hashtextextended('claims ' || encode($1, 'hex'), 0)"
+
+const struct db_statement db_claim_lock_statement = {
+    .name = "claim_lock",
+    .sql = "SELECT pg_try_advisory_lock(" CALL_LOCK ")",
+    .shape = DB_SHAPE_ONE,
+    .n_params = 1,
+    .params = {DB_BYTEA},
+};
+
+const struct db_statement db_claim_unlock_statement = {
+    .name = "claim_unlock",
+    .sql = "SELECT pg_advisory_unlock(" CALL_LOCK ")",
+    .shape = DB_SHAPE_ONE,
+    .n_params = 1,
+    .params = {DB_BYTEA},
+};
 
 /* In one order, so that two that count the same never wait for each other in a ring. */
 const struct db_statement db_claim_count_statement = {
@@ -172,7 +196,8 @@ const struct db_statement db_claim_forgive_statement = {
     .name = "claim_forgive",
     .sql = "DELETE FROM claim_limit WHERE (scope, subject) IN (SELECT scope, subject"
            " FROM claim_limit l WHERE due < now() AND NOT (scope = 2 AND EXISTS (SELECT"
-           "  FROM claim_code c WHERE c.dev_eui = l.subject AND c.weak)) LIMIT $1) RETURNING 1",
+           "  FROM claim_code c WHERE c.dev_eui = l.subject AND c.weak)) LIMIT $1"
+           " FOR UPDATE OF l SKIP LOCKED) RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 1,
@@ -323,8 +348,8 @@ static int count_wrong(
     for (size_t i = 0; i < n; i++) {
         const uint8_t *dev_eui = claims[i].dev_eui.bytes;
 
-        if (claims[i].outcome < CLAIM_UNKNOWN)
-            continue;
+        if (claims[i].outcome < CLAIM_UNKNOWN || claims[i].outcome == CLAIM_RACED)
+            continue; /* who was too slow has guessed nothing */
         n_wrong++;
         drops[n_drops++] =
             drop_of(SCOPE_DEVICE, DB_CLAIM_DEVICE_S, 1, dev_eui, sizeof(struct eui64), NULL, 0);
@@ -362,6 +387,16 @@ static void put_claims(struct db_params *p, const struct db_claimant *claimant,
     db_param_text(p, claimant->request_id);
 }
 
+/* As the device has it now, which a repeated claim does not change. */
+static void read_home(struct db_rows *rows, size_t row, int column, struct db_claim *claim)
+{
+    claim->has_home_net_id = !db_row_is_null(rows, row, column);
+    if (claim->has_home_net_id)
+        db_row_bytes(
+            rows, row, column, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
+    db_row_text(rows, row, column + 1, claim->as_id, sizeof(claim->as_id));
+}
+
 int db_claim_settle(
     struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n)
 {
@@ -379,11 +414,39 @@ int db_claim_settle(
         if (ordinal == 0 || !outcome_parse(outcome, &claims[ordinal - 1].outcome))
             return error_set(ERROR_INTERNAL, "database: a claim came to nothing that is known");
         claims[ordinal - 1].ownership_epoch = (uint32_t)db_row_int(&rows, i, 2, 0, UINT32_MAX);
+        if (claims[ordinal - 1].outcome <= CLAIM_REPEATED)
+            read_home(&rows, i, 3, &claims[ordinal - 1]);
     }
     if (rows.n != n)
         return error_set(ERROR_INTERNAL, "database: a claim came to nothing");
     r = db_rows_check(&rows);
     return r < 0 ? r : count_wrong(db, claimant, claims, n);
+}
+
+int db_claim_lock(struct db *db, const struct db_claimant *claimant, int *ret_session)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    bool taken;
+    int r;
+
+    db_param_bytes(db_params_of(db), claimant->call, sizeof(claimant->call));
+    if ((r = db_run(db, DB_CLAIM_LOCK, &rows)) < 0)
+        return r;
+    taken = db_row_bool(&rows, 0, 0);
+    *ret_session = db->backend_pid;
+    if ((r = db_rows_check(&rows)) < 0)
+        return r;
+    return taken ? 0 : 1;
+}
+
+void db_claim_unlock(struct db *db, const struct db_claimant *claimant, int session)
+{
+    /* Another session never had it. */
+    if (db->conn == NULL || db->backend_pid != session)
+        return;
+    db_param_bytes(db_params_of(db), claimant->call, sizeof(claimant->call));
+    if (db_run_quiet(db, DB_CLAIM_UNLOCK) < 0)
+        db_drop(db);
 }
 
 int db_claim_purge(struct db *db, size_t *ret_n)

@@ -44,7 +44,7 @@ enum db_claim_outcome {
     CLAIM_NO_CODE,    /* it never had one */
     CLAIM_LOCKED,     /* weak, and tried wrongly too often */
     CLAIM_CODE,       /* the code is not the device's */
-    CLAIM_RACED,      /* another claim was faster */
+    CLAIM_RACED,      /* another claim was faster; no guess, and not counted */
 };
 #define DB_N_CLAIM_OUTCOMES (CLAIM_RACED + 1)
 const char *db_claim_outcome_text(enum db_claim_outcome outcome);
@@ -78,6 +78,12 @@ int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_c
  * wrong ones are counted. Each leaves a claim_event. */
 int db_claim_settle(
     struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n);
+
+/** Takes the call's name for this connection, so that a repetition does not make codes anew behind
+ * the back of a call that is about to tell them. Outcome 1: another connection has it. It is free
+ * again after db_claim_unlock, and when the session ends. */
+int db_claim_lock(struct db *db, const struct db_claimant *claimant, int *ret_session);
+void db_claim_unlock(struct db *db, const struct db_claimant *claimant, int session);
 
 /** Forgets what is forgiven, and attempts older than DB_CLAIM_EVENT_DAYS. *ret_n: how many. */
 #define DB_CLAIM_EVENT_DAYS 90

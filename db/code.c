@@ -18,6 +18,16 @@ const struct db_statement db_code_give_statement = {
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BOOL_ARRAY},
 };
 
+/* What was tried before there was such a device says nothing of it. */
+const struct db_statement db_code_forgive_statement = {
+    .name = "code_forgive",
+    .sql = "DELETE FROM claim_limit WHERE scope = 2 AND subject = ANY($1)",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_BYTEA_ARRAY},
+};
+
 const struct db_statement db_code_begin_statement = {
     .name = "code_begin",
     .sql = "SELECT pg_try_advisory_lock(" BATCH_LOCK ")",
@@ -86,9 +96,27 @@ static void put_codes(struct db_params *p, const struct db_code *codes, size_t n
         db_element_bytes(p, codes[i].hash, sizeof(codes[i].hash));
 }
 
+/* Only weak codes are ever locked. */
+static int forgive_weak(struct db *db, const struct db_code *codes, size_t n)
+{
+    struct db_params *p = db_params_of(db);
+    size_t n_weak = 0;
+
+    for (size_t i = 0; i < n; i++)
+        n_weak += codes[i].weak;
+    if (n_weak == 0)
+        return 0;
+    db_param_array(p, DB_BYTEA_ARRAY, n_weak);
+    for (size_t i = 0; i < n; i++)
+        if (codes[i].weak)
+            db_element_bytes(p, codes[i].dev_eui.bytes, sizeof(codes[i].dev_eui.bytes));
+    return db_run_quiet(db, DB_CODE_FORGIVE);
+}
+
 int db_code_give(struct db *db, const struct db_code *codes, size_t n)
 {
     struct db_params *p = db_params_of(db);
+    int r;
 
     if (n == 0)
         return 0;
@@ -96,7 +124,8 @@ int db_code_give(struct db *db, const struct db_code *codes, size_t n)
     db_param_array(p, DB_BOOL_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_int(p, codes[i].weak);
-    return db_run_quiet(db, DB_CODE_GIVE);
+    r = db_run_quiet(db, DB_CODE_GIVE);
+    return r < 0 ? r : forgive_weak(db, codes, n);
 }
 
 int db_code_begin(struct db *db, struct db_code_call *call)

@@ -53,15 +53,15 @@ const struct db_statement db_home_known_statement = {
     .params = {DB_BYTEA, DB_TEXT},
 };
 
+#define REISSUE_DAYS TEXT_OF(DB_CODE_REISSUE_DAYS)
+
 const struct db_statement db_code_standing_statement = {
     .name = "code_standing",
-    .sql =
-        "SELECT coalesce(c.generation, 0),"
-        "  coalesce(d.ownership = 'unowned' AND c.released_by = $2, false),"
-        "  coalesce(NOT c.reissued AND c.released_at"
-        "   > now() - make_interval(days => " TEXT_OF(
-            DB_CODE_REISSUE_DAYS) "), false)"
-                                  " FROM device d LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui WHERE d.dev_eui = $1",
+    .sql = "SELECT coalesce(c.generation, 0),"
+           "  coalesce(d.ownership = 'unowned' AND c.released_by = $2, false),"
+           "  coalesce(c.released_at > now() - make_interval(days => " REISSUE_DAYS "), false),"
+           "  coalesce(d.ownership = 'unowned' AND c.released_by <> $2, false)"
+           " FROM device d LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui WHERE d.dev_eui = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
     .params = {DB_BYTEA, DB_INT8},
@@ -72,13 +72,13 @@ const struct db_statement db_code_standing_statement = {
 const struct db_statement db_code_renew_statement = {
     .name = "code_renew",
     .sql = "INSERT INTO claim_code AS c (dev_eui, generation, hash, weak, origin, made_by,"
-           "  released_by, released_at, reissued)"
+           "  released_by, released_at)"
            " VALUES ($1, $2, $3, false, 'claimed', $4, CASE WHEN $6 > 0 THEN $5 END,"
-           "  CASE WHEN $6 > 0 THEN now() END, $6 = 2)"
+           "  CASE WHEN $6 > 0 THEN now() END)"
            " ON CONFLICT (dev_eui) DO UPDATE SET generation = excluded.generation,"
            "  hash = excluded.hash, weak = false, origin = excluded.origin,"
            "  made_by = excluded.made_by, issued_at = excluded.issued_at,"
-           "  released_by = excluded.released_by, reissued = excluded.reissued,"
+           "  released_by = excluded.released_by,"
            "  released_at = CASE WHEN $6 = 2 THEN c.released_at ELSE excluded.released_at END"
            "  WHERE c.generation = excluded.generation - 1 RETURNING 1",
     .shape = DB_SHAPE_ONE_OR_NONE,
@@ -182,6 +182,7 @@ int db_code_standing(struct db *db, const struct eui64 *dev_eui, int64_t organiz
     ret->generation = (uint32_t)db_row_int(&rows, 0, 0, 0, INT32_MAX - 1);
     ret->former = db_row_bool(&rows, 0, 1);
     ret->reissuable = db_row_bool(&rows, 0, 2) && ret->former;
+    ret->of_another = db_row_bool(&rows, 0, 3);
     return db_rows_check(&rows);
 }
 

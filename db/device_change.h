@@ -24,9 +24,10 @@ int db_home_known(
 #define DB_CODE_REISSUE_DAYS 30
 struct db_code_standing {
     uint32_t generation; /* 0: it has no code */
-    bool reissuable;     /* the organization released the device, nobody has it since, and it may
-                          * ask for the code once more: within DB_CODE_REISSUE_DAYS */
-    bool former;         /* the organization is the one that released it, and nobody has it since */
+    bool reissuable; /* the organization released the device within DB_CODE_REISSUE_DAYS, and nobody
+                      * has it since: its code can be made anew */
+    bool former;     /* it released it at any time, and nobody has it since */
+    bool of_another; /* another organization did: the device is on its way to the next owner */
 };
 /** Outcome 1: there is no such device. */
 int db_code_standing(struct db *db, const struct eui64 *dev_eui, int64_t organization_id,

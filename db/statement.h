@@ -146,6 +146,9 @@ enum db_statement_id {
     DB_DEVICE_FIND_ANY,
     DB_DEVICE_DESTROY_KEYS,
     DB_DEVICE_MARK_QUARANTINE,
+    DB_CLAIM_LOCK,
+    DB_CLAIM_UNLOCK,
+    DB_CODE_FORGIVE,
     DB_N_STATEMENTS,
 };
 
@@ -305,6 +308,9 @@ extern const struct db_statement db_offer_expire_statement;
 extern const struct db_statement db_device_find_any_statement;
 extern const struct db_statement db_device_destroy_keys_statement;
 extern const struct db_statement db_device_mark_quarantine_statement;
+extern const struct db_statement db_claim_lock_statement;
+extern const struct db_statement db_claim_unlock_statement;
+extern const struct db_statement db_code_forgive_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

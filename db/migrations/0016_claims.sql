@@ -9,12 +9,10 @@ COMMENT ON COLUMN claim_code.made_by IS 'Which call made it, as a hash of client
 ALTER TABLE claim_code
     ADD COLUMN released_by bigint REFERENCES organization,
     ADD COLUMN released_at timestamptz,
-    ADD COLUMN reissued boolean NOT NULL DEFAULT false,
     ADD CONSTRAINT claim_code_released CHECK ((released_by IS NULL) = (released_at IS NULL));
 COMMENT ON COLUMN claim_code.released_by IS 'Which organization released the device; null once somebody has it.';
 COMMENT ON COLUMN claim_code.released_at IS 'When.';
-COMMENT ON COLUMN claim_code.reissued IS 'Whether it has asked for the code once more.';
-GRANT UPDATE (released_by, released_at, reissued) ON claim_code TO cradle_activation;
+GRANT UPDATE (released_by, released_at) ON claim_code TO cradle_activation;
 
 -- No reference to device or client: what is not here is tried too, and leaves the same trace.
 CREATE TABLE claim_event (

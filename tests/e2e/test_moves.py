@@ -72,14 +72,18 @@ class Moves(MoveTest):
         self.is_refused(GONE, self.owner_client.call("get", f"/v1/devices/{self.device_row['dev_eui']}"))
         successor = self.owner()
         self.refused(self.claim(successor, self.device_row["dev_eui"], self.code))
-        again = self.done("rotate-code")
-        self.assertEqual((again["generation"], set(again)), (4, {"code", "generation"}))
-        self.is_refused(AGAINST, self.post("rotate-code"))
+        for generation in (4, 5):
+            again = self.done("rotate-code")
+            self.assertEqual((again["generation"], set(again)), (generation, {"code", "generation"}))
+        for verb, body in (("scrap", {"confirm": self.device_row["dev_eui"]}), ("quarantine", None)):
+            # It may be sold on, so its maker cannot destroy it.
+            self.is_refused(AGAINST, self.maker.call("post", f"/v1/devices/{self.device_row['dev_eui']}/{verb}", body))
         self.refused(self.claim(successor, self.device_row["dev_eui"], released["code"]))
         self.assertEqual(self.claimed(successor, self.device_row, again["code"])["ownership_epoch"], 3)
         self.assertEqual(self.joined(), "Success")
         self.is_refused(GONE, self.post("rotate-code"))
-        self.assertEqual(self.events(), ["device.claim", "device.bind", "device.release", "device.reissue-code", "device.claim"])
+        self.assertEqual(self.events(), ["device.claim", "device.bind", "device.release", "device.reissue-code", "device.reissue-code",
+                                         "device.claim"])
 
     def test_a_code_is_reissued_for_thirty_days(self):
         self.done("release")

@@ -1,4 +1,5 @@
 #include "db/claim.h"
+#include "db/device_change.h"
 
 #include "base/text.h"
 #include "db/connection.h"
@@ -95,7 +96,7 @@ START_TEST(what_waited_behind_another_claim_has_lost)
     ck_assert_int_eq(settle(claim_of(1, HASH)), CLAIM_OWN);
     row =
         pg_text(cluster, database, "SELECT string_agg(outcome, ' ' ORDER BY id) FROM claim_event");
-    ck_assert_str_eq(row, "claimed again own \n");
+    ck_assert_str_eq(row, "claimed \n"); /* the others were nothing new */
     free(row);
     ck_assert_int_eq(limits("true"), 0); /* none of these was wrong */
     db_close(other);
@@ -124,6 +125,85 @@ START_TEST(wrong_ones_fill_the_buckets_and_time_empties_them)
     ck_assert_int_gt(wait_of(1, &allowance), 0);
     pg_sql(cluster, database, "UPDATE claim_limit SET due = now() WHERE scope = 3");
     ck_assert_int_eq(wait_of(1, &allowance), 0); /* who has not tried it lately is not held up */
+    end();
+}
+END_TEST
+
+START_TEST(nobody_saves_up_guesses)
+{
+    size_t allowance;
+
+    begin();
+    ck_assert_int_eq(settle(claim_of(1, 0)), CLAIM_CODE);
+    pg_sql(cluster, database, "UPDATE claim_limit SET due = now() - interval '1 day'");
+    for (int i = 0; i < DB_CLAIM_CLIENT_BURST; i++)
+        ck_assert_int_eq(settle(claim_of(1, 0)), CLAIM_CODE);
+    ck_assert_int_gt(wait_of(2, &allowance), 0);
+    end();
+}
+END_TEST
+
+/* Device 1 as it is, which the organization owns. */
+static struct db_device owned(void)
+{
+    struct eui64 dev_eui = eui_of(1);
+    struct db_device device;
+
+    ck_assert_int_eq(settle(claim_of(1, HASH)), CLAIM_CLAIMED);
+    ck_ok(db_device_find(db, &dev_eui, claimant.organization_id, &device));
+    return device;
+}
+
+static int change(int64_t owner_id, const struct db_device *before, enum device_service service)
+{
+    struct device_record after = before->record;
+
+    after.service = service;
+    return db_device_change(db, owner_id, owner_id, before, &after, before->name);
+}
+
+START_TEST(a_change_is_made_of_what_was_read_and_by_its_owner)
+{
+    static const char *const meanwhile[] = {"credential = 'personalized'", "ownership = 'offered'",
+        "service = 'suspended'", "trust = 'suspect'", "ownership_epoch = ownership_epoch + 1",
+        "nonce_epoch = nonce_epoch + 1", "home_net_id = '\\x000013'", "as_id = 'x'", "name = 'x'"};
+    struct db_device device;
+    char sql[200];
+
+    begin();
+    device = owned();
+    ck_assert_int_eq(change(claimant.organization_id + 1, &device, SERVICE_SUSPENDED), 1);
+    ck_assert_int_eq(change(0, &device, SERVICE_SUSPENDED), 1);
+    for (size_t i = 0; i < sizeof(meanwhile) / sizeof(meanwhile[0]); i++) {
+        (void)snprintf(
+            sql, sizeof(sql), "UPDATE device SET %s WHERE owner_id IS NOT NULL", meanwhile[i]);
+        ck_assert_int_eq(pg_sql(cluster, database, sql), 0);
+        ck_assert_msg(
+            change(claimant.organization_id, &device, SERVICE_INACTIVE) == 1, "%s", meanwhile[i]);
+        ck_ok(db_device_find(db, &device.record.dev_eui, claimant.organization_id, &device));
+    }
+    ck_ok(change(claimant.organization_id, &device, SERVICE_ACTIVE));
+    end();
+}
+END_TEST
+
+START_TEST(a_code_is_renewed_of_the_generation_that_was_read)
+{
+    struct db_code code = {.dev_eui = eui_of(1)};
+    struct db_code_standing standing;
+
+    begin();
+    (void)owned();
+    ck_ok(db_code_standing(db, &code.dev_eui, claimant.organization_id, &standing));
+    ck_assert_uint_eq(standing.generation, 2);
+    for (uint32_t wrong = 1; wrong < 6; wrong++) {
+        code.generation = wrong;
+        if (wrong != 3)
+            ck_assert_int_eq(
+                db_code_renew(db, &code, CODE_ROTATED, claimant.organization_id, claimant.call), 1);
+    }
+    code.generation = 3;
+    ck_ok(db_code_renew(db, &code, CODE_ROTATED, claimant.organization_id, claimant.call));
     end();
 }
 END_TEST
@@ -277,6 +357,9 @@ static void add(TCase *tcase)
         buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empty_vacuumed_table);
     tcase_add_test(tcase, what_waited_behind_another_claim_has_lost);
     tcase_add_test(tcase, wrong_ones_fill_the_buckets_and_time_empties_them);
+    tcase_add_test(tcase, nobody_saves_up_guesses);
+    tcase_add_test(tcase, a_change_is_made_of_what_was_read_and_by_its_owner);
+    tcase_add_test(tcase, a_code_is_renewed_of_the_generation_that_was_read);
     tcase_add_test(tcase, what_is_forgiven_is_forgotten_but_not_of_weak_codes);
 }
 
