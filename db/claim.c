@@ -392,8 +392,7 @@ static void read_home(struct db_rows *rows, size_t row, int column, struct db_cl
 {
     claim->has_home_net_id = !db_row_is_null(rows, row, column);
     if (claim->has_home_net_id)
-        db_row_bytes(
-            rows, row, column, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
+        db_row_bytes(rows, row, column, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
     db_row_text(rows, row, column + 1, claim->as_id, sizeof(claim->as_id));
 }
 
