@@ -309,7 +309,7 @@ START_TEST(what_is_refused_costs_the_same_whatever_the_reason)
         other = explain_run((size_t)_i, number);
         if (first != NULL)
             ck_assert_msg(
-                strcmp(first, other) == 0, "%u: %.3000s\nis not\n%.3000s", number, first, other);
+                strcmp(first, other) == 0, "%u: %.1500s\nis not\n%.1500s", number, first, other);
         free(first);
         first = other;
     }
@@ -340,9 +340,9 @@ START_TEST(buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empt
             scan = strstr(scan, "Index Cond: ");
             ck_assert_msg(scan != NULL && strstr(scan, "subject = ") != NULL &&
                               strstr(scan, "subject = ") < strchr(scan, '\n'),
-                "%s", plan);
+                "%.3000s", plan);
         }
-        ck_assert_msg(n == plans[i].n_buckets && !strstr(plan, "Seq Scan"), "%s", plan);
+        ck_assert_msg(n == plans[i].n_buckets && !strstr(plan, "Seq Scan"), "%.3000s", plan);
         free(plan);
     }
     end();
