@@ -60,7 +60,7 @@ static int start_keyds(struct act_service *service)
         .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |
                  KEYD_MAY(KEYD_VERB_MAKE_KEK) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
                  KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
-                 KEYD_MAY(KEYD_VERB_RANDOM) |
+                 KEYD_MAY(KEYD_VERB_RANDOM) | KEYD_MAY(KEYD_VERB_WEBHOOK_SECRET) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .n_processes = service->settings.hsm_processes,
         .n_channels = service->settings.workers + 1, /* the last one does jobs */
