@@ -24,6 +24,7 @@ static const struct {
     [RIGHT_BATCHES] = {ROLES_MAKER, "see batches"},
     [RIGHT_CODES] = {ROLES_MAKER, "have claim codes made"},
     [RIGHT_CLAIM] = {ROLE_OWNER, "claim devices"},
+    [RIGHT_WEBHOOKS] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "manage webhooks"},
     [RIGHT_EXPORT] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "export devices"},
 };
 

@@ -22,6 +22,7 @@ enum act_right {
     RIGHT_BATCHES,       /* see what his organization has brought in */
     RIGHT_CODES,         /* have claim codes made for it, and read them */
     RIGHT_EXPORT,        /* take devices of his organization away, with their keys */
+    RIGHT_WEBHOOKS,      /* have his organization's events posted to an address of his */
     RIGHT_CLAIM,         /* become the owner of devices by their codes */
     RIGHT_JOBS,          /* see jobs of his organization */
     RIGHT_JOBS_CANCEL,   /* cancel them: who may begin one of that kind (activation/jobs.c) */

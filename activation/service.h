@@ -19,6 +19,7 @@
 struct act_workers;
 struct act_job_worker;
 struct act_job_events;
+struct act_webhook_worker;
 
 struct act_service {
     struct act_settings settings;
@@ -28,6 +29,7 @@ struct act_service {
     struct act_workers *workers;
     struct act_job_worker *jobs;
     struct act_job_events *events;
+    struct act_webhook_worker *webhooks;
     struct text exchange_key; /* PEM; empty when none is configured */
     struct act_metrics metrics;
     _Atomic int64_t ready_until_ms; /* monotonic; set by main's housekeeping */

@@ -112,6 +112,24 @@ enum db_statement_id {
     DB_CLAIM_COUNT,
     DB_CLAIM_FORGIVE,
     DB_CLAIM_FORGET,
+    DB_WEBHOOK_ADD,
+    DB_WEBHOOK_FIND,
+    DB_WEBHOOK_LIST,
+    DB_WEBHOOK_SET,
+    DB_WEBHOOK_EMPTY,
+    DB_WEBHOOK_REMOVE,
+    DB_WEBHOOK_SCAN,
+    DB_WEBHOOK_TRIED,
+    DB_WEBHOOK_REFUSED,
+    DB_WEBHOOK_FIRST_JOINS,
+    DB_WEBHOOK_OLD,
+    DB_WEBHOOK_SURPLUS,
+    DB_WEBHOOK_FORGET,
+    DB_DELIVERY_LIST,
+    DB_DELIVERY_FIND,
+    DB_DELIVERY_REPLAY,
+    DB_DELIVERY_TAKE,
+    DB_DELIVERY_SETTLE,
     DB_N_STATEMENTS,
 };
 
@@ -237,6 +255,24 @@ extern const struct db_statement db_claim_settle_statement;
 extern const struct db_statement db_claim_count_statement;
 extern const struct db_statement db_claim_forgive_statement;
 extern const struct db_statement db_claim_forget_statement;
+extern const struct db_statement db_webhook_add_statement;
+extern const struct db_statement db_webhook_find_statement;
+extern const struct db_statement db_webhook_list_statement;
+extern const struct db_statement db_webhook_set_statement;
+extern const struct db_statement db_webhook_empty_statement;
+extern const struct db_statement db_webhook_remove_statement;
+extern const struct db_statement db_webhook_scan_statement;
+extern const struct db_statement db_webhook_tried_statement;
+extern const struct db_statement db_webhook_refused_statement;
+extern const struct db_statement db_webhook_first_joins_statement;
+extern const struct db_statement db_webhook_old_statement;
+extern const struct db_statement db_webhook_surplus_statement;
+extern const struct db_statement db_webhook_forget_statement;
+extern const struct db_statement db_delivery_list_statement;
+extern const struct db_statement db_delivery_find_statement;
+extern const struct db_statement db_delivery_replay_statement;
+extern const struct db_statement db_delivery_take_statement;
+extern const struct db_statement db_delivery_settle_statement;
 
 /** A column of type timestamptz as DB_TIME_TEXT_LEN characters. */
 #define DB_UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
