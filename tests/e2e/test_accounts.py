@@ -203,7 +203,8 @@ class Accounts(AccountsTest):
         for path, item in description["paths"].items():
             for method, operation in item.items():
                 concrete = path
-                for parameter in ("organization", "client", "job", "batch", "name", "as_id", "kek", "route", "number"):
+                for parameter in ("organization", "client", "job", "batch", "name", "as_id", "kek", "route", "number",
+                                  "webhook", "delivery"):
                     concrete = concrete.replace("{%s}" % parameter, NOBODY)
                 self.assertNotIn("{", concrete, "a parameter that this test does not know")
                 protected = operation.get("security") == [{"accessToken": []}]
