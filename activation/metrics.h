@@ -16,6 +16,13 @@ enum act_claim_counter {
     N_CLAIM_COUNTERS
 };
 
+enum act_webhook_counter {
+    COUNT_WEBHOOK_DELIVERED,
+    COUNT_WEBHOOK_FAILED,
+    COUNT_WEBHOOK_DEAD,
+    N_WEBHOOK_COUNTERS
+};
+
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
 #define ACT_METRIC_LABELS_MAX 160
 
@@ -29,6 +36,7 @@ struct act_metrics {
     struct metric codes[N_CODE_COUNTERS];
     struct metric claims[N_CLAIM_COUNTERS];
     struct metric tokens[N_TOKEN_COUNTERS];
+    struct metric webhooks[N_WEBHOOK_COUNTERS];
     struct metric slow; /* set when it is asked for */
 };
 

@@ -103,6 +103,8 @@ struct db_delivery_result act_webhook_judge(const struct api_post *post, unsigne
         result.status = post->status;
     if (result.fault == NULL)
         return result;
+    if (post->outcome == API_POST_STOPPED)
+        return (struct db_delivery_result){.state = DELIVERY_WAITING, .untried = true};
     result.state = n_tries < ACT_WEBHOOK_TRIES_MAX ? DELIVERY_WAITING : DELIVERY_DEAD;
     if (result.state == DELIVERY_WAITING)
         result.again_s = act_webhook_pause_s(n_tries);

@@ -106,17 +106,31 @@ static int begin(struct act_webhook_worker *w, const struct db_delivery_task *ta
     return 0;
 }
 
-/* What cannot be begun waits for its lease to be over. */
+/* One that could not even be posted: by no fault of its receiver's. */
+static int put_back(struct act_webhook_worker *w, const struct db_delivery_task *task)
+{
+    const struct db_delivery_result result = {
+        .state = DELIVERY_WAITING, .again_s = ACT_WEBHOOK_AGAIN_S, .untried = true};
+    int r = db_delivery_settle(w->worker.db, task, &result);
+
+    return r < 0 ? r : 0;
+}
+
+/* What can neither be begun nor put back waits for its lease to be over. */
 static int take(struct act_webhook_worker *w)
 {
     size_t n = 0;
-    int r;
+    int r, failed = 0;
 
     if (w->n_free == 0)
         return 0;
     r = db_delivery_take(w->worker.db, w->tasks, w->n_free, &n);
-    for (size_t i = 0; i < n && r == 0; i++)
-        r = begin(w, &w->tasks[i]);
+    for (size_t i = 0; i < n && r == 0; i++) {
+        if (failed == 0 && (failed = begin(w, &w->tasks[i])) < 0)
+            log_warn("deliveries are put back: %s", error_text());
+        if (failed < 0)
+            r = put_back(w, &w->tasks[i]);
+    }
     return r;
 }
 
@@ -137,6 +151,18 @@ static void collect(struct act_webhook_worker *w)
     }
 }
 
+static void count(struct act_webhook_worker *w, const struct db_delivery_result *result)
+{
+    struct metric *webhooks = w->worker.service->metrics.webhooks;
+
+    if (result->state == DELIVERY_DELIVERED)
+        metric_add(&webhooks[COUNT_WEBHOOK_DELIVERED], 1);
+    else if (!result->untried)
+        metric_add(
+            &webhooks[result->state == DELIVERY_DEAD ? COUNT_WEBHOOK_DEAD : COUNT_WEBHOOK_FAILED],
+            1);
+}
+
 static int settle(struct act_webhook_worker *w, const struct flight *flight)
 {
     const struct db_delivery_result result = act_webhook_judge(&flight->post, flight->task.n_tries);
@@ -144,6 +170,7 @@ static int settle(struct act_webhook_worker *w, const struct flight *flight)
 
     if (r < 0)
         return r;
+    count(w, &result);
     if (r > 0)
         log_warn("delivery=%s came to its end too late: it may come twice", flight->id);
     else if (result.state == DELIVERY_DEAD)
@@ -160,8 +187,7 @@ static int settle_ended(struct act_webhook_worker *w)
     collect(w);
     while (w->ended != NULL) {
         struct flight *flight = w->ended;
-        /* Nobody knows whether it was heard. */
-        int r = flight->post.outcome == API_POST_STOPPED ? 0 : settle(w, flight);
+        int r = settle(w, flight);
 
         if (r < 0)
             return r;

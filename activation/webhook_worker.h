@@ -8,6 +8,7 @@
 #define ACT_WEBHOOK_LOOK_MS 500       /* between two looks for deliveries that are due */
 #define ACT_WEBHOOK_SCAN_MS 2000      /* between two looks for what is told afterwards */
 #define ACT_WEBHOOK_PURGE_MS 60000    /* between two looks for what is old or too much */
+#define ACT_WEBHOOK_AGAIN_S 10        /* before one is posted that this service could not post */
 #define ACT_WEBHOOK_CONNECT_MS 5000   /* to be connected, TLS included */
 #define ACT_WEBHOOK_ANSWER_MS 10000   /* to be answered, from the beginning on */
 #define ACT_WEBHOOK_DEADLINE_MS 20000 /* the same with the wait for a connection */

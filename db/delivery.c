@@ -106,7 +106,8 @@ const struct db_statement db_delivery_take_statement = {
 const struct db_statement db_delivery_settle_statement = {
     .name = "delivery_settle",
     .sql = "WITH done AS (UPDATE webhook_delivery SET state = $3,"
-           "   due_at = now() + make_interval(secs => $4), status = nullif($5, 0), fault = $6"
+           "   due_at = now() + make_interval(secs => $4), status = nullif($5, 0), fault = $6,"
+           "   n_tries = n_tries - $7::int4"
            "  WHERE id = $1 AND turn = $2 AND state = 'sending' RETURNING webhook_id, state),"
            " felt AS (UPDATE webhook w SET"
            "   n_failures = CASE done.state WHEN 'delivered' THEN 0 ELSE w.n_failures + 1 END,"
@@ -115,12 +116,13 @@ const struct db_statement db_delivery_settle_statement = {
                DB_WEBHOOK_REST_MAX_S) ","
                                       "     2 ^ least(w.n_failures, 20))) END"
                                       "  FROM done WHERE w.id = done.webhook_id"
+                                      "   AND NOT $7"
                                       "   AND (done.state <> 'delivered' OR w.n_failures > 0))"
                                       " SELECT webhook_id FROM done",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 6,
-    .params = {DB_INT8, DB_INT4, DB_TEXT, DB_INT4, DB_INT2, DB_TEXT},
+    .n_params = 7,
+    .params = {DB_INT8, DB_INT4, DB_TEXT, DB_INT4, DB_INT2, DB_TEXT, DB_BOOL},
 };
 
 const char *db_delivery_state_text(enum db_delivery_state state)
@@ -241,6 +243,7 @@ int db_delivery_settle(
         db_param_text(p, result->fault);
     else
         db_param_null(p, DB_TEXT);
+    db_param_int(p, DB_BOOL, result->untried);
     r = db_run(db, DB_DELIVERY_SETTLE, &rows);
     return r < 0 ? r : rows.n == 0;
 }

@@ -65,6 +65,7 @@ struct db_delivery_result {
     int64_t again_s;
     unsigned status;   /* 0: none */
     const char *fault; /* NULL: none */
+    bool untried;      /* it was not posted, or nobody knows: that is no try, and no failure */
 };
 /** Outcome 1: its lease was over and somebody else has taken it, or it is deleted. */
 int db_delivery_settle(

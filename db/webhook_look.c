@@ -105,13 +105,16 @@ const struct db_statement db_webhook_old_statement = {
     .params = {DB_INT8},
 };
 
+/* Of the oldest, however many there are: so a flood is deleted piece by piece without sorting it.
+ */
 const struct db_statement db_webhook_surplus_statement = {
     .name = "webhook_surplus",
     .sql = "WITH full_ones AS MATERIALIZED (SELECT organization_id, count(*) - $2 AS surplus"
            "  FROM webhook_delivery GROUP BY organization_id HAVING count(*) > $2)"
            " DELETE FROM webhook_delivery WHERE id IN (SELECT c.id FROM full_ones f"
-           "  CROSS JOIN LATERAL (SELECT d.id FROM webhook_delivery d"
-           "   WHERE d.organization_id = f.organization_id"
+           "  CROSS JOIN LATERAL (SELECT d.id FROM (SELECT o.id, o.state"
+           "    FROM webhook_delivery o WHERE o.organization_id = f.organization_id"
+           "    ORDER BY o.id LIMIT $1 + $2) d"
            "   ORDER BY CASE d.state WHEN 'dead' THEN 0 WHEN 'delivered' THEN 1 ELSE 2 END, d.id"
            "   LIMIT least(f.surplus, $1)) c) RETURNING 1",
     .shape = DB_SHAPE_MANY,

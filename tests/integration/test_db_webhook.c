@@ -284,6 +284,12 @@ START_TEST(what_fails_waits_and_its_webhook_rests)
 
     fill(&w, 5);
     ck_assert_uint_eq(take(one, tasks), DB_WEBHOOK_AT_ONCE);
+    ck_ok(db_delivery_settle(
+        one, &tasks[0], &(struct db_delivery_result){.state = DELIVERY_WAITING, .untried = true}));
+    ck_assert_int_eq(number("SELECT sum(n_failures) FROM webhook"), 0);
+    ck_assert_uint_eq(take(one, others), 1);
+    ck_assert_uint_eq(others[0].n_tries, 1);
+    tasks[0] = others[0];
     ck_ok(db_delivery_settle(one, &tasks[0], &bad));
     ck_ok(db_delivery_settle(one, &tasks[1], &bad));
     ck_assert_uint_eq(take(one, tasks), 0);

@@ -62,6 +62,17 @@ START_TEST(only_a_2xx_is_taken_and_every_failure_has_its_words)
 }
 END_TEST
 
+START_TEST(a_post_that_was_stopped_is_no_try)
+{
+    const struct api_post stopped = {.outcome = API_POST_STOPPED};
+    struct db_delivery_result result = act_webhook_judge(&stopped, ACT_WEBHOOK_TRIES_MAX);
+
+    ck_assert_int_eq(result.state, DELIVERY_WAITING);
+    ck_assert(result.untried);
+    ck_assert_int_eq(result.again_s, 0);
+}
+END_TEST
+
 START_TEST(it_is_tried_for_nearly_three_days_at_ever_longer_intervals)
 {
     const struct api_post failed = {.outcome = API_POST_TIMEOUT};
@@ -83,6 +94,6 @@ START_TEST(it_is_tried_for_nearly_three_days_at_ever_longer_intervals)
 }
 END_TEST
 
-SUITE_MAIN("webhook-post", 10, the_signature_is_over_time_and_body,
-    only_a_2xx_is_taken_and_every_failure_has_its_words,
+SUITE_MAIN("webhook-post", 10, a_post_that_was_stopped_is_no_try,
+    the_signature_is_over_time_and_body, only_a_2xx_is_taken_and_every_failure_has_its_words,
     it_is_tried_for_nearly_three_days_at_ever_longer_intervals)
