@@ -93,12 +93,14 @@ const struct db_statement db_webhook_first_joins_statement = {
     .params = {DB_INT8},
 };
 
+/* In the order of writing, which is that of age but for moments. */
 const struct db_statement db_webhook_old_statement = {
     .name = "webhook_old",
-    .sql = "DELETE FROM webhook_delivery WHERE id IN (SELECT id FROM webhook_delivery"
+    .sql = "DELETE FROM webhook_delivery WHERE id IN (SELECT id FROM (SELECT id, created_at"
+           "  FROM webhook_delivery ORDER BY id LIMIT $1) oldest"
            " WHERE created_at < now() - make_interval(days => " DB_DECIMAL(
-               DB_WEBHOOK_DAYS) ")"
-                                " ORDER BY created_at LIMIT $1) RETURNING 1",
+               DB_WEBHOOK_DAYS) "))"
+                                " RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 1,
