@@ -228,6 +228,16 @@ class Hooks(HookTest):
         for secret in (hook["secret"], changed["secret"]):
             self.assertNotIn(secret.removeprefix("whsec_"), dump)
 
+    def test_http_goes_to_loopback_alone(self):
+        receiver, owner = Receiver(), self.owner()
+        self.addCleanup(receiver.close)
+        hook = self.hooked(owner, receiver)
+        self.claimed(owner, self.device())
+        verified(receiver.wait(1)[0], hook["secret"])
+        for url in ("http://10.1.2.3/", "http://localhost/", "http://receiver.example/"):
+            status, _, problem = owner.call("post", "/v1/webhooks", {"url": url, "events": ["batch.done"]})
+            self.assertEqual((status, problem["field"]), (400, "url"), url)
+
     def test_a_receiver_with_another_certificate_is_not_told(self):
         receiver, owner = self.receiver(self.stack.new_ca("other")), self.owner()
         hook = self.hooked(owner, receiver)
