@@ -127,7 +127,7 @@ struct keyd_hello {
 };
 
 /** Verbs as keyd's command line has them: "join,self-test". Neither takes an empty set. */
-#define KEYD_VERBS_TEXT_MAX 128
+#define KEYD_VERBS_TEXT_MAX 192
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX]) MUST_CHECK;
 int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 
