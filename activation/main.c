@@ -4,7 +4,9 @@
 #include "activation/job_events.h"
 #include "activation/job_worker.h"
 #include "activation/service.h"
+#include "activation/webhook_worker.h"
 #include "activation/worker.h"
+#include "api/client.h"
 #include "api/json.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -62,10 +64,11 @@ static int start_keyds(struct act_service *service)
                  KEYD_MAY(KEYD_VERB_MAKE_KEK) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
                  KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
                  KEYD_MAY(KEYD_VERB_RANDOM) | KEYD_MAY(KEYD_VERB_SIGN_CHECKPOINT) |
-                 KEYD_MAY(KEYD_VERB_AUDIT_KEY) |
+                 KEYD_MAY(KEYD_VERB_AUDIT_KEY) | KEYD_MAY(KEYD_VERB_WEBHOOK_SECRET) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .n_processes = service->settings.hsm_processes,
-        .n_channels = service->settings.workers + 2, /* the last two: jobs, and the audit */
+        /* Behind those of the workers: jobs, the audit, and webhooks. */
+        .n_channels = service->settings.workers + 3,
     };
     int r = keyd_pool_open(&config, &service->pool);
 
@@ -90,7 +93,8 @@ static int start_listeners(struct act_service *service)
 
     for (size_t i = 0; i < ACT_LISTENERS_MAX; i++) {
         const struct api_server_config config = {.listener = listeners[i],
-            .other_connections = (unsigned)n * CONNECTIONS_OF_A_LISTENER,
+            .other_connections = (unsigned)n * CONNECTIONS_OF_A_LISTENER +
+                                 api_client_descriptors(ACT_WEBHOOK_CONNECTIONS),
             .admit = act_admit,
             .handle = act_handle,
             .context = service};
@@ -160,6 +164,7 @@ static void drain(struct act_service *service)
     for (size_t i = 0; i < service->n_servers; i++)
         api_server_drain(service->servers[i]);
     act_job_worker_ask_stop(service->jobs);
+    act_webhook_worker_ask_stop(service->webhooks);
     act_job_events_stop(service->events);
     while (!all_idle(service) && clock_monotonic_ms() < until)
         (void)program_stop_wanted(RETRY_MS);
@@ -183,7 +188,9 @@ static int start(struct app *app)
         (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0 ||
         (r = act_job_worker_start(service, service->settings.workers, &service->jobs)) < 0 ||
         (r = act_job_events_start(service, &service->events)) < 0 ||
-        (r = act_audit_keeper_start(service, service->settings.workers + 1, &service->audit)) < 0)
+        (r = act_audit_keeper_start(service, service->settings.workers + 1, &service->audit)) < 0 ||
+        (r = act_webhook_worker_start(service, service->settings.workers + 2, &service->webhooks)) <
+            0)
         return r;
     return start_listeners(service);
 }
@@ -196,6 +203,7 @@ static void stop(struct app *app)
     if (service->n_servers > 0)
         drain(service);
     act_job_events_stop(service->events);
+    act_webhook_worker_stop(service->webhooks);
     act_job_worker_stop(service->jobs);
     act_workers_stop(service->workers);
     for (size_t i = 0; i < service->n_servers; i++)

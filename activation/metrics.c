@@ -21,6 +21,12 @@ static const char *const claim_labels[N_CLAIM_COUNTERS] = {
     [COUNT_CLAIM_LIMITED] = "outcome=\"limited\"",
 };
 
+static const char *const webhook_labels[N_WEBHOOK_COUNTERS] = {
+    [COUNT_WEBHOOK_DELIVERED] = "outcome=\"delivered\"",
+    [COUNT_WEBHOOK_FAILED] = "outcome=\"failed\"",
+    [COUNT_WEBHOOK_DEAD] = "outcome=\"dead\"",
+};
+
 static const char *const token_labels[N_TOKEN_COUNTERS] = {
     [COUNT_TOKEN_ISSUED] = "outcome=\"issued\"",
     [COUNT_TOKEN_REFUSED] = "outcome=\"refused\"",
@@ -73,6 +79,12 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->tokens[i].help = "Requests for an access token, by outcome.";
         metrics->tokens[i].labels = token_labels[i];
     }
+    for (size_t i = 0; i < N_WEBHOOK_COUNTERS; i++) {
+        metrics->webhooks[i].name = "cradle_webhook_posts_total";
+        metrics->webhooks[i].help =
+            "Posts to webhooks, by outcome; dead: failed, and is not tried again.";
+        metrics->webhooks[i].labels = webhook_labels[i];
+    }
 }
 
 void act_metrics_request(
@@ -94,5 +106,6 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
     metrics_write(out, &metrics->chained, 1);
     metrics_write(out, &metrics->checkpoints, 1);
+    metrics_write(out, metrics->webhooks, N_WEBHOOK_COUNTERS);
     metrics_write(out, &metrics->slow, 1);
 }

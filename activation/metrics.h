@@ -17,6 +17,13 @@ enum act_claim_counter {
     N_CLAIM_COUNTERS
 };
 
+enum act_webhook_counter {
+    COUNT_WEBHOOK_DELIVERED,
+    COUNT_WEBHOOK_FAILED,
+    COUNT_WEBHOOK_DEAD,
+    N_WEBHOOK_COUNTERS
+};
+
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
 #define ACT_METRIC_LABELS_MAX 160
 
@@ -32,7 +39,8 @@ struct act_metrics {
     struct metric tokens[N_TOKEN_COUNTERS];
     struct metric chained;     /* audit events, by this service */
     struct metric checkpoints; /* signed for it */
-    struct metric slow;        /* set when it is asked for */
+    struct metric webhooks[N_WEBHOOK_COUNTERS];
+    struct metric slow; /* set when it is asked for */
 };
 
 void act_metrics_init(struct act_metrics *metrics);

@@ -67,6 +67,24 @@ const struct config_setting act_settings_table[] = {
         "seconds that one call may import, before it is interrupted"),
     NUMBER("import.percent_beside_joins", import_percent_beside_joins, "33", 1, ACT_PACE_FULL,
         "percent of the time that imports may work while devices join; 100: as fast as they can"),
+    {
+        .key = "webhook.allow_private",
+        .env = "CRADLE_WEBHOOK_ALLOW_PRIVATE",
+        .kind = CONFIG_BOOL,
+        .offset = offsetof(struct act_settings, webhook_allow_private),
+        .initial = "false",
+        .help = "post to private, loopback and link-local addresses, too: every organization may "
+                "then reach what this machine reaches",
+    },
+    {
+        .key = "webhook.ca",
+        .env = "CRADLE_WEBHOOK_CA",
+        .kind = CONFIG_TEXT,
+        .offset = offsetof(struct act_settings, webhook_ca),
+        .initial = "",
+        .help =
+            "PEM file of the CAs that webhooks' receivers are verified with; empty: the system's",
+    },
 };
 
 const size_t act_n_settings = sizeof(act_settings_table) / sizeof(act_settings_table[0]);

@@ -21,6 +21,8 @@ struct act_settings {
     char *log_level;
     unsigned token_lifetime_s;
     unsigned workers;
+    bool webhook_allow_private;
+    char *webhook_ca; /* path of a PEM file; "": the system's CAs */
     unsigned import_idle_s, import_total_s, import_percent_beside_joins;
 };
 

@@ -1,5 +1,6 @@
 #include "api/client.h"
 
+#include "api/reach.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/secret.h"
@@ -23,6 +24,8 @@ struct slot {
     struct curl_slist *headers;
     struct api_post *post; /* NULL: free */
     size_t n_received;
+    bool public_only; /* as the client's */
+    bool was_refused; /* an address that is not public */
     char why[CURL_ERROR_SIZE];
 };
 
@@ -127,11 +130,10 @@ static bool is_loopback(char *host)
     return inet_pton(AF_INET6, host + 1, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
 }
 
-int api_client_check_url(const char *text)
+/* Scheme and host of a URL that may be posted to as far as the rest of it goes. */
+static int read_url(const char *text, char **ret_scheme, char **ret_host)
 {
     CLEANUP(url_cleanup) CURLU *url = NULL;
-    CLEANUP(part_cleanup) char *scheme = NULL;
-    CLEANUP(part_cleanup) char *host = NULL;
     int r = start_library();
 
     if (r < 0)
@@ -139,16 +141,42 @@ int api_client_check_url(const char *text)
     if ((url = curl_url()) == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for a URL");
     if (curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK ||
-        curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
-        curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
+        curl_url_get(url, CURLUPART_SCHEME, ret_scheme, 0) != CURLUE_OK ||
+        curl_url_get(url, CURLUPART_HOST, ret_host, 0) != CURLUE_OK)
         return error_set(ERROR_INPUT, "it is no URL of the form https://host[:port]/path");
     if (url_has(url, CURLUPART_USER) || url_has(url, CURLUPART_PASSWORD))
         return error_set(ERROR_INPUT, "a URL with a user or password in it is not used");
     if (url_has(url, CURLUPART_FRAGMENT))
         return error_set(ERROR_INPUT, "a URL with a fragment is not used");
+    return 0;
+}
+
+int api_client_check_url(const char *text)
+{
+    CLEANUP(part_cleanup) char *scheme = NULL;
+    CLEANUP(part_cleanup) char *host = NULL;
+    int r = read_url(text, &scheme, &host);
+
+    if (r < 0)
+        return r;
     if (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && is_loopback(host)))
         return 0;
     return error_set(ERROR_INPUT, "a URL is https, or http with a loopback address in digits");
+}
+
+int api_client_check_public_url(const char *text)
+{
+    CLEANUP(part_cleanup) char *scheme = NULL;
+    CLEANUP(part_cleanup) char *host = NULL;
+    int r = read_url(text, &scheme, &host);
+
+    if (r < 0)
+        return r;
+    if (strcmp(scheme, "https") != 0)
+        return error_set(ERROR_INPUT, "a URL is https");
+    if (!api_host_may_be_public(host))
+        return error_set(ERROR_INPUT, "a URL with an address in it that is not public is not used");
+    return 0;
 }
 
 unsigned api_client_descriptors(unsigned max_connections)
@@ -314,6 +342,19 @@ static size_t take_answer(char *data, size_t size, size_t n, void *context)
     return slot->n_received <= API_CLIENT_ANSWER_MAX ? size * n : 0;
 }
 
+/* Called for each address before it is connected to: what a name stands for is known only here. */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct slot *slot = context;
+
+    (void)purpose;
+    if (slot->public_only && !api_address_is_public(&address->addr)) {
+        slot->was_refused = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static bool add_header(struct slot *slot, const char *name, const char *value)
 {
     CLEANUP(text_done) struct text line = {0};
@@ -325,6 +366,14 @@ static bool add_header(struct slot *slot, const char *name, const char *value)
     if (longer == NULL)
         return false;
     slot->headers = longer;
+    return true;
+}
+
+static bool add_headers(struct slot *slot, const struct api_post *post)
+{
+    for (size_t i = 0; i < post->n_headers; i++)
+        if (!add_header(slot, post->headers[i].name, post->headers[i].value))
+            return false;
     return true;
 }
 
@@ -358,8 +407,12 @@ static bool set_credential(struct slot *slot, const struct api_credential *crede
 }
 
 /* How it is connected and who is believed; the same for all posts. */
-static bool set_transport(const struct api_client *client, CURL *easy)
+static bool set_transport(const struct api_client *client, struct slot *slot)
 {
+    CURL *easy = slot->easy;
+    const unsigned connect_ms =
+        client->config.connect_ms > 0 ? client->config.connect_ms : API_CLIENT_CONNECT_MS;
+
     return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
@@ -372,8 +425,9 @@ static bool set_transport(const struct api_client *client, CURL *easy)
             * a credential's own CAs, and keeps those of the file from being kept in memory. */
            curl_easy_setopt(easy, CURLOPT_CAPATH, NULL) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, SYSTEM_CAS_S) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)API_CLIENT_CONNECT_MS) ==
-               CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, slot) == CURLE_OK &&
            /* A name server that does not answer must not hold this thread up at the end. */
            curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_USERAGENT, client->config.user_agent) == CURLE_OK;
@@ -406,10 +460,13 @@ static bool slot_begin(
     else
         curl_easy_reset(slot->easy);
     slot->n_received = 0;
+    slot->public_only = client->config.public_only;
+    slot->was_refused = false;
     slot->why[0] = '\0';
-    return slot->easy != NULL && set_transport(client, slot->easy) &&
+    return slot->easy != NULL && set_transport(client, slot) &&
            add_header(slot, "Content-Type", post->content_type) &&
            add_header(slot, "Expect", "") && /* 100-continue would cost a round trip */
+           add_headers(slot, post) &&
            (post->credential == NULL || set_credential(slot, post->credential)) &&
            set_exchange(slot, post, timeout_ms) &&
            curl_multi_add_handle(client->multi, slot->easy) == CURLM_OK;
@@ -498,6 +555,8 @@ static void end_slot(struct api_client *client, struct slot *slot, CURLcode code
 
     (void)curl_easy_getinfo(slot->easy, CURLINFO_RESPONSE_CODE, &status);
     outcome = outcome_of(code, status);
+    if (slot->was_refused && outcome == API_POST_UNREACHABLE)
+        outcome = API_POST_NOT_PUBLIC;
     (void)curl_multi_remove_handle(client->multi, slot->easy);
     client->n_active--;
     share->n_active--;

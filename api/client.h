@@ -6,14 +6,18 @@
  * the credential that it was opened with. What passes through is wiped from memory.
  *
  * No share (a peer) holds more than three quarters of the connections, and one that only fails but
- * API_CLIENT_PROBES of them, until it answers: others do not wait for it. */
+ * API_CLIENT_PROBES of them, until it answers: others do not wait for it.
+ *
+ * A client of `public_only` connects to no address but those of the public Internet (api/reach.h),
+ * whatever a name stood for when it was looked at: each address is judged as it is connected to. */
 #pragma once
 
 #include "api/credential.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define API_CLIENT_CONNECT_MS 1000  /* to be connected, TLS included */
+#define API_CLIENT_CONNECT_MS 1000  /* to be connected, TLS included, where nothing else is said */
 #define API_CLIENT_ANSWER_MAX 16384 /* bytes of head and body; beyond them it is cut */
 #define API_CLIENT_FAILURES 4       /* in a row: a share has but its probes then */
 #define API_CLIENT_PROBES 4         /* connections */
@@ -26,6 +30,7 @@ enum api_post_outcome {
     API_POST_UNREACHABLE, /* no connection, or it broke, or what was heard is no HTTP */
     API_POST_TIMEOUT,     /* nothing until attempt_ms or deadline_ms */
     API_POST_UNTRUSTED,   /* the server's certificate is not good: nothing was sent */
+    API_POST_NOT_PUBLIC,  /* of the host's addresses the client connects to none that answered */
     API_POST_FAILED,      /* by ourselves: no memory, or what the library does not take */
     API_POST_STOPPED,     /* the client was stopped first */
 };
@@ -37,11 +42,18 @@ struct api_post;
  * again, unless the outcome is API_POST_STOPPED. */
 typedef void (*api_post_done)(struct api_post *post);
 
+/** A header of a post. */
+struct api_post_header {
+    const char *name, *value;
+};
+
 /** One POST; the caller's memory, which it leaves alone from api_client_post until `done`. */
 struct api_post {
     const char *url;                         /* see api_client_check_url */
     const struct api_credential *credential; /* NULL: none */
     const char *content_type;
+    const struct api_post_header *headers; /* besides Content-Type */
+    size_t n_headers;
     const void *body;
     size_t body_len;
     uint64_t share;      /* which peer this is for */
@@ -61,10 +73,15 @@ struct api_post {
 /** Whether the client posts there: https, or http to a loopback address in digits; no user, no
  * password, no fragment. ERROR_INPUT says what is wrong, without repeating the URL. */
 int api_client_check_url(const char *url) MUST_CHECK;
+/** The same for a client of `public_only`: https alone, and no host in digits that is not public. A
+ * name is not asked for. */
+int api_client_check_public_url(const char *url) MUST_CHECK;
 
 struct api_client_config {
     const char *user_agent;   /* must outlive the client */
     unsigned max_connections; /* at once */
+    unsigned connect_ms;      /* to be connected; 0: API_CLIENT_CONNECT_MS */
+    bool public_only;
 };
 
 /** What a client of so many connections needs of open files. */

@@ -149,6 +149,24 @@ enum db_statement_id {
     DB_CLAIM_LOCK,
     DB_CLAIM_UNLOCK,
     DB_CODE_FORGIVE,
+    DB_WEBHOOK_ADD,
+    DB_WEBHOOK_FIND,
+    DB_WEBHOOK_LIST,
+    DB_WEBHOOK_SET,
+    DB_WEBHOOK_EMPTY,
+    DB_WEBHOOK_REMOVE,
+    DB_WEBHOOK_SCAN,
+    DB_WEBHOOK_TRIED,
+    DB_WEBHOOK_REFUSED,
+    DB_WEBHOOK_FIRST_JOINS,
+    DB_WEBHOOK_OLD,
+    DB_WEBHOOK_SURPLUS,
+    DB_WEBHOOK_FORGET,
+    DB_DELIVERY_LIST,
+    DB_DELIVERY_FIND,
+    DB_DELIVERY_REPLAY,
+    DB_DELIVERY_TAKE,
+    DB_DELIVERY_SETTLE,
     DB_N_STATEMENTS,
 };
 
@@ -311,6 +329,24 @@ extern const struct db_statement db_device_mark_quarantine_statement;
 extern const struct db_statement db_claim_lock_statement;
 extern const struct db_statement db_claim_unlock_statement;
 extern const struct db_statement db_code_forgive_statement;
+extern const struct db_statement db_webhook_add_statement;
+extern const struct db_statement db_webhook_find_statement;
+extern const struct db_statement db_webhook_list_statement;
+extern const struct db_statement db_webhook_set_statement;
+extern const struct db_statement db_webhook_empty_statement;
+extern const struct db_statement db_webhook_remove_statement;
+extern const struct db_statement db_webhook_scan_statement;
+extern const struct db_statement db_webhook_tried_statement;
+extern const struct db_statement db_webhook_refused_statement;
+extern const struct db_statement db_webhook_first_joins_statement;
+extern const struct db_statement db_webhook_old_statement;
+extern const struct db_statement db_webhook_surplus_statement;
+extern const struct db_statement db_webhook_forget_statement;
+extern const struct db_statement db_delivery_list_statement;
+extern const struct db_statement db_delivery_find_statement;
+extern const struct db_statement db_delivery_replay_statement;
+extern const struct db_statement db_delivery_take_statement;
+extern const struct db_statement db_delivery_settle_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

@@ -23,6 +23,7 @@
 #define KEYD_CODE_MAX 32  /* characters of a claim code */
 #define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
 #define KEYD_HASH_LEN 32
+#define KEYD_WEBHOOK_ID_LEN 16
 #define KEYD_RANDOM_MAX 32 /* bytes of an item */
 #define KEYD_OAEP_LEN 384  /* RSA-3072 */
 #define KEYD_FINGERPRINT_LEN 16
@@ -45,8 +46,9 @@ enum keyd_verb {
     KEYD_VERB_MAKE_KEK,
     KEYD_VERB_SIGN_CHECKPOINT,
     KEYD_VERB_AUDIT_KEY,
+    KEYD_VERB_WEBHOOK_SECRET,
 };
-#define KEYD_N_VERBS 12
+#define KEYD_N_VERBS 13
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -320,6 +322,19 @@ int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_
 /** HMAC-SHA-256 with the token key over "token-v1" | body: signs and checks an access token. */
 int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t body_len,
     uint8_t ret_hash[static KEYD_HASH_LEN], int64_t deadline_ms);
+
+/** Whose secret is meant. Nothing in it is of a caller's choice but which webhook, and the how
+ * manieth secret of it. */
+struct keyd_webhook {
+    uint8_t id[KEYD_WEBHOOK_ID_LEN];
+    uint32_t generation; /* from 1 */
+};
+
+/** HMAC-SHA-256 with the token key over "webhook-v1" | id | generation: the secrets that up to
+ * KEYD_BATCH_MAX webhooks sign with, which are stored nowhere. All, or an error. The caller wipes
+ * `ret_secrets`. */
+int keyd_webhook_secrets(struct keyd_channel *channel, const struct keyd_webhook *webhooks,
+    size_t n, uint8_t (*ret_secrets)[KEYD_HASH_LEN], int64_t deadline_ms);
 
 /* --- random bytes ---------------------------------------------------------------------------- */
 

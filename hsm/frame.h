@@ -106,6 +106,7 @@ struct keyd_request {
         struct keyd_token_request token;
         struct keyd_app_s_key_request app_s_key;
         struct keyd_random_request randoms[KEYD_BATCH_MAX];
+        struct keyd_webhook webhooks[KEYD_BATCH_MAX];
         struct keyd_export_message export;
         struct audit_checkpoint checkpoint; /* without its time */
     };
@@ -122,7 +123,8 @@ struct keyd_reply {
         struct keyd_adopt_reply adopts[KEYD_BATCH_MAX];
         struct keyd_adopt_kek_reply adopt_kek;
         struct keyd_make_kek_reply make_kek;
-        /* Both hash verbs; the self-test uses the status of the first alone. */
+        /* Both hash verbs and webhooks' secrets; the self-test uses the status of the first alone.
+         */
         struct keyd_hash_reply hashes[KEYD_BATCH_MAX];
         struct keyd_app_s_key_reply app_s_key;
         struct keyd_random_reply randoms[KEYD_BATCH_MAX];
@@ -139,7 +141,7 @@ struct keyd_hello {
 };
 
 /** Verbs as keyd's command line has them: "join,self-test". Neither takes an empty set. */
-#define KEYD_VERBS_TEXT_MAX 160
+#define KEYD_VERBS_TEXT_MAX 192
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX]) MUST_CHECK;
 int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 
@@ -159,8 +161,8 @@ int keyd_reply_encode(
     const struct keyd_reply *reply, uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;
 /** The client also checks verb, sequence and n_items against what it asked. */
 int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret) MUST_CHECK;
-/** Whether a session key in clear or random bytes are in it, which may become a secret: then it and
- * its frame are wiped after use. */
+/** Whether a session key in clear, a webhook's secret or random bytes are in it, which may become a
+ * secret: then it and its frame are wiped after use. */
 bool keyd_reply_holds_secrets(const struct keyd_reply *reply);
 void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN]);
 int keyd_hello_decode(const uint8_t *data, size_t len, struct keyd_hello *ret) MUST_CHECK;

@@ -351,6 +351,7 @@ static const struct keyd_verb_shape *const shapes[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_MAKE_KEK] = &keyd_shape_make_kek,
     [KEYD_VERB_SIGN_CHECKPOINT] = &keyd_shape_sign_checkpoint,
     [KEYD_VERB_AUDIT_KEY] = &keyd_shape_audit_key,
+    [KEYD_VERB_WEBHOOK_SECRET] = &keyd_shape_webhook_secret,
 };
 
 const struct keyd_verb_shape *keyd_verb_shape(unsigned verb)

@@ -29,7 +29,7 @@ struct keyd_verb_shape {
     _Static_assert(KEYD_REPLY_HEADER_LEN + (items_max) * (reply_len) <= KEYD_FRAME_MAX,            \
         "the greatest reply fits a frame")
 
-/* The rows of frame_keys.c, frame_export.c and frame_audit.c. */
+/* The rows of frame_keys.c, frame_export.c, frame_audit.c and frame_webhook.c. */
 extern const struct keyd_verb_shape keyd_shape_adopt_key;
 extern const struct keyd_verb_shape keyd_shape_adopt_kek;
 extern const struct keyd_verb_shape keyd_shape_hash_code;
@@ -40,6 +40,12 @@ extern const struct keyd_verb_shape keyd_shape_export_key;
 extern const struct keyd_verb_shape keyd_shape_make_kek;
 extern const struct keyd_verb_shape keyd_shape_sign_checkpoint;
 extern const struct keyd_verb_shape keyd_shape_audit_key;
+extern const struct keyd_verb_shape keyd_shape_webhook_secret;
+
+/* The reply of every verb that gives hashes. */
+#define KEYD_HASH_REPLY_LEN (1 + KEYD_HASH_LEN)
+void keyd_write_hash_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i);
+void keyd_read_hash_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i);
 
 /** Whether a frame on the air that keyd is asked about can be that long. */
 bool keyd_frame_len_valid(unsigned len);

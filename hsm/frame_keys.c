@@ -184,7 +184,7 @@ static void read_adopt_kek_reply(struct bytes_reader *r, struct keyd_reply *repl
     a->status = keyd_read_sealed_reply(r, &a->sealed, a->kcv);
 }
 
-static void write_hash_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
+void keyd_write_hash_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
     const struct keyd_hash_reply *a = &reply->hashes[i];
 
@@ -192,14 +192,13 @@ static void write_hash_reply(struct bytes_writer *w, const struct keyd_reply *re
     bytes_write(w, a->hash, sizeof(a->hash));
 }
 
-static void read_hash_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
+void keyd_read_hash_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
 {
     struct keyd_hash_reply *a = &reply->hashes[i];
 
     a->status = keyd_read_status(r);
     bytes_read(r, a->hash, sizeof(a->hash));
 }
-#define HASH_REPLY_LEN (1 + KEYD_HASH_LEN)
 
 static void write_random_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
@@ -246,12 +245,12 @@ const struct keyd_verb_shape keyd_shape_adopt_kek = {.items_max = 1,
 
 const struct keyd_verb_shape keyd_shape_hash_code = {.items_max = KEYD_BATCH_MAX,
     .request_len = CODE_LEN,
-    .reply_len = HASH_REPLY_LEN,
+    .reply_len = KEYD_HASH_REPLY_LEN,
     .write_request = write_code,
     .read_request = read_code,
-    .write_reply = write_hash_reply,
-    .read_reply = read_hash_reply};
-KEYD_ASSERT_FITS(0, 0, KEYD_BATCH_MAX, CODE_LEN, HASH_REPLY_LEN);
+    .write_reply = keyd_write_hash_reply,
+    .read_reply = keyd_read_hash_reply};
+KEYD_ASSERT_FITS(0, 0, KEYD_BATCH_MAX, CODE_LEN, KEYD_HASH_REPLY_LEN);
 
 const struct keyd_verb_shape keyd_shape_random = {.items_max = KEYD_BATCH_MAX,
     .request_len = RANDOM_LEN,
@@ -264,11 +263,11 @@ KEYD_ASSERT_FITS(0, 0, KEYD_BATCH_MAX, RANDOM_LEN, RANDOM_REPLY_LEN);
 
 const struct keyd_verb_shape keyd_shape_hash_token = {.items_max = 1,
     .request_len = TOKEN_LEN,
-    .reply_len = HASH_REPLY_LEN,
+    .reply_len = KEYD_HASH_REPLY_LEN,
     .write_request = write_token,
     .read_request = read_token,
-    .write_reply = write_hash_reply,
-    .read_reply = read_hash_reply};
+    .write_reply = keyd_write_hash_reply,
+    .read_reply = keyd_read_hash_reply};
 
 static void write_nothing(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -286,8 +285,8 @@ static void read_nothing(struct bytes_reader *r, struct keyd_request *request, s
 }
 
 const struct keyd_verb_shape keyd_shape_self_test = {.items_max = 1,
-    .reply_len = HASH_REPLY_LEN,
+    .reply_len = KEYD_HASH_REPLY_LEN,
     .write_request = write_nothing,
     .read_request = read_nothing,
-    .write_reply = write_hash_reply,
-    .read_reply = read_hash_reply};
+    .write_reply = keyd_write_hash_reply,
+    .read_reply = keyd_read_hash_reply};

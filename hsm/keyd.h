@@ -72,6 +72,9 @@ int keyd_adopt_key(struct keyd *keyd, const struct sealed_kek *keks,
     const struct keyd_adopt_request *request, struct keyd_adopt_reply *reply) MUST_CHECK;
 int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *request,
     struct keyd_adopt_kek_reply *reply) MUST_CHECK;
+/** The secret that a webhook signs with. */
+int keyd_webhook_secret(
+    struct keyd *keyd, const struct keyd_webhook *q, struct keyd_hash_reply *reply) MUST_CHECK;
 /** Opens a root key as one that can only be wrapped out, and wraps it under a public key. */
 int keyd_export_key(struct keyd *keyd, const struct keyd_public_key *to,
     const struct keyd_export_request *request, struct keyd_export_reply *reply) MUST_CHECK;

@@ -138,6 +138,10 @@ static void serve_item(
         SETTLE(
             keyd, make_random(keyd, &request->randoms[i], &reply->randoms[i]), &reply->randoms[i]);
         break;
+    case KEYD_VERB_WEBHOOK_SECRET:
+        SETTLE(keyd, keyd_webhook_secret(keyd, &request->webhooks[i], &reply->hashes[i]),
+            &reply->hashes[i]);
+        break;
     case KEYD_VERB_MAKE_KEK:
         SETTLE(
             keyd, keyd_make_peer_kek(keyd, &request->make_kek, &reply->make_kek), &reply->make_kek);

@@ -251,7 +251,8 @@ bool join_delivery_is_final(enum api_post_outcome outcome, unsigned status)
     case API_POST_TIMEOUT:
     case API_POST_FAILED:
         return false;
-    case API_POST_UNTRUSTED: /* somebody else, or a certificate to be renewed: not in seconds */
+    case API_POST_NOT_PUBLIC: /* not by this client, whose peers' URLs the operator has set */
+    case API_POST_UNTRUSTED:  /* somebody else, or a certificate to be renewed: not in seconds */
     case API_POST_STOPPED:
         return true;
     }
@@ -268,6 +269,7 @@ static enum undelivered reason_of(const struct api_post *post)
         return UNDELIVERED_UNREACHABLE;
     case API_POST_TIMEOUT:
         return UNDELIVERED_TIMEOUT;
+    case API_POST_NOT_PUBLIC:
     case API_POST_UNTRUSTED:
         return UNDELIVERED_UNTRUSTED;
     case API_POST_STOPPED:

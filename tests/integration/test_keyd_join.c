@@ -470,6 +470,34 @@ START_TEST(hashes_depend_on_every_input_and_on_their_purpose)
 }
 END_TEST
 
+START_TEST(a_webhooks_secret_is_of_its_id_and_generation_alone)
+{
+    static struct keyd_webhook webhooks[KEYD_BATCH_MAX];
+    uint8_t secrets[KEYD_BATCH_MAX][KEYD_HASH_LEN], again[KEYD_HASH_LEN], token[KEYD_HASH_LEN];
+
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++) {
+        webhooks[i].id[0] = (uint8_t)(i / 4);
+        webhooks[i].generation = (uint32_t)(1 + i % 4);
+    }
+    ck_assert_int_eq(
+        keyd_webhook_secrets(channel, webhooks, KEYD_BATCH_MAX, secrets, keyd_test_deadline()), 0);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
+        for (size_t j = 0; j < i; j++)
+            ck_assert_mem_ne(secrets[i], secrets[j], KEYD_HASH_LEN);
+    ck_assert_int_eq(
+        keyd_webhook_secrets(channel, &webhooks[5], 1, &again, keyd_test_deadline()), 0);
+    ck_assert_mem_eq(again, secrets[5], KEYD_HASH_LEN);
+    /* The same bytes as an access token's body are another input of the same key. */
+    ck_assert_int_eq(keyd_hash_token(channel, (const uint8_t *)&webhooks[5],
+                         KEYD_WEBHOOK_ID_LEN + 4, token, keyd_test_deadline()),
+        0);
+    ck_assert_mem_ne(token, secrets[5], KEYD_HASH_LEN);
+    webhooks[0].generation = 0;
+    ck_assert_int_eq(
+        keyd_webhook_secrets(channel, webhooks, 1, &again, keyd_test_deadline()), ERROR_INPUT);
+}
+END_TEST
+
 START_TEST(random_bytes_fill_every_item_and_are_never_the_same)
 {
     static const size_t lengths[] = {16, KEYD_RANDOM_MAX};
@@ -519,6 +547,7 @@ int main(void)
         a_kek_that_does_not_open_is_bad_input_and_not_a_failing_hsm,
         hashes_depend_on_every_input_and_on_their_purpose,
         random_bytes_fill_every_item_and_are_never_the_same,
+        a_webhooks_secret_is_of_its_id_and_generation_alone,
         the_description_names_token_profile_and_strategy,
     };
 

@@ -273,6 +273,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
             .label = "ns"}};
     static const struct keyd_claim_code code;
     static const struct keyd_random_request random = {.len = 1};
+    static const struct keyd_webhook webhook = {.generation = 1};
     static const struct keyd_token_request body;
     static struct keyd_app_s_key_request app_s_key;
     static struct keyd_export_message export = {
@@ -295,6 +296,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_EXPORT_KEY] = &export,
         [KEYD_VERB_MAKE_KEK] = &make_kek,
         [KEYD_VERB_SIGN_CHECKPOINT] = &checkpoint,
+        [KEYD_VERB_WEBHOOK_SECRET] = &webhook,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));

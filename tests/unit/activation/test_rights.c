@@ -66,6 +66,7 @@ START_TEST(exporting_is_for_whoever_devices_belong_to)
 {
     ck_assert_uint_eq(act_right_roles(RIGHT_EXPORT), ROLES_MAKER | (unsigned)ROLE_OWNER);
     ck_assert(!act_right_allows(RIGHT_EXPORT, ROLE_ADMIN));
+    ck_assert_uint_eq(act_right_roles(RIGHT_WEBHOOKS), ROLES_MAKER | (unsigned)ROLE_OWNER);
 }
 END_TEST
 
