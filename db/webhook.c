@@ -7,9 +7,11 @@ const struct word_bits webhook_event_names[] = {
     {"claim.refused", WEBHOOK_CLAIM_REFUSED},
     {"batch.done", WEBHOOK_BATCH_DONE},
     {"device.first_join", WEBHOOK_FIRST_JOIN},
+    {"device.offered", WEBHOOK_DEVICE_OFFERED},
+    {"device.quarantined", WEBHOOK_DEVICE_QUARANTINED},
     {NULL, 0},
 };
-#define EVENTS_ALL 15
+#define EVENTS_ALL 63
 
 #define WEBHOOK_COLUMNS "id, public_id, url, events, active, generation, " DB_UTC("created_at")
 

@@ -18,7 +18,7 @@ COMMENT ON COLUMN webhook.id IS 'Number inside this database.';
 COMMENT ON COLUMN webhook.public_id IS 'The id that the world sees, 16 random bytes; bound by its secret.';
 COMMENT ON COLUMN webhook.organization_id IS 'Whose it is, and of whose affairs it is told.';
 COMMENT ON COLUMN webhook.url IS 'Where to post; may hold a secret of the receiver''s in its path or query.';
-COMMENT ON COLUMN webhook.events IS 'Types that are wanted, a bit each: 1 device.claimed, 2 claim.refused, 4 batch.done, 8 device.first_join.';
+COMMENT ON COLUMN webhook.events IS 'Types that are wanted, a bit each: 1 device.claimed, 2 claim.refused, 4 batch.done, 8 device.first_join, 16 device.offered, 32 device.quarantined.';
 COMMENT ON COLUMN webhook.active IS 'Whether it is told of what happens now, and posted to.';
 COMMENT ON COLUMN webhook.generation IS 'Grows by one whenever its secret is made anew; bound by the secret.';
 COMMENT ON COLUMN webhook.n_failures IS 'Posts in a row that failed.';
@@ -161,6 +161,35 @@ COMMENT ON FUNCTION webhook_batch_done() IS 'Tells the maker that an import has 
 CREATE TRIGGER webhook_batch_done AFTER UPDATE OF state ON job FOR EACH ROW
     WHEN (NEW.kind = 'import' AND NEW.state <> OLD.state AND NEW.state IN ('done', 'failed', 'cancelled'))
     EXECUTE FUNCTION webhook_batch_done();
+
+-- Who is to accept a device is told of it; who has one, that it is in quarantine.
+CREATE FUNCTION webhook_device_offered() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    PERFORM public.webhook_tell(NEW.to_id, 16, 'device.offered', NEW.created_at, jsonb_build_object(
+        'dev_eui', encode(NEW.dev_eui, 'hex'), 'offer', encode(NEW.public_id, 'hex'),
+        'expires_at', to_char(NEW.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_device_offered() IS 'Tells who may accept it of an offer.';
+CREATE TRIGGER webhook_device_offered AFTER INSERT ON offer FOR EACH ROW EXECUTE FUNCTION webhook_device_offered();
+
+CREATE FUNCTION webhook_device_quarantined() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    PERFORM public.webhook_tell(coalesce(NEW.owner_id, NEW.organization_id), 32, 'device.quarantined', now(),
+        jsonb_build_object('dev_eui', encode(NEW.dev_eui, 'hex')));
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_device_quarantined() IS 'Tells who holds a device of its quarantine.';
+CREATE TRIGGER webhook_device_quarantined AFTER UPDATE OF trust ON device
+    FOR EACH ROW WHEN (NEW.trust = 'quarantined' AND OLD.trust <> NEW.trust) EXECUTE FUNCTION webhook_device_quarantined();
 
 -- Codes tried wrongly are found afterwards, so that an attempt costs the same whatever is here, and told at most once an hour and device.
 CREATE TABLE webhook_scan (

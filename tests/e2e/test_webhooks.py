@@ -14,7 +14,7 @@ from test_accounts import Rest
 from test_async import Receiver
 from test_claims import ClaimTest
 
-TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join")
+TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined")
 AFTER_A_LEASE_SECONDS = 60
 LATER_SECONDS = 60
 NOBODY = "00" * 16
@@ -137,6 +137,20 @@ class Hooks(HookTest):
         told = verified(of_owner.wait(1)[0], owners["secret"])
         self.assertEqual((told["type"], told["object"]),
                          ("device.first_join", {"dev_eui": device["dev_eui"], "ownership_epoch": 1}))
+
+    def test_who_may_accept_a_device_is_told_and_its_holder_of_a_quarantine(self):
+        of_owner, of_other, owner, other, device = self.receiver(), self.receiver(), self.owner(), self.owner(), self.device()
+        self.claimed(owner, device)
+        hook, others = self.hooked(owner, of_owner, ["device.quarantined"]), self.hooked(other, of_other, ["device.offered"])
+        path = f"/v1/devices/{device['dev_eui']}"
+        offer = owner.call("post", f"{path}/offer", {"to": other.organization})[2]
+        told = verified(of_other.wait(1)[0], others["secret"])
+        self.assertEqual((told["type"], told["object"]), ("device.offered", {
+            "dev_eui": device["dev_eui"], "offer": offer["id"], "expires_at": offer["expires_at"]}))
+        operator = Rest(self.stack, self.stack.demo["clients"]["operator"])
+        self.assertEqual(operator.call("post", f"{path}/quarantine")[0], 204)
+        told = verified(of_owner.wait(1)[0], hook["secret"])
+        self.assertEqual((told["type"], told["object"]), ("device.quarantined", {"dev_eui": device["dev_eui"]}))
 
     def test_one_that_fails_is_posted_again_with_the_same_ids(self):
         receiver, owner, device = self.receiver(), self.owner(), self.device()
