@@ -187,7 +187,8 @@ static unsigned find_offered(struct act_call *call, enum device_move move,
     char fault[DEVICE_MOVE_FAULT_MAX];
     int r;
 
-    if (offer->state != OFFER_OPEN) {
+    /* One whose time is over is still to be ended, by whoever comes first. */
+    if (offer->state != OFFER_OPEN && !(move == MOVE_DECLINE && offer->state == OFFER_EXPIRED)) {
         (void)snprintf(fault, sizeof(fault), "the offer is %s", db_offer_state_text(offer->state));
         return act_call_problem(call, PROBLEM_CONFLICT, fault);
     }

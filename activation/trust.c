@@ -27,16 +27,14 @@ static unsigned check_way(struct act_call *call, const struct eui64 *dev_eui)
         return act_call_failed(call, r);
     return r > 0 || standing.of_another
                ? act_call_problem(call, PROBLEM_CONFLICT,
-                     "its last owner has released the device for the next one: ask the operator of "
-                     "this service")
+                     "its last owner has released the device for the next one: it may be sold on")
                : 0;
 }
 
 /* Its holder's, or for an operator any. 0, or the status of the answer it set. */
-static unsigned find(struct act_call *call, enum device_move move, struct db_device *ret)
+static unsigned find_any(struct act_call *call, enum device_move move, struct db_device *ret)
 {
     const char *text = act_call_param(call, 0);
-    char fault[DEVICE_MOVE_FAULT_MAX];
     struct eui64 dev_eui;
     int r = 1;
 
@@ -44,11 +42,26 @@ static unsigned find(struct act_call *call, enum device_move move, struct db_dev
         r = db_device_find_any(call->worker->db, &dev_eui, call->caller->organization_id, ret);
     if (r < 0)
         return act_call_failed(call, r);
-    if (r > 0 || !(ret->is_held || (is_operator(call) && move != MOVE_SCRAP)))
-        return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
-    if (!device_move_judge(move, &ret->record, fault))
+    return r > 0 || !(ret->is_held || (is_operator(call) && move != MOVE_SCRAP))
+               ? act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE)
+               : 0;
+}
+
+static unsigned judge(struct act_call *call, enum device_move move, const struct db_device *device)
+{
+    char fault[DEVICE_MOVE_FAULT_MAX];
+
+    if (!device_move_judge(move, &device->record, fault))
         return act_call_problem(call, PROBLEM_CONFLICT, fault);
-    return is_operator(call) ? 0 : check_way(call, &dev_eui);
+    return is_operator(call) && move != MOVE_SCRAP ? 0 : check_way(call, &device->record.dev_eui);
+}
+
+/* Both. */
+static unsigned find(struct act_call *call, enum device_move move, struct db_device *ret)
+{
+    unsigned status = find_any(call, move, ret);
+
+    return status != 0 ? status : judge(call, move, ret);
 }
 
 /* In the holder's history; what an operator did stands there as his. */
@@ -68,6 +81,7 @@ static unsigned make_move(
     struct act_call *call, enum device_move move, struct db_device *device, const char *mark)
 {
     struct db *db = call->worker->db;
+    const struct db_device before = *device;
     struct device_record after = device->record;
     struct text body = {0};
     int r;
@@ -77,7 +91,7 @@ static unsigned make_move(
     if (r == 0 && move == MOVE_SCRAP)
         r = db_device_destroy_keys(db, &after.dev_eui);
     if (r == 0)
-        r = db_device_mark_quarantine(db, &after.dev_eui, mark);
+        r = db_device_mark_quarantine(db, &before, mark);
     if (r > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
     if (r < 0 || (r = audit(call, move, device)) < 0)
@@ -90,11 +104,40 @@ static unsigned make_move(
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
+static const char operators[] =
+    "the device was put into quarantine by the operator of this service: ask him";
+
+/* Also one that nobody asked for is not its holder's to lift. */
+static bool is_held_by_operator(const struct act_call *call, const struct db_device *device)
+{
+    return !is_operator(call) && device->record.trust == TRUST_QUARANTINED &&
+           strcmp(device->quarantined_by, "holder") != 0;
+}
+
+/* What its holder has put into quarantine himself becomes the operator's: or he could lift it
+ * first. */
+static unsigned take_over(struct act_call *call, struct db_device *device)
+{
+    int r = db_device_mark_quarantine(call->worker->db, device, "operator");
+
+    if (r > 0)
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
+    if (r < 0 || (r = audit(call, MOVE_QUARANTINE, device)) < 0)
+        return act_call_failed(call, r);
+    return act_call_no_content(call);
+}
+
 static unsigned post_quarantine(struct act_call *call)
 {
     struct db_device device;
-    unsigned status = find(call, MOVE_QUARANTINE, &device);
+    unsigned status = find_any(call, MOVE_QUARANTINE, &device);
 
+    if (status != 0)
+        return status;
+    if (is_operator(call) && device.record.trust == TRUST_QUARANTINED &&
+        strcmp(device.quarantined_by, "operator") != 0)
+        return take_over(call, &device);
+    status = judge(call, MOVE_QUARANTINE, &device);
     return status != 0 ? status
                        : make_move(call, MOVE_QUARANTINE, &device,
                              is_operator(call) ? "operator" : "holder");
@@ -107,10 +150,9 @@ static unsigned post_lift(struct act_call *call)
 
     if (status != 0)
         return status;
-    if (!is_operator(call) && strcmp(device.quarantined_by, "holder") != 0)
-        return act_call_problem(call, PROBLEM_CONFLICT,
-            "the device was put into quarantine by the operator of this service: ask him");
-    return make_move(call, MOVE_LIFT, &device, NULL);
+    if (is_held_by_operator(call, &device))
+        return act_call_problem(call, PROBLEM_CONFLICT, operators);
+    return make_move(call, MOVE_LIFT, &device, "");
 }
 
 /* --- scrap ------------------------------------------------------------------------------------ */
@@ -142,7 +184,9 @@ static unsigned post_scrap(struct act_call *call)
         eui64_to_u64(&confirmed) != eui64_to_u64(&device.record.dev_eui))
         return act_call_bad_field(call, "confirm",
             "confirm is not the DevEUI of the path: the device's keys are destroyed for good");
-    return make_move(call, MOVE_SCRAP, &device, NULL);
+    if (is_held_by_operator(call, &device))
+        return act_call_problem(call, PROBLEM_CONFLICT, operators);
+    return make_move(call, MOVE_SCRAP, &device, "");
 }
 
 static const struct act_route routes[] = {

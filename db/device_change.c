@@ -35,11 +35,12 @@ const struct db_statement db_device_destroy_keys_statement = {
 
 const struct db_statement db_device_mark_quarantine_statement = {
     .name = "device_mark_quarantine",
-    .sql = "UPDATE device SET quarantined_by = $2 WHERE dev_eui = $1",
-    .shape = DB_SHAPE_MANY,
+    .sql = "UPDATE device SET quarantined_by = $2"
+           " WHERE dev_eui = $1 AND quarantined_by IS NOT DISTINCT FROM $3 RETURNING 1",
+    .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 2,
-    .params = {DB_BYTEA, DB_TEXT},
+    .n_params = 3,
+    .params = {DB_BYTEA, DB_TEXT, DB_TEXT},
 };
 
 const struct db_statement db_home_known_statement = {
@@ -143,13 +144,18 @@ int db_device_destroy_keys(struct db *db, const struct eui64 *dev_eui)
     return db_run_quiet(db, DB_DEVICE_DESTROY_KEYS);
 }
 
-int db_device_mark_quarantine(struct db *db, const struct eui64 *dev_eui, const char *by)
+int db_device_mark_quarantine(struct db *db, const struct db_device *before, const char *by)
 {
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    const struct eui64 *dev_eui = &before->record.dev_eui;
     struct db_params *p = db_params_of(db);
+    int r;
 
     db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
-    put_text_or_null(p, by != NULL ? by : "");
-    return db_run_quiet(db, DB_DEVICE_MARK_QUARANTINE);
+    put_text_or_null(p, by);
+    put_text_or_null(p, before->quarantined_by);
+    r = db_run(db, DB_DEVICE_MARK_QUARANTINE, &rows);
+    return r < 0 ? r : rows.n == 0;
 }
 
 int db_home_known(

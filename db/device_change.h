@@ -13,8 +13,9 @@ int db_device_change(struct db *db, int64_t owner_id, int64_t new_owner_id,
 
 /** In the same transaction: no sealed key of the device is left. */
 int db_device_destroy_keys(struct db *db, const struct eui64 *dev_eui);
-/** In the same transaction: who has put it into quarantine; NULL: nobody. */
-int db_device_mark_quarantine(struct db *db, const struct eui64 *dev_eui, const char *by);
+/** In the same transaction: who has put it into quarantine, "" for nobody, where that is still who
+ * it was when the device was read. Outcome 1: it is not. */
+int db_device_mark_quarantine(struct db *db, const struct db_device *before, const char *by);
 
 /** Whether a network server speaks for the NetID, and whether there is such an application server.
  */

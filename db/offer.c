@@ -57,7 +57,8 @@ const struct db_statement db_offer_list_statement = {
 const struct db_statement db_offer_end_statement = {
     .name = "offer_end",
     .sql = "UPDATE offer SET state = $2, changed_at = now()"
-           " WHERE id = $1 AND state = 'open' AND expires_at > now() RETURNING 1",
+           " WHERE id = $1 AND state = 'open' AND (expires_at > now() OR $2 <> 'accepted')"
+           " RETURNING 1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 2,
@@ -67,16 +68,17 @@ const struct db_statement db_offer_end_statement = {
 /* Devices first and in the order of their DevEUIs, as in every statement that changes them. */
 const struct db_statement db_offer_expire_statement = {
     .name = "offer_expire",
-    .sql = "WITH due AS MATERIALIZED (SELECT o.id, o.public_id, o.dev_eui, o.from_id FROM offer o"
+    .sql = "WITH due AS MATERIALIZED (SELECT o.id, o.public_id, o.dev_eui, o.from_id, o.to_id"
+           "   FROM offer o"
            "   JOIN device d ON d.dev_eui = o.dev_eui"
            "  WHERE o.state = 'open' AND o.expires_at <= now() AND d.ownership = 'offered'"
            "  ORDER BY d.dev_eui LIMIT $1 FOR NO KEY UPDATE OF d, o SKIP LOCKED),"
            " freed AS (UPDATE device d SET ownership = 'claimed' FROM due"
            "  WHERE d.dev_eui = due.dev_eui),"
            " told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
-           "  SELECT from_id, format('expired-%s', id), 'device.offer.expire',"
+           "  SELECT v.of_id, format('expired-%s', id), 'device.offer.expire',"
            "   encode(dev_eui, 'hex'), jsonb_build_object('offer', encode(public_id, 'hex'))"
-           "  FROM due)"
+           "  FROM due CROSS JOIN LATERAL (VALUES (due.from_id), (due.to_id)) AS v(of_id))"
            " UPDATE offer o SET state = 'expired', changed_at = now() FROM due WHERE o.id = due.id"
            " RETURNING o.id",
     .shape = DB_SHAPE_MANY,

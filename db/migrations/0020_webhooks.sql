@@ -162,6 +162,33 @@ CREATE TRIGGER webhook_batch_done AFTER UPDATE OF state ON job FOR EACH ROW
     WHEN (NEW.kind = 'import' AND NEW.state <> OLD.state AND NEW.state IN ('done', 'failed', 'cancelled'))
     EXECUTE FUNCTION webhook_batch_done();
 
+-- Who accepts a device is its owner as if he had claimed it, and so it is told.
+CREATE FUNCTION webhook_offer_accepted() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    maker bigint;
+    epoch bigint;
+    about jsonb := jsonb_build_object('dev_eui', encode(NEW.dev_eui, 'hex'));
+BEGIN
+    SELECT d.organization_id, d.ownership_epoch INTO maker, epoch FROM public.device d WHERE d.dev_eui = NEW.dev_eui;
+    PERFORM public.webhook_tell(NEW.to_id, 1, 'device.claimed', now(), about || jsonb_build_object('ownership_epoch', epoch));
+    IF maker <> NEW.to_id THEN
+        PERFORM public.webhook_tell(maker, 1, 'device.claimed', now(), about);
+    END IF;
+    IF EXISTS (SELECT FROM public.webhook w WHERE w.organization_id = NEW.to_id AND w.active AND w.events & 8 <> 0) THEN
+        INSERT INTO public.webhook_first_join (dev_eui, ownership_epoch, claimed_at) VALUES (NEW.dev_eui, epoch, now())
+            ON CONFLICT (dev_eui) DO UPDATE SET ownership_epoch = excluded.ownership_epoch,
+                claimed_at = excluded.claimed_at, due_at = now();
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_offer_accepted() IS 'Tells of a new owner, as of a claim.';
+CREATE TRIGGER webhook_offer_accepted AFTER UPDATE OF state ON offer FOR EACH ROW
+    WHEN (OLD.state = 'open' AND NEW.state = 'accepted') EXECUTE FUNCTION webhook_offer_accepted();
+
 -- Who is to accept a device is told of it; who has one, that it is in quarantine.
 CREATE FUNCTION webhook_device_offered() RETURNS trigger
 LANGUAGE plpgsql

@@ -226,6 +226,12 @@ class Offers(MoveTest):
         self.is_refused(AGAINST, self.end(offer, "accept", self.receiver))
         support.wait_until(lambda: self.row(self.device_row, "ownership") == ["claimed"], 90, "the offer is swept")
         self.done("suspend")
+        self.done("resume")
+        # Nobody has to wait for that; where the sweep was faster, there is nothing left to end.
+        offer = self.offered()
+        self.stack.psql(f"UPDATE offer SET expires_at = now() WHERE public_id = '\\x{offer}'")
+        self.assertIn(self.end(offer, "decline", self.owner_client)[0], (200, 409))
+        self.done("suspend")
 
     def test_an_offer_is_nobody_else_s(self):
         offer, stranger = self.offered(), self.owner()
@@ -281,11 +287,18 @@ class Trust(MoveTest):
         self.assertEqual(self.post("quarantine", self.operator)[0], 204)
         self.assertEqual(self.joined(), "ActivationDisallowed")
         self.is_refused(AGAINST, self.post("lift"))
+        self.is_refused(AGAINST, self.scrap(self.owner_client, self.device_row))
         self.assertEqual(self.post("lift", self.operator)[0], 204)
         self.assertEqual(self.joined(), "Success")
+        self.done("quarantine")  # his own, which the operator makes his
+        self.assertEqual(self.post("quarantine", self.operator)[0], 204)
+        self.is_refused(AGAINST, self.post("quarantine", self.operator))
+        self.is_refused(AGAINST, self.post("lift"))
+        self.assertEqual(self.post("lift", self.operator)[0], 204)
         self.is_refused(GONE, self.post("quarantine", self.owner()))
         self.is_refused(GONE, self.post("quarantine", self.operator, {"dev_eui": secrets.token_hex(8)}))
-        self.assertEqual(self.events(), ["device.claim"] + ["device.quarantine", "device.lift"] * 2)
+        self.assertEqual(self.events(), ["device.claim"] + ["device.quarantine", "device.lift"] * 2 +
+                         ["device.quarantine"] * 2 + ["device.lift"])
 
     def test_a_maker_quarantines_what_nobody_owns_and_nobody_claims_it_then(self):
         device = self.device()

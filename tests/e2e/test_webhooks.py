@@ -141,16 +141,23 @@ class Hooks(HookTest):
     def test_who_may_accept_a_device_is_told_and_its_holder_of_a_quarantine(self):
         of_owner, of_other, owner, other, device = self.receiver(), self.receiver(), self.owner(), self.owner(), self.device()
         self.claimed(owner, device)
-        hook, others = self.hooked(owner, of_owner, ["device.quarantined"]), self.hooked(other, of_other, ["device.offered"])
+        hook = self.hooked(owner, of_owner, ["device.quarantined"])
+        others = self.hooked(other, of_other, ["device.offered", "device.claimed", "device.quarantined"])
         path = f"/v1/devices/{device['dev_eui']}"
         offer = owner.call("post", f"{path}/offer", {"to": other.organization})[2]
         told = verified(of_other.wait(1)[0], others["secret"])
         self.assertEqual((told["type"], told["object"]), ("device.offered", {
             "dev_eui": device["dev_eui"], "offer": offer["id"], "expires_at": offer["expires_at"]}))
         operator = Rest(self.stack, self.stack.demo["clients"]["operator"])
+        self.assertEqual(owner.call("post", f"/v1/offers/{offer['id']}/decline")[0], 200)
         self.assertEqual(operator.call("post", f"{path}/quarantine")[0], 204)
         told = verified(of_owner.wait(1)[0], hook["secret"])
         self.assertEqual((told["type"], told["object"]), ("device.quarantined", {"dev_eui": device["dev_eui"]}))
+        self.assertEqual(operator.call("post", f"{path}/lift")[0], 204)
+        offer = owner.call("post", f"{path}/offer", {"to": other.organization})[2]
+        self.assertEqual(other.call("post", f"/v1/offers/{offer['id']}/accept")[0], 200)
+        told = {t["type"]: t["object"] for t in (verified(post, others["secret"]) for post in of_other.wait(3))}
+        self.assertEqual(told["device.claimed"], {"dev_eui": device["dev_eui"], "ownership_epoch": 2})
 
     def test_one_that_fails_is_posted_again_with_the_same_ids(self):
         receiver, owner, device = self.receiver(), self.owner(), self.device()
