@@ -22,7 +22,7 @@ KILLS = 6
 def rows_of(n, **changes):
     rows = []
     for _ in range(n):
-        row = {"dev_eui": f"02cdcd05{secrets.token_hex(4)}", "join_eui": support.DEMO_JOIN_EUI,
+        row = {"dev_eui": f"02cdce{secrets.token_hex(5)}", "join_eui": support.DEMO_JOIN_EUI,
                "app_key": secrets.token_hex(16), "mac_version": "1.0.3", "home_net_id": support.HOME,
                "as_id": "demo-as"}
         row.update(changes)
