@@ -75,7 +75,7 @@ int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_c
 
 /** In a transaction of the caller, of up to DB_CLAIM_CHUNK_MAX different devices: those whose code
  * is right become the claimant's, with their new code, its hash and an audit event in his history;
- * wrong ones are counted. Each leaves a claim_event. */
+ * wrong ones are counted. Each leaves a claim_event, but for what is the claimant's already. */
 int db_claim_settle(
     struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n);
 
