@@ -445,6 +445,17 @@ class Stack:
             if probe is not None:
                 probe.join()
 
+    def waiting_at(self, wait_event, table):
+        """The backends of the activation service that wait for this and have written this table.
+
+        Its keepers (of the audit's chain, of webhooks, of trust) commit whenever they like: the table tells a call's
+        transaction from theirs.
+        """
+        return [pid for pid, in self.psql(
+            "SELECT DISTINCT pid FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE datname = 'cradle' AND "
+            f"application_name = 'cradle-activation' AND wait_event = '{wait_event}' AND mode = 'RowExclusiveLock' AND "
+            f"pg_locks.database = (SELECT oid FROM pg_database WHERE datname = 'cradle') AND relation = '{table}'::regclass")]
+
     def next_nonce(self, device):
         """The next DevNonce that this device has not used in these tests."""
         nonce = self._nonces.get(device["dev_eui"], device["dev_nonce"])

@@ -258,10 +258,6 @@ class Listeners(unittest.TestCase):
 class LostCommit(unittest.TestCase):
     """The database goes away under a change: it is there with its answer, or not at all."""
 
-    # Of calls: the audit's chain has a connection of its own, and commits, too.
-    WAITING = ("SELECT pid FROM pg_stat_activity WHERE application_name = 'cradle-activation' AND datname = 'cradle' "
-               "AND wait_event = '%s'")
-
     @classmethod
     def setUpClass(cls):
         cls.stack = support.Stack("accounts")
@@ -278,8 +274,8 @@ class LostCommit(unittest.TestCase):
         answers = []
         call = threading.Thread(target=lambda: answers.append(self.post(name)))
         call.start()
-        pid = support.wait_until(lambda: self.stack.psql(self.WAITING % wait_event), support.READY_SECONDS,
-                                 f"the call waits for {wait_event}")[0][0]
+        pid = support.wait_until(lambda: self.stack.waiting_at(wait_event, "organization"), support.READY_SECONDS,
+                                 f"the call waits for {wait_event}")[0]
         self.stack.psql(f"SELECT pg_terminate_backend({pid})")
         call.join()
         return answers[0]

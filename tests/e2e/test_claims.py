@@ -1,5 +1,6 @@
 """Claims: whoever knows a device's code becomes its owner, once, and the code is worthless afterwards."""
 
+import functools
 import json
 import os
 import re
@@ -348,14 +349,13 @@ class Lost(ClaimTest):
     def test_a_claim_whose_commit_nobody_saw_is_answered_with_the_newest_code(self):
         """The backend dies after the commit: the service asks again, and finds itself."""
         device, owner, answers = self.device(), self.owner(), []
-        waiting = ("SELECT pid FROM pg_stat_activity WHERE usename = 'cradle_activation' AND datname = 'cradle' "
-                   "AND wait_event = 'SyncRep'")
+        waiting = functools.partial(self.stack.waiting_at, "SyncRep", "claim_event")
         call = threading.Thread(target=lambda: answers.append(self.claim(owner, device["dev_eui"], device["code"])))
         with self.stack.standby_missing():
             call.start()
-            pid = support.wait_until(lambda: self.stack.psql(waiting), support.READY_SECONDS, "the claim waits")[0][0]
+            pid = support.wait_until(waiting, support.READY_SECONDS, "the claim waits")[0]
             self.stack.psql(f"SELECT pg_terminate_backend({pid})")
-            support.wait_until(lambda: [p for p in self.stack.psql(waiting) if p[0] != pid], support.READY_SECONDS,
+            support.wait_until(lambda: any(other != pid for other in waiting()), support.READY_SECONDS,
                                "it is made once more")
         call.join()
         status, _, answer = answers[0]

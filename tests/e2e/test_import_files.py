@@ -22,8 +22,6 @@ SLOW_PIECE = 16384  # at each look: beyond the least rate
 # Lines that are read again for longer than a lease goes unrenewed, no slower than a client may send.
 REMARK, REMARKS = 1000, 3000
 REMARK_PIECE, REMARK_PAUSE_S = 8192, 0.2
-COMMITTING = ("SELECT pid FROM pg_stat_activity WHERE application_name = 'cradle-activation' AND datname = 'cradle' "
-              "AND wait_event = 'SyncRep'")
 STOP_SECONDS = 60  # the test's own watchdog: a stop waits 15 for who is at work
 HEADER = b"dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n"
 
@@ -174,7 +172,7 @@ class Uploads(JobTest):
             call.start()
             for what in ("taken", "stored", "ended"):
                 pid = support.wait_until(
-                    lambda: next((pid for pid, in self.stack.psql(COMMITTING) if pid not in seen), None),
+                    lambda: next((pid for pid in self.stack.waiting_at("SyncRep", "job") if pid not in seen), None),
                     support.READY_SECONDS, f"the job is being {what}")
                 seen.append(pid)
                 self.stack.psql(f"SELECT pg_terminate_backend({pid})")
