@@ -15,6 +15,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_report_purge,
     db_claim_purge,
     db_offer_expire,
+    db_offer_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

@@ -1,4 +1,5 @@
 #include "activation/audit_keeper.h"
+#include "activation/claim_alarm.h"
 #include "activation/dispatch.h"
 #include "activation/housekeeping.h"
 #include "activation/job_events.h"
@@ -29,6 +30,7 @@ struct app {
     struct act_service service;
     struct db *db; /* of the housekeeping */
     struct act_housekeeping housekeeping;
+    struct act_claim_alarm claim_alarm;
     bool was_ready;
     int64_t swept_ms; /* monotonic: when jobs were last looked for whose worker has gone */
 };
@@ -144,6 +146,7 @@ static void look_after(struct app *app)
     sweep_jobs(app);
     if (act_pace_look(&service->pace, app->db) < 0)
         log_warn("it was not seen whether devices join: %s", error_text());
+    act_claim_alarm_look(&app->claim_alarm, app->db, &service->metrics.claim_alarm);
     act_housekeeping_look(&app->housekeeping, app->db);
 }
 

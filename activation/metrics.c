@@ -74,6 +74,9 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->claims[i].help = "Claims, by what they came to; limited ones were not looked at.";
         metrics->claims[i].labels = claim_labels[i];
     }
+    metrics->claim_alarm.name = "cradle_claim_alarm";
+    metrics->claim_alarm.kind = METRIC_GAUGE;
+    metrics->claim_alarm.help = "1 while all clients together make too many wrong claims.";
     for (size_t i = 0; i < N_TOKEN_COUNTERS; i++) {
         metrics->tokens[i].name = "cradle_access_tokens_total";
         metrics->tokens[i].help = "Requests for an access token, by outcome.";
@@ -103,6 +106,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, &metrics->foreign_keys, 1);
     metrics_write(out, metrics->codes, N_CODE_COUNTERS);
     metrics_write(out, metrics->claims, N_CLAIM_COUNTERS);
+    metrics_write(out, &metrics->claim_alarm, 1);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
     metrics_write(out, &metrics->chained, 1);
     metrics_write(out, &metrics->checkpoints, 1);

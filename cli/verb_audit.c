@@ -4,10 +4,12 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define EXPORT_PATH "/v1/audit/export"
-#define KEY_MAX 8192 /* bytes of the PEM file */
+#define KEY_MAX 8192                              /* bytes of the PEM file */
+#define LINE_ROOM ((int)AUDIT_CHECK_LINE_MAX + 2) /* a longer one is told to be too long */
 
 /** A file that is there when it is whole. */
 struct output {
@@ -61,13 +63,13 @@ static int read_key(const char *path, struct audit_key **ret)
 
 static int check_file(FILE *file, const char *path, struct audit_check *check)
 {
-    CLEANUP(cleanup_free) char *line = NULL;
-    size_t capacity = 0;
-    ssize_t len;
+    CLEANUP(cleanup_free) char *line = malloc(LINE_ROOM);
     int r = 0;
 
-    while (r == 0 && (len = getline(&line, &capacity, file)) >= 0)
-        r = audit_check_line(check, line, (size_t)len);
+    if (line == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for a line of %s", path);
+    while (r == 0 && fgets(line, LINE_ROOM, file) != NULL)
+        r = audit_check_line(check, line, strlen(line));
     if (r == 0 && ferror(file) != 0)
         return error_set_errno("cannot read %s", path);
     return r;
@@ -76,16 +78,17 @@ static int check_file(FILE *file, const char *path, struct audit_check *check)
 /* The first line of a file: what was kept may be a whole export. */
 static int read_kept(const char *path, struct audit_check *check)
 {
-    CLEANUP(cleanup_free) char *line = NULL;
+    CLEANUP(cleanup_free) char *line = malloc(LINE_ROOM);
     FILE *file = fopen(path, "re");
-    size_t capacity = 0;
-    ssize_t len;
 
     if (file == NULL)
         return error_set_errno("cannot read %s", path);
-    len = getline(&line, &capacity, file);
+    if (line != NULL && fgets(line, LINE_ROOM, file) == NULL)
+        line[0] = '\0';
     (void)fclose(file);
-    return audit_check_expect(check, line, len > 0 ? (size_t)len : 0);
+    if (line == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for a line of %s", path);
+    return audit_check_expect(check, line, strlen(line));
 }
 
 int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv, struct text *out)

@@ -23,10 +23,12 @@ _Static_assert(sizeof(outcome_names) / sizeof(outcome_names[0]) == DB_N_CLAIM_OU
 
 #define NETWORK_LEN 8 /* bytes */
 
+/* The fifth is the alarm, which only SQL writes and reads. */
 enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
-
-#define TEXT_OF(number) TEXT_OF_(number)
-#define TEXT_OF_(number) #number
+#define ALARM_SUBJECT "'\\x0000000000000000'::bytea"
+#define ALARM_ON                                                                                   \
+    "EXISTS (SELECT FROM claim_limit WHERE scope = 5 AND subject = " ALARM_SUBJECT                 \
+    " AND due > now())"
 
 /* A bucket by its key. A join would do as well, but not for a plan that was made while the table
  * was all but empty: that one reads all buckets of the scope, and lasts while they become many. */
@@ -44,14 +46,15 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
 /* How long the bucket l of a scope holds others up: while more than its burst is not forgiven. */
 #define WAIT_S(l, seconds, burst)                                                                  \
     "greatest(0, ceil(extract(epoch FROM " l                                                       \
-    ".due - now()) - " TEXT_OF(seconds) "::int8 * (" TEXT_OF(burst) " - 1)))"
+    ".due - now()) - " DB_DECIMAL(seconds) "::int8 * (" DB_DECIMAL(burst) " - 1)))"
 
 #define WAIT_DEVICE_S WAIT_S("l", DB_CLAIM_DEVICE_S, DB_CLAIM_DEVICE_BURST)
 #define WAIT_CLIENT_S WAIT_S("c", DB_CLAIM_CLIENT_S, DB_CLAIM_CLIENT_BURST)
+#define WAIT_ALARM_S WAIT_S("c", DB_CLAIM_CLIENT_S, 1)
 #define WAIT_NETWORK_S WAIT_S("n", DB_CLAIM_NETWORK_S, DB_CLAIM_NETWORK_BURST)
-#define CLIENT_BURST TEXT_OF(DB_CLAIM_CLIENT_BURST)
-#define CLIENT_S TEXT_OF(DB_CLAIM_CLIENT_S)
-#define WEAK_MAX TEXT_OF(DB_CLAIM_WEAK_MAX)
+#define CLIENT_BURST DB_DECIMAL(DB_CLAIM_CLIENT_BURST)
+#define CLIENT_S DB_DECIMAL(DB_CLAIM_CLIENT_S)
+#define WEAK_MAX DB_DECIMAL(DB_CLAIM_WEAK_MAX)
 
 /* clang-format off */
 /* A row more of the answer tells of the claimant: its ordinal is 0. Every row asks for the same,
@@ -60,7 +63,8 @@ const struct db_statement db_claim_load_statement = {
     .name = "claim_load",
     .sql =
         "WITH input AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[])"
-        "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, ordinal))"
+        "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, ordinal)),"
+        " one AS MATERIALIZED (SELECT " ALARM_ON " AS alarm)"
         " SELECT i.ordinal::int4,"
         "  (CASE WHEN c.dev_eui = i.dev_eui THEN c.generation ELSE 1 END)::int4,"
         "  (CASE WHEN o.due > now() THEN least(coalesce(" WAIT_DEVICE_S ", 0),"
@@ -74,12 +78,12 @@ const struct db_statement db_claim_load_statement = {
         BUCKET("l", "2", "i.dev_eui")
         BUCKET("o", "3", "$4 || i.dev_eui")
         " UNION ALL"
-        " SELECT 0, 1, greatest(" WAIT_CLIENT_S ","
+        " SELECT 0, 1, greatest(CASE WHEN alarm THEN " WAIT_ALARM_S " ELSE " WAIT_CLIENT_S " END,"
         "  CASE WHEN c.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
         "   FROM c.due - now()))) ELSE 0 END, 0)::int8, true, true,"
-        "  (" CLIENT_BURST " - coalesce(greatest(0, ceil("
+        "  (CASE WHEN alarm THEN 1 ELSE " CLIENT_BURST " END - coalesce(greatest(0, ceil("
         "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8"
-        " FROM (SELECT 1) one"
+        " FROM one"
         BUCKET("c", "1", "$4")
         BUCKET("n", "4", "$5"),
     .shape = DB_SHAPE_MANY,
@@ -178,17 +182,41 @@ const struct db_statement db_claim_unlock_statement = {
 /* In one order, so that two that count the same never wait for each other in a ring. */
 const struct db_statement db_claim_count_statement = {
     .name = "claim_count",
-    .sql = "INSERT INTO claim_limit AS l (scope, subject, due, n_wrong)"
-           " SELECT scope, subject, now() + make_interval(secs => seconds * n), n"
-           " FROM unnest($1::int2[], $2::bytea[], $3::int4[], $4::int4[])"
-           "  AS i(scope, subject, seconds, n) ORDER BY scope, subject"
-           " ON CONFLICT (scope, subject) DO UPDATE SET"
-           "  due = greatest(l.due, now()) + (excluded.due - now()),"
-           "  n_wrong = least(l.n_wrong::int8 + excluded.n_wrong, 2147483647)::int4",
+    .sql =
+        "INSERT INTO claim_limit AS l (scope, subject, due, n_wrong)"
+        " SELECT scope, subject, now() + make_interval(secs => seconds * n * CASE"
+        "   WHEN scope = 1 AND " ALARM_ON " THEN " DB_DECIMAL(
+            DB_CLAIM_ALARM_SLOWER) " ELSE 1 END), n"
+                                   " FROM unnest($1::int2[], $2::bytea[], $3::int4[], $4::int4[])"
+                                   "  AS i(scope, subject, seconds, n) ORDER BY scope, subject"
+                                   " ON CONFLICT (scope, subject) DO UPDATE SET"
+                                   "  due = greatest(l.due, now()) + (excluded.due - now()),"
+                                   "  n_wrong = least(l.n_wrong::int8 + excluded.n_wrong, 2147483647)::int4",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 4,
     .params = {DB_INT2_ARRAY, DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY},
+};
+
+/* By its index of wrong ones, and no further than there are too many. */
+const struct db_statement db_claim_watch_statement = {
+    .name = "claim_watch",
+    .sql =
+        "WITH wrong AS MATERIALIZED (SELECT count(*) AS n FROM (SELECT FROM claim_event"
+        "   WHERE at > now() - make_interval(secs => " DB_DECIMAL(
+            DB_CLAIM_ALARM_S) ")"
+                              "   AND outcome NOT IN ('claimed', 'repeated', 'own', 'again', 'raced')"
+                              "   LIMIT " DB_DECIMAL(
+                                  DB_CLAIM_ALARM_MAX) " + 1) w),"
+                                                      " raised AS (INSERT INTO claim_limit (scope, subject, due, n_wrong)"
+                                                      "  SELECT 5, " ALARM_SUBJECT
+                                                      ", now() + make_interval(secs => " DB_DECIMAL(DB_CLAIM_ALARM_S) "), n FROM wrong WHERE n > " DB_DECIMAL(
+                                                          DB_CLAIM_ALARM_MAX) "  ON CONFLICT (scope, subject) DO UPDATE SET due = excluded.due,"
+                                                                              "   n_wrong = excluded.n_wrong RETURNING true)"
+                                                                              " SELECT EXISTS (SELECT FROM raised) OR " ALARM_ON
+                                                                              ", n FROM wrong",
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
 };
 
 /* What a weak code was tried counts until somebody unlocks it. */
@@ -446,6 +474,19 @@ void db_claim_unlock(struct db *db, const struct db_claimant *claimant, int sess
     db_param_bytes(db_params_of(db), claimant->call, sizeof(claimant->call));
     if (db_run_quiet(db, DB_CLAIM_UNLOCK) < 0)
         db_drop(db);
+}
+
+int db_claim_watch(struct db *db, bool *ret_on, int64_t *ret_n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    (void)db_params_of(db);
+    if ((r = db_run(db, DB_CLAIM_WATCH, &rows)) < 0)
+        return r;
+    *ret_on = db_row_bool(&rows, 0, 0);
+    *ret_n = db_row_int(&rows, 0, 1, 0, INT64_MAX);
+    return db_rows_check(&rows);
 }
 
 int db_claim_purge(struct db *db, size_t *ret_n)

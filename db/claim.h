@@ -20,6 +20,12 @@
 #define DB_CLAIM_DEVICE_BURST 5
 #define DB_CLAIM_OWN_S 3600
 #define DB_CLAIM_WEAK_MAX 20 /* wrong ones lock a weak code until somebody entitled unlocks it */
+/* More wrong ones than that of all clients within that time, and for as long from then on each
+ * client's is forgiven so much more slowly, and holds that client up at once. Nobody is held up for
+ * what others did. */
+#define DB_CLAIM_ALARM_MAX 3000
+#define DB_CLAIM_ALARM_S 600
+#define DB_CLAIM_ALARM_SLOWER 10
 
 /** Who claims. */
 struct db_claimant {
@@ -84,6 +90,11 @@ int db_claim_settle(
  * again after db_claim_unlock, and when the session ends. */
 int db_claim_lock(struct db *db, const struct db_claimant *claimant, int *ret_session);
 void db_claim_unlock(struct db *db, const struct db_claimant *claimant, int session);
+
+/** Counts the wrong claims of all clients, and raises the alarm that DB_CLAIM_ALARM_MAX is about,
+ * or goes on with it. *ret_on: whether it lasts; *ret_n: how many there are, counted no further
+ * than one too many. */
+int db_claim_watch(struct db *db, bool *ret_on, int64_t *ret_n);
 
 /** Forgets what is forgiven, and attempts older than DB_CLAIM_EVENT_DAYS. *ret_n: how many. */
 #define DB_CLAIM_EVENT_DAYS 90

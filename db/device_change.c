@@ -3,9 +3,6 @@
 #include "db/connection.h"
 #include <string.h>
 
-#define TEXT_OF(number) TEXT_OF_(number)
-#define TEXT_OF_(number) #number
-
 const struct db_statement db_device_change_statement = {
     .name = "device_change",
     .sql =
@@ -54,7 +51,7 @@ const struct db_statement db_home_known_statement = {
     .params = {DB_BYTEA, DB_TEXT},
 };
 
-#define REISSUE_DAYS TEXT_OF(DB_CODE_REISSUE_DAYS)
+#define REISSUE_DAYS DB_DECIMAL(DB_CODE_REISSUE_DAYS)
 
 const struct db_statement db_code_standing_statement = {
     .name = "code_standing",

@@ -4,8 +4,6 @@
 #include "db/connection.h"
 #include "db/job.h"
 
-#define DB_DECIMAL_(number) #number
-#define DB_DECIMAL(number) DB_DECIMAL_(number)
 #define DB_JOB_LEASE "now() + make_interval(secs => " DB_DECIMAL(DB_JOB_LEASE_S) ")"
 
 #define DB_JOB_TIMES DB_UTC("created_at") ", " DB_UTC("changed_at")

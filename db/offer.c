@@ -87,6 +87,17 @@ const struct db_statement db_offer_expire_statement = {
     .params = {DB_INT8},
 };
 
+const struct db_statement db_offer_purge_statement = {
+    .name = "offer_purge",
+    .sql = "DELETE FROM offer WHERE id IN (SELECT id FROM offer WHERE state <> 'open'"
+           "  AND changed_at < now() - make_interval(days => $1) ORDER BY changed_at LIMIT $2)"
+           " RETURNING 1",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_INT4, DB_INT8},
+};
+
 const char *db_offer_state_text(enum db_offer_state state)
 {
     return state_names[state];
@@ -182,6 +193,20 @@ int db_offer_expire(struct db *db, size_t *ret_n)
 
     db_param_int(db_params_of(db), DB_INT8, DB_OFFER_PIECE);
     if ((r = db_run(db, DB_OFFER_EXPIRE, &rows)) < 0)
+        return r;
+    *ret_n = rows.n;
+    return 0;
+}
+
+int db_offer_purge(struct db *db, size_t *ret_n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_int(p, DB_INT4, DB_OFFER_DAYS);
+    db_param_int(p, DB_INT8, DB_OFFER_PIECE);
+    if ((r = db_run(db, DB_OFFER_PURGE, &rows)) < 0)
         return r;
     *ret_n = rows.n;
     return 0;

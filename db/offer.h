@@ -35,3 +35,6 @@ int db_offer_end(struct db *db, int64_t row_id, enum db_offer_state state);
  * again, and an audit event says so. *ret_n: how many. */
 #define DB_OFFER_PIECE 1000
 int db_offer_expire(struct db *db, size_t *ret_n);
+/** Forgets offers that ended more than DB_OFFER_DAYS ago; the audit keeps what came of them. */
+#define DB_OFFER_DAYS 400
+int db_offer_purge(struct db *db, size_t *ret_n);

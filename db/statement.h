@@ -131,6 +131,7 @@ enum db_statement_id {
     DB_CLAIM_LOAD,
     DB_CLAIM_SETTLE,
     DB_CLAIM_COUNT,
+    DB_CLAIM_WATCH,
     DB_CLAIM_FORGIVE,
     DB_CLAIM_FORGET,
     DB_DEVICE_CHANGE,
@@ -143,6 +144,7 @@ enum db_statement_id {
     DB_OFFER_LIST,
     DB_OFFER_END,
     DB_OFFER_EXPIRE,
+    DB_OFFER_PURGE,
     DB_DEVICE_FIND_ANY,
     DB_DEVICE_DESTROY_KEYS,
     DB_DEVICE_MARK_QUARANTINE,
@@ -311,6 +313,7 @@ extern const struct db_statement db_code_make_statement;
 extern const struct db_statement db_claim_load_statement;
 extern const struct db_statement db_claim_settle_statement;
 extern const struct db_statement db_claim_count_statement;
+extern const struct db_statement db_claim_watch_statement;
 extern const struct db_statement db_claim_forgive_statement;
 extern const struct db_statement db_claim_forget_statement;
 extern const struct db_statement db_device_change_statement;
@@ -323,6 +326,7 @@ extern const struct db_statement db_offer_find_statement;
 extern const struct db_statement db_offer_list_statement;
 extern const struct db_statement db_offer_end_statement;
 extern const struct db_statement db_offer_expire_statement;
+extern const struct db_statement db_offer_purge_statement;
 extern const struct db_statement db_device_find_any_statement;
 extern const struct db_statement db_device_destroy_keys_statement;
 extern const struct db_statement db_device_mark_quarantine_statement;
@@ -351,6 +355,10 @@ extern const struct db_statement db_delivery_settle_statement;
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */
 #define DB_HOLDER "coalesce(owner_id, organization_id)"
+
+/** A number of ours as a text of SQL. */
+#define DB_DECIMAL_(number) #number
+#define DB_DECIMAL(number) DB_DECIMAL_(number)
 
 /** A column of type timestamptz as DB_TIME_TEXT_LEN characters. */
 #define DB_UTC(column) "to_char(" column " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"

@@ -18,9 +18,9 @@ const struct word_bits webhook_event_names[] = {
 const struct db_statement db_webhook_add_statement = {
     .name = "webhook_add",
     .sql = "INSERT INTO webhook (public_id, organization_id, url, events, active)"
-           " SELECT $1, $2, $3, $4, $5 WHERE (SELECT count(*) FROM webhook"
-           "  WHERE organization_id = $2) < " DB_DECIMAL(
-               DB_WEBHOOKS_MAX) " RETURNING " WEBHOOK_COLUMNS,
+           " SELECT $1, $2, $3, $4, $5 WHERE webhook_room($2, " DB_DECIMAL(
+               DB_WEBHOOKS_MAX) ")"
+                                " RETURNING " WEBHOOK_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 5,

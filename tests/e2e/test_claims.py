@@ -14,6 +14,7 @@ from test_jobs import JobTest, csv_of
 
 NEW_CODE = re.compile("^[0-9A-F]{16}$")
 REFUSED = (403, "urn:cradle:problem:claim-refused")
+ALARM_MAX = 3000
 LIMITED = (429, "urn:cradle:problem:too-many-attempts")
 CLIENT_BURST, DEVICE_BURST, WEAK_MAX, CHUNK = 5, 5, 20, 32
 HOME = {"home_net_id": support.HOME, "as_id": "demo-as"}
@@ -343,6 +344,23 @@ class Limits(ClaimTest):
             self.assertEqual(self.over_tls(other, body_of(device))[0], 200)
         finally:
             self.stack.psql("DELETE FROM claim_limit WHERE scope = 4")
+
+    def alarm(self):
+        page = self.stack.activation("GET", "/metrics")[2].decode()
+        return re.search(r"^cradle_claim_alarm (\d)$", page, re.M)[1]
+
+    def test_guessing_by_many_clients_raises_an_alarm_and_keeps_no_owner_out(self):
+        guesser, owner, device = self.owner(), self.owner(), self.device()
+        self.stack.psql("INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id, outcome) "
+                        f"SELECT '\\x{'ab' * 8}', 1, '\\x{'ab' * 16}', 'many', 'unknown' FROM generate_series(0, {ALARM_MAX})")
+        try:
+            support.wait_until(lambda: self.alarm() == "1", 3 * support.READY_SECONDS, "the alarm")
+            self.refused(self.wrong(guesser, device["dev_eui"]))
+            self.limited(self.claim(guesser, device["dev_eui"], device["code"]))
+            self.claimed(owner, device)
+        finally:
+            self.stack.psql("DELETE FROM claim_event WHERE request_id = 'many'; DELETE FROM claim_limit WHERE scope = 5")
+        support.wait_until(lambda: self.alarm() == "0", 3 * support.READY_SECONDS, "its end")
 
 
 class Lost(ClaimTest):

@@ -17,6 +17,7 @@ from test_claims import ClaimTest
 TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined")
 AFTER_A_LEASE_SECONDS = 60
 LATER_SECONDS = 60
+WEBHOOKS_MAX, AT_ONCE = 20, 12
 NOBODY = "00" * 16
 SIGNED_WITHIN_SECONDS = 300
 
@@ -94,6 +95,20 @@ class Hooks(HookTest):
         hook = self.make(rest, receiver.url, events)
         self.addCleanup(rest.call, "delete", f"/v1/webhooks/{hook['id']}")
         return hook
+
+    def test_calls_at_once_make_no_more_than_an_organization_may_have(self):
+        owner, answers = self.owner(), []
+        body = {"url": "https://127.0.0.1:9/", "events": ["device.claimed"]}
+
+        def make():
+            answers.append(owner.call("post", "/v1/webhooks", body)[0])
+
+        calls = [threading.Thread(target=make) for _ in range(WEBHOOKS_MAX + AT_ONCE)]
+        for call in calls:
+            call.start()
+        for call in calls:
+            call.join()
+        self.assertEqual(sorted(answers), [201] * WEBHOOKS_MAX + [409] * AT_ONCE)
 
     def test_owner_and_maker_are_told_of_a_claim_and_the_maker_not_whom(self):
         of_owner, of_maker, device, owner = self.receiver(), self.receiver(), self.device(), self.owner()

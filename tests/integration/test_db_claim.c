@@ -129,6 +129,49 @@ START_TEST(wrong_ones_fill_the_buckets_and_time_empties_them)
 }
 END_TEST
 
+START_TEST(guessing_by_many_makes_each_wrong_one_dearer_and_nobody_waits_for_others)
+{
+    size_t allowance;
+    int64_t n;
+    bool on;
+
+    begin();
+    pg_sql(cluster, database,
+        "INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id, outcome, at)"
+        " SELECT decode(lpad(to_hex(n), 16, '0'), 'hex'), 1, decode(repeat('09', 16), 'hex'), 'x',"
+        "  (ARRAY['code', 'unknown', 'locked'])[1 + n % 3], now()"
+        " FROM generate_series(1, " DB_DECIMAL(DB_CLAIM_ALARM_MAX) ") n");
+    pg_sql(cluster, database,
+        "INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id, outcome, at)"
+        " SELECT dev_eui, 1, client_id, 'x', o, now()"
+        " FROM claim_event, unnest(ARRAY['claimed', 'repeated', 'raced']) o LIMIT 100");
+    ck_ok(db_claim_watch(db, &on, &n));
+    ck_assert(!on);
+    ck_assert_int_eq(n, DB_CLAIM_ALARM_MAX);
+    ck_assert_int_eq(settle(claim_of(1, 0)), CLAIM_CODE); /* one too many */
+    pg_sql(cluster, database, "DELETE FROM claim_limit");
+    ck_ok(db_claim_watch(db, &on, &n));
+    ck_assert(on);
+    ck_assert_int_eq(wait_of(1, &allowance), 0); /* who has guessed nothing of late */
+    ck_assert_uint_eq(allowance, 1);
+    ck_assert_int_eq(settle(claim_of(1, 0)), CLAIM_CODE);
+    ck_assert_int_gt(wait_of(2, &allowance), DB_CLAIM_CLIENT_S * (DB_CLAIM_ALARM_SLOWER - 1));
+    claimant.client_id[0] = 8;
+    ck_assert_int_eq(wait_of(2, &allowance), 0);
+    claimant.client_id[0] = 7;
+    pg_sql(cluster, database,
+        "UPDATE claim_event SET at = now() - interval '1 day' WHERE request_id = 'x'");
+    ck_ok(db_claim_watch(db, &on, &n));
+    ck_assert(on); /* it lasts its time */
+    pg_sql(cluster, database, "UPDATE claim_limit SET due = now() WHERE scope IN (1, 5)");
+    ck_ok(db_claim_watch(db, &on, &n));
+    ck_assert(!on);
+    ck_assert_int_eq(wait_of(2, &allowance), 0);
+    ck_assert_uint_eq(allowance, DB_CLAIM_CLIENT_BURST);
+    end();
+}
+END_TEST
+
 START_TEST(nobody_saves_up_guesses)
 {
     size_t allowance;
@@ -326,7 +369,7 @@ START_TEST(buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empt
         enum db_statement_id id;
         const char *nulls;
         unsigned n_buckets;
-    } plans[] = {{DB_CLAIM_LOAD, "NULL, NULL, NULL, NULL, NULL", 4},
+    } plans[] = {{DB_CLAIM_LOAD, "NULL, NULL, NULL, NULL, NULL", 5},
         {DB_CLAIM_SETTLE, "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
 
     begin();
@@ -357,6 +400,7 @@ static void add(TCase *tcase)
         buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empty_vacuumed_table);
     tcase_add_test(tcase, what_waited_behind_another_claim_has_lost);
     tcase_add_test(tcase, wrong_ones_fill_the_buckets_and_time_empties_them);
+    tcase_add_test(tcase, guessing_by_many_makes_each_wrong_one_dearer_and_nobody_waits_for_others);
     tcase_add_test(tcase, nobody_saves_up_guesses);
     tcase_add_test(tcase, a_change_is_made_of_what_was_read_and_by_its_owner);
     tcase_add_test(tcase, a_code_is_renewed_of_the_generation_that_was_read);
