@@ -110,8 +110,9 @@ class Psql:
 
 
 class Stack:
-    def __init__(self, built, n_servers):
-        self.built = built
+    def __init__(self, built, n_servers, second="joinserver/cradle-joinserver"):
+        """`second`: the program of the join servers behind the first."""
+        self.built, self.second = built, second
         self.folder = tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
         self.state = os.path.join(self.folder.name, "state")
         self.ports = [free_port() for _ in range(n_servers)]
@@ -256,7 +257,7 @@ class Stack:
     def start_other(self, port, tls_port):
         with open(self.path("log", f"joinserver-{port}.log"), "wb") as log:
             self.others.append(subprocess.Popen(
-                [self.program("joinserver/cradle-joinserver"), "--config",
+                [self.program(self.second), "--config",
                  self.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
                  "--set", f"listener-tls.port={tls_port}"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()))

@@ -162,13 +162,13 @@ def descendants(pid):
 class JoinServer:
     """One more join server on a Stack's database and token; `settings` are its own, "name=value"."""
 
-    def __init__(self, stack, port, tls_port=0, settings=()):
+    def __init__(self, stack, port, tls_port=0, settings=(), program="joinserver/cradle-joinserver"):
         self.stack, self.port, self.tls_port = stack, port, tls_port
         self.url = f"http://127.0.0.1:{port}/"
         self.log = stack.path("log", f"joinserver-{port}.log")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [stack.program("joinserver/cradle-joinserver"), "--config",
+                [stack.program(program), "--config",
                  stack.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
                  "--set", f"listener-tls.port={tls_port}",
                  *(word for setting in settings for word in ("--set", setting))],
@@ -313,9 +313,9 @@ class Stack:
                    f"processes {started} are gone")
         return status
 
-    def second_joinserver(self, *settings):
+    def second_joinserver(self, *settings, **options):
         """Starts one more join server; stopped with the Stack, or by its own stop()."""
-        other = JoinServer(self, *free_ports(2), settings)
+        other = JoinServer(self, *free_ports(2), settings, **options)
         self._others.append(other)
         other.wait_ready()
         return other

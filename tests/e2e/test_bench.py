@@ -8,6 +8,7 @@ import sys
 import types
 import unittest
 
+import lorawan
 import support
 
 sys.path.insert(0, os.path.join(support.ROOT, "scripts/lib"))
@@ -65,6 +66,25 @@ class Bench(unittest.TestCase):
         answer = self.measured("--tls", "--servers", "2", "--version", "mix", "--devices", "1000")
         self.assertEqual((answer["errors"], answer["tls"]), (0, True))
         self.assertGreater(answer["joins"], 0)
+
+    def test_the_gate_is_measured_against_a_join_server_without_it(self):
+        run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16", "--seconds", "1",
+                    "--rounds", "2", name="gate")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual((set(answer["ratio"]), answer["rounds"]), ({"joins_per_s", "cpu_us"}, 2))
+        self.assertTrue(all(found["checked"] > 0 for runs in answer["runs"].values() for found in runs))
+
+    def test_the_join_server_without_a_gate_answers_what_the_other_refuses(self):
+        # Else the benchmark would compare the gate with itself.
+        stack = support.shared()
+        device = stack.device("1.0.3")
+        stack.psql(f"UPDATE device SET service = 'suspended' WHERE dev_eui = '\\x{device['dev_eui']}'")
+        other = stack.second_joinserver(program="tests/bench/cradle-joinserver-without-gate")
+        self.addCleanup(other.stop)
+        codes = [stack.post_join(lorawan.join_req(device, nonce, support.HOME), url=url)[1]["Result"]["ResultCode"]
+                 for nonce, url in ((1, None), (2, other.url))]
+        self.assertEqual(codes, ["ActivationDisallowed", "Success"])
 
     def test_import_measures_a_file_and_joins_beside_it(self):
         run = bench("--built", support.Stack.program(""), "--devices", "600", "--format", "jsonl", "--version", "1.1",
