@@ -165,8 +165,9 @@ const char *api_request_peer_san(const struct api_request *request);
 bool api_request_has_certificate(const struct api_request *request);
 /** Of API_TLS_OPTIONAL: checks the client's certificate by what `find` says now, and remembers
  * nothing. NULL when it is good, and `san` is the name that was verified; else one sentence that
- * says what is wrong, which is logged and counted here. Whoever has the request may call: its
- * connection is suspended meanwhile, and its session at rest. Not for a stream. */
+ * says what is wrong, which is logged and counted here. Whoever has the request may call: what the
+ * handshake brought does not change, and the connection lives until the request is given back. Not
+ * for a stream. */
 const char *api_request_check_certificate(const struct api_request *request, api_trust_find find,
     void *context, char san[static API_SAN_MAX + 1]) MUST_CHECK;
 
