@@ -513,6 +513,21 @@ class Identity(TtjsTest):
     def revoke_peer(self, cluster):
         self.assertEqual(self.operator.call("delete", f"/v1/application-servers/{cluster.as_id}")[0], 204)
 
+    def test_the_command_makes_an_application_server_a_client(self):
+        cluster = self.cluster(client=False)
+        name, arguments = f"cluster {secrets.token_hex(4)}", ("--role", "application_server", "--application-server", cluster.as_id)
+        run = self.stack.cradle("client", "add", "--organization", name, *arguments)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        made = json.loads(run.stdout)
+        self.assertEqual((made["application_server"], made["roles"]), (cluster.as_id, ["application_server"]))
+        self.assertNotIn("client_secret", made)
+        self.told(self.with_identity(cluster, cluster.identity), 404)
+        run = self.stack.cradle("client", "list", "--organization", name)
+        self.assertEqual(json.loads(run.stdout)["application_server"], cluster.as_id)
+        run = self.stack.cradle("client", "add", "--organization", name, *arguments)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn("another client already", run.stderr)
+
     def test_an_application_server_is_one_client_without_a_secret(self):
         cluster = self.cluster(client=False)
         self.told(self.with_identity(cluster, cluster.identity), 401)
