@@ -1,7 +1,11 @@
 #include "activation/auth.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include <string.h>
+
+/* Names of one certificate that are looked up: anybody may show one with many. */
+#define NAMES_MAX 8
 
 enum act_bearing act_bears_token(
     struct act_service *service, const struct api_request *request, int64_t *ret_organization_id)
@@ -66,5 +70,65 @@ int act_authenticate(
     memcpy(ret->client_id, client.id, sizeof(ret->client_id));
     memcpy(ret->organization_public_id, client.organization_public_id,
         sizeof(ret->organization_public_id));
+    return 0;
+}
+
+struct look {
+    struct db *db;
+    struct db_certificate_holder found; /* of the name found last: trust_check takes one only */
+    unsigned n;
+    int failed;
+};
+
+static void look_done(struct look *look)
+{
+    db_certificate_holder_done(&look->found);
+}
+
+static bool find_trust(const char *san, void *context, struct api_trust *ret)
+{
+    struct look *look = context;
+    struct db_certificate_holder holder = {0};
+    int r = look->failed < 0 || look->n++ >= NAMES_MAX
+                ? 1
+                : db_certificate_holder_find(look->db, san, &holder);
+
+    if (r != 0) {
+        look->failed = r < 0 ? r : look->failed;
+        db_certificate_holder_done(&holder);
+        return false;
+    }
+    *ret = (struct api_trust){.anchors = holder.trust_anchor, .crls = holder.crl};
+    holder.trust_anchor = holder.crl = NULL;
+    db_certificate_holder_done(&look->found);
+    look->found = holder;
+    return true;
+}
+
+int act_authenticate_certificate(
+    struct act_worker *worker, const struct api_request *request, struct act_caller *ret)
+{
+    CLEANUP(look_done) struct look look = {.db = worker->db};
+    const struct db_client *client = &look.found.client;
+    char san[API_SAN_MAX + 1];
+    const char *fault;
+
+    if (!api_request_has_certificate(request))
+        return 1;
+    fault = api_request_check_certificate(request, find_trust, &look, san);
+    if (look.failed < 0)
+        return look.failed;
+    if (fault != NULL)
+        return 1;
+    if (!look.found.is_client) {
+        log_info("request=%s a good certificate's peer is no client peer=%s",
+            api_request_id(request), san);
+        return 1;
+    }
+    *ret = (struct act_caller){.organization_id = client->organization_id, .roles = client->roles};
+    memcpy(ret->client_id, client->id, sizeof(ret->client_id));
+    memcpy(ret->organization_public_id, client->organization_public_id,
+        sizeof(ret->organization_public_id));
+    memcpy(ret->as_id, client->as_id, sizeof(ret->as_id));
     return 0;
 }

@@ -1,4 +1,4 @@
-/* Who is asking: an access token to a caller. */
+/* Who is asking: an access token, or a certificate, to a caller. */
 #pragma once
 
 #include "activation/token.h"
@@ -13,7 +13,12 @@ struct act_caller {
     int64_t organization_id;
     uint8_t organization_public_id[ACCOUNT_ID_LEN];
     unsigned roles; /* as the database has them now, not as they were when the token was made */
+    char as_id[PEER_ID_MAX + 1]; /* of an application server, by its certificate; else "" */
 };
+
+/** What a sender is told whose certificate is not accepted, whatever the reason: that is logged. */
+#define ACT_CERTIFICATE_NEEDED                                                                     \
+    "a TLS client certificate of an application server that may claim devices here is needed"
 
 /** What can be said of a request's token without keyd and database, before its body is taken. It
  * decides what the request may occupy meanwhile, never what its sender may do. */
@@ -32,4 +37,11 @@ enum act_bearing act_bears_token(
  * Outcome 1: not a valid token, expired, or the client is gone or revoked. Negative: keyd or the
  * database is failing. The service's table of known tokens learns what was found. */
 int act_authenticate(struct act_worker *worker, const struct api_request *request,
+    struct act_caller *ret) MUST_CHECK;
+
+/** The client that the application server of the certificate is. Peer, its CA and revocation list,
+ * and client are read for each call: what is revoked is refused from then on. Outcome 1: no
+ * certificate, one that is not good, or its peer is no client here. Negative: the database is
+ * failing. */
+int act_authenticate_certificate(struct act_worker *worker, const struct api_request *request,
     struct act_caller *ret) MUST_CHECK;

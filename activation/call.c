@@ -46,12 +46,16 @@ unsigned act_call_answer(
 static unsigned answer_problem(
     struct act_call *call, enum problem problem, const char *detail, const char *field)
 {
+    const bool plain = call->route->by_certificate;
     struct text body = {0};
 
-    api_problem_text(&body, problem, detail, field, api_request_id(call->request));
+    if (plain)
+        api_problem_message(&body, problem, detail);
+    else
+        api_problem_text(&body, problem, detail, field, api_request_id(call->request));
     forget_body(call);
     call->status = api_problem_status(problem);
-    call->content_type = TYPE_PROBLEM;
+    call->content_type = plain ? TYPE_JSON : TYPE_PROBLEM;
     call->body = body; /* without memory: no body, and the status still says it */
     call->location[0] = '\0';
     return call->status;

@@ -11,13 +11,20 @@
 #define ROUTE_TEXT_MAX 200
 #define CALL_NAME_MAX 640 /* client, path and key */
 
+static bool is_problem(const struct act_call *call)
+{
+    return call->content_type != NULL && strcmp(call->content_type, TYPE_PROBLEM) == 0;
+}
+
+/* Who comes with a certificate is not asked for a token. */
 static void complete_headers(struct act_call *call)
 {
     if (call->location[0] != '\0')
         act_call_header(call, "Location", call->location);
     if (call->shown_once)
         act_call_header(call, "Cache-Control", "no-store");
-    if (call->content_type != NULL && strcmp(call->content_type, TYPE_PROBLEM) == 0) {
+    if (call->route->by_certificate ? call->status == api_problem_status(PROBLEM_UNAVAILABLE)
+                                    : is_problem(call)) {
         enum problem problem = api_problem_of_status(call->status);
         const char *value, *header = api_problem_header(problem, &value);
 

@@ -11,7 +11,9 @@
 static long refuse(struct act_service *service, const struct act_route *route,
     struct api_request *request, enum problem problem, const char *detail)
 {
-    unsigned status = reply_problem(request, problem, detail);
+    unsigned status = route != NULL && route->by_certificate
+                          ? reply_message(request, problem, detail)
+                          : reply_problem(request, problem, detail);
 
     act_metrics_request(&service->metrics, route, status);
     return -(long)status;
@@ -41,6 +43,14 @@ static size_t body_max(const struct act_route *route, const struct api_request *
     return route->body_max;
 }
 
+/* Of what it says itself: who says nothing is cut off by the server, in its own words. */
+static bool is_longer(const struct api_request *request, size_t max)
+{
+    const char *length = api_request_header(request, "Content-Length");
+
+    return length != NULL && strtoull(length, NULL, 10) > max;
+}
+
 long act_admit(struct api_request *request, void *context)
 {
     struct act_service *service = context;
@@ -61,7 +71,11 @@ long act_admit(struct api_request *request, void *context)
     case ROUTE_NO_PATH:
         return refuse(service, NULL, request, PROBLEM_NOT_FOUND, NULL);
     }
-    if (act_right_roles(route->right) != ROLES_ANYONE) {
+    if (route->by_certificate && !api_request_has_certificate(request))
+        return refuse(service, route, request, PROBLEM_UNAUTHENTICATED, ACT_CERTIFICATE_NEEDED);
+    if (route->by_certificate && is_longer(request, route->body_max))
+        return refuse(service, route, request, PROBLEM_BODY_TOO_LARGE, NULL);
+    if (!route->by_certificate && act_right_roles(route->right) != ROLES_ANYONE) {
         bearing = act_bears_token(service, request, &organization_id);
         if (bearing == BEARS_NONE)
             return refuse(service, route, request, PROBLEM_UNAUTHENTICATED,

@@ -86,7 +86,7 @@ static int start_listeners(struct act_service *service)
         {.address = s->address, .port = s->port, .proxies = s->proxies},
         {.address = s->tls_address,
             .port = s->tls_port,
-            .tls = API_TLS_SERVER,
+            .tls = API_TLS_OPTIONAL,
             .certificate = s->tls_certificate,
             .key = s->tls_key},
     };

@@ -182,6 +182,11 @@ static void write_client(
     text_add_json(out, c->name);
     text_add(out, ",\"roles\":");
     write_roles(out, c->roles);
+    text_add(out, ",\"application_server\":");
+    if (c->as_id[0] != '\0')
+        text_add_json(out, c->as_id);
+    else
+        text_add(out, "null");
     if (secret != NULL)
         text_addf(out, ",\"client_secret\":\"%s\"", secret->text);
     text_addf(out, ",\"created_at\":\"%s\",\"revoked_at\":", c->created);
@@ -191,6 +196,7 @@ static void write_client(
 struct client_body {
     char name[ACCOUNT_NAME_MAX + 1];
     unsigned roles;
+    char as_id[PEER_ID_MAX + 1]; /* "": it is no application server */
 };
 
 static const struct json_field client_fields[] = {
@@ -205,6 +211,12 @@ static const struct json_field client_fields[] = {
         .required = true,
         .words = account_role_names,
         .present_offset = JSON_NO_PRESENT},
+    {.name = "application_server",
+        .kind = JSON_TEXT,
+        .offset = offsetof(struct client_body, as_id),
+        .size = sizeof(((struct client_body *)0)->as_id),
+        .nullable = true,
+        .present_offset = JSON_NO_PRESENT},
 };
 
 static int audit_client(struct act_call *call, const char *action, const struct db_client *c)
@@ -216,9 +228,28 @@ static int audit_client(struct act_call *call, const char *action, const struct 
     text_add_json(&detail, c->name);
     text_add(&detail, ",\"roles\":");
     write_roles(&detail, c->roles);
+    if (c->as_id[0] != '\0') {
+        text_add(&detail, ",\"application_server\":");
+        text_add_json(&detail, c->as_id);
+    }
     text_add(&detail, "}");
     return act_call_audit(
         call, c->organization_id, action, hex_encode(c->id, sizeof(c->id), id), detail.data);
+}
+
+/* An application server shows its certificate: the secret of its client is nobody's. */
+static unsigned add_client(struct act_call *call, struct db_client *client)
+{
+    int r = db_organization_client_add(call->worker->db, client);
+
+    if (r == DB_CLIENT_NO_PEER)
+        return act_call_bad_field(call, "application_server",
+            "application_server is no application server that is known here");
+    if (r == DB_CLIENT_PEER_TAKEN)
+        return act_call_problem_of(call, PROBLEM_CONFLICT, "application_server",
+            "this application server is another client already: revoke that one first");
+    return r < 0 || (r = audit_client(call, "client.create", client)) < 0 ? act_call_failed(call, r)
+                                                                          : 0;
 }
 
 static unsigned post_client(struct act_call *call)
@@ -241,18 +272,22 @@ static unsigned post_client(struct act_call *call)
         return act_call_bad_field(call, "roles", "roles names none");
     if (wanted.name[0] != '\0' && !act_name_valid(wanted.name, ACCOUNT_NAME_MAX))
         return act_call_bad_field(call, "name", bad_name);
+    if (wanted.as_id[0] != '\0' && wanted.roles != ROLE_APPLICATION_SERVER)
+        return act_call_bad_field(
+            call, "roles", "a client that is an application server has that role and no other");
     client.organization_id = o.row_id;
     client.roles = wanted.roles;
     memcpy(client.name, wanted.name, sizeof(client.name));
+    memcpy(client.as_id, wanted.as_id, sizeof(client.as_id));
     if ((r = random_bytes(client.id, sizeof(client.id))) < 0 ||
-        (r = act_secret_make(&secret, client.secret_hash)) < 0 ||
-        (r = db_organization_client_add(call->worker->db, &client)) < 0 ||
-        (r = audit_client(call, "client.create", &client)) < 0)
+        (r = act_secret_make(&secret, client.secret_hash)) < 0)
         return act_call_failed(call, r);
+    if ((status = add_client(call, &client)) != 0)
+        return status;
     act_call_locate(call, "/v1/organizations/%s/clients/%s",
         hex_encode(o.id, sizeof(o.id), organization), hex_encode(client.id, sizeof(client.id), id));
-    call->shown_once = true;
-    write_client(&body, &client, &secret);
+    call->shown_once = client.as_id[0] == '\0';
+    write_client(&body, &client, client.as_id[0] == '\0' ? &secret : NULL);
     text_add(&body, "\n");
     return act_call_answer(call, 201, TYPE_JSON, &body);
 }

@@ -17,6 +17,17 @@ static inline unsigned reply_problem(
     return api_problem_status(problem);
 }
 
+/** The same for callers of act_route.by_certificate. */
+static inline unsigned reply_message(
+    struct api_request *request, enum problem problem, const char *detail)
+{
+    CLEANUP(text_done) struct text body = {0};
+
+    api_problem_message(&body, problem, detail);
+    api_answer_text(request, api_problem_status(problem), TYPE_JSON, &body);
+    return api_problem_status(problem);
+}
+
 /** Takes the text's memory over; a text that could not be made is answered with a 500. */
 static inline unsigned reply_text(
     struct api_request *request, unsigned status, const char *content_type, struct text *body)

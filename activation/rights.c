@@ -24,6 +24,7 @@ static const struct {
     [RIGHT_BATCHES] = {ROLES_MAKER, "see batches"},
     [RIGHT_CODES] = {ROLES_MAKER, "have claim codes made"},
     [RIGHT_CLAIM] = {ROLE_OWNER, "claim devices"},
+    [RIGHT_CLAIM_TTJS] = {ROLE_APPLICATION_SERVER, "claim devices as an application server"},
     [RIGHT_DEVICES_CHANGE] = {ROLE_OWNER, "change devices"},
     [RIGHT_DEVICES] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "see devices"},
     [RIGHT_QUARANTINE] = {ROLES_MAKER | (unsigned)ROLE_OWNER | (unsigned)ROLE_OPERATOR,

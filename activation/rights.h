@@ -23,6 +23,7 @@ enum act_right {
     RIGHT_CODES,          /* have claim codes made for it, and read them */
     RIGHT_WEBHOOKS,       /* have his organization's events posted to an address of his */
     RIGHT_CLAIM,          /* become the owner of devices by their codes */
+    RIGHT_CLAIM_TTJS,     /* the same, as an application server for its users */
     RIGHT_DEVICES_CHANGE, /* suspend, resume, release, bind and name his own */
     RIGHT_DEVICES, /* see what his organization holds, has brought in, and why it does not join */
     RIGHT_QUARANTINE,  /* quarantine devices of his, and an operator any; and lift it */

@@ -7,7 +7,7 @@
 
 #define ACT_ROUTES_MAX 96
 #define ACT_PARAMS_MAX 3  /* of one path */
-#define ACT_PARAM_MAX 160 /* characters of one, decoded */
+#define ACT_PARAM_MAX 480 /* characters of one, decoded: a list of DevEUIs, too */
 
 struct act_service;
 struct act_call;
@@ -33,6 +33,9 @@ struct act_route {
     const char *query; /* with `changes`: the one parameter its query may have; NULL: none */
     bool is_long;      /* may take seconds: never occupies every worker */
     enum act_streams streams; /* only with `work`, and not with `changes` */
+    /* Of the claim API of The Things Join Server: the caller is an application server, known by its
+     * certificate, and knows {"message"} in the place of a problem document. */
+    bool by_certificate;
 };
 
 /** The routes of one area. */
@@ -46,8 +49,8 @@ struct act_area {
     }
 extern const struct act_area act_area_public, act_area_accounts, act_area_audit, act_area_imports,
     act_area_jobs, act_area_batches, act_area_claims, act_area_codes, act_area_devices,
-    act_area_device_moves, act_area_offers, act_area_trust, act_area_exports, act_area_peers,
-    act_area_keks, act_area_join_routes, act_area_certificates, act_area_webhooks;
+    act_area_device_moves, act_area_offers, act_area_trust, act_area_ttjs, act_area_exports,
+    act_area_peers, act_area_keks, act_area_join_routes, act_area_certificates, act_area_webhooks;
 
 /** What stands in the places of a path's parameters, in their order. */
 struct act_params {

@@ -117,6 +117,13 @@ static const struct act_route *refuse(
     return NULL;
 }
 
+static int authenticate(struct act_call *call, struct act_caller *caller)
+{
+    return call->route->by_certificate
+               ? act_authenticate_certificate(call->worker, call->request, caller)
+               : act_authenticate(call->worker, call->request, caller);
+}
+
 /* Who is asking comes before everything that the request says. NULL when it was answered. */
 static const struct act_route *authorize(struct act_call *call, struct act_caller *caller)
 {
@@ -126,13 +133,14 @@ static const struct act_route *authorize(struct act_call *call, struct act_calle
 
     if (act_right_roles(right) == ROLES_ANYONE)
         return call->route;
-    r = act_authenticate(call->worker, call->request, caller);
+    r = authenticate(call, caller);
     if (r < 0) {
         (void)act_call_failed(call, r);
         return NULL;
     }
     if (r > 0)
-        return refuse(call, PROBLEM_UNAUTHENTICATED, ACT_TOKEN_NOT_VALID);
+        return refuse(call, PROBLEM_UNAUTHENTICATED,
+            call->route->by_certificate ? ACT_CERTIFICATE_NEEDED : ACT_TOKEN_NOT_VALID);
     call->caller = caller;
     if (act_right_allows(right, caller->roles))
         return call->route;

@@ -72,6 +72,14 @@ void api_problem_text(struct text *out, enum problem problem, const char *detail
     text_add(out, "}\n");
 }
 
+void api_problem_message(struct text *out, enum problem problem, const char *detail)
+{
+    assert((unsigned)problem < N_PROBLEMS);
+    text_add(out, "{\"message\":");
+    text_add_json(out, detail != NULL ? detail : problems[problem].title);
+    text_add(out, "}\n");
+}
+
 void api_problem(struct api_request *request, enum problem problem, const char *detail)
 {
     CLEANUP(text_done) struct text body = {0};

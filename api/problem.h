@@ -32,3 +32,5 @@ enum problem api_problem_of_status(unsigned status);
  * `instance` is the request id. */
 void api_problem_text(struct text *out, enum problem problem, const char *detail, const char *field,
     const char *instance);
+/** The same for who knows no problem documents: {"message": detail, or the title}. */
+void api_problem_message(struct text *out, enum problem problem, const char *detail);

@@ -121,6 +121,18 @@ const char *api_request_peer_san(const struct api_request *request)
     return tls->verified ? tls->san : NULL;
 }
 
+bool api_request_has_certificate(const struct api_request *request)
+{
+    return request->connection != NULL && tls_session_has_certificate(request->connection);
+}
+
+const char *api_request_check_certificate(const struct api_request *request, api_trust_find find,
+    void *context, char san[static API_SAN_MAX + 1])
+{
+    assert(request->connection != NULL);
+    return tls_session_check(request->connection, find, context, san);
+}
+
 bool api_request_claim_peer(struct api_request *request, int64_t peer_id)
 {
     if (connection_claim_peer(request->connection, peer_id))

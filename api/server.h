@@ -26,9 +26,11 @@ struct api_request;
 enum api_method { API_GET, API_POST, API_PUT, API_PATCH, API_DELETE, API_OTHER };
 
 enum api_tls {
-    API_TLS_NONE,   /* plain HTTP, on loopback addresses only */
-    API_TLS_SERVER, /* the server has a certificate; a client's is not asked for */
-    API_TLS_MUTUAL, /* and without a good certificate of a known peer there is no handshake */
+    API_TLS_NONE,     /* plain HTTP, on loopback addresses only */
+    API_TLS_SERVER,   /* the server has a certificate; a client's is not asked for */
+    API_TLS_OPTIONAL, /* and a client's is asked for: none, or any, may come. Whether it is good is
+                       * found out for a request that needs one: api_request_check_certificate */
+    API_TLS_MUTUAL,   /* and without a good certificate of a known peer there is no handshake */
 };
 
 #define API_SAN_MAX 255 /* bytes of a name in a certificate */
@@ -40,7 +42,7 @@ struct api_trust {
 };
 
 /** Finds the peer with exactly this SAN (a DNS name, or a URI when there is a colon in it); false
- * when there is none. Called on the server's thread. */
+ * when there is none. Of API_TLS_MUTUAL called on the server's thread. */
 typedef bool (*api_trust_find)(const char *san, void *context, struct api_trust *ret);
 /** A number that changes whenever api_trust_find may say something else than before: open
  * connections and resumed sessions are then verified again. Called for each request. */
@@ -158,6 +160,16 @@ void api_give_back(struct api_request *const *requests, size_t n);
 /** The name in the client's certificate that was verified for this request; NULL unless the
  * listener is one of API_TLS_MUTUAL. No header has a say in it. */
 const char *api_request_peer_san(const struct api_request *request);
+
+/** Whether the client has shown a certificate, good or not. */
+bool api_request_has_certificate(const struct api_request *request);
+/** Of API_TLS_OPTIONAL: checks the client's certificate by what `find` says now, and remembers
+ * nothing. NULL when it is good, and `san` is the name that was verified; else one sentence that
+ * says what is wrong, which is logged and counted here. Whoever has the request may call: what the
+ * handshake brought does not change, and the connection lives until the request is given back. Not
+ * for a stream. */
+const char *api_request_check_certificate(const struct api_request *request, api_trust_find find,
+    void *context, char san[static API_SAN_MAX + 1]) MUST_CHECK;
 
 /** The network that the client came from: an IPv4 /24 or an IPv6 /64, as a number. False for what
  * came in clear: that is local, or a proxy hides where it is from. */

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,7 +38,8 @@ struct tls_server {
     gnutls_datum_t ticket_key; /* of this server alone: no ticket is good on another listener */
     struct tls_identity *identity;
     struct stamps loaded, complained; /* files as they were taken, and as they were refused */
-    int64_t looked_ms, complained_ms;
+    int64_t looked_ms;
+    _Atomic int64_t complained_ms; /* workers complain, too */
 };
 
 static bool stamp_same(const struct stamp *a, const struct stamp *b)
@@ -152,7 +154,7 @@ int tls_server_new(const struct api_listener *listener, void *context, struct tl
     tls->listener = *listener;
     tls->context = context;
     tls->looked_ms = clock_monotonic_ms();
-    tls->complained_ms = tls->looked_ms - COMPLAIN_MS;
+    atomic_init(&tls->complained_ms, tls->looked_ms - COMPLAIN_MS);
     if ((r = stamp_files(listener, &tls->loaded)) < 0 ||
         (r = identity_load(listener, &tls->identity)) < 0)
         return r;
@@ -176,15 +178,15 @@ void tls_server_free(struct tls_server *tls)
 }
 
 /* One client that tries for ever must not fill the log. */
-static void complain(struct api_connection *c, const char *san, const char *fault)
+static void complain(const struct api_connection *c, const char *san, const char *fault)
 {
     struct tls_server *tls = c->server->tls;
     int64_t now_ms = clock_monotonic_ms();
 
     metric_add(&c->server->metrics[METRIC_CERTIFICATES_REFUSED], 1);
-    if (now_ms - tls->complained_ms < COMPLAIN_MS)
+    if (now_ms - atomic_load(&tls->complained_ms) < COMPLAIN_MS)
         return;
-    tls->complained_ms = now_ms;
+    atomic_store(&tls->complained_ms, now_ms);
     log_warn("a client's certificate was refused peer=%s reason=\"%s\"", san[0] != '\0' ? san : "-",
         fault);
 }
@@ -227,6 +229,8 @@ int tls_session_open(struct api_connection *c, gnutls_session_t session)
     c->tls.identity = tls->identity;
     c->tls.identity->references++;
     gnutls_db_set_cache_expiration(session, TICKET_LIFETIME_S);
+    if (tls->listener.tls == API_TLS_OPTIONAL)
+        gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
     if (tls->listener.tls != API_TLS_MUTUAL)
         return 0;
     /* The library would only ask for a certificate, and look at none. No CA is named: who our peers
@@ -252,6 +256,27 @@ bool tls_session_trusted(struct api_connection *c)
     if (c->tls.verified && c->tls.version == tls->listener.trust_version(tls->context))
         return true;
     return verify(c);
+}
+
+bool tls_session_has_certificate(const struct api_connection *c)
+{
+    unsigned n = 0;
+
+    return c->tls.gnutls != NULL && gnutls_certificate_get_peers(c->tls.gnutls, &n) != NULL &&
+           n > 0;
+}
+
+const char *tls_session_check(const struct api_connection *c, api_trust_find find, void *context,
+    char san[static API_SAN_MAX + 1])
+{
+    unsigned n = 0;
+    const gnutls_datum_t *chain =
+        c->tls.gnutls != NULL ? gnutls_certificate_get_peers(c->tls.gnutls, &n) : NULL;
+    const char *fault = trust_check(chain, chain != NULL ? n : 0, find, context, san);
+
+    if (fault != NULL && chain != NULL)
+        complain(c, san, fault);
+    return fault;
 }
 
 void tls_session_say(struct api_connection *c, const void *bytes, size_t len)

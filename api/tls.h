@@ -36,6 +36,11 @@ void tls_session_close(struct api_connection *connection);
 /** False when the listener wants a certificate and the client's is not good (any more): looked at
  * again after a resumed handshake, which verifies nothing, and when the trust has changed. */
 bool tls_session_trusted(struct api_connection *connection);
+/** Whether the client has shown a certificate, good or not. */
+bool tls_session_has_certificate(const struct api_connection *connection);
+/** See api_request_check_certificate. */
+const char *tls_session_check(const struct api_connection *connection, api_trust_find find,
+    void *context, char san[static API_SAN_MAX + 1]);
 /** To the client past the library, without waiting. */
 void tls_session_say(struct api_connection *connection, const void *bytes, size_t len);
 void tls_session_say_end(struct api_connection *connection);

@@ -50,9 +50,9 @@ static const struct {
     {{"organization", "set"}, "--name NAME --allow-clear-keys yes|no",
         "Says anew whether its files may hold root keys in clear.", cli_organization_set},
     {{"organization", "list"}, "", "Lists the organizations, a line each.", cli_organization_list},
-    {{"client", "add"}, "--organization NAME --role ROLE [--role ...]",
+    {{"client", "add"}, "--organization NAME --role ROLE [--role ...] [--application-server AS-ID]",
         "Makes a client of the activation service, and its organization when there is none; its "
-        "secret is shown once.",
+        "secret is shown once. An application server is one by its certificate, and has none.",
         cli_client_add},
     {{"client", "list"}, "--organization NAME",
         "Lists an organization's clients, a line each; the revoked ones too.", cli_client_list},

@@ -55,12 +55,14 @@ static void write_client(
     text_add(out, "\n");
 }
 
-/* *bits gets what --role names, besides what is there. */
-static int read_arguments(int argc, char **argv, const char **ret_organization, unsigned *bits)
+/* *bits gets what --role names, besides what is there; `ret_as_id` may be NULL: no such option. */
+static int read_arguments(
+    int argc, char **argv, const char **ret_organization, unsigned *bits, const char **ret_as_id)
 {
     static const struct option table[] = {
         {"organization", required_argument, NULL, 'o'},
         {"role", required_argument, NULL, 'r'},
+        {"application-server", required_argument, NULL, 'a'},
         {0},
     };
     int c, r;
@@ -68,6 +70,8 @@ static int read_arguments(int argc, char **argv, const char **ret_organization, 
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'o')
             *ret_organization = optarg;
+        else if (c == 'a' && ret_as_id != NULL)
+            *ret_as_id = optarg;
         else if (c != 'r')
             return CLI_USAGE;
         else if ((r = add_role(optarg, bits)) < 0)
@@ -118,7 +122,7 @@ int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, st
     CLEANUP(act_secret_wipe) struct act_secret secret = {0};
     struct db_client client = {.roles = ROLE_ADMIN};
     const char *organization = NULL;
-    int r = read_arguments(argc, argv, &organization, &client.roles);
+    int r = read_arguments(argc, argv, &organization, &client.roles, NULL);
 
     if (r != 0)
         return r;
@@ -147,23 +151,23 @@ int cli_client_add(const struct cli_settings *settings, int argc, char **argv, s
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
     CLEANUP(text_done) struct text id = {0}, path = {0};
-    const char *organization = NULL, *client_id, *secret;
+    const char *organization = NULL, *as_id = NULL, *client_id, *secret = NULL;
     unsigned roles = 0;
-    int r = read_arguments(argc, argv, &organization, &roles);
+    int r = read_arguments(argc, argv, &organization, &roles, &as_id);
 
     if (r != 0 || (r = cli_rest_open(settings, &rest)) < 0 ||
         (r = cli_organization_id(&rest, organization, true, &id)) < 0)
         return r;
     text_addf(&path, "/v1/organizations/%s/clients", id.data);
-    body = json_pack("{s:o}", "roles", roles_of(roles));
+    body = json_pack("{s:o,s:s*}", "roles", roles_of(roles), "application_server", as_id);
     if ((r = cli_rest_call(&rest, "POST", path.data, body, &made)) < 0 ||
         (r = cli_rest_need(&rest, made, "client_id", &client_id)) < 0 ||
-        (r = cli_rest_need(&rest, made, "client_secret", &secret)) < 0)
+        (as_id == NULL && (r = cli_rest_need(&rest, made, "client_secret", &secret)) < 0))
         return r;
     text_add(out, "{\"client_id\":");
     text_add_json(out, client_id);
-    text_add(out, ",\"client_secret\":");
-    text_add_json(out, secret);
+    text_add(out, as_id == NULL ? ",\"client_secret\":" : ",\"application_server\":");
+    text_add_json(out, as_id == NULL ? secret : as_id);
     text_add(out, ",\"organization\":");
     text_add_json(out, organization);
     text_add(out, ",");
@@ -189,7 +193,12 @@ static int list_client(const json_t *item, void *context)
         text_add(out, comma);
         text_add_json(out, role != NULL ? role : "");
     }
-    text_add(out, "],\"created\":");
+    text_add(out, "]");
+    if (cli_json_text(item, "application_server")[0] != '\0') {
+        text_add(out, ",\"application_server\":");
+        text_add_json(out, cli_json_text(item, "application_server"));
+    }
+    text_add(out, ",\"created\":");
     text_add_json(out, cli_json_text(item, "created_at"));
     if (cli_json_text(item, "revoked_at")[0] != '\0') {
         text_add(out, ",\"revoked\":");

@@ -95,19 +95,36 @@ const struct db_statement db_organization_list_statement = {
 
 const struct db_statement db_organization_client_add_statement = {
     .name = "organization_client_add",
-    .sql = "INSERT INTO client (id, organization_id, name, roles, secret_hash)"
-           " VALUES ($1, $2, $3, $4, $5) RETURNING " DB_UTC("created_at"),
+    .sql = "WITH server AS (SELECT id FROM peer WHERE kind = 'application_server' AND name = $6"
+           "   AND revoked_at IS NULL),"
+           " made AS (INSERT INTO client (id, organization_id, name, roles, secret_hash, peer_id)"
+           "  SELECT $1, $2, $3, $4, $5, (SELECT id FROM server)"
+           "   WHERE $6 IS NULL OR EXISTS (SELECT FROM server)"
+           "  ON CONFLICT (peer_id) WHERE revoked_at IS NULL DO NOTHING RETURNING created_at)"
+           " SELECT (SELECT " DB_UTC("created_at") " FROM made), EXISTS (SELECT FROM server)",
     .shape = DB_SHAPE_ONE,
     .commits = true,
-    .n_params = 5,
-    .params = {DB_BYTEA, DB_INT8, DB_TEXT, DB_INT4, DB_BYTEA},
+    .n_params = 6,
+    .params = {DB_BYTEA, DB_INT8, DB_TEXT, DB_INT4, DB_BYTEA, DB_TEXT},
+};
+
+/* One row: a SAN is one peer's, and that one client. */
+const struct db_statement db_certificate_holder_find_statement = {
+    .name = "certificate_holder_find",
+    .sql = "SELECT p.trust_anchor, p.crl, p.name, c.id, c.organization_id, c.roles, o.public_id"
+           " FROM peer p LEFT JOIN client c ON c.peer_id = p.id AND c.revoked_at IS NULL"
+           " LEFT JOIN organization o ON o.id = c.organization_id"
+           " WHERE p.san = $1 AND p.revoked_at IS NULL",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 1,
+    .params = {DB_TEXT},
 };
 
 /* By age and id: two may be of one moment. */
 const struct db_statement db_organization_client_list_statement = {
     .name = "organization_client_list",
     .sql = "SELECT id, name, roles, " DB_UTC("created_at") ", " DB_UTC(
-        "revoked_at") " FROM client WHERE organization_id = $1 AND ($2::bytea IS NULL OR (created_at, id) >"
+        "revoked_at") ", (SELECT p.name FROM peer p WHERE p.id = client.peer_id) FROM client WHERE organization_id = $1 AND ($2::bytea IS NULL OR (created_at, id) >"
                       "  (SELECT a.created_at, a.id FROM client a WHERE a.id = $2 AND a.organization_id = $1))"
                       " ORDER BY created_at, id LIMIT $3",
     .shape = DB_SHAPE_MANY,
@@ -284,11 +301,48 @@ int db_organization_client_add(struct db *db, struct db_client *client)
     db_param_text(p, client->name);
     db_param_int(p, DB_INT4, client->roles);
     db_param_bytes(p, client->secret_hash, sizeof(client->secret_hash));
+    if (client->as_id[0] != '\0')
+        db_param_text(p, client->as_id);
+    else
+        db_param_null(p, DB_TEXT);
     r = db_run(db, DB_ORGANIZATION_CLIENT_ADD, &rows);
     if (r < 0)
         return r;
+    if (db_row_is_null(&rows, 0, 0))
+        return db_row_bool(&rows, 0, 1) ? DB_CLIENT_PEER_TAKEN : DB_CLIENT_NO_PEER;
     db_row_text(&rows, 0, 0, client->created, sizeof(client->created));
     return db_rows_check(&rows);
+}
+
+int db_certificate_holder_find(struct db *db, const char *san, struct db_certificate_holder *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_client *client = &ret->client;
+    int r;
+
+    *ret = (struct db_certificate_holder){0};
+    db_param_text(db_params_of(db), san);
+    if ((r = db_run(db, DB_CERTIFICATE_HOLDER_FIND, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    ret->trust_anchor = db_row_text_new(&rows, 0, 0);
+    ret->crl = db_row_text_new(&rows, 0, 1);
+    ret->is_client = !db_row_is_null(&rows, 0, 3);
+    if (ret->is_client) {
+        db_row_text(&rows, 0, 2, client->as_id, sizeof(client->as_id));
+        db_row_bytes(&rows, 0, 3, client->id, sizeof(client->id));
+        client->organization_id = db_row_int(&rows, 0, 4, 1, INT64_MAX);
+        client->roles = (unsigned)db_row_int(&rows, 0, 5, 0, INT32_MAX);
+        db_row_bytes(
+            &rows, 0, 6, client->organization_public_id, sizeof(client->organization_public_id));
+    }
+    return db_rows_check(&rows);
+}
+
+void db_certificate_holder_done(struct db_certificate_holder *holder)
+{
+    free(holder->trust_anchor);
+    free(holder->crl);
+    *holder = (struct db_certificate_holder){0};
 }
 
 int db_organization_client_list(struct db *db, int64_t organization_id, const uint8_t *after,
@@ -313,6 +367,7 @@ int db_organization_client_list(struct db *db, int64_t organization_id, const ui
         db_row_text(&rows, i, 3, ret[i].created, sizeof(ret[i].created));
         db_row_text(&rows, i, 4, ret[i].revoked_at, sizeof(ret[i].revoked_at));
         ret[i].revoked = ret[i].revoked_at[0] != '\0';
+        db_row_text(&rows, i, 5, ret[i].as_id, sizeof(ret[i].as_id));
     }
     return db_rows_check(&rows);
 }

@@ -1,6 +1,7 @@
 /* Organizations and their clients: who may call the activation service. Role cradle_activation. */
 #pragma once
 
+#include "base/sealed.h"
 #include "base/words.h"
 #include "db/db.h"
 #include "db/text.h"
@@ -43,6 +44,8 @@ struct db_client {
     bool revoked;
     char created[DB_TIME_TEXT_LEN + 1];
     char revoked_at[DB_TIME_TEXT_LEN + 1]; /* "" while it is good */
+    /* The application server that it is, proved by that one's certificate; "": it has a secret. */
+    char as_id[PEER_ID_MAX + 1];
 };
 
 /** Makes the organization when it does not exist: of the `cradle` command. `organization_id` is
@@ -74,10 +77,23 @@ int db_organization_set(struct db *db, int64_t row_id, const struct db_organizat
 int db_organization_list(
     struct db *db, const uint8_t *after, struct db_organization *ret, size_t n_max, size_t *ret_n);
 
-/** In its organization, which exists. */
+enum { DB_CLIENT_NO_PEER = 1, DB_CLIENT_PEER_TAKEN = 2 };
+/** In its organization, which exists. Outcomes, of one that is an application server:
+ * DB_CLIENT_NO_PEER, there is none of this AS-ID; DB_CLIENT_PEER_TAKEN, another client is it. */
 int db_organization_client_add(struct db *db, struct db_client *client);
 int db_organization_client_list(struct db *db, int64_t organization_id, const uint8_t *after,
     struct db_client *ret, size_t n_max, size_t *ret_n);
+/** Who has a certificate. */
+struct db_certificate_holder {
+    char *trust_anchor, *crl; /* of the peer, PEM on the heap; crl NULL: none */
+    bool is_client;
+    struct db_client client; /* of it id, organization, roles and as_id */
+};
+/** The peer with exactly this name in its certificate, and the client that it is, as far as both
+ * are good now. Release with db_certificate_holder_done in every case. Outcome 1: there is none. */
+int db_certificate_holder_find(struct db *db, const char *san, struct db_certificate_holder *ret);
+void db_certificate_holder_done(struct db_certificate_holder *holder);
+
 /** For good. Outcome 1: no such client of the organization, or it is revoked already. */
 int db_organization_client_revoke(
     struct db *db, int64_t organization_id, const uint8_t id[static ACCOUNT_ID_LEN]);

@@ -100,6 +100,14 @@ const struct db_statement db_kek_find_id_statement = {
     .n_params = 1,
     .params = {DB_BYTEA},
 };
+const struct db_statement db_kek_compare_statement = {
+    .name = "kek_compare",
+    .sql = "SELECT kek_label <> $5 OR blob = $6 FROM kek WHERE peer_kind = $1 AND peer_id = $2"
+           " AND class = $3 AND label = $4",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 6,
+    .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_BYTEA},
+};
 /* Locked, so that it is not removed before it is current. */
 const struct db_statement db_kek_hold_statement = {
     .name = "kek_hold",
@@ -289,6 +297,22 @@ int db_kek_find(struct db *db, const uint8_t id[static KEK_ID_LEN], struct db_ke
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;
     read_kek(&rows, 0, ret);
+    return db_rows_check(&rows);
+}
+
+int db_kek_compare(struct db *db, const struct sealed_kek *kek, bool *ret_may_be_same)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_kek_peer(p, kek);
+    db_param_text(p, kek->label);
+    db_param_text(p, kek->key.kek_label);
+    db_param_bytes(p, kek->key.blob, kek->key.blob_len);
+    if ((r = db_run(db, DB_KEK_COMPARE, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    *ret_may_be_same = db_row_bool(&rows, 0, 0);
     return db_rows_check(&rows);
 }
 

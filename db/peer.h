@@ -54,6 +54,11 @@ void db_kek_list_done(struct db_kek_list *list);
 /** Outcome 1: no such KEK. */
 int db_kek_find(struct db *db, const uint8_t id[static KEK_ID_LEN], struct db_kek_entry *ret);
 
+/** Whether there is a KEK with this peer, class and label, and if so, whether it may be this key:
+ * a key that is sealed twice under one storage KEK is the same bytes (RFC 3394); under two it
+ * cannot be told. Outcome 1: there is none. */
+int db_kek_compare(struct db *db, const struct sealed_kek *kek, bool *ret_may_be_same);
+
 /* Changes of one peer's KEKs wait for each other, until the transaction of the first ends. */
 /** Adds a KEK, which becomes the current one of its peer and class. `ret_id` (KEK_ID_LEN bytes) may
  * be NULL. Outcome 1: the label is there already. */

@@ -32,6 +32,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_KEK_LIST] = &db_kek_list_statement,
     [DB_KEK_HOLD] = &db_kek_hold_statement,
     [DB_KEK_FIND_ID] = &db_kek_find_id_statement,
+    [DB_KEK_COMPARE] = &db_kek_compare_statement,
     [DB_KEK_REMOVE] = &db_kek_remove_statement,
     [DB_ROUTE_LIST] = &db_route_list_statement,
     [DB_ROUTE_REMOVE] = &db_route_remove_statement,
@@ -49,6 +50,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_ORGANIZATION_CLIENT_ADD] = &db_organization_client_add_statement,
     [DB_ORGANIZATION_CLIENT_LIST] = &db_organization_client_list_statement,
     [DB_ORGANIZATION_CLIENT_REVOKE] = &db_organization_client_revoke_statement,
+    [DB_CERTIFICATE_HOLDER_FIND] = &db_certificate_holder_find_statement,
     [DB_AUDIT_ADD] = &db_audit_add_statement,
     [DB_AUDIT_HAS] = &db_audit_has_statement,
     [DB_AUDIT_LIST] = &db_audit_list_statement,
@@ -165,6 +167,10 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_DELIVERY_REPLAY] = &db_delivery_replay_statement,
     [DB_DELIVERY_TAKE] = &db_delivery_take_statement,
     [DB_DELIVERY_SETTLE] = &db_delivery_settle_statement,
+    [DB_TTJS_NS_ID] = &db_ttjs_ns_id_statement,
+    [DB_TTJS_KEEP] = &db_ttjs_keep_statement,
+    [DB_TTJS_LOAD] = &db_ttjs_load_statement,
+    [DB_TTJS_RELEASE] = &db_ttjs_release_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

@@ -36,6 +36,7 @@ enum db_statement_id {
     DB_KEK_LIST,
     DB_KEK_HOLD,
     DB_KEK_FIND_ID,
+    DB_KEK_COMPARE,
     DB_KEK_REMOVE,
     DB_ROUTE_LIST,
     DB_ROUTE_REMOVE,
@@ -53,6 +54,7 @@ enum db_statement_id {
     DB_ORGANIZATION_CLIENT_ADD,
     DB_ORGANIZATION_CLIENT_LIST,
     DB_ORGANIZATION_CLIENT_REVOKE,
+    DB_CERTIFICATE_HOLDER_FIND,
     DB_AUDIT_ADD,
     DB_AUDIT_HAS,
     DB_AUDIT_LIST,
@@ -169,6 +171,10 @@ enum db_statement_id {
     DB_DELIVERY_REPLAY,
     DB_DELIVERY_TAKE,
     DB_DELIVERY_SETTLE,
+    DB_TTJS_NS_ID,
+    DB_TTJS_KEEP,
+    DB_TTJS_LOAD,
+    DB_TTJS_RELEASE,
     DB_N_STATEMENTS,
 };
 
@@ -218,6 +224,7 @@ extern const struct db_statement db_peer_revoke_statement;
 extern const struct db_statement db_kek_list_statement;
 extern const struct db_statement db_kek_hold_statement;
 extern const struct db_statement db_kek_find_id_statement;
+extern const struct db_statement db_kek_compare_statement;
 extern const struct db_statement db_kek_remove_statement;
 extern const struct db_statement db_route_list_statement;
 extern const struct db_statement db_route_remove_statement;
@@ -235,6 +242,7 @@ extern const struct db_statement db_organization_list_statement;
 extern const struct db_statement db_organization_client_add_statement;
 extern const struct db_statement db_organization_client_list_statement;
 extern const struct db_statement db_organization_client_revoke_statement;
+extern const struct db_statement db_certificate_holder_find_statement;
 extern const struct db_statement db_audit_add_statement;
 extern const struct db_statement db_audit_has_statement;
 extern const struct db_statement db_audit_list_statement;
@@ -351,6 +359,10 @@ extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;
 extern const struct db_statement db_delivery_take_statement;
 extern const struct db_statement db_delivery_settle_statement;
+extern const struct db_statement db_ttjs_ns_id_statement;
+extern const struct db_statement db_ttjs_keep_statement;
+extern const struct db_statement db_ttjs_load_statement;
+extern const struct db_statement db_ttjs_release_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

@@ -14,7 +14,7 @@ class Ca:
         with open(self.path("cnf"), "w", encoding="ascii") as file:
             file.write(f"[req]\ndistinguished_name=dn\n[dn]\n[ca]\ndefault_ca=it\n[it]\n"
                        f"database={self.path('index')}\ndefault_md=sha256\n"
-                       f"default_crl_days=30\n")
+                       f"default_crl_days=30\nserial={self.path('serial')}\npolicy=any\n[any]\ncommonName=supplied\n")
         with open(self.path("index"), "w", encoding="ascii"):
             pass
         self.pem, self.key = pem or self.path("pem"), key or self.path("key")
@@ -43,6 +43,16 @@ class Ca:
                      *self.new_key(name), "-addext", f"subjectAltName={san}",
                      "-addext", "basicConstraints=critical,CA:FALSE",
                      "-addext", "extendedKeyUsage=clientAuth")
+        return {"cert": self.path("pem", name), "key": self.path("key", name)}
+
+    def expired(self, name, san):
+        """The same, of a time that is over."""
+        self.openssl("req", "-new", *self.new_key(name)[:-1], self.path("csr", name))
+        with open(self.path("ext", name), "w", encoding="ascii") as file:
+            file.write(f"subjectAltName={san}\nbasicConstraints=critical,CA:FALSE\nextendedKeyUsage=clientAuth\n")
+        self.openssl("ca", "-config", self.path("cnf"), "-keyfile", self.key, "-cert", self.pem, "-batch", "-notext",
+                     "-create_serial", "-outdir", self.folder, "-startdate", "20200101000000Z", "-enddate", "20200102000000Z",
+                     "-extfile", self.path("ext", name), "-in", self.path("csr", name), "-out", self.path("pem", name))
         return {"cert": self.path("pem", name), "key": self.path("key", name)}
 
     def crl(self, *revoked):

@@ -204,10 +204,11 @@ class Accounts(AccountsTest):
             for method, operation in item.items():
                 concrete = path
                 for parameter in ("organization", "offer", "client", "job", "batch", "name", "as_id", "kek", "route", "number",
-                                  "dev_eui", "webhook", "delivery"):
+                                  "dev_euis", "dev_eui", "webhook", "delivery"):
                     concrete = concrete.replace("{%s}" % parameter, NOBODY)
                 self.assertNotIn("{", concrete, "a parameter that this test does not know")
-                protected = operation.get("security") == [{"accessToken": []}]
+                by_certificate = operation.get("security") == [{"clientCertificate": []}]
+                protected = by_certificate or operation.get("security") == [{"accessToken": []}]
                 body = b"" if "requestBody" in operation else None
                 status = self.stack.activation(method.upper(), concrete, body)[0]
                 self.assertEqual(status == 401, protected, f"{method} {path}: {status}")
@@ -215,7 +216,9 @@ class Accounts(AccountsTest):
                 for role, rest in clients.items():
                     status = rest.call(method, concrete, body)[0]
                     n_calls += 1
-                    if protected:
+                    if by_certificate:  # for which no token stands in
+                        self.assertEqual(status, 401, f"{method} {path} as {role}")
+                    elif protected:
                         self.assertEqual(status == 403, role not in allowed, f"{method} {path} as {role}: {status}")
                         self.assertNotEqual(status, 401)
         self.assertGreater(n_calls, 50)

@@ -1,5 +1,6 @@
-"""The commands of README, docs/onboarding.md and docs/owners.md, run as they stand there."""
+"""The commands of README, docs/onboarding.md, docs/owners.md and docs/the-things-stack.md, run as they stand there."""
 
+import json
 import os
 import re
 import subprocess
@@ -50,6 +51,14 @@ class Documents(unittest.TestCase):
         self.assertIn("Joined", joined)
         self.assertRegex(handed_on, r'"ownership_epoch":2.*"code":"[0-9A-F]{16}","generation":3')
         self.assertIn("Joined", handed_on)
+
+    def test_the_things_stack(self):
+        made, claimed = self.said("docs/the-things-stack.md")
+        self.assertIn('"application_server":"demo-as"', made)
+        self.assertNotIn("client_secret", made)
+        put, got, deleted = map(json.loads, claimed.split())
+        self.assertEqual(got, {"homeNetID": "000013", "locked": True})
+        self.assertEqual((set(put), set(deleted)), ({*got, "ownerToken"}, {"ownerToken"}))
 
     def test_onboarding(self):
         begin, tried, imported, sealed, codes, exported, opened = self.said("docs/onboarding.md")

@@ -134,6 +134,13 @@ static void handle(struct api_request *request, void *context)
 
         san = san != NULL ? san : "nobody";
         api_answer(request, 200, "text/plain", san, strlen(san));
+    } else if (strcmp(path, "/certificate") == 0) {
+        char san[API_SAN_MAX + 1];
+        const char *fault = api_request_check_certificate(request, service.find_trust, NULL, san);
+        const char *word = !api_request_has_certificate(request) ? "none" : "bad";
+
+        word = fault == NULL ? san : word;
+        api_answer(request, 200, "text/plain", word, strlen(word));
     } else if (strcmp(path, "/only-bearer") == 0) {
         const char *token = api_request_bearer(request);
 
@@ -240,6 +247,7 @@ static const struct api_listener plain = {.address = "127.0.0.1"};
 
 void service_start_on(const struct api_listener *listener)
 {
+    service.find_trust = listener->find_trust;
     service_start((struct api_server_config){.listener = *listener,
         .max_connections = SERVICE_WIDE,
         .request_deadline_ms = SERVICE_IMPATIENT_MS});

@@ -8,6 +8,8 @@
  *   /only-bearer  answers 204 to the token "right", 403 to others
  *   /elsewhere    redirects to /echo
  *   /who    answers the name in the client's certificate, or "nobody"
+ *   /certificate  the same of a certificate that is looked at then, by the listener's find_trust:
+ *           the name, "bad" or "none"
  *   /peer   echoes, for the peer of the number in X-Peer; refused when that has its connections
  *   /nowhere /closed /own-refusal   are refused before the body: 404, 401, and 409 with its own
  * text /credentials /query /silent /forgetful   see api_service.c */
@@ -29,6 +31,7 @@ extern struct service {
     struct api_server *server;
     unsigned port;
     sem_t paused, go_on;
+    api_trust_find find_trust;
 } service;
 
 void service_start_usual(void);

@@ -29,6 +29,12 @@ START_TEST(every_route_is_complete)
         ck_assert(route->changes || route->query == NULL);
         if (route->changes)
             ck_assert_uint_ne(act_right_roles(route->right), ROLES_ANYONE);
+        /* A certificate is no client of our API, and a stream has no connection to look at. */
+        ck_assert_int_eq(route->by_certificate, strncmp(route->path, "/api/v2/", 8) == 0);
+        if (route->by_certificate) {
+            ck_assert_uint_eq(act_right_roles(route->right), ROLE_APPLICATION_SERVER);
+            ck_assert_int_eq(route->streams, STREAMS_NOT);
+        }
         if (act_right_roles(route->right) != ROLES_ANYONE)
             ck_assert_msg(route->work != NULL, "%s: nobody checks the token", route->path);
     }

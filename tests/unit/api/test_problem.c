@@ -79,6 +79,27 @@ START_TEST(a_detail_is_escaped)
 }
 END_TEST
 
+START_TEST(a_message_is_the_detail_or_else_the_title)
+{
+    static const char detail[] = "a \"quoted\" one";
+
+    for (unsigned i = 0; i < N_PROBLEMS; i++)
+        for (int with = 0; with <= 1; with++) {
+            struct text text = {0};
+            json_t *tree, *whole = document((enum problem)i, NULL);
+
+            api_problem_message(&text, (enum problem)i, with ? detail : NULL);
+            tree = json_loads(text.data, JSON_REJECT_DUPLICATES, NULL);
+            ck_assert_ptr_nonnull(tree);
+            ck_assert_uint_eq(json_object_size(tree), 1);
+            ck_assert_str_eq(member(tree, "message"), with ? detail : member(whole, "title"));
+            json_decref(whole);
+            json_decref(tree);
+            text_done(&text);
+        }
+}
+END_TEST
+
 START_TEST(a_status_without_a_problem_is_internal)
 {
     ck_assert_int_eq(api_problem_of_status(418), PROBLEM_INTERNAL);
@@ -95,6 +116,7 @@ int main(void)
     tcase_add_loop_test(tc, every_problem_is_a_whole_rfc_9457_document, 0, N_PROBLEMS);
     tcase_add_test(tc, no_two_problems_share_type_or_title_and_a_status_has_one_header);
     tcase_add_test(tc, a_detail_is_escaped);
+    tcase_add_test(tc, a_message_is_the_detail_or_else_the_title);
     tcase_add_test(tc, a_status_without_a_problem_is_internal);
     suite_add_tcase(suite, tc);
     runner = srunner_create(suite);
