@@ -163,6 +163,9 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_DELIVERY_REPLAY] = &db_delivery_replay_statement,
     [DB_DELIVERY_TAKE] = &db_delivery_take_statement,
     [DB_DELIVERY_SETTLE] = &db_delivery_settle_statement,
+    [DB_REPLACEMENT_LOCK] = &db_replacement_lock_statement,
+    [DB_REPLACEMENT_ADD] = &db_replacement_add_statement,
+    [DB_REPLACEMENT_END] = &db_replacement_end_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

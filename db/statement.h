@@ -167,6 +167,9 @@ enum db_statement_id {
     DB_DELIVERY_REPLAY,
     DB_DELIVERY_TAKE,
     DB_DELIVERY_SETTLE,
+    DB_REPLACEMENT_LOCK,
+    DB_REPLACEMENT_ADD,
+    DB_REPLACEMENT_END,
     DB_N_STATEMENTS,
 };
 
@@ -347,6 +350,9 @@ extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;
 extern const struct db_statement db_delivery_take_statement;
 extern const struct db_statement db_delivery_settle_statement;
+extern const struct db_statement db_replacement_lock_statement;
+extern const struct db_statement db_replacement_add_statement;
+extern const struct db_statement db_replacement_end_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */
