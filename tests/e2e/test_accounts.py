@@ -204,7 +204,7 @@ class Accounts(AccountsTest):
             for method, operation in item.items():
                 concrete = path
                 for parameter in ("organization", "offer", "client", "job", "batch", "name", "as_id", "kek", "route", "number",
-                                  "dev_eui", "webhook", "delivery"):
+                                  "dev_eui", "webhook", "delivery", "rule"):
                     concrete = concrete.replace("{%s}" % parameter, NOBODY)
                 self.assertNotIn("{", concrete, "a parameter that this test does not know")
                 protected = operation.get("security") == [{"accessToken": []}]
