@@ -4,6 +4,7 @@
 #include "activation/new_code.h"
 #include "activation/operator_check.h"
 #include "base/error.h"
+#include "db/replacement.h"
 #include "device/moves.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -37,6 +38,10 @@ static unsigned answer_device(struct act_call *call, struct db_device *device,
 {
     struct text body = {0};
 
+    /* What it replaced, and what replaced it, is its owner's affair of then. */
+    device->has_replaces &= after->ownership_epoch == device->record.ownership_epoch;
+    device->has_replaced_by &= after->ownership_epoch == device->record.ownership_epoch &&
+                               device->record.service == after->service;
     device->record = *after;
     device->is_held = after->ownership != OWNERSHIP_UNOWNED || device->is_brought;
     act_device_write(&body, device);
@@ -56,6 +61,8 @@ static unsigned make_move(struct act_call *call, enum device_move move, struct d
     struct db_device before = *device;
     int r = db_device_change(call->worker->db, owner_id, owner_id, &before, after, name);
 
+    if (r == 0 && move == MOVE_RESUME && device->has_replaced_by)
+        r = db_replacement_end(call->worker->db, &before.record);
     if (r == 0 && code != NULL)
         r = act_new_code_store(call, code, move == MOVE_RELEASE ? CODE_RELEASED : CODE_ROTATED);
     if (r > 0)

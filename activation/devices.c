@@ -46,7 +46,7 @@ static void add_text(struct text *out, const char *member, const char *value)
 static void write_holding(struct text *out, const struct db_device *d)
 {
     const struct device_record *r = &d->record;
-    char net_id[NET_ID_TEXT_LEN + 1] = "";
+    char net_id[NET_ID_TEXT_LEN + 1] = "", dev_eui[EUI64_TEXT_LEN + 1];
 
     if (r->has_home_net_id)
         (void)net_id_format(&r->home_net_id, net_id);
@@ -56,6 +56,8 @@ static void write_holding(struct text *out, const struct db_device *d)
     add_text(out, "home_net_id", net_id);
     add_text(out, "as_id", r->as_id);
     add_text(out, "exposed_since", d->exposed_since);
+    add_text(out, "replaced_by", d->has_replaced_by ? eui64_format(&d->replaced_by, dev_eui) : "");
+    add_text(out, "replaces", d->has_replaces ? eui64_format(&d->replaces, dev_eui) : "");
 }
 
 void act_device_write(struct text *out, const struct db_device *d)

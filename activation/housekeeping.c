@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "db/audit.h"
 #include "db/claim.h"
+#include "db/claim_rule.h"
 #include "db/offer.h"
 #include "db/report.h"
 
@@ -15,7 +16,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_report_purge,
     db_claim_purge,
     db_offer_expire,
-    db_offer_purge,
+    db_rule_expire, db_offer_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

@@ -1,6 +1,7 @@
 #include "activation/job_worker.h"
 
 #include "activation/export_run.h"
+#include "activation/rule_run.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hex.h"
@@ -94,17 +95,18 @@ static int round_of(struct act_job_worker *w)
 {
     struct db *db = w->worker.db;
     int64_t until_ms;
-    int r;
+    int r, rule;
 
     if (!w->listening && (r = db_job_listen(db, true)) < 0)
         return r;
     w->listening = true;
     until_ms = clock_monotonic_ms() + ACT_JOB_LOOK_MS;
-    while ((r = take_one(w)) == 0)
+    do {
         if (atomic_load(&w->stopping))
             return 0;
-    if (r < 0)
-        return r;
+        if ((r = take_one(w)) < 0 || (rule = act_rule_step(&w->worker)) < 0)
+            return r < 0 ? r : rule;
+    } while (r == 0 || rule == 0);
     if (clock_monotonic_ms() - w->swept_ms >= ACT_JOB_SWEEP_MS) {
         if ((r = db_export_sweep(db)) < 0)
             return r;

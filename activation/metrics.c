@@ -19,6 +19,7 @@ static const char *const claim_labels[N_CLAIM_COUNTERS] = {
     [COUNT_CLAIM_OWN] = "outcome=\"own\"",
     [COUNT_CLAIM_REFUSED] = "outcome=\"refused\"",
     [COUNT_CLAIM_LIMITED] = "outcome=\"limited\"",
+    [COUNT_CLAIM_BY_RULE] = "outcome=\"by_rule\"",
 };
 
 static const char *const webhook_labels[N_WEBHOOK_COUNTERS] = {

@@ -14,6 +14,7 @@ enum act_claim_counter {
     COUNT_CLAIM_OWN,
     COUNT_CLAIM_REFUSED,
     COUNT_CLAIM_LIMITED, /* not looked at */
+    COUNT_CLAIM_BY_RULE,
     N_CLAIM_COUNTERS
 };
 

@@ -29,6 +29,8 @@ static const struct {
     [RIGHT_DEVICES] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "see devices"},
     [RIGHT_QUARANTINE] = {ROLES_MAKER | (unsigned)ROLE_OWNER | (unsigned)ROLE_OPERATOR,
         "quarantine devices"},
+    [RIGHT_RULES_MAKE] = {ROLES_MAKER, "make claim rules"},
+    [RIGHT_RULES] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "see and end claim rules"},
     [RIGHT_OFFERS] = {ROLE_OWNER, "see offers"},
     [RIGHT_WEBHOOKS] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "manage webhooks"},
     [RIGHT_EXPORT] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "export devices"},

@@ -8,9 +8,14 @@
     "d.dev_eui, " DB_RECORD_COLUMNS ","                                                            \
     " coalesce(d.owner_id, d.organization_id) = $1, d.organization_id = $1, d.serial, d.name,"     \
     " (SELECT b.public_id FROM batch b WHERE b.id = d.batch_id AND b.organization_id = $1),"       \
-    " " DB_UTC("d.created_at") ", " DB_UTC(                                                        \
-        "d.exposed_since") ", coalesce(d.owner_id, 0),"                                            \
-                           " coalesce(d.owner_id, d.organization_id), d.quarantined_by"
+    " " DB_UTC("d.created_at") ", " DB_UTC("d.exposed_since") ", " VIEW_HOLDING
+/* A column that was called dev_eui would be taken for what a list is sorted by. */
+#define VIEW_HOLDING                                                                               \
+    "coalesce(d.owner_id, 0), coalesce(d.owner_id, d.organization_id), d.quarantined_by,"          \
+    " (SELECT r.by_dev_eui FROM replacement r"                                                     \
+    "  WHERE r.dev_eui = d.dev_eui AND r.epoch = d.ownership_epoch),"                              \
+    " (SELECT r.dev_eui AS replaces FROM replacement r"                                            \
+    "  WHERE r.by_dev_eui = d.dev_eui AND r.by_epoch = d.ownership_epoch)"
 
 enum view_column {
     VIEW_DEV_EUI,
@@ -25,6 +30,8 @@ enum view_column {
     VIEW_OWNER,
     VIEW_HOLDER,
     VIEW_QUARANTINED_BY,
+    VIEW_REPLACED_BY,
+    VIEW_REPLACES,
     VIEW_REJOIN_PENDING,
 };
 
@@ -125,6 +132,12 @@ static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
     ret->owner_id = db_row_int(rows, row, VIEW_OWNER, 0, INT64_MAX);
     ret->holder_id = db_row_int(rows, row, VIEW_HOLDER, 1, INT64_MAX);
     db_row_text(rows, row, VIEW_QUARANTINED_BY, ret->quarantined_by, sizeof(ret->quarantined_by));
+    ret->has_replaced_by = !db_row_is_null(rows, row, VIEW_REPLACED_BY);
+    if (ret->has_replaced_by)
+        db_row_bytes(rows, row, VIEW_REPLACED_BY, ret->replaced_by.bytes, sizeof(ret->replaced_by));
+    ret->has_replaces = !db_row_is_null(rows, row, VIEW_REPLACES);
+    if (ret->has_replaces)
+        db_row_bytes(rows, row, VIEW_REPLACES, ret->replaces.bytes, sizeof(ret->replaces));
     ret->rejoin_pending = !db_row_is_null(rows, row, VIEW_REJOIN_PENDING) &&
                           db_row_bool(rows, row, VIEW_REJOIN_PENDING);
 }

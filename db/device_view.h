@@ -18,6 +18,9 @@ struct db_device {
     char name[DB_DEVICE_NAME_MAX + 1]; /* what its holder calls it */
     bool has_batch;                    /* for who brought it in */
     uint8_t batch_id[ACCOUNT_ID_LEN];
+    /* Under its present owner: which device took its place, and whose place it took itself. */
+    bool has_replaced_by, has_replaces;
+    struct eui64 replaced_by, replaces;
     char created_at[DB_TIME_TEXT_LEN + 1];
     char exposed_since[DB_TIME_TEXT_LEN + 1]; /* "": its keys never left */
     /* It may join, and has not under its present owner. Not told of a list's devices: that would

@@ -171,6 +171,21 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_TTJS_KEEP] = &db_ttjs_keep_statement,
     [DB_TTJS_LOAD] = &db_ttjs_load_statement,
     [DB_TTJS_RELEASE] = &db_ttjs_release_statement,
+    [DB_REPLACEMENT_LOCK] = &db_replacement_lock_statement,
+    [DB_REPLACEMENT_ADD] = &db_replacement_add_statement,
+    [DB_REPLACEMENT_END] = &db_replacement_end_statement,
+    [DB_RULE_CHECK] = &db_rule_check_statement,
+    [DB_RULE_ADD] = &db_rule_add_statement,
+    [DB_RULE_FIND] = &db_rule_find_statement,
+    [DB_RULE_LIST] = &db_rule_list_statement,
+    [DB_RULE_RANGES] = &db_rule_ranges_statement,
+    [DB_RULE_SKIPPED] = &db_rule_skipped_statement,
+    [DB_RULE_ACCEPT] = &db_rule_accept_statement,
+    [DB_RULE_END] = &db_rule_end_statement,
+    [DB_RULE_TAKE] = &db_rule_take_statement,
+    [DB_RULE_LOAD] = &db_rule_load_statement,
+    [DB_RULE_CLAIM] = &db_rule_claim_statement,
+    [DB_RULE_EXPIRE] = &db_rule_expire_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

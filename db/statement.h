@@ -171,10 +171,10 @@ enum db_statement_id {
     DB_DELIVERY_REPLAY,
     DB_DELIVERY_TAKE,
     DB_DELIVERY_SETTLE,
-    DB_TTJS_NS_ID,
-    DB_TTJS_KEEP,
-    DB_TTJS_LOAD,
-    DB_TTJS_RELEASE,
+    DB_REPLACEMENT_LOCK, DB_REPLACEMENT_ADD, DB_REPLACEMENT_END, DB_RULE_CHECK, DB_RULE_ADD,
+    DB_RULE_FIND, DB_RULE_LIST, DB_RULE_RANGES, DB_RULE_SKIPPED, DB_RULE_ACCEPT, DB_RULE_END,
+    DB_RULE_TAKE, DB_RULE_LOAD, DB_RULE_CLAIM, DB_RULE_EXPIRE, DB_TTJS_NS_ID, DB_TTJS_KEEP,
+    DB_TTJS_LOAD, DB_TTJS_RELEASE,
     DB_N_STATEMENTS,
 };
 
@@ -363,6 +363,21 @@ extern const struct db_statement db_ttjs_ns_id_statement;
 extern const struct db_statement db_ttjs_keep_statement;
 extern const struct db_statement db_ttjs_load_statement;
 extern const struct db_statement db_ttjs_release_statement;
+extern const struct db_statement db_replacement_lock_statement;
+extern const struct db_statement db_replacement_add_statement;
+extern const struct db_statement db_replacement_end_statement;
+extern const struct db_statement db_rule_check_statement;
+extern const struct db_statement db_rule_add_statement;
+extern const struct db_statement db_rule_find_statement;
+extern const struct db_statement db_rule_list_statement;
+extern const struct db_statement db_rule_ranges_statement;
+extern const struct db_statement db_rule_skipped_statement;
+extern const struct db_statement db_rule_accept_statement;
+extern const struct db_statement db_rule_end_statement;
+extern const struct db_statement db_rule_take_statement;
+extern const struct db_statement db_rule_load_statement;
+extern const struct db_statement db_rule_claim_statement;
+extern const struct db_statement db_rule_expire_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

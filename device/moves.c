@@ -77,6 +77,18 @@ static const struct {
         {ANY & ~BIT(CREDENTIAL_SCRAPPED), BIT(OWNERSHIP_UNOWNED) | BIT(OWNERSHIP_CLAIMED), ANY,
             ANY},
         {CREDENTIAL_SCRAPPED, KEEP, SERVICE_INACTIVE, KEEP}},
+    [MOVE_REPLACE] = {"replace",
+        "Another device has taken its place: it joins no more, and stays its owner's, who sees by "
+        "which one it was replaced. One that was repaired may be resumed, and then is not replaced any "
+        "more.",
+        {ANY & ~BIT(CREDENTIAL_SCRAPPED), BIT(OWNERSHIP_CLAIMED), ANY, ANY},
+        {KEEP, KEEP, SERVICE_SUSPENDED, KEEP}},
+    [MOVE_TAKE_PLACE] = {"take-place",
+        "The device has the name, the home network and the application server of the one that it "
+        "replaces, and may join.",
+        {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
+            BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
+        {KEEP, KEEP, SERVICE_ACTIVE, KEEP}},
 };
 
 static const char *const axis_names[N_AXES] = {"credential", "ownership", "service", "trust"};

@@ -19,6 +19,8 @@ enum device_move {
     MOVE_QUARANTINE,
     MOVE_LIFT,
     MOVE_SCRAP,
+    MOVE_REPLACE,
+    MOVE_TAKE_PLACE,
     N_DEVICE_MOVES
 };
 

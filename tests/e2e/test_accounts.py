@@ -204,7 +204,7 @@ class Accounts(AccountsTest):
             for method, operation in item.items():
                 concrete = path
                 for parameter in ("organization", "offer", "client", "job", "batch", "name", "as_id", "kek", "route", "number",
-                                  "dev_euis", "dev_eui", "webhook", "delivery"):
+                                  "dev_euis", "dev_eui", "webhook", "delivery", "rule"):
                     concrete = concrete.replace("{%s}" % parameter, NOBODY)
                 self.assertNotIn("{", concrete, "a parameter that this test does not know")
                 by_certificate = operation.get("security") == [{"clientCertificate": []}]

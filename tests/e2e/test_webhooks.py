@@ -13,6 +13,8 @@ from certificates import Ca
 from test_accounts import Rest
 from test_async import Receiver
 from test_claims import ClaimTest
+from test_codes import unclaimed
+from test_jobs import csv_of
 
 TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined")
 AFTER_A_LEASE_SECONDS = 60
@@ -128,6 +130,25 @@ class Hooks(HookTest):
         needles = (device["code"], answer["code"])
         for code in needles:
             self.assertNotIn(code.lower(), str(delivery).lower() + of_maker.posts[0].body.decode().lower())
+
+    def test_an_owner_is_told_of_what_a_rule_claims(self):
+        receiver, owner, rows = self.receiver(), self.owner(), unclaimed(1)
+        hook = self.hooked(owner, receiver, ["device.claimed"])
+        _, headers, _ = self.send(csv_of(rows))
+        batch = self.maker.call("get", headers["Location"])[2]["batch"]
+        rule = self.maker.call("post", "/v1/claim-rules", {"batch": batch, "to": owner.organization, "max_devices": 1})[2]["id"]
+        self.assertEqual(owner.call("post", f"/v1/claim-rules/{rule}/accept")[0], 200)
+        told = verified(receiver.wait(1)[0], hook["secret"])
+        self.assertEqual((told["type"], told["object"]), ("device.claimed", {"dev_eui": rows[0]["dev_eui"], "ownership_epoch": 1}))
+
+    def test_an_owner_is_told_of_a_device_that_was_claimed_for_a_place(self):
+        receiver, owner, (dead, spare) = self.receiver(), self.owner(), self.devices(2)
+        self.claimed(owner, dead)
+        hook = self.hooked(owner, receiver, ["device.claimed"])
+        status, _, answer = owner.call("post", f"/v1/devices/{dead['dev_eui']}/replace", {"by": spare["dev_eui"], "code": spare["code"]})
+        self.assertEqual(status, 200, answer)
+        told = verified(receiver.wait(1)[0], hook["secret"])
+        self.assertEqual((told["type"], told["object"]), ("device.claimed", {"dev_eui": spare["dev_eui"], "ownership_epoch": 1}))
 
     def test_an_import_that_ends_is_told(self):
         receiver = self.receiver()

@@ -59,6 +59,10 @@ static bool should_be_legal(enum device_move move, const struct device_record *r
         return !trusted;
     case MOVE_SCRAP:
         return r->ownership != OWNERSHIP_OFFERED && r->credential != CREDENTIAL_SCRAPPED;
+    case MOVE_REPLACE:
+        return claimed && r->credential != CREDENTIAL_SCRAPPED;
+    case MOVE_TAKE_PLACE:
+        return claimed && trusted && built;
     case N_DEVICE_MOVES:
         break;
     }
@@ -105,11 +109,11 @@ START_TEST(a_move_changes_what_it_says_and_keeps_the_rest)
                                           : move == MOVE_RELEASE        ? OWNERSHIP_UNOWNED
                                           : move == MOVE_OFFER          ? OWNERSHIP_OFFERED
                                                                         : before.ownership);
-        ck_assert_int_eq(after.service, taken || move == MOVE_RESUME ? SERVICE_ACTIVE
-                                        : move == MOVE_SUSPEND       ? SERVICE_SUSPENDED
-                                        : move == MOVE_RELEASE || move == MOVE_SCRAP
-                                            ? SERVICE_INACTIVE
-                                            : before.service);
+        ck_assert_int_eq(
+            after.service, taken || move == MOVE_RESUME || move == MOVE_TAKE_PLACE ? SERVICE_ACTIVE
+                           : move == MOVE_SUSPEND || move == MOVE_REPLACE ? SERVICE_SUSPENDED
+                           : move == MOVE_RELEASE || move == MOVE_SCRAP   ? SERVICE_INACTIVE
+                                                                          : before.service);
         ck_assert_uint_eq(after.ownership_epoch, before.ownership_epoch + new_owner);
         ck_assert_uint_eq(after.nonce_epoch, before.nonce_epoch + (move == MOVE_RESET_NONCES));
         ck_assert_int_eq(after.has_home_net_id, !new_owner);

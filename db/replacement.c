@@ -1,0 +1,68 @@
+#include "db/replacement.h"
+
+#include "db/connection.h"
+
+const struct db_statement db_replacement_lock_statement = {
+    .name = "replacement_lock",
+    .sql = "SELECT 1 FROM device WHERE dev_eui IN ($1, $2) AND owner_id = $3"
+           " ORDER BY dev_eui FOR NO KEY UPDATE",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_BYTEA, DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_replacement_add_statement = {
+    .name = "replacement_add",
+    .sql = "INSERT INTO replacement (dev_eui, epoch, by_dev_eui, by_epoch)"
+           " VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING 1",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .commits = true,
+    .n_params = 4,
+    .params = {DB_BYTEA, DB_INT8, DB_BYTEA, DB_INT8},
+};
+
+const struct db_statement db_replacement_end_statement = {
+    .name = "replacement_end",
+    .sql = "DELETE FROM replacement WHERE dev_eui = $1 AND epoch = $2",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_INT8},
+};
+
+static void put(struct db_params *p, const struct device_record *device)
+{
+    db_param_bytes(p, device->dev_eui.bytes, sizeof(device->dev_eui.bytes));
+    db_param_int(p, DB_INT8, device->ownership_epoch);
+}
+
+int db_replacement_lock(
+    struct db *db, int64_t owner_id, const struct eui64 *dev_eui, const struct eui64 *by)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+
+    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
+    db_param_bytes(p, by->bytes, sizeof(by->bytes));
+    db_param_int(p, DB_INT8, owner_id);
+    return db_run(db, DB_REPLACEMENT_LOCK, &rows);
+}
+
+int db_replacement_add(
+    struct db *db, const struct device_record *device, const struct device_record *by)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    put(p, device);
+    put(p, by);
+    r = db_run(db, DB_REPLACEMENT_ADD, &rows);
+    return r < 0 ? r : rows.n == 0;
+}
+
+int db_replacement_end(struct db *db, const struct device_record *device)
+{
+    put(db_params_of(db), device);
+    return db_run_quiet(db, DB_REPLACEMENT_END);
+}

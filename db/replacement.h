@@ -1,0 +1,15 @@
+/* Devices that took the place of others of the same owner. Role cradle_activation. */
+#pragma once
+
+#include "db/device_view.h"
+
+/** In a transaction of the caller: locks those of the two that are the owner's, in the order in
+ * which every statement that changes devices locks them. */
+int db_replacement_lock(
+    struct db *db, int64_t owner_id, const struct eui64 *dev_eui, const struct eui64 *by);
+/** In the same transaction, of two devices as they are then. Outcome 1: the one has been replaced,
+ * or the other has replaced one, under this owner. */
+int db_replacement_add(
+    struct db *db, const struct device_record *device, const struct device_record *by);
+/** In a transaction of the caller: nothing has taken this device's place any more. */
+int db_replacement_end(struct db *db, const struct device_record *device);
