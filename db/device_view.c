@@ -3,6 +3,10 @@
 #include "db/connection.h"
 #include "db/record_row.h"
 
+#define TEST_JOINS                                                                                 \
+    "(SELECT t.test_joins FROM device_join t"                                                      \
+    " WHERE t.dev_eui = d.dev_eui AND d.test_net_id IS NOT NULL)"
+
 /* $1: the organization that asks. */
 #define VIEW                                                                                       \
     "d.dev_eui, " DB_RECORD_COLUMNS ","                                                            \
@@ -10,7 +14,9 @@
     " (SELECT b.public_id FROM batch b WHERE b.id = d.batch_id AND b.organization_id = $1),"       \
     " " DB_UTC("d.created_at") ", " DB_UTC(                                                        \
         "d.exposed_since") ", coalesce(d.owner_id, 0),"                                            \
-                           " coalesce(d.owner_id, d.organization_id), d.quarantined_by"
+                           " coalesce(d.owner_id, d.organization_id), d.quarantined_by,"           \
+                           " " DB_TEST_COLUMNS(TEST_JOINS) ", " DB_UTC(                            \
+                               "d.test_opened_at") ", " DB_UTC("d.test_until")
 
 enum view_column {
     VIEW_DEV_EUI,
@@ -25,6 +31,9 @@ enum view_column {
     VIEW_OWNER,
     VIEW_HOLDER,
     VIEW_QUARANTINED_BY,
+    VIEW_TEST,
+    VIEW_TEST_OPENED_AT = VIEW_TEST + DB_N_TEST_COLUMNS,
+    VIEW_TEST_UNTIL,
     VIEW_REJOIN_PENDING,
 };
 
@@ -125,6 +134,9 @@ static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
     ret->owner_id = db_row_int(rows, row, VIEW_OWNER, 0, INT64_MAX);
     ret->holder_id = db_row_int(rows, row, VIEW_HOLDER, 1, INT64_MAX);
     db_row_text(rows, row, VIEW_QUARANTINED_BY, ret->quarantined_by, sizeof(ret->quarantined_by));
+    db_row_test_window(rows, row, VIEW_TEST, &ret->record.test);
+    db_row_text(rows, row, VIEW_TEST_OPENED_AT, ret->test_opened_at, sizeof(ret->test_opened_at));
+    db_row_text(rows, row, VIEW_TEST_UNTIL, ret->test_until, sizeof(ret->test_until));
     ret->rejoin_pending = !db_row_is_null(rows, row, VIEW_REJOIN_PENDING) &&
                           db_row_bool(rows, row, VIEW_REJOIN_PENDING);
 }

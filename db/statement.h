@@ -149,6 +149,10 @@ enum db_statement_id {
     DB_CLAIM_LOCK,
     DB_CLAIM_UNLOCK,
     DB_CODE_FORGIVE,
+    DB_TEST_WINDOW_OPEN,
+    DB_TEST_WINDOW_MISSING,
+    DB_TEST_WINDOW_CLOSE,
+    DB_TEST_WINDOW_LIST,
     DB_WEBHOOK_ADD,
     DB_WEBHOOK_FIND,
     DB_WEBHOOK_LIST,
@@ -329,6 +333,10 @@ extern const struct db_statement db_device_mark_quarantine_statement;
 extern const struct db_statement db_claim_lock_statement;
 extern const struct db_statement db_claim_unlock_statement;
 extern const struct db_statement db_code_forgive_statement;
+extern const struct db_statement db_test_window_open_statement;
+extern const struct db_statement db_test_window_missing_statement;
+extern const struct db_statement db_test_window_close_statement;
+extern const struct db_statement db_test_window_list_statement;
 extern const struct db_statement db_webhook_add_statement;
 extern const struct db_statement db_webhook_find_statement;
 extern const struct db_statement db_webhook_list_statement;
