@@ -50,13 +50,19 @@ static void write_success(struct text *out, const struct db_attempt *a)
     text_addf(out, ",\"join_nonce\":%" PRIu32 ",\"net_id\":\"%s\",\"dev_addr\":\"", a->join_nonce,
         net_id_format(&a->net_id, net_id));
     text_add_hex(out, a->dev_addr.bytes, sizeof(a->dev_addr.bytes));
-    text_add(out, "\",\"reason\":null,\"explanation\":null");
+    text_add(out, "\",\"test_join\":");
+    if (a->test_join > 0)
+        text_addf(out, "%u", (unsigned)a->test_join);
+    else
+        text_add(out, "null");
+    text_add(out, ",\"reason\":null,\"explanation\":null");
 }
 
 static void write_refusal(
     struct text *out, const struct db_attempt *a, const struct explain_facts *facts)
 {
-    text_add(out, ",\"join_nonce\":null,\"net_id\":null,\"dev_addr\":null,\"reason\":");
+    text_add(out,
+        ",\"join_nonce\":null,\"net_id\":null,\"dev_addr\":null,\"test_join\":null,\"reason\":");
     text_add_json(out, a->reason);
     text_add(out, ",\"explanation\":");
     explain_write(out, a, facts);

@@ -42,6 +42,23 @@ static void add_text(struct text *out, const char *member, const char *value)
         text_add(out, "null");
 }
 
+static void write_test_window(struct text *out, const struct db_device *d)
+{
+    const struct device_test_window *w = &d->record.test;
+    char net_id[NET_ID_TEXT_LEN + 1];
+
+    text_add(out, ",\"test_window\":");
+    if (!w->present) {
+        text_add(out, "null");
+        return;
+    }
+    text_addf(out, "{\"state\":\"%s\",\"net_id\":\"%s\"", device_test_window_text(w),
+        net_id_format(&w->net_id, net_id));
+    add_text(out, "as_id", w->as_id);
+    text_addf(out, ",\"max_joins\":%u,\"joins\":%u,\"opened_at\":\"%s\",\"expires_at\":\"%s\"}",
+        w->max_joins, w->joins, d->test_opened_at, d->test_until);
+}
+
 /* What its holder may know, and nobody else. */
 static void write_holding(struct text *out, const struct db_device *d)
 {
@@ -58,6 +75,7 @@ static void write_holding(struct text *out, const struct db_device *d)
     add_text(out, "exposed_since", d->exposed_since);
     add_text(out, "replaced_by", d->has_replaced_by ? eui64_format(&d->replaced_by, dev_eui) : "");
     add_text(out, "replaces", d->has_replaces ? eui64_format(&d->replaces, dev_eui) : "");
+    write_test_window(out, d);
 }
 
 void act_device_write(struct text *out, const struct db_device *d)
@@ -181,7 +199,9 @@ static unsigned get_preflight(struct act_call *call)
     text_addf(&body, "{\"dev_eui\":\"%s\",\"ready\":%s,\"checks\":[",
         eui64_format(&device.record.dev_eui, dev_eui), ready ? "true" : "false");
     text_add(&body, checks.failed ? "" : checks.data);
-    text_add(&body, "]}\n");
+    text_add(&body, "]");
+    write_test_window(&body, &device);
+    text_add(&body, "}\n");
     body.failed |= checks.failed;
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
@@ -196,6 +216,10 @@ static const struct act_route routes[] = {
         .path = "/v1/devices/{dev_eui}/joins",
         .right = RIGHT_DEVICES,
         .work = act_device_joins},
+    {.method = API_GET,
+        .path = "/v1/devices/{dev_eui}/custody",
+        .right = RIGHT_DEVICES,
+        .work = act_device_custody},
     {.method = API_GET,
         .path = "/v1/devices/{dev_eui}/preflight",
         .right = RIGHT_DEVICES,

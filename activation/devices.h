@@ -21,3 +21,4 @@ void act_device_write(struct text *out, const struct db_device *device);
     "the device has changed since it was looked at: look again, and repeat what is still wanted"
 
 unsigned act_device_joins(struct act_call *call);
+unsigned act_device_custody(struct act_call *call);

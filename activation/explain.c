@@ -77,12 +77,27 @@ static void add_networks(
         text_add(why, "no home network is named.");
 }
 
+static void add_test(
+    struct text *why, const struct db_attempt *attempt, const struct explain_facts *facts)
+{
+    char test[NET_ID_TEXT_LEN + 1];
+
+    text_addf(why, " Network %s asked", attempt->sender_id);
+    if (facts->record->test.present)
+        text_addf(
+            why, "; the test window is for %s", net_id_format(&facts->record->test.net_id, test));
+    text_add(why, ".");
+}
+
 static void add_facts(
     struct text *why, const struct db_attempt *attempt, const struct explain_facts *facts)
 {
     switch (explain_refusal(attempt)) {
     case REFUSAL_NOT_HOME:
         add_networks(why, attempt, facts);
+        break;
+    case REFUSAL_TEST_NETWORK:
+        add_test(why, attempt, facts);
         break;
     case REFUSAL_OTHER_JOIN_EUI:
     case REFUSAL_JOIN_EUI_NOT_ROUTED:

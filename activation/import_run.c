@@ -179,6 +179,13 @@ static const enum keyd_key_form forms[] = {
     [IMPORT_KEY_SEALED] = KEYD_FORM_SEALED,
 };
 
+static const enum db_key_origin origins[] = {
+    [IMPORT_KEY_NONE] = DB_KEY_NOT_RECORDED,
+    [IMPORT_KEY_CLEAR] = DB_KEY_CLEAR,
+    [IMPORT_KEY_WRAPPED] = DB_KEY_WRAPPED,
+    [IMPORT_KEY_SEALED] = DB_KEY_SEALED,
+};
+
 static void fill_request(const struct import_row *row, enum key_slot slot,
     const struct import_key *key, struct keyd_adopt_request *ret)
 {
@@ -239,6 +246,9 @@ static int seal_key(struct import_run *run, struct import_row *row, enum key_slo
     struct import_work *w = run->work;
 
     fill_request(row, slot, key, &w->adopt[w->n_adopt]);
+    target->origin = origins[key->form];
+    if (key->form == IMPORT_KEY_WRAPPED)
+        memcpy(target->transport_kek, run->transport->label, sizeof(target->transport_kek));
     w->targets[w->n_adopt] = target;
     w->owners[w->n_adopt++] = row;
     return w->n_adopt == KEYD_BATCH_MAX ? seal_pending(run) : 0;

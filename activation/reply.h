@@ -8,6 +8,7 @@
 #define TYPE_PROBLEM "application/problem+json"
 #define TYPE_NDJSON "application/x-ndjson"
 #define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
+#define TYPE_JOSE "application/jose"
 #define TYPE_PEM "application/x-pem-file"
 
 static inline unsigned reply_problem(

@@ -23,6 +23,7 @@ static const struct {
     [RIGHT_IMPORT] = {ROLES_MAKER, "import devices"},
     [RIGHT_BATCHES] = {ROLES_MAKER, "see batches"},
     [RIGHT_CODES] = {ROLES_MAKER, "have claim codes made"},
+    [RIGHT_TEST_WINDOWS] = {ROLES_MAKER, "have devices tested"},
     [RIGHT_CLAIM] = {ROLE_OWNER, "claim devices"},
     [RIGHT_CLAIM_TTJS] = {ROLE_APPLICATION_SERVER, "claim devices as an application server"},
     [RIGHT_DEVICES_CHANGE] = {ROLE_OWNER, "change devices"},

@@ -21,6 +21,8 @@ enum act_right {
     RIGHT_IMPORT,         /* bring in devices with their keys */
     RIGHT_BATCHES,        /* see what his organization has brought in */
     RIGHT_CODES,          /* have claim codes made for it, and read them */
+    RIGHT_TEST_WINDOWS,   /* let devices of his that nobody owns yet join in a network of his choice
+                           */
     RIGHT_WEBHOOKS,       /* have his organization's events posted to an address of his */
     RIGHT_CLAIM,          /* become the owner of devices by their codes */
     RIGHT_CLAIM_TTJS,     /* the same, as an application server for its users */

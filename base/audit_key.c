@@ -85,18 +85,25 @@ static size_t to_der(const uint8_t signature[static AUDIT_SIGNATURE_LEN], uint8_
     return len > 0 ? (size_t)len : 0;
 }
 
+bool audit_key_signed_bytes(const struct audit_key *key, const void *bytes, size_t len,
+    const uint8_t signature[static AUDIT_SIGNATURE_LEN])
+{
+    uint8_t der[DER_MAX];
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    size_t der_len = to_der(signature, der);
+    bool good = ctx != NULL && der_len > 0 &&
+                EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key->pkey) == 1 &&
+                EVP_DigestVerify(ctx, der, der_len, bytes, len) == 1;
+
+    EVP_MD_CTX_free(ctx);
+    return good;
+}
+
 bool audit_key_signed(const struct audit_key *key, const struct audit_checkpoint *checkpoint,
     const uint8_t signature[static AUDIT_SIGNATURE_LEN])
 {
-    uint8_t bytes[AUDIT_CHECKPOINT_LEN], der[DER_MAX];
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    size_t der_len = to_der(signature, der);
-    bool good;
+    uint8_t bytes[AUDIT_CHECKPOINT_LEN];
 
     audit_checkpoint_write(checkpoint, bytes);
-    good = ctx != NULL && der_len > 0 &&
-           EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key->pkey) == 1 &&
-           EVP_DigestVerify(ctx, der, der_len, bytes, sizeof(bytes)) == 1;
-    EVP_MD_CTX_free(ctx);
-    return good;
+    return audit_key_signed_bytes(key, bytes, sizeof(bytes), signature);
 }

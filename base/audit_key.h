@@ -15,5 +15,7 @@ static inline void audit_key_freep(struct audit_key **key)
 {
     audit_key_free(*key);
 }
+bool audit_key_signed_bytes(const struct audit_key *key, const void *bytes, size_t len,
+    const uint8_t signature[static AUDIT_SIGNATURE_LEN]) MUST_CHECK;
 bool audit_key_signed(const struct audit_key *key, const struct audit_checkpoint *checkpoint,
     const uint8_t signature[static AUDIT_SIGNATURE_LEN]) MUST_CHECK;

@@ -56,3 +56,47 @@ ssize_t base64_decode(const char *text, uint8_t *out, size_t out_size)
     }
     return (ssize_t)n;
 }
+
+char *base64url_encode(const uint8_t *bytes, size_t len, char *out)
+{
+    (void)base64_encode(bytes, len, out);
+    for (char *c = out; *c != '\0'; c++) {
+        if (*c == '+')
+            *c = '-';
+        else if (*c == '/')
+            *c = '_';
+        else if (*c == '=')
+            *c = '\0';
+    }
+    return out;
+}
+
+static int url_value(char c)
+{
+    if (c == '+' || c == '/')
+        return -1;
+    return c == '-' ? 62 : c == '_' ? 63 : base64_value(c);
+}
+
+ssize_t base64url_decode(const char *text, size_t len, uint8_t *out, size_t out_size)
+{
+    uint32_t group = 0;
+    size_t n = 0, n_bits = 0;
+
+    if (len == 0 || len % 4 == 1 || (len + 3) / 4 * 3 > out_size)
+        return -1;
+    for (size_t i = 0; i < len; i++) {
+        int v = url_value(text[i]);
+
+        if (v < 0)
+            return -1;
+        group = group << 6 | (uint32_t)v;
+        n_bits += 6;
+        if (n_bits >= 8) {
+            n_bits -= 8;
+            out[n++] = (uint8_t)(group >> n_bits);
+            group &= (1u << n_bits) - 1;
+        }
+    }
+    return group == 0 ? (ssize_t)n : -1;
+}

@@ -68,6 +68,10 @@ int cli_device_show(const struct cli_settings *settings, int argc, char **argv, 
 int cli_device_joins(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_explain(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_device_custody(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_custody_verify(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_preflight(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 

@@ -113,6 +113,13 @@ static const struct {
         cli_device_joins},
     {{"device", "explain"}, "DEVEUI",
         "Says of its last attempts why they were refused, and what to do.", cli_device_explain},
+    {{"device", "custody"}, "DEVEUI [--out FILE]",
+        "Writes the signed statement of where its root keys came from and have been, to a new file.",
+        cli_device_custody},
+    {{"custody", "verify"}, "FILE --key PEM",
+        "Checks such a statement against the public audit key; asks nobody, and needs no "
+        "configuration. Writes what it says, and when it was signed.",
+        cli_custody_verify, true},
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
 };
 

@@ -1,5 +1,6 @@
 #include "base/error.h"
 #include "cli/audit_check.h"
+#include "cli/files.h"
 #include "cli/rest.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -8,57 +9,21 @@
 #include <unistd.h>
 
 #define EXPORT_PATH "/v1/audit/export"
-#define KEY_MAX 8192                              /* bytes of the PEM file */
 #define LINE_ROOM ((int)AUDIT_CHECK_LINE_MAX + 2) /* a longer one is told to be too long */
-
-/** A file that is there when it is whole. */
-struct output {
-    const char *path;
-    FILE *file;
-    bool whole;
-};
-
-static void output_done(struct output *output)
-{
-    if (output->file != NULL)
-        (void)fclose(output->file);
-    if (output->file != NULL && !output->whole)
-        (void)unlink(output->path);
-}
 
 int cli_audit_export(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
-    CLEANUP(output_done) struct output output = {.path = argc == 2 ? argv[1] : NULL};
+    CLEANUP(cli_output_done) struct cli_output output = {.path = argc == 2 ? argv[1] : NULL};
     int r;
 
     (void)out;
     if (output.path == NULL)
         return CLI_USAGE;
-    if ((r = cli_rest_open(settings, &rest)) < 0)
+    if ((r = cli_rest_open(settings, &rest)) < 0 || (r = cli_output_open(&output)) < 0 ||
+        (r = cli_rest_download(&rest, EXPORT_PATH, output.file)) < 0)
         return r;
-    /* Never over another one: that may be all that is left of what it tells. */
-    if ((output.file = fopen(output.path, "wxe")) == NULL)
-        return error_set_errno("cannot make %s", output.path);
-    if ((r = cli_rest_download(&rest, EXPORT_PATH, output.file)) < 0)
-        return r;
-    if (fflush(output.file) != 0 || fsync(fileno(output.file)) != 0)
-        return error_set_errno("cannot write %s", output.path);
-    output.whole = true;
-    return 0;
-}
-
-static int read_key(const char *path, struct audit_key **ret)
-{
-    char pem[KEY_MAX];
-    FILE *file = fopen(path, "re");
-    size_t n;
-
-    if (file == NULL)
-        return error_set_errno("cannot read %s", path);
-    n = fread(pem, 1, sizeof(pem), file);
-    (void)fclose(file);
-    return audit_key_read(pem, n, ret);
+    return cli_output_end(&output);
 }
 
 static int check_file(FILE *file, const char *path, struct audit_check *check)
@@ -115,7 +80,7 @@ int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv,
     }
     if (key_path == NULL || optind + 1 != argc)
         return CLI_USAGE;
-    if ((r = read_key(key_path, &key)) < 0 || (r = audit_check_new(key, &check)) < 0 ||
+    if ((r = cli_audit_key_read(key_path, &key)) < 0 || (r = audit_check_new(key, &check)) < 0 ||
         (kept_path != NULL && (r = read_kept(kept_path, check)) < 0))
         return r;
     if ((file = fopen(argv[optind], "re")) == NULL)

@@ -144,6 +144,21 @@ int cli_device_explain(const struct cli_settings *settings, int argc, char **arg
     return 0;
 }
 
+/* Whose maker tests it: its own word, and not of its first join in an owner's network. */
+static void add_test_window(struct text *out, const json_t *window)
+{
+    if (!json_is_object(window))
+        return;
+    add_line(out, "test     ", window, "state");
+    text_add(out, "         in network ");
+    add_words(out, cli_json_text(window, "net_id"));
+    text_addf(out, ", %lld of %lld joins had, until ",
+        (long long)json_integer_value(json_object_get(window, "joins")),
+        (long long)json_integer_value(json_object_get(window, "max_joins")));
+    add_words(out, cli_json_text(window, "expires_at"));
+    text_add(out, "\n");
+}
+
 int cli_device_preflight(
     const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
@@ -166,6 +181,7 @@ int cli_device_preflight(
             add_line(out, "         ", check, "what_to_do");
         n_missing += !ok;
     }
+    add_test_window(out, json_object_get(answer, "test_window"));
     add_words(out, cli_json_text(answer, "dev_eui"));
     if (n_missing == 0)
         text_add(out, ": ready to join\n");

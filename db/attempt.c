@@ -12,18 +12,18 @@
     " reason, sender_id"
 
 /* Successes and refusals have an index each, which both end after one page. */
-#define ATTEMPTS(of)                                                                               \
-    "(SELECT at, outcome, reason, join_type, join_eui, sender_id, dev_nonce, join_nonce, net_id,"  \
-    "  dev_addr FROM join_event WHERE dev_eui = $1 AND ownership_epoch = $2 AND outcome " of       \
-    "  AND at <= coalesce('epoch'::timestamptz + $3::int8 * interval '1 microsecond',"             \
+#define ATTEMPTS(of)                                                                                    \
+    "(SELECT at, outcome, reason, join_type, join_eui, sender_id, dev_nonce, join_nonce, net_id,"       \
+    "  dev_addr, test_join FROM join_event WHERE dev_eui = $1 AND ownership_epoch = $2 AND outcome " of \
+    "  AND at <= coalesce('epoch'::timestamptz + $3::int8 * interval '1 microsecond',"                  \
     "   'infinity')" NEWEST_FIRST " LIMIT $4::int8 + $5::int8)"
 
 const struct db_statement db_attempt_list_statement = {
     .name = "attempt_list",
     .sql = "SELECT " MICROSECONDS("at") ", " DB_UTC(
         "at") ", outcome, reason, join_type,"
-              "  join_eui, sender_id, dev_nonce, join_nonce, net_id, dev_addr"
-              " FROM (" ATTEMPTS("= 'success'") " UNION ALL " ATTEMPTS(
+              "  join_eui, sender_id, dev_nonce, join_nonce, net_id, dev_addr,"
+              "  test_join FROM (" ATTEMPTS("= 'success'") " UNION ALL " ATTEMPTS(
                   "<> 'success'") ") e" NEWEST_FIRST " OFFSET $4 LIMIT $5",
     .shape = DB_SHAPE_MANY,
     .n_params = 5,
@@ -59,6 +59,8 @@ static void read_attempt(struct db_rows *rows, size_t row, struct db_attempt *re
         return;
     ret->join_nonce = (uint32_t)db_row_int(rows, row, 8, 0, LW_JOIN_NONCE_MAX);
     db_row_bytes(rows, row, 9, ret->net_id.bytes, sizeof(ret->net_id.bytes));
+    if (!db_row_is_null(rows, row, 11))
+        ret->test_join = (uint16_t)db_row_int(rows, row, 11, 1, INT16_MAX);
     db_row_bytes(rows, row, 10, ret->dev_addr.bytes, sizeof(ret->dev_addr.bytes));
 }
 

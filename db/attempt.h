@@ -21,6 +21,7 @@ struct db_attempt {
     uint32_t join_nonce;
     struct net_id net_id;
     struct dev_addr dev_addr;
+    uint16_t test_join; /* which join of a factory test; 0: of none */
 };
 
 /** Where a page ends: at this time, of whose attempts `n_given` were given already. */

@@ -49,14 +49,15 @@ const struct db_statement db_batch_devices_statement = {
 
 const struct db_statement db_batch_keys_statement = {
     .name = "batch_keys",
-    .sql = "INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, fingerprint)"
+    .sql = "INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag, fingerprint, origin,"
+           "  transport_kek)"
            " SELECT * FROM unnest($1::bytea[], $2::int2[], $3::text[], $4::bytea[], $5::bytea[],"
-           "  $6::bytea[])",
+           "  $6::bytea[], $7::text[], $8::text[])",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 6,
+    .n_params = 8,
     .params = {DB_BYTEA_ARRAY, DB_INT2_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
-        DB_BYTEA_ARRAY},
+        DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY},
 };
 
 const struct db_statement db_batch_hot_statement = {
@@ -249,6 +250,18 @@ static int insert_devices(struct db *db, int64_t batch_id, int64_t organization_
 
 /* --- keys ------------------------------------------------------------------------------------ */
 
+static const char *const origins[DB_N_KEY_ORIGINS] = {
+    [DB_KEY_NOT_RECORDED] = "",
+    [DB_KEY_CLEAR] = "clear",
+    [DB_KEY_WRAPPED] = "wrapped",
+    [DB_KEY_SEALED] = "sealed",
+};
+
+const char *db_key_origin_text(enum db_key_origin origin)
+{
+    return origins[origin];
+}
+
 struct key_of_row {
     const struct db_batch_row *row;
     enum key_slot slot;
@@ -292,6 +305,12 @@ static int insert_keys(struct db *db, const struct db_batch_row *const *rows, si
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_bytes(p, keys[i].key->fingerprint, sizeof(keys[i].key->fingerprint));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        put_text_or_null(p, db_key_origin_text(keys[i].key->origin));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        put_text_or_null(p, keys[i].key->transport_kek);
     return db_run_quiet(db, DB_BATCH_KEYS);
 }
 

@@ -11,9 +11,23 @@
 #define DB_SERIAL_MAX 64
 #define DB_DEVICE_NAME_MAX 100
 
+/** How a root key came in; kept for custody statements. */
+enum db_key_origin {
+    DB_KEY_NOT_RECORDED,
+    DB_KEY_CLEAR,
+    DB_KEY_WRAPPED,
+    DB_KEY_SEALED,
+    DB_N_KEY_ORIGINS
+};
+
+/** As it is stored; "" for not recorded. */
+const char *db_key_origin_text(enum db_key_origin origin);
+
 struct db_batch_key {
     struct sealed_key sealed;
     uint8_t fingerprint[DB_FINGERPRINT_LEN];
+    enum db_key_origin origin;
+    char transport_kek[KEK_LABEL_MAX + 1]; /* of one that came wrapped, the label of its KEK */
 };
 
 struct db_batch_row {

@@ -3,6 +3,10 @@
 #include "db/connection.h"
 #include "db/record_row.h"
 
+#define TEST_JOINS                                                                                 \
+    "(SELECT t.test_joins FROM device_join t"                                                      \
+    " WHERE t.dev_eui = d.dev_eui AND d.test_net_id IS NOT NULL)"
+
 /* $1: the organization that asks. */
 #define VIEW                                                                                       \
     "d.dev_eui, " DB_RECORD_COLUMNS ","                                                            \
@@ -15,7 +19,8 @@
     " (SELECT r.by_dev_eui FROM replacement r"                                                     \
     "  WHERE r.dev_eui = d.dev_eui AND r.epoch = d.ownership_epoch),"                              \
     " (SELECT r.dev_eui AS replaces FROM replacement r"                                            \
-    "  WHERE r.by_dev_eui = d.dev_eui AND r.by_epoch = d.ownership_epoch)"
+    "  WHERE r.by_dev_eui = d.dev_eui AND r.by_epoch = d.ownership_epoch),"                        \
+    " " DB_TEST_COLUMNS(TEST_JOINS) ", " DB_UTC("d.test_opened_at") ", " DB_UTC("d.test_until")
 
 enum view_column {
     VIEW_DEV_EUI,
@@ -32,6 +37,9 @@ enum view_column {
     VIEW_QUARANTINED_BY,
     VIEW_REPLACED_BY,
     VIEW_REPLACES,
+    VIEW_TEST,
+    VIEW_TEST_OPENED_AT = VIEW_TEST + DB_N_TEST_COLUMNS,
+    VIEW_TEST_UNTIL,
     VIEW_REJOIN_PENDING,
 };
 
@@ -138,6 +146,9 @@ static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
     ret->has_replaces = !db_row_is_null(rows, row, VIEW_REPLACES);
     if (ret->has_replaces)
         db_row_bytes(rows, row, VIEW_REPLACES, ret->replaces.bytes, sizeof(ret->replaces));
+    db_row_test_window(rows, row, VIEW_TEST, &ret->record.test);
+    db_row_text(rows, row, VIEW_TEST_OPENED_AT, ret->test_opened_at, sizeof(ret->test_opened_at));
+    db_row_text(rows, row, VIEW_TEST_UNTIL, ret->test_until, sizeof(ret->test_until));
     ret->rejoin_pending = !db_row_is_null(rows, row, VIEW_REJOIN_PENDING) &&
                           db_row_bool(rows, row, VIEW_REJOIN_PENDING);
 }

@@ -22,7 +22,9 @@ struct db_device {
     bool has_replaced_by, has_replaces;
     struct eui64 replaced_by, replaces;
     char created_at[DB_TIME_TEXT_LEN + 1];
-    char exposed_since[DB_TIME_TEXT_LEN + 1]; /* "": its keys never left */
+    char exposed_since[DB_TIME_TEXT_LEN + 1];  /* "": its keys never left */
+    char test_opened_at[DB_TIME_TEXT_LEN + 1]; /* "": no test window; so with the next */
+    char test_until[DB_TIME_TEXT_LEN + 1];
     /* It may join, and has not under its present owner. Not told of a list's devices: that would
      * be a search in each month's events for each of them. */
     bool rejoin_pending;

@@ -35,14 +35,16 @@ const struct db_statement db_join_load_statement = {
         "  j.rj_count1,"
         "  j.current_join_nonce, j.current_nonce, j.current_net_id, j.current_rj_count0,"
         "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0,"
-        "  j.previous_join_nonce, j.previous_nonce, j.previous_net_id, NULL::int4"
-        " FROM (SELECT a.asked, " NEAREST_TO_ASKED " AS dev_eui, a.dev_nonce, a.ordinal"
-        "  FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
-        "  OFFSET 0) k"
-        " JOIN device d ON d.dev_eui = k.dev_eui AND d.kind = 'lorawan'"
-        " JOIN device_join j ON j.dev_eui = k.dev_eui"
-        " LEFT JOIN device_key app ON app.dev_eui = k.dev_eui AND app.slot = 1"
-        " LEFT JOIN device_key nwk ON nwk.dev_eui = k.dev_eui AND nwk.slot = 2",
+        "  j.previous_join_nonce, j.previous_nonce, j.previous_net_id, NULL::int4,"
+        " " DB_TEST_COLUMNS(
+            "j.test_joins") " FROM (SELECT a.asked, " NEAREST_TO_ASKED
+                            " AS dev_eui, a.dev_nonce, a.ordinal"
+                            "  FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
+                            "  OFFSET 0) k"
+                            " JOIN device d ON d.dev_eui = k.dev_eui AND d.kind = 'lorawan'"
+                            " JOIN device_join j ON j.dev_eui = k.dev_eui"
+                            " LEFT JOIN device_key app ON app.dev_eui = k.dev_eui AND app.slot = 1"
+                            " LEFT JOIN device_key nwk ON nwk.dev_eui = k.dev_eui AND nwk.slot = 2",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY},
@@ -63,6 +65,7 @@ enum load_column {
     LOAD_DEV_NONCE_USED = LOAD_NWK + 3,
     LOAD_RJ_COUNT1,
     LOAD_SESSIONS, /* four columns each: join_nonce, nonce, net_id, rj_count0 */
+    LOAD_TEST = LOAD_SESSIONS + 4 * DEVICE_N_SESSIONS,
 };
 
 /* `locked` takes the rows in DevEUI order: two batches over the same devices wait for each other
@@ -77,72 +80,78 @@ enum load_column {
  * answered before, and the one that it proved last; while it has proved none, the oldest of them.
  * What proves a session tells that the device is in no other.
  *
+ * An accepted join changes join_nonce, and a test window that is opened anew gate_rev: so the
+ * number of a test's joins needs no comparison of its own.
+ *
  * Pages change only together with join_nonce, so the winner of the compare-and-set is alone at its
  * page; ON CONFLICT is there for the page that exists. `newest` carries the bit number into it. */
 const struct db_statement db_join_commit_statement = {
     .name = "join_commit",
     .sql =
         "WITH input AS MATERIALIZED ("
-        "  SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
-        "    $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
-        "    $12::int8[], $13::bytea[], $14::bytea[], $15::int8[], $16::int4[], $17::int4[],"
-        "    $18::int4[]) WITH ORDINALITY"
+        "  SELECT *, opt_neg AND proved < 0 AS unproved"
+        " FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
+        " $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
+        " $12::int8[], $13::bytea[], $14::bytea[], $15::int8[], $16::int4[], $17::int4[],"
+        " $18::int4[], $19::int4[]) WITH ORDINALITY"
         "  AS i(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
-        "    dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
-        "    ownership_epoch, join_type, proved, jump_from, ordinal)),"
+        " dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
+        " ownership_epoch, join_type, proved, jump_from, test_join, ordinal)),"
         " locked AS MATERIALIZED ("
         "  SELECT 1 FROM device_join WHERE dev_eui = ANY($1::bytea[])"
         "  ORDER BY dev_eui FOR NO KEY UPDATE),"
         " won AS ("
         "  UPDATE device_join j SET join_nonce = i.new_join_nonce,"
-        "    last_dev_nonce = CASE WHEN i.counted AND i.join_type = 255 THEN i.dev_nonce"
-        "      WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.last_dev_nonce END,"
-        "    rj_count1 = CASE WHEN i.join_type = 1 THEN i.dev_nonce"
-        "      WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.rj_count1 END,"
-        "    nonce_epoch = i.nonce_epoch,"
-        "    current_join_type = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 THEN j.pending_join_type WHEN i.proved = 2 THEN j.previous_join_type"
-        "      WHEN j.current_join_nonce IS NULL THEN j.previous_join_type ELSE j.current_join_type END,"
-        "    current_join_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 THEN j.pending_join_nonce WHEN i.proved = 2 THEN j.previous_join_nonce"
-        "      WHEN j.current_join_nonce IS NULL THEN j.previous_join_nonce ELSE j.current_join_nonce END,"
-        "    current_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 THEN j.pending_nonce WHEN i.proved = 2 THEN j.previous_nonce"
-        "      WHEN j.current_join_nonce IS NULL THEN j.previous_nonce ELSE j.current_nonce END,"
-        "    current_net_id = CASE WHEN NOT i.opt_neg THEN NULL"
-        "      WHEN i.proved = 1 THEN j.pending_net_id WHEN i.proved = 2 THEN j.previous_net_id"
-        "      WHEN j.current_join_nonce IS NULL THEN j.previous_net_id ELSE j.current_net_id END,"
-        "    current_rj_count0 = CASE WHEN i.proved >= 0 THEN i.dev_nonce"
-        "      WHEN i.opt_neg THEN j.current_rj_count0 END,"
-        "    previous_join_type = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_join_type END,"
-        "    previous_join_nonce = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_join_nonce END,"
-        "    previous_nonce = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_nonce END,"
-        "    previous_net_id = CASE WHEN i.opt_neg AND i.proved < 0 THEN j.pending_net_id END,"
-        "    pending_join_type = CASE WHEN i.opt_neg THEN i.join_type::int2 END,"
-        "    pending_join_nonce = CASE WHEN i.opt_neg THEN i.new_join_nonce END,"
-        "    pending_nonce = CASE WHEN i.opt_neg THEN i.dev_nonce END,"
-        "    pending_net_id = CASE WHEN i.opt_neg THEN i.net_id END,"
-        "    pending_rj_count0 = NULL,"
-        "    retry_fingerprint = i.fingerprint, retry_at = clock_timestamp()"
+        " last_dev_nonce = CASE WHEN i.counted AND i.join_type = 255 THEN i.dev_nonce"
+        "   WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.last_dev_nonce END,"
+        " rj_count1 = CASE WHEN i.join_type = 1 THEN i.dev_nonce"
+        "   WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.rj_count1 END,"
+        " nonce_epoch = i.nonce_epoch,"
+        " current_join_type = CASE WHEN NOT i.opt_neg THEN NULL"
+        "   WHEN i.proved = 1 THEN j.pending_join_type WHEN i.proved = 2 THEN j.previous_join_type"
+        "   WHEN j.current_join_nonce IS NULL THEN j.previous_join_type ELSE j.current_join_type END,"
+        " current_join_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
+        "   WHEN i.proved = 1 THEN j.pending_join_nonce WHEN i.proved = 2 THEN j.previous_join_nonce"
+        "   WHEN j.current_join_nonce IS NULL THEN j.previous_join_nonce ELSE j.current_join_nonce END,"
+        " current_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
+        "   WHEN i.proved = 1 THEN j.pending_nonce WHEN i.proved = 2 THEN j.previous_nonce"
+        "   WHEN j.current_join_nonce IS NULL THEN j.previous_nonce ELSE j.current_nonce END,"
+        " current_net_id = CASE WHEN NOT i.opt_neg THEN NULL"
+        "   WHEN i.proved = 1 THEN j.pending_net_id WHEN i.proved = 2 THEN j.previous_net_id"
+        "   WHEN j.current_join_nonce IS NULL THEN j.previous_net_id ELSE j.current_net_id END,"
+        " current_rj_count0 = CASE WHEN i.proved >= 0 THEN i.dev_nonce"
+        "   WHEN i.opt_neg THEN j.current_rj_count0 END,"
+        " previous_join_type = CASE WHEN i.unproved THEN j.pending_join_type END,"
+        " previous_join_nonce = CASE WHEN i.unproved THEN j.pending_join_nonce END,"
+        " previous_nonce = CASE WHEN i.unproved THEN j.pending_nonce END,"
+        " previous_net_id = CASE WHEN i.unproved THEN j.pending_net_id END,"
+        " pending_join_type = CASE WHEN i.opt_neg THEN i.join_type::int2 END,"
+        " pending_join_nonce = CASE WHEN i.opt_neg THEN i.new_join_nonce END,"
+        " pending_nonce = CASE WHEN i.opt_neg THEN i.dev_nonce END,"
+        " pending_net_id = CASE WHEN i.opt_neg THEN i.net_id END,"
+        " pending_rj_count0 = NULL,"
+        " test_joins = CASE WHEN i.test_join > 0 THEN i.test_join::int2 ELSE j.test_joins END,"
+        " retry_fingerprint = i.fingerprint, retry_at = clock_timestamp()"
         "  FROM input i"
         "  WHERE j.dev_eui = i.dev_eui AND j.join_nonce = i.old_join_nonce"
-        "    AND j.gate_rev = i.gate_rev AND j.nonce_epoch <= i.nonce_epoch"
-        "    AND (SELECT count(*) FROM locked) >= 0"
+        " AND j.gate_rev = i.gate_rev AND j.nonce_epoch <= i.nonce_epoch"
+        " AND (SELECT count(*) FROM locked) >= 0"
         "  RETURNING i.*),"
         " page AS ("
         "  INSERT INTO dev_nonce_page AS p (dev_eui, join_eui, nonce_epoch, page, newest, bits)"
         "  SELECT dev_eui, join_eui, nonce_epoch, (dev_nonce >> 11)::int2,"
-        "    (dev_nonce & 2047)::int2,"
-        "    set_bit(decode(repeat('00', 256), 'hex'), dev_nonce & 2047, 1)"
+        " (dev_nonce & 2047)::int2,"
+        " set_bit(decode(repeat('00', 256), 'hex'), dev_nonce & 2047, 1)"
         "  FROM won WHERE NOT counted AND join_type = 255"
         "  ON CONFLICT (dev_eui, join_eui, nonce_epoch, page) DO UPDATE"
         "  SET newest = excluded.newest, bits = set_bit(p.bits, excluded.newest, 1)),"
         " event AS ("
         "  INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, peer_id, sender_id,"
-        "    net_id, dev_addr, dev_nonce, join_nonce, opt_neg, fingerprint, ownership_epoch,"
-        "    nonce_epoch)"
+        " net_id, dev_addr, dev_nonce, join_nonce, opt_neg, fingerprint, ownership_epoch,"
+        " nonce_epoch, test_join)"
         "  SELECT now(), dev_eui, join_eui, join_type::int2, 'success', peer_id, sender_id, net_id,"
-        "    dev_addr, dev_nonce, new_join_nonce, opt_neg, fingerprint, ownership_epoch, nonce_epoch"
+        " dev_addr, dev_nonce, new_join_nonce, opt_neg, fingerprint, ownership_epoch, nonce_epoch,"
+        " nullif(test_join, 0)::int2"
         "  FROM won),"
         " signal AS ("
         "  INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch)"
@@ -151,11 +160,11 @@ const struct db_statement db_join_commit_statement = {
         " SELECT ordinal::int4 FROM won",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 18,
+    .n_params = 19,
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY, DB_INT8_ARRAY,
         DB_INT8_ARRAY, DB_BOOL_ARRAY, DB_INT4_ARRAY, DB_BOOL_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY,
         DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY,
-        DB_INT4_ARRAY},
+        DB_INT4_ARRAY, DB_INT4_ARRAY},
 };
 
 /* The statement whose answer was lost may still run (waiting for a row, or for a standby). It is
@@ -319,6 +328,7 @@ int db_join_load(
         ret[i].found = db_row_bool(&rows, row, LOAD_FOUND);
         ret[i].record.dev_eui = keys[i].dev_eui;
         db_row_record(&rows, row, LOAD_RECORD, &ret[i].record);
+        db_row_test_window(&rows, row, LOAD_TEST, &ret[i].record.test);
         read_state(&rows, row, &ret[i].state);
         read_key(&rows, row, LOAD_APP, &ret[i].has_app, &ret[i].app);
         read_key(&rows, row, LOAD_NWK, &ret[i].has_nwk, &ret[i].nwk);
@@ -384,6 +394,7 @@ int db_join_commit(struct db *db, const struct db_join_commit *c, size_t n, bool
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, join_type);
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, proved);
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, jump_from);
+    COLUMN_INT(p, DB_INT4_ARRAY, c, n, test_join);
     r = db_run(db, DB_JOIN_COMMIT, &rows);
     if (r < 0)
         return r;

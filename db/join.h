@@ -71,6 +71,7 @@ struct db_join_commit {
     struct net_id net_id; /* in the accept */
     struct dev_addr dev_addr;
     uint32_t ownership_epoch;
+    uint16_t test_join; /* which join of its factory test it is, from 1; 0: of none */
 };
 
 #define DB_JOIN_NONE_PROVED (-1)

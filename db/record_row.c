@@ -42,3 +42,26 @@ void db_row_record(struct db_rows *rows, size_t row, int first, struct device_re
             rows, row, first + HOME_NET_ID, ret->home_net_id.bytes, sizeof(ret->home_net_id.bytes));
     db_row_text(rows, row, first + AS_ID, ret->as_id, sizeof(ret->as_id));
 }
+
+enum test_column {
+    TEST_NET_ID,
+    TEST_AS_ID,
+    TEST_MAX_JOINS,
+    TEST_EXPIRED,
+    TEST_JOINS,
+    N_TEST_COLUMNS
+};
+_Static_assert((int)N_TEST_COLUMNS == DB_N_TEST_COLUMNS, "the header says another number");
+
+void db_row_test_window(struct db_rows *rows, size_t row, int first, struct device_test_window *ret)
+{
+    ret->present = !db_row_is_null(rows, row, first + TEST_NET_ID);
+    if (!ret->present)
+        return;
+    db_row_bytes(rows, row, first + TEST_NET_ID, ret->net_id.bytes, sizeof(ret->net_id.bytes));
+    db_row_text(rows, row, first + TEST_AS_ID, ret->as_id, sizeof(ret->as_id));
+    ret->max_joins = (uint16_t)db_row_int(rows, row, first + TEST_MAX_JOINS, 1, INT16_MAX);
+    ret->expired = db_row_bool(rows, row, first + TEST_EXPIRED);
+    if (!db_row_is_null(rows, row, first + TEST_JOINS))
+        ret->joins = (uint16_t)db_row_int(rows, row, first + TEST_JOINS, 0, INT16_MAX);
+}

@@ -10,5 +10,12 @@
     " d.ownership_epoch, d.nonce_epoch, d.home_net_id, d.as_id"
 #define DB_N_RECORD_COLUMNS 10
 
-/** All of it but dev_eui, from column `first` on. A name that is none fails the rows. */
+/** Its test window, of table device `d`; `joins` is the SQL of device_join.test_joins. */
+#define DB_TEST_COLUMNS(joins)                                                                     \
+    "d.test_net_id, d.test_as_id, d.test_max_joins, d.test_until <= clock_timestamp(), " joins
+#define DB_N_TEST_COLUMNS 5
+void db_row_test_window(
+    struct db_rows *rows, size_t row, int first, struct device_test_window *ret);
+
+/** All of it but dev_eui and test, from column `first` on. A name that is none fails the rows. */
 void db_row_record(struct db_rows *rows, size_t row, int first, struct device_record *ret);

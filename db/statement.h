@@ -153,6 +153,13 @@ enum db_statement_id {
     DB_CLAIM_LOCK,
     DB_CLAIM_UNLOCK,
     DB_CODE_FORGIVE,
+    DB_CUSTODY_DEVICE,
+    DB_CUSTODY_KEYS,
+    DB_CUSTODY_EVENTS,
+    DB_TEST_WINDOW_OPEN,
+    DB_TEST_WINDOW_MISSING,
+    DB_TEST_WINDOW_CLOSE,
+    DB_TEST_WINDOW_LIST,
     DB_WEBHOOK_ADD,
     DB_WEBHOOK_FIND,
     DB_WEBHOOK_LIST,
@@ -341,6 +348,13 @@ extern const struct db_statement db_device_mark_quarantine_statement;
 extern const struct db_statement db_claim_lock_statement;
 extern const struct db_statement db_claim_unlock_statement;
 extern const struct db_statement db_code_forgive_statement;
+extern const struct db_statement db_custody_device_statement;
+extern const struct db_statement db_custody_keys_statement;
+extern const struct db_statement db_custody_events_statement;
+extern const struct db_statement db_test_window_open_statement;
+extern const struct db_statement db_test_window_missing_statement;
+extern const struct db_statement db_test_window_close_statement;
+extern const struct db_statement db_test_window_list_statement;
 extern const struct db_statement db_webhook_add_statement;
 extern const struct db_statement db_webhook_find_statement;
 extern const struct db_statement db_webhook_list_statement;

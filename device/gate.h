@@ -8,10 +8,14 @@
  * are told to the sender, but only once the MIC has proved that the device itself is asking. */
 enum device_gate {
     GATE_OPEN,
+    GATE_TEST,              /* nobody owns it yet, and its maker's factory test lets it join */
     GATE_HIDDEN_CREDENTIAL, /* not activable: never released, or scrapped */
     GATE_HIDDEN_UNCLAIMED,
-    GATE_HIDDEN_NOT_HOME, /* the sender is not the home network that the owner named */
-    GATE_HIDDEN_JOIN_EUI, /* the frame names another JoinEUI than the record */
+    GATE_HIDDEN_NOT_HOME,     /* the sender is not the home network that the owner named */
+    GATE_HIDDEN_JOIN_EUI,     /* the frame names another JoinEUI than the record */
+    GATE_HIDDEN_TEST_NETWORK, /* the sender is not the network of its factory test */
+    GATE_HIDDEN_TEST_EXPIRED,
+    GATE_HIDDEN_TEST_USED_UP,
     GATE_BLOCKED_INACTIVE,
     GATE_BLOCKED_SUSPENDED,
     GATE_BLOCKED_QUARANTINED,
@@ -21,5 +25,5 @@ enum device_gate {
 enum device_gate device_gate_judge(const struct device_record *record, const struct net_id *sender,
     const struct eui64 *frame_join_eui);
 bool device_gate_is_hidden(enum device_gate gate);
-/** Why it is shut, for those entitled to know; REFUSAL_NONE of GATE_OPEN. */
+/** Why it is shut, for those entitled to know; REFUSAL_NONE of GATE_OPEN and GATE_TEST. */
 enum device_refusal device_gate_refusal(enum device_gate gate);

@@ -64,3 +64,16 @@ AXIS(credential)
 AXIS(ownership)
 AXIS(service)
 AXIS(trust)
+
+const char *device_test_window_text(const struct device_test_window *window)
+{
+    if (window->expired)
+        return "expired";
+    return window->joins >= window->max_joins ? "used_up" : "open";
+}
+
+const char *device_as_id(const struct device_record *record)
+{
+    return record->test.present && record->ownership == OWNERSHIP_UNOWNED ? record->test.as_id
+                                                                          : record->as_id;
+}

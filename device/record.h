@@ -27,6 +27,16 @@ bool device_ownership_parse(const char *text, enum device_ownership *ret);
 bool device_service_parse(const char *text, enum device_service *ret);
 bool device_trust_parse(const char *text, enum device_trust *ret);
 
+/** A maker's factory test: while nobody owns the device, the network that the maker names may have
+ * it join, so often and so long. */
+struct device_test_window {
+    bool present;
+    struct net_id net_id;
+    char as_id[PEER_ID_MAX + 1]; /* "" when none was named */
+    uint16_t max_joins, joins;   /* that it may have, and has had: rejoins count, too */
+    bool expired;                /* by the database's clock, at load */
+};
+
 struct device_record {
     struct eui64 dev_eui;
     struct eui64 join_eui;
@@ -39,8 +49,16 @@ struct device_record {
     uint32_t nonce_epoch; /* bumped by reset-nonces */
     bool has_home_net_id;
     struct net_id home_net_id;
-    char as_id[PEER_ID_MAX + 1]; /* "" when none was named */
+    char as_id[PEER_ID_MAX + 1];    /* "" when none was named */
+    struct device_test_window test; /* absent from what was loaded without it (db/record_row.h) */
 };
+
+/** Its window as those who may know of it are told: "open", "used_up" or "expired". */
+const char *device_test_window_text(const struct device_test_window *window);
+
+/** Whose KEK wraps its AppSKey: the application server that its owner named or, of a device in a
+ * factory test, its maker. "" when none was named. */
+const char *device_as_id(const struct device_record *record);
 
 #define DEVICE_NO_NONCE (-1)
 #define JOIN_FINGERPRINT_LEN 16

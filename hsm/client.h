@@ -47,8 +47,9 @@ enum keyd_verb {
     KEYD_VERB_SIGN_CHECKPOINT,
     KEYD_VERB_AUDIT_KEY,
     KEYD_VERB_WEBHOOK_SECRET,
+    KEYD_VERB_SIGN_CUSTODY,
 };
-#define KEYD_N_VERBS 13
+#define KEYD_N_VERBS 14
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -355,4 +356,10 @@ int keyd_sign_checkpoint(struct keyd_channel *channel, struct audit_checkpoint *
     int64_t deadline_ms);
 /** The public half of the key that signs them: a point of P-256. KEYD_NO_AUDIT_KEY. */
 int keyd_audit_key(struct keyd_channel *channel, uint8_t ret_point[static AUDIT_POINT_LEN],
+    enum keyd_status *ret_status, int64_t deadline_ms);
+
+/** Signs a custody statement of this document (base/custody_form.h) with the same key, and with
+ * keyd's own time, which *ret_time gets. KEYD_BAD_INPUT for what can be none, KEYD_NO_AUDIT_KEY. */
+int keyd_sign_custody(struct keyd_channel *channel, const char *document, size_t len,
+    uint64_t *ret_time, uint8_t ret_signature[static AUDIT_SIGNATURE_LEN],
     enum keyd_status *ret_status, int64_t deadline_ms);

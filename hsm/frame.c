@@ -21,6 +21,7 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_SIGN_CHECKPOINT] = "sign-checkpoint",
     [KEYD_VERB_AUDIT_KEY] = "audit-key",
     [KEYD_VERB_WEBHOOK_SECRET] = "webhook-secret",
+    [KEYD_VERB_SIGN_CUSTODY] = "sign-custody",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])

@@ -12,6 +12,7 @@
  *   hello    magic "CKH1" | state 1 | 0 0 0 | text, NUL-padded to KEYD_HELLO_TEXT_MAX */
 #pragma once
 
+#include "base/custody_form.h"
 #include "hsm/client.h"
 
 /* The greatest request is a full batch of joins with a full set of KEKs; 64 KiB holds it. */
@@ -79,6 +80,11 @@ struct keyd_sign_reply {
     uint8_t signature[AUDIT_SIGNATURE_LEN];
 };
 
+struct keyd_custody_request {
+    uint16_t len;
+    char document[CUSTODY_DOCUMENT_MAX];
+};
+
 struct keyd_audit_key_reply {
     enum keyd_status status;
     uint8_t point[AUDIT_POINT_LEN];
@@ -109,6 +115,7 @@ struct keyd_request {
         struct keyd_webhook webhooks[KEYD_BATCH_MAX];
         struct keyd_export_message export;
         struct audit_checkpoint checkpoint; /* without its time */
+        struct keyd_custody_request custody;
     };
 };
 
@@ -129,7 +136,7 @@ struct keyd_reply {
         struct keyd_app_s_key_reply app_s_key;
         struct keyd_random_reply randoms[KEYD_BATCH_MAX];
         struct keyd_export_reply exports[KEYD_BATCH_MAX];
-        struct keyd_sign_reply signed_checkpoint;
+        struct keyd_sign_reply signed_checkpoint; /* also of a custody statement */
         struct keyd_audit_key_reply audit_key;
     };
 };

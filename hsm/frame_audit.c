@@ -53,6 +53,38 @@ const struct keyd_verb_shape keyd_shape_sign_checkpoint = {.items_max = 1,
     .write_reply = write_sign_reply,
     .read_reply = read_sign_reply};
 
+/* Of its whole room: all items of a verb have one length. */
+static void write_custody(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
+{
+    const struct keyd_custody_request *q = (const struct keyd_custody_request *)items + i;
+
+    (void)n_keks;
+    if (q->len > sizeof(q->document))
+        w->failed = true;
+    bytes_write_u16_be(w, q->len);
+    bytes_write(w, q->document, sizeof(q->document));
+}
+
+static void read_custody(struct bytes_reader *r, struct keyd_request *request, size_t i)
+{
+    struct keyd_custody_request *q = &request->custody + i;
+
+    q->len = bytes_read_u16_be(r);
+    bytes_read(r, q->document, sizeof(q->document));
+    if (q->len > sizeof(q->document))
+        r->failed = true;
+}
+#define CUSTODY_LEN (2 + CUSTODY_DOCUMENT_MAX)
+
+const struct keyd_verb_shape keyd_shape_sign_custody = {.items_max = 1,
+    .request_len = CUSTODY_LEN,
+    .reply_len = SIGN_REPLY_LEN,
+    .write_request = write_custody,
+    .read_request = read_custody,
+    .write_reply = write_sign_reply,
+    .read_reply = read_sign_reply};
+KEYD_ASSERT_FITS(0, 0, 1, CUSTODY_LEN, SIGN_REPLY_LEN);
+
 static void write_nothing(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
     (void)w;

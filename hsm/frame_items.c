@@ -352,6 +352,7 @@ static const struct keyd_verb_shape *const shapes[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_SIGN_CHECKPOINT] = &keyd_shape_sign_checkpoint,
     [KEYD_VERB_AUDIT_KEY] = &keyd_shape_audit_key,
     [KEYD_VERB_WEBHOOK_SECRET] = &keyd_shape_webhook_secret,
+    [KEYD_VERB_SIGN_CUSTODY] = &keyd_shape_sign_custody,
 };
 
 const struct keyd_verb_shape *keyd_verb_shape(unsigned verb)

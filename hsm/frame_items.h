@@ -41,6 +41,7 @@ extern const struct keyd_verb_shape keyd_shape_make_kek;
 extern const struct keyd_verb_shape keyd_shape_sign_checkpoint;
 extern const struct keyd_verb_shape keyd_shape_audit_key;
 extern const struct keyd_verb_shape keyd_shape_webhook_secret;
+extern const struct keyd_verb_shape keyd_shape_sign_custody;
 
 /* The reply of every verb that gives hashes. */
 #define KEYD_HASH_REPLY_LEN (1 + KEYD_HASH_LEN)

@@ -1,5 +1,5 @@
-/* What the audit asks of the token: signatures under checkpoints, whose bytes are made here, and
- * nothing else. */
+/* What is signed in the token: audit checkpoints and custody statements, whose bytes are made here,
+ * and nothing else. */
 #include "hsm/keyd.h"
 
 #include "base/aes.h"
@@ -35,6 +35,27 @@ int keyd_sign(
     audit_checkpoint_write(&of_now, bytes);
     digest_sha256(bytes, sizeof(bytes), hash);
     reply->time = of_now.time;
+    return p11_audit_sign(&keyd->token, &keyd->audit_key, hash, reply->signature);
+}
+
+int keyd_sign_statement(
+    struct keyd *keyd, const struct keyd_custody_request *q, struct keyd_sign_reply *reply)
+{
+    CLEANUP(text_done) struct text input = {0};
+    uint8_t hash[MERKLE_HASH_LEN];
+    uint64_t now;
+    int r;
+
+    if (!custody_document_valid(q->document, q->len))
+        return KEYD_BAD_INPUT;
+    if ((r = need_key(keyd)) != 0)
+        return r;
+    now = (uint64_t)clock_unix_s();
+    custody_input_write(now, q->document, q->len, &input);
+    if (input.failed)
+        return error_set(ERROR_SYSTEM, "out of memory for a custody statement");
+    digest_sha256(input.data, input.len, hash);
+    reply->time = now;
     return p11_audit_sign(&keyd->token, &keyd->audit_key, hash, reply->signature);
 }
 

@@ -156,6 +156,10 @@ static void serve_item(
         SETTLE(keyd, keyd_sign(keyd, &request->checkpoint, &reply->signed_checkpoint),
             &reply->signed_checkpoint);
         break;
+    case KEYD_VERB_SIGN_CUSTODY:
+        SETTLE(keyd, keyd_sign_statement(keyd, &request->custody, &reply->signed_checkpoint),
+            &reply->signed_checkpoint);
+        break;
     case KEYD_VERB_AUDIT_KEY:
         SETTLE(keyd, keyd_show_audit_key(keyd, &reply->audit_key), &reply->audit_key);
         break;

@@ -36,14 +36,17 @@ void join_decision_refuse(
 }
 
 /* What a join and a rejoin have to pass alike; JOIN_ACT_PLAN when they do. */
-static struct join_decision decide_gate(
-    const struct db_join_row *row, const struct ts002_request *request)
+static struct join_decision decide_gate(const struct db_join_row *row,
+    const struct ts002_request *request, const uint8_t *fingerprint, unsigned retry_window_ms)
 {
     enum device_gate gate;
 
     if (!row->found)
         return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, REFUSAL_NONE);
     gate = device_gate_judge(&row->record, &request->sender, &request->frame_join_eui);
+    /* The last join of a factory test may be asked for again: that counts nothing. */
+    if (gate == GATE_HIDDEN_TEST_USED_UP && is_retry(&row->state, fingerprint, retry_window_ms))
+        gate = GATE_TEST;
     if (device_gate_is_hidden(gate))
         return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, device_gate_refusal(gate));
     if (!row->has_app || (row->record.mac_version == LW_MAC_1_1) != row->has_nwk)
@@ -51,7 +54,7 @@ static struct join_decision decide_gate(
     /* Such a join could never be committed: an epoch only goes up. */
     if (row->record.nonce_epoch < row->state.nonce_epoch)
         return refuse(JOIN_ACT_VERIFY, JOIN_UNAVAILABLE, REFUSAL_NONCE_EPOCH_WENT_BACK);
-    if (gate != GATE_OPEN)
+    if (gate != GATE_OPEN && gate != GATE_TEST)
         return refuse(JOIN_ACT_VERIFY, JOIN_ACTIVATION_DISALLOWED, device_gate_refusal(gate));
     return (struct join_decision){.act = JOIN_ACT_PLAN};
 }
@@ -62,19 +65,28 @@ static struct join_decision repeat(const struct db_join_row *row)
         .act = JOIN_ACT_RETRY, .result = JOIN_SUCCESS, .join_nonce = row->state.join_nonce};
 }
 
+/* Of what has passed the gate: nobody owns it only in a factory test. */
+static uint16_t test_join(const struct device_record *record)
+{
+    return record->ownership == OWNERSHIP_UNOWNED ? (uint16_t)(record->test.joins + 1) : 0;
+}
+
 static struct join_decision plan(const struct db_join_row *row)
 {
     uint32_t next = device_next_join_nonce(&row->state);
 
     if (next == 0)
         return refuse(JOIN_ACT_VERIFY, JOIN_NONCE_EXHAUSTED, REFUSAL_JOIN_NONCES_USED_UP);
-    return (struct join_decision){.act = JOIN_ACT_PLAN, .result = JOIN_SUCCESS, .join_nonce = next};
+    return (struct join_decision){.act = JOIN_ACT_PLAN,
+        .result = JOIN_SUCCESS,
+        .join_nonce = next,
+        .test_join = test_join(&row->record)};
 }
 
 struct join_decision join_decide(const struct db_join_row *row, const struct ts002_request *request,
     const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN], unsigned retry_window_ms)
 {
-    struct join_decision decision = decide_gate(row, request);
+    struct join_decision decision = decide_gate(row, request, fingerprint, retry_window_ms);
     enum device_nonce nonce;
 
     if (decision.act != JOIN_ACT_PLAN)
@@ -166,7 +178,7 @@ struct join_decision join_decide_rejoin(const struct db_join_row *row,
     const struct ts002_request *request, const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN],
     unsigned retry_window_ms)
 {
-    struct join_decision decision = decide_gate(row, request);
+    struct join_decision decision = decide_gate(row, request, fingerprint, retry_window_ms);
 
     if (decision.act == JOIN_ACT_HIDE)
         return decision;
@@ -189,11 +201,27 @@ struct join_decision join_decide_rejoin(const struct db_join_row *row,
 struct join_decision join_decide_home_ns(
     const struct db_join_row *row, const struct ts002_request *request)
 {
-    /* The request names no JoinEUI of the device: ReceiverID is our address. */
-    if (!row->found || device_gate_is_hidden(device_gate_judge(
-                           &row->record, &request->sender, &row->record.join_eui)))
+    enum device_gate gate;
+
+    /* The request names no JoinEUI of the device: ReceiverID is our address. A factory test makes
+     * nobody its home. */
+    gate = device_gate_judge(&row->record, &request->sender, &row->record.join_eui);
+    if (!row->found || device_gate_is_hidden(gate) || gate == GATE_TEST)
         return refuse(JOIN_ACT_TELL, JOIN_NO_ROAMING_AGREEMENT, REFUSAL_NONE);
     return (struct join_decision){.act = JOIN_ACT_TELL, .result = JOIN_SUCCESS};
+}
+
+/* Asked as its home network would: what an application server sees is the owner's word alone. In a
+ * factory test it is asked as the network that the session is of, for the window may have been
+ * another's; that its joins are used up is no matter. */
+static enum device_gate judge_session_of(
+    const struct device_record *d, const struct db_join_session *session)
+{
+    bool is_test = d->test.present && d->ownership == OWNERSHIP_UNOWNED;
+    enum device_gate gate =
+        device_gate_judge(d, is_test ? &session->net_id : &d->home_net_id, &session->join_eui);
+
+    return gate == GATE_HIDDEN_TEST_USED_UP ? GATE_TEST : gate;
 }
 
 struct join_decision join_decide_app_s_key(
@@ -202,14 +230,12 @@ struct join_decision join_decide_app_s_key(
     const struct device_record *d = &row->record;
     enum device_gate gate;
 
-    if (!row->found || strcmp(d->as_id, request->sender_id) != 0 || !row->session.found)
+    if (!row->found || strcmp(device_as_id(d), request->sender_id) != 0 || !row->session.found)
         return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, REFUSAL_NONE);
-    /* Asked as its home network would: what an application server sees is the owner's word alone.
-     */
-    gate = device_gate_judge(d, &d->home_net_id, &row->session.join_eui);
+    gate = judge_session_of(d, &row->session);
     if (device_gate_is_hidden(gate))
         return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, device_gate_refusal(gate));
-    if (gate != GATE_OPEN)
+    if (gate != GATE_OPEN && gate != GATE_TEST)
         return refuse(JOIN_ACT_TELL, JOIN_ACTIVATION_DISALLOWED, device_gate_refusal(gate));
     if (!row->has_app || (d->mac_version == LW_MAC_1_1) != row->has_nwk ||
         (row->session.opt_neg && !row->has_nwk))

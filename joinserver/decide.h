@@ -30,6 +30,7 @@ struct join_decision {
     enum join_result result;
     enum device_refusal reason; /* for join_event */
     uint32_t join_nonce;
+    uint16_t test_join; /* which join of its factory test it is, from 1; 0: of none */
     /* Of a rejoin of type 0 or 2. Which session it is of is known only when its MIC proves one;
      * the verdict on that one then takes the place of result and reason. */
     bool by_session;

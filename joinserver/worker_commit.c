@@ -37,6 +37,7 @@ static void add_commit(struct join_worker *w, struct join_item *item)
         .net_id = q->sender,
         .dev_addr = q->dev_addr,
         .ownership_epoch = item->row.record.ownership_epoch,
+        .test_join = item->decision.test_join,
     };
     memcpy(c->fingerprint, work->fingerprint, sizeof(c->fingerprint));
     (void)net_id_format(&q->sender, c->sender_id);

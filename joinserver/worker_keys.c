@@ -93,7 +93,7 @@ static enum device_refusal find_as_kek(struct join_worker *w, struct join_item *
         item->as_plain = true;
         return REFUSAL_NONE;
     }
-    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, item->row.record.as_id);
+    item->as_kek = join_directory_kek(w->directory, KEK_CLASS_AS, device_as_id(&item->row.record));
     return item->as_kek != NULL ? REFUSAL_NONE : as_reasons[bar];
 }
 

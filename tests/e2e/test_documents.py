@@ -45,10 +45,11 @@ class Documents(unittest.TestCase):
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
 
     def test_owners(self):
-        claimed, joined, handed_on = self.said("docs/owners.md")
+        claimed, joined, proven, handed_on = self.said("docs/owners.md")
         self.assertRegex(claimed, r'"outcome":"claimed","code":"[0-9A-F]{16}","generation":2,"ownership_epoch":1')
         self.assertIn('"ready":true', joined)
         self.assertIn("Joined", joined)
+        self.assertRegex(proven, r'^\nsigned at .*\n\{"schema":"cradle-custody-v1",.*"exposed":false,')
         self.assertRegex(handed_on, r'"ownership_epoch":2.*"code":"[0-9A-F]{16}","generation":3')
         self.assertIn("Joined", handed_on)
 
@@ -61,13 +62,15 @@ class Documents(unittest.TestCase):
         self.assertEqual((set(put), set(deleted)), ({*got, "ownerToken"}, {"ownerToken"}))
 
     def test_onboarding(self):
-        begin, tried, imported, sealed, codes, exported, opened = self.said("docs/onboarding.md")
+        begin, tried, imported, sealed, codes, tested, exported, opened = self.said("docs/onboarding.md")
         self.assertEqual(begin, "")
         self.assertEqual(tried.count('"outcome":"created"'), 2)
         self.assertEqual(imported.count('"outcome":"created"'), 4)
         self.assertIn('"state":"done"', imported)
         self.assertEqual(sealed.count('"outcome":"created"'), 1)
         self.assertEqual(re.findall(r'"serial":"(SN-\d+)","code":"[0-9A-F]{16}"', codes), ["SN-0031", "SN-0032"])
+        self.assertIn("Joined", tested)
+        self.assertRegex(tested, r'"windows":\[\{"net_id":"000024".*"devices":1,"joins":1,"used_up":0\}\]')
         self.assertIn('"kind":"export","state":"waiting"', exported)
         self.assertIn("event: end\ndata: {", exported)
         self.assertRegex(opened, r"^\n( [0-9a-f]{2}){16}\n$")

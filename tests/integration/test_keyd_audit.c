@@ -1,6 +1,7 @@
 /* Checkpoints that are signed in the token, checked by OpenSSL. */
 #include "base/audit_key.h"
 #include "base/clock.h"
+#include "base/custody_form.h"
 #include "base/error.h"
 #include "hsm/p11_keys.h"
 #include "tests/integration/keyd_fixture.h"
@@ -67,6 +68,59 @@ START_TEST(a_checkpoint_is_signed_over_each_of_its_fields)
     }
     signature[0] ^= 1;
     ck_assert(!audit_key_signed(key, &checkpoint, signature));
+}
+END_TEST
+
+START_TEST(a_custody_statement_is_signed_over_its_document_and_the_key_processes_time)
+{
+    static const char document[] = "{\"dev_eui\":\"70b3d57ed0000001\"}";
+    const uint64_t before = (uint64_t)clock_unix_s();
+    enum keyd_status status = KEYD_HSM_FAILED;
+    uint8_t signature[AUDIT_SIGNATURE_LEN];
+    struct text jws = {0}, opened = {0};
+    uint64_t time = 0, told = 0;
+
+    ck_assert_int_eq(keyd_sign_custody(channel, document, strlen(document), &time, signature,
+                         &status, keyd_test_deadline()),
+        0);
+    ck_assert_int_eq(status, KEYD_OK);
+    ck_assert_uint_ge(time, before);
+    custody_write(time, document, strlen(document), signature, &jws);
+    ck_assert_msg(custody_open(jws.data, jws.len, key, &told, &opened) == 0, "%s", error_text());
+    ck_assert_uint_eq(told, time);
+    ck_assert_str_eq(opened.data, document);
+    text_clear(&opened);
+    for (size_t i = 0; i < jws.len; i++) {
+        jws.data[i] ^= 1;
+        ck_assert_msg(custody_open(jws.data, jws.len, key, &told, &opened) == ERROR_INPUT,
+            "character %zu", i);
+        jws.data[i] ^= 1;
+        ck_assert_int_eq(custody_open(jws.data, i, key, &told, &opened), ERROR_INPUT);
+    }
+    ck_assert_uint_eq(opened.len, 0);
+    text_clear(&jws);
+    custody_write(time - 1, document, strlen(document), signature, &jws);
+    ck_assert_int_eq(custody_open(jws.data, jws.len, key, &told, &opened), ERROR_INPUT);
+    text_done(&jws);
+    text_done(&opened);
+}
+END_TEST
+
+START_TEST(what_can_be_no_custody_document_is_not_signed)
+{
+    static const char *const wrong[] = {
+        "", "{}", "[1]", "{\"a\":1", "{\"a\":\n1}", "cradle-audit-}"};
+    uint8_t signature[AUDIT_SIGNATURE_LEN];
+    uint64_t time;
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        enum keyd_status status = KEYD_OK;
+
+        ck_assert_int_eq(keyd_sign_custody(channel, wrong[i], strlen(wrong[i]), &time, signature,
+                             &status, keyd_test_deadline()),
+            0);
+        ck_assert_msg(status == KEYD_BAD_INPUT, "%s", wrong[i]);
+    }
 }
 END_TEST
 
@@ -168,6 +222,8 @@ int main(void)
         its_time_is_the_key_processes_own,
         an_organizations_checkpoint_counts_its_own_events,
         what_can_be_no_checkpoint_is_not_signed,
+        a_custody_statement_is_signed_over_its_document_and_the_key_processes_time,
+        what_can_be_no_custody_document_is_not_signed,
         without_the_key_all_else_goes_on,
     };
 

@@ -285,6 +285,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
             .kek_class = KEK_CLASS_NS,
             .label = "ns"}};
     static const struct audit_checkpoint checkpoint;
+    static const struct keyd_custody_request custody;
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
@@ -297,6 +298,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_MAKE_KEK] = &make_kek,
         [KEYD_VERB_SIGN_CHECKPOINT] = &checkpoint,
         [KEYD_VERB_WEBHOOK_SECRET] = &webhook,
+        [KEYD_VERB_SIGN_CUSTODY] = &custody,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));

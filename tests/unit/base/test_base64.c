@@ -35,4 +35,30 @@ START_TEST(one_text_for_one_value)
 }
 END_TEST
 
-SUITE_MAIN("base base64", 4, the_vectors_of_the_rfc_are_read, one_text_for_one_value)
+START_TEST(the_url_alphabet_has_no_padding_and_one_text_for_one_value)
+{
+    static const struct {
+        const char *text, *plain;
+    } cases[] = {{"Zg", "f"}, {"Zm8", "fo"}, {"Zm9v", "foo"}, {"-_-_", "\xfb\xff\xbf"}};
+    static const char *const wrong[] = {
+        "", "Z", "Zg==", "Zh", "Zm9", "+/+/", "Zm9v\n", "Zm9vYmFyZm9v"};
+    uint8_t out[6];
+    char text[9];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t len = strlen(cases[i].plain);
+
+        ck_assert_int_eq(
+            base64url_decode(cases[i].text, strlen(cases[i].text), out, sizeof(out)), (ssize_t)len);
+        ck_assert_mem_eq(out, cases[i].plain, len);
+        ck_assert_str_eq(
+            base64url_encode((const uint8_t *)cases[i].plain, len, text), cases[i].text);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        ck_assert_msg(
+            base64url_decode(wrong[i], strlen(wrong[i]), out, sizeof(out)) == -1, "%s", wrong[i]);
+}
+END_TEST
+
+SUITE_MAIN("base base64", 4, the_vectors_of_the_rfc_are_read, one_text_for_one_value,
+    the_url_alphabet_has_no_padding_and_one_text_for_one_value)

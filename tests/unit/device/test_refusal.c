@@ -36,10 +36,13 @@ START_TEST(each_shut_gate_and_each_bad_nonce_has_a_reason_of_its_own)
     bool seen[N_DEVICE_REFUSALS] = {false};
 
     ck_assert_int_eq(device_gate_refusal(GATE_OPEN), REFUSAL_NONE);
+    ck_assert_int_eq(device_gate_refusal(GATE_TEST), REFUSAL_NONE);
     ck_assert_int_eq(device_nonce_refusal(NONCE_FRESH), REFUSAL_NONE);
     for (int i = 0; i < N_DEVICE_GATES; i++) {
         enum device_refusal refusal = device_gate_refusal((enum device_gate)i);
 
+        if (i == GATE_TEST) /* as open as the other */
+            continue;
         ck_assert(i == GATE_OPEN || (refusal > REFUSAL_NONE && refusal < REFUSAL_OTHER));
         ck_assert_msg(!seen[refusal], "gate %d", i);
         seen[refusal] = true;

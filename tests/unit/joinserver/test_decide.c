@@ -302,6 +302,79 @@ START_TEST(no_key_is_derived_for_a_blocked_device_or_without_its_root)
 }
 END_TEST
 
+/* Nobody's, in a factory test of the network that asks. */
+static struct scene test_scene_of(enum lw_mac_version version, uint16_t joins)
+{
+    struct scene s = session_scene_of(version);
+
+    s.row.record.ownership = OWNERSHIP_UNOWNED;
+    s.row.record.service = SERVICE_INACTIVE;
+    s.row.record.credential = CREDENTIAL_PERSONALIZED;
+    s.row.record.has_home_net_id = false;
+    s.row.record.as_id[0] = '\0';
+    s.row.record.test = (struct device_test_window){.present = true,
+        .net_id = s.request.sender,
+        .as_id = "demo-as",
+        .max_joins = 3,
+        .joins = joins};
+    s.row.session.net_id = s.request.sender;
+    return s;
+}
+
+START_TEST(a_join_of_a_factory_test_is_planned_and_numbered)
+{
+    for (int v = LW_MAC_1_0_0; v <= LW_MAC_1_1; v++) {
+        struct scene s = test_scene_of((enum lw_mac_version)v, 2), owned = scene_of(LW_MAC_1_0_3);
+
+        ck_assert_int_eq(decide(&s).act, JOIN_ACT_PLAN);
+        ck_assert_uint_eq(decide(&s).test_join, 3);
+        ck_assert_uint_eq(decide(&owned).test_join, 0);
+        s.row.record.test.joins = 3;
+        ck_assert_int_eq(decide(&s).act, JOIN_ACT_HIDE);
+        ck_assert_int_eq(decide(&s).result, JOIN_UNKNOWN_DEV_EUI);
+        ck_assert_int_eq(decide(&s).reason, REFUSAL_TEST_USED_UP);
+    }
+}
+END_TEST
+
+START_TEST(the_last_join_of_a_factory_test_can_be_asked_for_again)
+{
+    struct scene s = test_scene_of(LW_MAC_1_0_2, 3);
+
+    s.row.dev_nonce_used = true;
+    s.row.state.has_retry = true;
+    memcpy(s.row.state.retry_fingerprint, fingerprint, sizeof(fingerprint));
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_RETRY);
+    ck_assert_uint_eq(decide(&s).join_nonce, 41);
+    s.row.record.test.expired = true;
+    ck_assert_int_eq(decide(&s).act, JOIN_ACT_HIDE);
+}
+END_TEST
+
+START_TEST(the_application_server_of_a_factory_test_has_keys_within_its_window)
+{
+    struct scene s = test_scene_of(LW_MAC_1_0_3, 3);
+
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).act, JOIN_ACT_DERIVE);
+    s.row.session.net_id.bytes[2] ^= 1; /* of a window before, for another network */
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).result, JOIN_UNKNOWN_DEV_EUI);
+    s = test_scene_of(LW_MAC_1_0_3, 3);
+    s.row.record.test.expired = true;
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).result, JOIN_UNKNOWN_DEV_EUI);
+    s = test_scene_of(LW_MAC_1_0_3, 3);
+    s.row.record.test.as_id[0] = 'D';
+    ck_assert_int_eq(join_decide_app_s_key(&s.row, &s.request).result, JOIN_UNKNOWN_DEV_EUI);
+}
+END_TEST
+
+START_TEST(a_factory_test_makes_nobody_the_home_of_a_device)
+{
+    struct scene s = test_scene_of(LW_MAC_1_0_3, 0);
+
+    ck_assert_int_eq(join_decide_home_ns(&s.row, &s.request).result, JOIN_NO_ROAMING_AGREEMENT);
+}
+END_TEST
+
 SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_nonce,
     unknown_not_yours_unclaimed_and_not_activable_are_one_act_and_one_result,
     a_blocked_device_is_told_so_only_behind_its_mic, a_used_devnonce_is_refused_behind_its_mic,
@@ -314,4 +387,8 @@ SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_no
     the_fingerprint_is_of_everything_that_shapes_the_answer,
     the_home_network_alone_is_told_who_is_home,
     the_named_application_server_alone_has_a_key_derived,
-    no_key_is_derived_for_a_blocked_device_or_without_its_root)
+    no_key_is_derived_for_a_blocked_device_or_without_its_root,
+    a_join_of_a_factory_test_is_planned_and_numbered,
+    the_last_join_of_a_factory_test_can_be_asked_for_again,
+    the_application_server_of_a_factory_test_has_keys_within_its_window,
+    a_factory_test_makes_nobody_the_home_of_a_device)
