@@ -7,6 +7,7 @@
 #include "db/claim.h"
 #include "db/offer.h"
 #include "db/report.h"
+#include "db/signal.h"
 
 /* Each deletes one piece, and says how much there was. */
 static int (*const chores[])(struct db *db, size_t *ret_n) = {
@@ -15,6 +16,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_report_purge,
     db_claim_purge,
     db_offer_expire,
+    db_signal_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

@@ -28,6 +28,7 @@ static const struct {
     [RIGHT_DEVICES] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "see devices"},
     [RIGHT_QUARANTINE] = {ROLES_MAKER | (unsigned)ROLE_OWNER | (unsigned)ROLE_OPERATOR,
         "quarantine devices"},
+    [RIGHT_POLICY] = {ROLE_OWNER, "see and set a policy"},
     [RIGHT_OFFERS] = {ROLE_OWNER, "see offers"},
     [RIGHT_WEBHOOKS] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "manage webhooks"},
     [RIGHT_EXPORT] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "export devices"},

@@ -26,6 +26,7 @@ enum act_right {
     RIGHT_DEVICES_CHANGE, /* suspend, resume, release, bind and name his own */
     RIGHT_DEVICES, /* see what his organization holds, has brought in, and why it does not join */
     RIGHT_QUARANTINE,  /* quarantine devices of his, and an operator any; and lift it */
+    RIGHT_POLICY,      /* say what is to be done about devices of his that look cloned */
     RIGHT_OFFERS,      /* see what was offered by his organization, and to it */
     RIGHT_EXPORT,      /* take devices of his organization away, with their keys */
     RIGHT_JOBS,        /* see jobs of his organization */

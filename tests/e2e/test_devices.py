@@ -395,6 +395,13 @@ class Command(DevicesTest):
         explained = self.said("device", "explain", eui)
         for words in ("joined, as DevAddr 01020304", "nonce_replayed", "what to do", joins[0]["explanation"]["do"]):
             self.assertIn(words, explained)
+        self.assertNotIn("points", explained)
+        self.stack.psql("INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch) SELECT now(), "
+                        f"dev_eui, 'dev_nonce_jump', 1, 2000, ownership_epoch FROM device WHERE dev_eui = '\\x{eui}'")
+        explained = self.said("device", "explain", eui)
+        for words in ("Its trust is ok: what was seen of it weighs 6.0 points; at 30 it is suspect",
+                      "dev_nonce_jump, 6.0 points by now", "guessed a MIC"):
+            self.assertIn(words, explained)
         self.update(device, "service = 'suspended'")
         said = self.said("device", "preflight", eui)
         self.assertIn("MISSING  service\n         Resume", said)
