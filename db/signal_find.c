@@ -11,8 +11,11 @@
  * moment have ended. */
 #define WRITTEN_WITHIN_S 5
 #define LOOK_BACK_HOURS 24    /* after a pause: what is older is not looked at any more */
-#define FRAMES_OF_A_DEVICE 64 /* in one look: so a flood of one device holds up no other */
-#define KEY_DEVICES_MAX 16    /* looked at for one key, as in db/batch.c */
+#define FRAMES_OF_A_DEVICE 16 /* in one look: so a flood of one device holds up no other */
+#define DEVICES_OF_A_BIN 10000
+#define JOINS_OF_A_BIN 64  /* of one device */
+#define EVERY_S 2          /* by whichever service; while there is more, at once */
+#define KEY_DEVICES_MAX 16 /* looked at for one key, as in db/batch.c */
 /* The time of a refusal is reckoned back: it may seem to be before a join that was answered first.
  */
 #define CLOCKS_APART "interval '1 s'"
@@ -39,10 +42,12 @@ const struct db_statement db_signal_scan_statement = {
            "  fence_xid = CASE WHEN " PASSED " AND " FENCE " <= " BEGIN_AT
            " + make_interval(secs => $1::int8)"
            "   THEN pg_current_xact_id() ELSE s.fence_xid END"
-           " WHERE s.one = (SELECT t.one FROM trust_scan t FOR UPDATE SKIP LOCKED)"
-           " RETURNING s.looked_from < s.looked_until,"
-           "  s.fence_at < now() AND " PASSED ","
-           "  " RATE_BIN("s.looked_from") " < " RATE_BIN("s.looked_until"),
+           " WHERE s.one = (SELECT t.one FROM trust_scan t WHERE t.fence_at <= now()"
+           "  - make_interval(secs => " DB_DECIMAL(
+               EVERY_S) ") FOR UPDATE SKIP LOCKED)"
+                        " RETURNING s.looked_from < s.looked_until,"
+                        "  s.fence_at < now() AND " PASSED ","
+                        "  " RATE_BIN("s.looked_from") " < " RATE_BIN("s.looked_until"),
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 1,
@@ -156,22 +161,29 @@ const struct db_statement db_signal_suspended_statement = {
         "looked_until") " - make_interval(mins => " DB_DECIMAL(DB_SIGNAL_RATE_MINUTES) ") FROM trust_scan)" \
                                                                                        " AND e.outcome = 'success' AND e.join_type = 255"
 
-/* Of a quarter of an hour that is over. A frame that was joined with before, as one can be after a
- * reset of nonces, may be anybody's. */
+/* Of a quarter of an hour that is over; the busiest devices, and of each the first joins of that
+ * time. Within one nonce epoch no frame is taken twice; after a reset old ones are, and anybody may
+ * have sent them. */
 const struct db_statement db_signal_rates_statement = {
     .name = "signal_rates",
     .sql =
         "WITH many AS MATERIALIZED (SELECT e.dev_eui FROM join_event e WHERE" IN_THE_BIN
-        "  GROUP BY e.dev_eui HAVING count(*) > $2 OR min(e.peer_id) <> max(e.peer_id)),"
-        " f AS MATERIALIZED (SELECT d.dev_eui, d.ownership_epoch, max(e.at) AS at, count(*) AS n,"
-        "   count(DISTINCT e.peer_id) AS n_peers FROM many m JOIN device d ON d.dev_eui = m.dev_eui"
-        "  JOIN join_event e ON e.dev_eui = d.dev_eui AND" STILL_COUNTS " AND" IN_THE_BIN
-        "  WHERE NOT " SEEN_BEFORE(
-            "e") " GROUP BY d.dev_eui)" INSERT_SIGNAL
-                 " SELECT f.at, f.dev_eui, v.kind, v.from_value, v.to_value, f.ownership_epoch FROM f"
-                 "  CROSS JOIN LATERAL (VALUES ('join_rate', f.n > $2, $2, f.n),"
-                 "   ('two_networks', f.n_peers > 1, 1, f.n_peers)) AS v(kind, is_so, from_value, to_value)"
-                 "  WHERE v.is_so AND" NOT_YET("v.kind") " RETURNING kind",
+        "  GROUP BY e.dev_eui HAVING count(*) > $2 OR min(e.peer_id) <> max(e.peer_id)"
+        "  ORDER BY count(*) DESC LIMIT " DB_DECIMAL(
+            DEVICES_OF_A_BIN) "),"
+                              " f AS MATERIALIZED (SELECT d.dev_eui, d.ownership_epoch, max(e.at) AS at, count(*) AS n,"
+                              "   count(DISTINCT e.peer_id) AS n_peers FROM many m JOIN device d ON d.dev_eui = m.dev_eui"
+                              "  CROSS JOIN LATERAL (SELECT e.* FROM join_event e WHERE e.dev_eui = d.dev_eui"
+                              "   AND" STILL_COUNTS " AND" IN_THE_BIN
+                              " ORDER BY e.at LIMIT " DB_DECIMAL(
+                                  JOINS_OF_A_BIN) ") e"
+                                                  "  WHERE d.nonce_epoch = 0 OR NOT " SEEN_BEFORE(
+                                                      "e") " GROUP BY d.dev_eui)" INSERT_SIGNAL
+                                                           " SELECT f.at, f.dev_eui, v.kind, v.from_value, v.to_value, f.ownership_epoch FROM f"
+                                                           "  CROSS JOIN LATERAL (VALUES ('join_rate', f.n > $2, $2, f.n),"
+                                                           "   ('two_networks', f.n_peers > 1, 1, f.n_peers)) AS v(kind, is_so, from_value, to_value)"
+                                                           "  WHERE v.is_so AND" NOT_YET(
+                                                               "v.kind") " RETURNING kind",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 2,
@@ -253,9 +265,6 @@ static int look(struct db *db, unsigned window_s, struct db_signal_found *ret)
     bool any, is_over;
     int r;
 
-    /* Our sessions have it off; a block range index has no other way to be used. */
-    if ((r = db_exec(db, "SET LOCAL enable_bitmapscan = on", false)) < 0)
-        return r;
     db_param_int(db_params_of(db), DB_INT8, window_s);
     if ((r = db_run(db, DB_SIGNAL_SCAN, &rows)) < 0 || rows.n == 0)
         return r;
@@ -267,6 +276,9 @@ static int look(struct db *db, unsigned window_s, struct db_signal_found *ret)
     if ((r = look_for(db, DB_SIGNAL_NONCES, REFUSAL_DEV_NONCE_NOT_ABOVE, ret)) < 0 ||
         (r = look_for(db, DB_SIGNAL_REJOINS, REFUSAL_RJ_COUNT_NOT_ABOVE, ret)) < 0 ||
         (r = look_for(db, DB_SIGNAL_SUSPENDED, REFUSAL_SUSPENDED, ret)) < 0 || !is_over)
+        return r;
+    /* Our sessions have it off; a block range index has no other way to be used. */
+    if ((r = db_exec(db, "SET LOCAL enable_bitmapscan = on", false)) < 0)
         return r;
     db_param_int(begin(db), DB_INT8, DB_SIGNAL_RATE_MAX);
     return run(db, DB_SIGNAL_RATES, ret);
