@@ -3,8 +3,8 @@
 -- New rows of join_event are read by time: refusals, which are written in bulk and after their answer, by an index of their own. Joins
 -- are read once in a quarter of an hour; a block range index costs an insert a look into its map and nothing else: there is no entry for
 -- a row, and a range of pages is summed up once, by autovacuum, when it is full.
-CREATE INDEX join_event_refused_at ON join_event (at) WHERE outcome <> 'success';
-COMMENT ON INDEX join_event_refused_at IS 'The refused attempts of all devices between two moments.';
+CREATE INDEX join_event_refused_for ON join_event (reason, at) WHERE outcome <> 'success';
+COMMENT ON INDEX join_event_refused_for IS 'What was refused for one reason between two moments, of all devices.';
 CREATE INDEX join_event_at ON join_event USING brin (at) WITH (pages_per_range = 1024, autosummarize = on);
 COMMENT ON INDEX join_event_at IS 'What came between two moments.';
 
