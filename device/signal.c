@@ -18,9 +18,11 @@ static const struct device_signal_row rows[N_DEVICE_SIGNALS] = {
     [SIGNAL_DEV_NONCE_SERIES] = {"dev_nonce_series", 13, 3 * DAY, 90,
         .what = "Two rising series of DevNonces: between two lower ones that were never seen "
                 "before, the device joined with a higher one.",
-        .why = "Two devices with one key count each for itself. Else somebody recorded "
-               "Join-Requests that no network heard, and sends them between the device's own.",
-        .to_do = REPLACE},
+        .why = "Two devices with one key count each for itself. Else one device falls back in its "
+               "count again and again, or draws DevNonces at random though its record says that it "
+               "counts; or somebody sends recorded Join-Requests that no network heard.",
+        .to_do = "Look at its DevNonces: if they are random, have the maker correct its LoRaWAN "
+                 "version. " REPLACE},
     [SIGNAL_DEV_NONCE_LOWER] = {"dev_nonce_lower", 2, 3 * DAY, 4,
         .what = "A valid Join-Request with a DevNonce below the last one, never seen before.",
         .why = "A device that has lost its counter, as after an empty battery, a request that "

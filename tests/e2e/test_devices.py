@@ -109,7 +109,7 @@ class Seen(DevicesTest):
     def test_what_is_anothers_is_answered_as_what_is_not_here(self):
         device = self.sold()
         missing = {"dev_eui": "02cdcdfffffffffe"}
-        for below in ("", "/joins", "/preflight"):
+        for below in ("", "/joins", "/preflight", "/signals"):
             answers = [rest.call("get", f"/v1/devices/{d['dev_eui']}{below}")
                        for rest, d in ((self.stranger, device), (self.stranger, missing), (self.owner, missing),
                                        (self.owner, {"dev_eui": "no-eui"}))]
