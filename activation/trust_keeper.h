@@ -5,7 +5,7 @@
 
 #include "activation/service.h"
 
-#define ACT_TRUST_LOOK_MS 1000       /* between two looks, when there was nothing left to do */
+#define ACT_TRUST_LOOK_MS 500        /* between two looks, when there was nothing left to do */
 #define ACT_TRUST_STATEMENT_MS 20000 /* a stop of the service may wait for one */
 #define ACT_TRUST_STEPS 16           /* transactions of one look */
 

@@ -183,6 +183,19 @@ class Clones(SignalTest):
             self.assertEqual([signal["kind"] for signal in answer["signals"]], ["shared_key"])
             self.assertEqual(answer["trust"], "ok")
 
+    def test_a_device_that_joins_far_too_often_is_told_of(self):
+        """One that draws its DevNonces, so that there is nothing else to see of a copy."""
+        row = self.device(mac_version="1.0.3")
+        self.claimed(self.owner_client, row)
+        self.device_row, self.eui, self.path = row, row["dev_eui"], f"/v1/devices/{row['dev_eui']}"
+        self.joins(*range(100, 106))
+        # As if that had been in a quarter of an hour that is over, and not looked through yet.
+        self.stack.psql("UPDATE join_event SET at = date_bin('15 min', now(), '2001-01-01Z') - interval '20 min' + "
+                        f"join_nonce * interval '1 s' WHERE dev_eui = '\\x{self.eui}'")
+        self.stack.psql("UPDATE trust_scan SET looked_until = now() - interval '40 min'")
+        support.wait_until(lambda: self.kinds() == {"join_rate": 1}, SEEN_SECONDS, "its joins are too many")
+        self.assertEqual((self.signals()["signals"][0]["to"], self.trust()), (6, "ok"))
+
     def test_signals_and_moves_are_counted(self):
         def counters():
             page = support.http("GET", f"{self.stack.activation_url}/metrics")[2].decode()
