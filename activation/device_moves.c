@@ -5,6 +5,7 @@
 #include "activation/operator_check.h"
 #include "base/error.h"
 #include "db/replacement.h"
+#include "db/signal.h"
 #include "device/moves.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,6 +66,8 @@ static unsigned make_move(struct act_call *call, enum device_move move, struct d
         r = db_replacement_end(call->worker->db, &before.record);
     if (r == 0 && code != NULL)
         r = act_new_code_store(call, code, move == MOVE_RELEASE ? CODE_RELEASED : CODE_ROTATED);
+    if (r == 0 && move == MOVE_RESET_NONCES)
+        r = db_signal_forget(call->worker->db, &after->dev_eui);
     if (r > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
     if (r < 0 || (r = audit(call, device_move_text(move), &after->dev_eui, code,

@@ -2,6 +2,7 @@
 #include "activation/devices.h"
 
 #include "base/hex.h"
+#include "db/signal.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,12 +160,19 @@ static unsigned get_devices(struct act_call *call)
 static unsigned get_device(struct act_call *call)
 {
     CLEANUP(text_done) struct text body = {0};
+    CLEANUP(cleanup_free) struct db_signal_list *signals = NULL;
     struct db_device device;
     unsigned status = act_device_find(call, 0, &device);
+    int r;
 
     if (status != 0)
         return status;
+    if ((signals = calloc(1, sizeof(*signals))) == NULL)
+        return act_call_problem(call, PROBLEM_INTERNAL, NULL);
+    if ((r = db_signal_list(call->worker->db, &device.record.dev_eui, signals)) < 0)
+        return act_call_failed(call, r);
     act_device_write(&body, &device);
+    text_addf(&body, ",\"trust_score\":%.1f", db_signal_list_score(signals));
     if (device.is_held)
         text_addf(&body, ",\"rejoin_pending\":%s", device.rejoin_pending ? "true" : "false");
     text_add(&body, "}\n");

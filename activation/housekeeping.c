@@ -8,6 +8,7 @@
 #include "db/claim_rule.h"
 #include "db/offer.h"
 #include "db/report.h"
+#include "db/signal.h"
 
 /* Each deletes one piece, and says how much there was. */
 static int (*const chores[])(struct db *db, size_t *ret_n) = {
@@ -16,7 +17,9 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_report_purge,
     db_claim_purge,
     db_offer_expire,
-    db_rule_expire, db_offer_purge,
+    db_rule_expire,
+    db_offer_purge,
+    db_signal_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

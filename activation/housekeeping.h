@@ -1,6 +1,6 @@
-/* What grows by itself and nobody asks for any more is deleted here: reports of old jobs and the
- * answers of old calls. Each service looks, bit by bit, so that no statement takes long; several do
- * not disturb each other. Of main's thread. */
+/* What grows by itself and nobody asks for any more is deleted here: reports of old jobs, the
+ * answers of old calls, signals that have faded. Each service looks, bit by bit, so that no
+ * statement takes long; several do not disturb each other. Of main's thread. */
 #pragma once
 
 #include "db/db.h"

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "db/audit.h"
 #include "db/report.h"
+#include "db/signal.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -462,6 +463,20 @@ static int store_codes(struct import_run *run)
     return db_code_give(run->worker->db, w->given, n);
 }
 
+/* Of devices that were made with a key that another one of the organization's has. */
+static int store_signals(struct import_run *run)
+{
+    struct import_work *w = run->storing->work;
+    struct eui64 dev_euis[IMPORT_CHUNK_ROWS];
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->n_rows; i++)
+        if (w->outcomes[i] == DB_BATCH_CREATED &&
+            import_row_has_lint(w->rows[i], IMPORT_LINT_DUPLICATE_KEY))
+            dev_euis[n++] = w->rows[i]->dev_eui;
+    return n == 0 ? 0 : db_signal_shared(run->worker->db, run->organization.row_id, dev_euis, n);
+}
+
 static int store(struct import_run *run)
 {
     struct import_work *w = run->storing->work;
@@ -473,7 +488,9 @@ static int store(struct import_run *run)
         return foresee(run);
     r = db_batch_insert(run->worker->db, run->job.batch_id, run->organization.row_id, w->stored,
         w->n_rows, w->outcomes);
-    return r < 0 ? r : store_codes(run);
+    if (r == 0)
+        r = store_codes(run);
+    return r < 0 ? r : store_signals(run);
 }
 
 /* What became of a row that was stored, or tried. */

@@ -5,6 +5,7 @@
 #include "activation/job_events.h"
 #include "activation/job_worker.h"
 #include "activation/service.h"
+#include "activation/trust_keeper.h"
 #include "activation/webhook_worker.h"
 #include "activation/worker.h"
 #include "api/client.h"
@@ -194,7 +195,8 @@ static int start(struct app *app)
         (r = act_job_events_start(service, &service->events)) < 0 ||
         (r = act_audit_keeper_start(service, service->settings.workers + 1, &service->audit)) < 0 ||
         (r = act_webhook_worker_start(service, service->settings.workers + 2, &service->webhooks)) <
-            0)
+            0 ||
+        (r = act_trust_keeper_start(service, &service->trust)) < 0)
         return r;
     return start_listeners(service);
 }
@@ -207,6 +209,7 @@ static void stop(struct app *app)
     if (service->n_servers > 0)
         drain(service);
     act_job_events_stop(service->events);
+    act_trust_keeper_stop(service->trust);
     act_webhook_worker_stop(service->webhooks);
     act_job_worker_stop(service->jobs);
     act_workers_stop(service->workers);

@@ -28,10 +28,40 @@ static const char *const webhook_labels[N_WEBHOOK_COUNTERS] = {
     [COUNT_WEBHOOK_DEAD] = "outcome=\"dead\"",
 };
 
+static const char *const trust_labels[N_TRUST_COUNTERS] = {
+    [COUNT_TRUST_SUSPECT] = "to=\"suspect\"",
+    [COUNT_TRUST_QUARANTINED] = "to=\"quarantined\"",
+    [COUNT_TRUST_OK] = "to=\"ok\"",
+};
+
 static const char *const token_labels[N_TOKEN_COUNTERS] = {
     [COUNT_TOKEN_ISSUED] = "outcome=\"issued\"",
     [COUNT_TOKEN_REFUSED] = "outcome=\"refused\"",
 };
+
+enum act_trust_counter act_trust_counter(enum device_move move)
+{
+    return move == MOVE_SUSPECT      ? COUNT_TRUST_SUSPECT
+           : move == MOVE_QUARANTINE ? COUNT_TRUST_QUARANTINED
+                                     : COUNT_TRUST_OK;
+}
+
+static void init_trust(struct act_metrics *metrics)
+{
+    for (size_t i = 0; i < N_DEVICE_SIGNALS; i++) {
+        (void)snprintf(metrics->signal_labels[i], sizeof(metrics->signal_labels[i]), "kind=\"%s\"",
+            device_signal_row((enum device_signal)i)->name);
+        metrics->signals[i].name = "cradle_trust_signals_total";
+        metrics->signals[i].help =
+            "Signals of clones and attacks that this service has found in attempts to join.";
+        metrics->signals[i].labels = metrics->signal_labels[i];
+    }
+    for (size_t i = 0; i < N_TRUST_COUNTERS; i++) {
+        metrics->trust_moves[i].name = "cradle_trust_moves_total";
+        metrics->trust_moves[i].help = "Devices whose trust it has changed by their signals.";
+        metrics->trust_moves[i].labels = trust_labels[i];
+    }
+}
 
 void act_metrics_init(struct act_metrics *metrics)
 {
@@ -89,6 +119,7 @@ void act_metrics_init(struct act_metrics *metrics)
             "Posts to webhooks, by outcome; dead: failed, and is not tried again.";
         metrics->webhooks[i].labels = webhook_labels[i];
     }
+    init_trust(metrics);
 }
 
 void act_metrics_request(
@@ -112,5 +143,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, &metrics->chained, 1);
     metrics_write(out, &metrics->checkpoints, 1);
     metrics_write(out, metrics->webhooks, N_WEBHOOK_COUNTERS);
+    metrics_write(out, metrics->signals, N_DEVICE_SIGNALS);
+    metrics_write(out, metrics->trust_moves, N_TRUST_COUNTERS);
     metrics_write(out, &metrics->slow, 1);
 }

@@ -3,6 +3,7 @@
 
 #include "activation/routes.h"
 #include "base/metrics.h"
+#include "device/signal.h"
 
 enum act_import_counter { COUNT_CREATED, COUNT_EXISTS, COUNT_REFUSED, N_IMPORT_COUNTERS };
 enum act_code_counter { COUNT_CODE_GIVEN, COUNT_CODE_MADE, N_CODE_COUNTERS };
@@ -25,6 +26,13 @@ enum act_webhook_counter {
     N_WEBHOOK_COUNTERS
 };
 
+enum act_trust_counter {
+    COUNT_TRUST_SUSPECT,
+    COUNT_TRUST_QUARANTINED,
+    COUNT_TRUST_OK,
+    N_TRUST_COUNTERS
+};
+
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
 #define ACT_METRIC_LABELS_MAX 160
 
@@ -42,8 +50,14 @@ struct act_metrics {
     struct metric chained;     /* audit events, by this service */
     struct metric checkpoints; /* signed for it */
     struct metric webhooks[N_WEBHOOK_COUNTERS];
+    struct metric signals[N_DEVICE_SIGNALS];
+    char signal_labels[N_DEVICE_SIGNALS][ACT_METRIC_LABELS_MAX];
+    struct metric trust_moves[N_TRUST_COUNTERS];
     struct metric slow; /* set when it is asked for */
 };
+
+/** Of a move that the service makes by itself. */
+enum act_trust_counter act_trust_counter(enum device_move move);
 
 void act_metrics_init(struct act_metrics *metrics);
 /** Counts an answer. `route` NULL: there was none for the request. */

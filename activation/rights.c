@@ -32,6 +32,7 @@ static const struct {
         "quarantine devices"},
     [RIGHT_RULES_MAKE] = {ROLES_MAKER, "make claim rules"},
     [RIGHT_RULES] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "see and end claim rules"},
+    [RIGHT_POLICY] = {ROLE_OWNER, "see and set a policy"},
     [RIGHT_OFFERS] = {ROLE_OWNER, "see offers"},
     [RIGHT_WEBHOOKS] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "manage webhooks"},
     [RIGHT_EXPORT] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "export devices"},

@@ -31,6 +31,7 @@ enum act_right {
     RIGHT_QUARANTINE,  /* quarantine devices of his, and an operator any; and lift it */
     RIGHT_RULES_MAKE,  /* say beforehand whose devices of a batch of his are to be */
     RIGHT_RULES,       /* see such rules by and to his organization, and end them */
+    RIGHT_POLICY,      /* say what is to be done about devices of his that look cloned */
     RIGHT_OFFERS,      /* see what was offered by his organization, and to it */
     RIGHT_EXPORT,      /* take devices of his organization away, with their keys */
     RIGHT_JOBS,        /* see jobs of his organization */

@@ -21,6 +21,7 @@ struct act_job_worker;
 struct act_job_events;
 struct act_audit_keeper;
 struct act_webhook_worker;
+struct act_trust_keeper;
 
 struct act_service {
     struct act_settings settings;
@@ -32,6 +33,7 @@ struct act_service {
     struct act_job_events *events;
     struct act_audit_keeper *audit;
     struct act_webhook_worker *webhooks;
+    struct act_trust_keeper *trust;
     struct text exchange_key; /* PEM; empty when none is configured */
     struct text audit_key;    /* PEM; written once, before has_audit_key is set */
     _Atomic bool has_audit_key;

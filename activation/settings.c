@@ -1,9 +1,14 @@
 #include "activation/settings.h"
 
 #include "activation/pace.h"
+#include "device/signal.h"
 
 #define DAY_S 86400u
 #define WORKERS_MAX 32u
+
+#define SCORE_MAX 10000u
+#define TO_TEXT_(number) #number
+#define TO_TEXT(number) TO_TEXT_(number)
 
 #define TEXT(k, field, first, about)                                                               \
     {                                                                                              \
@@ -67,6 +72,12 @@ const struct config_setting act_settings_table[] = {
         "seconds that one call may import, before it is interrupted"),
     NUMBER("import.percent_beside_joins", import_percent_beside_joins, "33", 1, ACT_PACE_FULL,
         "percent of the time that imports may work while devices join; 100: as fast as they can"),
+    NUMBER("trust.suspect_at", trust_suspect_at, TO_TEXT(DEVICE_SUSPECT_AT), 2, SCORE_MAX,
+        "points of signals that make a device suspect"),
+    /* No less: what can be brought about without a device's key must not do (device/signal.h). */
+    NUMBER("trust.quarantine_at", trust_quarantine_at, TO_TEXT(DEVICE_QUARANTINE_AT),
+        DEVICE_QUARANTINE_AT, SCORE_MAX,
+        "points that put it into quarantine, where its owner's policy says so"),
     {
         .key = "webhook.allow_private",
         .env = "CRADLE_WEBHOOK_ALLOW_PRIVATE",

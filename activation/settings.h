@@ -22,7 +22,8 @@ struct act_settings {
     unsigned token_lifetime_s;
     unsigned workers;
     bool webhook_allow_private;
-    char *webhook_ca; /* path of a PEM file; "": the system's CAs */
+    char *webhook_ca;                               /* path of a PEM file; "": the system's CAs */
+    unsigned trust_suspect_at, trust_quarantine_at; /* points of device/signal.h */
     unsigned import_idle_s, import_total_s, import_percent_beside_joins;
 };
 

@@ -3,6 +3,7 @@
 #include "activation/devices.h"
 #include "base/error.h"
 #include "db/device_change.h"
+#include "db/signal.h"
 #include "device/moves.h"
 #include <stdio.h>
 #include <string.h>
@@ -92,6 +93,8 @@ static unsigned make_move(
         r = db_device_destroy_keys(db, &after.dev_eui);
     if (r == 0)
         r = db_device_mark_quarantine(db, &before, mark);
+    if (r == 0 && move == MOVE_LIFT)
+        r = db_signal_forget(db, &after.dev_eui);
     if (r > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
     if (r < 0 || (r = audit(call, move, device)) < 0)
@@ -107,15 +110,17 @@ static unsigned make_move(
 static const char operators[] =
     "the device was put into quarantine by the operator of this service: ask him";
 
-/* Also one that nobody asked for is not its holder's to lift. */
+/* Also one that nobody asked for is not its holder's to lift; one by its signals is, for he wanted
+ * it so. */
 static bool is_held_by_operator(const struct act_call *call, const struct db_device *device)
 {
     return !is_operator(call) && device->record.trust == TRUST_QUARANTINED &&
-           strcmp(device->quarantined_by, "holder") != 0;
+           strcmp(device->quarantined_by, "holder") != 0 &&
+           strcmp(device->quarantined_by, "service") != 0;
 }
 
-/* What its holder has put into quarantine himself becomes the operator's: or he could lift it
- * first. */
+/* What its holder has put into quarantine himself, or had put there, becomes the operator's: or he
+ * could lift it first. */
 static unsigned take_over(struct act_call *call, struct db_device *device)
 {
     int r = db_device_mark_quarantine(call->worker->db, device, "operator");

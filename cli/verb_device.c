@@ -8,6 +8,7 @@
 
 #define DEVICES "/v1/devices"
 #define EXPLAINED "10" /* attempts, from the newest back */
+#define SIGNALS_EXPLAINED 5
 #define SHOWN_INDENT 2
 
 static int add_json(struct text *out, const json_t *value, size_t flags)
@@ -124,11 +125,43 @@ static void explain_attempt(struct text *out, const json_t *attempt)
     add_line(out, "    what to do     ", why, "do");
 }
 
+static double points(const json_t *object, const char *member)
+{
+    return json_number_value(json_object_get(object, member));
+}
+
+/* Nothing, where there is nothing to say. */
+static void explain_trust(struct text *out, const json_t *answer)
+{
+    const json_t *signals = json_object_get(answer, "signals");
+
+    if (json_array_size(signals) == 0)
+        return;
+    text_add(out, "\nIts trust is ");
+    add_words(out, cli_json_text(answer, "trust"));
+    text_addf(out, ": what was seen of it weighs %.1f points; at %.0f it is suspect\n",
+        points(answer, "score"), points(answer, "suspect_at"));
+    for (size_t i = 0; i < json_array_size(signals) && i < SIGNALS_EXPLAINED; i++) {
+        const json_t *signal = json_array_get(signals, i);
+        const json_t *why = json_object_get(signal, "explanation");
+
+        add_words(out, cli_json_text(signal, "at"));
+        text_add(out, "  ");
+        add_words(out, cli_json_text(signal, "kind"));
+        text_addf(out, ", %.1f points by now\n", points(signal, "weight_now"));
+        add_line(out, "    what was seen  ", why, "what");
+        add_line(out, "    why            ", why, "why");
+        add_line(out, "    what to do     ", why, "do");
+    }
+}
+
 int cli_device_explain(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     CLEANUP(cli_json_done) json_t *page = NULL;
+    CLEANUP(cli_json_done) json_t *signals = NULL;
     CLEANUP(text_done) struct text path = {0};
+    CLEANUP(text_done) struct text trust_path = {0};
     const json_t *items;
     int r = open_device(settings, argc, argv, "/joins?limit=" EXPLAINED, &rest, &path);
 
@@ -141,6 +174,14 @@ int cli_device_explain(const struct cli_settings *settings, int argc, char **arg
         text_add(out, "No attempt has come to this join server under the device's present owner: "
                       "no gateway has heard it, or its network does not ask here. Whether all is "
                       "well on this side tells: cradle device preflight\n");
+    if ((r = cli_rest_path(&trust_path, DEVICES, argv[1])) < 0)
+        return r;
+    text_add(&trust_path, "/signals");
+    if (trust_path.failed)
+        return error_set(ERROR_SYSTEM, "out of memory");
+    if ((r = cli_rest_call(&rest, "GET", trust_path.data, NULL, &signals)) < 0)
+        return r;
+    explain_trust(out, signals);
     return 0;
 }
 

@@ -83,6 +83,23 @@ const struct db_statement db_organization_set_statement = {
     .params = {DB_INT8, DB_TEXT, DB_BOOL},
 };
 
+const struct db_statement db_organization_policy_statement = {
+    .name = "organization_policy",
+    .sql = "SELECT quarantine_clones FROM organization WHERE id = $1",
+    .shape = DB_SHAPE_ONE,
+    .n_params = 1,
+    .params = {DB_INT8},
+};
+
+const struct db_statement db_organization_set_policy_statement = {
+    .name = "organization_set_policy",
+    .sql = "UPDATE organization SET quarantine_clones = $2 WHERE id = $1 RETURNING 1",
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_INT8, DB_BOOL},
+};
+
 const struct db_statement db_organization_list_statement = {
     .name = "organization_list",
     .sql = "SELECT " ORGANIZATION_COLUMNS " FROM organization"
@@ -270,6 +287,27 @@ static void put_id_or_null(struct db_params *p, const uint8_t *id)
         db_param_bytes(p, id, ACCOUNT_ID_LEN);
     else
         db_param_null(p, DB_BYTEA);
+}
+
+int db_organization_policy(struct db *db, int64_t row_id, bool *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    db_param_int(db_params_of(db), DB_INT8, row_id);
+    if ((r = db_run(db, DB_ORGANIZATION_POLICY, &rows)) < 0)
+        return r;
+    *ret = db_row_bool(&rows, 0, 0);
+    return db_rows_check(&rows);
+}
+
+int db_organization_set_policy(struct db *db, int64_t row_id, bool quarantine_clones)
+{
+    struct db_params *p = db_params_of(db);
+
+    db_param_int(p, DB_INT8, row_id);
+    db_param_int(p, DB_BOOL, quarantine_clones);
+    return db_run_quiet(db, DB_ORGANIZATION_SET_POLICY);
 }
 
 int db_organization_list(

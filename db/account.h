@@ -74,6 +74,9 @@ struct db_organization_change {
 /** `ret` is as it is by then, whoever else has changed it. Outcome 1: the name is another's. */
 int db_organization_set(struct db *db, int64_t row_id, const struct db_organization_change *change,
     struct db_organization *ret);
+/** What its organization wants done about devices that look cloned. */
+int db_organization_policy(struct db *db, int64_t row_id, bool *ret_quarantine_clones);
+int db_organization_set_policy(struct db *db, int64_t row_id, bool quarantine_clones);
 int db_organization_list(
     struct db *db, const uint8_t *after, struct db_organization *ret, size_t n_max, size_t *ret_n);
 

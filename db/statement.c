@@ -193,6 +193,22 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_RULE_LOAD] = &db_rule_load_statement,
     [DB_RULE_CLAIM] = &db_rule_claim_statement,
     [DB_RULE_EXPIRE] = &db_rule_expire_statement,
+    [DB_ORGANIZATION_POLICY] = &db_organization_policy_statement,
+    [DB_ORGANIZATION_SET_POLICY] = &db_organization_set_policy_statement,
+    [DB_SIGNAL_SCAN] = &db_signal_scan_statement,
+    [DB_SIGNAL_NONCES] = &db_signal_nonces_statement,
+    [DB_SIGNAL_REJOINS] = &db_signal_rejoins_statement,
+    [DB_SIGNAL_SUSPENDED] = &db_signal_suspended_statement,
+    [DB_SIGNAL_RATES] = &db_signal_rates_statement,
+    [DB_SIGNAL_SHARED] = &db_signal_shared_statement,
+    [DB_SIGNAL_WAITING] = &db_signal_waiting_statement,
+    [DB_SIGNAL_DEVICES] = &db_signal_devices_statement,
+    [DB_SIGNAL_LIST] = &db_signal_list_statement,
+    [DB_SIGNAL_MOVE] = &db_signal_move_statement,
+    [DB_SIGNAL_JUDGED] = &db_signal_judged_statement,
+    [DB_SIGNAL_LATER] = &db_signal_later_statement,
+    [DB_SIGNAL_FORGET] = &db_signal_forget_statement,
+    [DB_SIGNAL_PURGE] = &db_signal_purge_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

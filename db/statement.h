@@ -178,10 +178,14 @@ enum db_statement_id {
     DB_DELIVERY_REPLAY,
     DB_DELIVERY_TAKE,
     DB_DELIVERY_SETTLE,
-    DB_REPLACEMENT_LOCK, DB_REPLACEMENT_ADD, DB_REPLACEMENT_END, DB_RULE_CHECK, DB_RULE_ADD,
-    DB_RULE_FIND, DB_RULE_LIST, DB_RULE_RANGES, DB_RULE_SKIPPED, DB_RULE_ACCEPT, DB_RULE_END,
-    DB_RULE_TAKE, DB_RULE_LOAD, DB_RULE_CLAIM, DB_RULE_EXPIRE, DB_TTJS_NS_ID, DB_TTJS_KEEP,
-    DB_TTJS_LOAD, DB_TTJS_RELEASE,
+    DB_ORGANIZATION_POLICY, DB_ORGANIZATION_SET_POLICY, DB_SIGNAL_SCAN, DB_SIGNAL_NONCES,
+    DB_SIGNAL_REJOINS, DB_SIGNAL_SUSPENDED, DB_SIGNAL_RATES, DB_SIGNAL_SHARED,
+    DB_SIGNAL_WAITING, DB_SIGNAL_DEVICES, DB_SIGNAL_LIST, DB_SIGNAL_MOVE, DB_SIGNAL_JUDGED,
+    DB_SIGNAL_LATER, DB_SIGNAL_FORGET, DB_SIGNAL_PURGE, DB_REPLACEMENT_LOCK,
+    DB_REPLACEMENT_ADD, DB_REPLACEMENT_END, DB_RULE_CHECK, DB_RULE_ADD, DB_RULE_FIND,
+    DB_RULE_LIST, DB_RULE_RANGES, DB_RULE_SKIPPED, DB_RULE_ACCEPT, DB_RULE_END, DB_RULE_TAKE,
+    DB_RULE_LOAD, DB_RULE_CLAIM, DB_RULE_EXPIRE, DB_TTJS_NS_ID, DB_TTJS_KEEP, DB_TTJS_LOAD,
+    DB_TTJS_RELEASE,
     DB_N_STATEMENTS,
 };
 
@@ -392,6 +396,22 @@ extern const struct db_statement db_rule_take_statement;
 extern const struct db_statement db_rule_load_statement;
 extern const struct db_statement db_rule_claim_statement;
 extern const struct db_statement db_rule_expire_statement;
+extern const struct db_statement db_organization_policy_statement;
+extern const struct db_statement db_organization_set_policy_statement;
+extern const struct db_statement db_signal_scan_statement;
+extern const struct db_statement db_signal_nonces_statement;
+extern const struct db_statement db_signal_rejoins_statement;
+extern const struct db_statement db_signal_suspended_statement;
+extern const struct db_statement db_signal_rates_statement;
+extern const struct db_statement db_signal_shared_statement;
+extern const struct db_statement db_signal_waiting_statement;
+extern const struct db_statement db_signal_devices_statement;
+extern const struct db_statement db_signal_list_statement;
+extern const struct db_statement db_signal_move_statement;
+extern const struct db_statement db_signal_judged_statement;
+extern const struct db_statement db_signal_later_statement;
+extern const struct db_statement db_signal_forget_statement;
+extern const struct db_statement db_signal_purge_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

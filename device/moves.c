@@ -42,9 +42,10 @@ static const struct {
     [MOVE_RESET_NONCES] = {"reset-nonces",
         "The DevNonces and RJcounts of before are forgotten, for a device that has lost its memory and "
         "counts from the start; the JoinNonce goes on. Join-Requests that somebody recorded of it can "
-        "be played again until the device has counted beyond them.",
+        "be played again until the device has counted beyond them. Signals of before do not count any "
+        "more.",
         {ANY, BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
-        {KEEP, KEEP, KEEP, KEEP}, .new_nonces = true},
+        {KEEP, KEEP, KEEP, TRUST_OK}, .new_nonces = true},
     [MOVE_BIND] = {"bind",
         "The device has another home network and application server; it joins there from now on.",
         {ANY, BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
@@ -69,8 +70,17 @@ static const struct {
         "handed on, until the quarantine is lifted by who imposed it.",
         {ANY & ~BIT(CREDENTIAL_SCRAPPED), ANY, ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
         {KEEP, KEEP, KEEP, TRUST_QUARANTINED}},
-    [MOVE_LIFT] = {"lift", "The device is trusted again.", {ANY, ANY, ANY, BIT(TRUST_QUARANTINED)},
-        {KEEP, KEEP, KEEP, TRUST_OK}},
+    [MOVE_LIFT] = {"lift",
+        "The device is trusted again, whatever was seen of it until now: signals of before do not "
+        "count any more.",
+        {ANY, ANY, ANY, BIT(TRUST_SUSPECT) | BIT(TRUST_QUARANTINED)}, {KEEP, KEEP, KEEP, TRUST_OK}},
+    [MOVE_SUSPECT] = {"suspect",
+        "The service has seen what speaks for a second device with the same key, or for an attack. "
+        "The device joins as before.",
+        {ANY & ~BIT(CREDENTIAL_SCRAPPED), ANY, ANY, BIT(TRUST_OK)},
+        {KEEP, KEEP, KEEP, TRUST_SUSPECT}},
+    [MOVE_TRUST] = {"trust", "What made the device suspect has faded, and nothing new was seen.",
+        {ANY, ANY, ANY, BIT(TRUST_SUSPECT)}, {KEEP, KEEP, KEEP, TRUST_OK}},
     [MOVE_SCRAP] = {"scrap",
         "The device is no more: its sealed keys are destroyed, and its DevEUI is never given to "
         "another. There is no way back.",

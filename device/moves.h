@@ -18,6 +18,8 @@ enum device_move {
     MOVE_DECLINE,
     MOVE_QUARANTINE,
     MOVE_LIFT,
+    MOVE_SUSPECT,
+    MOVE_TRUST,
     MOVE_SCRAP,
     MOVE_REPLACE,
     MOVE_TAKE_PLACE,

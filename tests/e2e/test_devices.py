@@ -100,7 +100,7 @@ class Seen(DevicesTest):
              "as_id": "demo-as", "batch": None, "serial": devices[1]["serial"], "rejoin_pending": True,
              "exposed_since": None})
         self.assertFalse(its_makers["held"])
-        self.assertEqual(set(its_makers), {"dev_eui", "join_eui", "mac_version", "held", "credential", "trust", "created_at",
+        self.assertEqual(set(its_makers), {"dev_eui", "join_eui", "mac_version", "held", "credential", "trust", "trust_score", "created_at",
                                            "serial", "batch"})
         self.assertIsNotNone(its_makers["batch"])
         unsold = self.get(self.maker, devices[0])
@@ -109,7 +109,7 @@ class Seen(DevicesTest):
     def test_what_is_anothers_is_answered_as_what_is_not_here(self):
         device = self.sold()
         missing = {"dev_eui": "02cdcdfffffffffe"}
-        for below in ("", "/joins", "/preflight"):
+        for below in ("", "/joins", "/preflight", "/signals"):
             answers = [rest.call("get", f"/v1/devices/{d['dev_eui']}{below}")
                        for rest, d in ((self.stranger, device), (self.stranger, missing), (self.owner, missing),
                                        (self.owner, {"dev_eui": "no-eui"}))]
@@ -394,6 +394,13 @@ class Command(DevicesTest):
         self.assertEqual([join["outcome"] for join in joins], ["nonce_replayed", "success"])
         explained = self.said("device", "explain", eui)
         for words in ("joined, as DevAddr 01020304", "nonce_replayed", "what to do", joins[0]["explanation"]["do"]):
+            self.assertIn(words, explained)
+        self.assertNotIn("points", explained)
+        self.stack.psql("INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch) SELECT now(), "
+                        f"dev_eui, 'dev_nonce_jump', 1, 2000, ownership_epoch FROM device WHERE dev_eui = '\\x{eui}'")
+        explained = self.said("device", "explain", eui)
+        for words in ("Its trust is ok: what was seen of it weighs 6.0 points; at 30 it is suspect",
+                      "dev_nonce_jump, 6.0 points by now", "guessed a MIC"):
             self.assertIn(words, explained)
         self.update(device, "service = 'suspended'")
         said = self.said("device", "preflight", eui)

@@ -16,7 +16,8 @@ from test_claims import ClaimTest
 from test_codes import unclaimed
 from test_jobs import csv_of
 
-TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined")
+TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined",
+         "device.suspect")
 AFTER_A_LEASE_SECONDS = 60
 LATER_SECONDS = 60
 WEBHOOKS_MAX, AT_ONCE = 20, 12
@@ -194,6 +195,17 @@ class Hooks(HookTest):
         self.assertEqual(other.call("post", f"/v1/offers/{offer['id']}/accept")[0], 200)
         told = {t["type"]: t["object"] for t in (verified(post, others["secret"]) for post in of_other.wait(3))}
         self.assertEqual(told["device.claimed"], {"dev_eui": device["dev_eui"], "ownership_epoch": 2})
+
+    def test_owner_and_maker_are_told_of_a_suspect_device(self):
+        of_owner, of_maker, device, owner = self.receiver(), self.receiver(), self.device(), self.owner()
+        self.claimed(owner, device)
+        hook, makers = self.hooked(owner, of_owner, ["device.suspect"]), self.hooked(self.maker, of_maker, ["device.suspect"])
+        self.stack.psql("INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch) SELECT now(), dev_eui, "
+                        "'dev_nonce_series', 9, 5, ownership_epoch FROM device, generate_series(1, 3) "
+                        f"WHERE dev_eui = '\\x{device['dev_eui']}'")
+        for receiver, secret in ((of_owner, hook["secret"]), (of_maker, makers["secret"])):
+            told = verified(receiver.wait(1)[0], secret)
+            self.assertEqual((told["type"], told["object"]), ("device.suspect", {"dev_eui": device["dev_eui"]}))
 
     def test_one_that_fails_is_posted_again_with_the_same_ids(self):
         receiver, owner, device = self.receiver(), self.owner(), self.device()

@@ -56,7 +56,11 @@ static bool should_be_legal(enum device_move move, const struct device_record *r
     case MOVE_QUARANTINE:
         return trusted && r->credential != CREDENTIAL_SCRAPPED;
     case MOVE_LIFT:
-        return !trusted;
+        return r->trust != TRUST_OK;
+    case MOVE_SUSPECT:
+        return r->trust == TRUST_OK && r->credential != CREDENTIAL_SCRAPPED;
+    case MOVE_TRUST:
+        return r->trust == TRUST_SUSPECT;
     case MOVE_SCRAP:
         return r->ownership != OWNERSHIP_OFFERED && r->credential != CREDENTIAL_SCRAPPED;
     case MOVE_REPLACE:
@@ -93,6 +97,7 @@ START_TEST(a_move_changes_what_it_says_and_keeps_the_rest)
     enum device_move move = (enum device_move)_i;
     bool taken = move == MOVE_CLAIM || move == MOVE_ACCEPT;
     bool new_owner = taken || move == MOVE_RELEASE;
+    bool trusts = move == MOVE_LIFT || move == MOVE_TRUST || move == MOVE_RESET_NONCES;
 
     for (unsigned i = 0; i < N_STATES; i++) {
         struct device_record before = state_of(i), after = before;
@@ -103,7 +108,8 @@ START_TEST(a_move_changes_what_it_says_and_keeps_the_rest)
         ck_assert_int_eq(
             after.credential, move == MOVE_SCRAP ? CREDENTIAL_SCRAPPED : before.credential);
         ck_assert_int_eq(after.trust, move == MOVE_QUARANTINE ? TRUST_QUARANTINED
-                                      : move == MOVE_LIFT     ? TRUST_OK
+                                      : move == MOVE_SUSPECT  ? TRUST_SUSPECT
+                                      : trusts                ? TRUST_OK
                                                               : before.trust);
         ck_assert_int_eq(after.ownership, taken || move == MOVE_DECLINE ? OWNERSHIP_CLAIMED
                                           : move == MOVE_RELEASE        ? OWNERSHIP_UNOWNED
