@@ -8,11 +8,13 @@
 #include "activation/call.h"
 #include "activation/code_hash.h"
 #include "activation/operator_check.h"
+#include "activation/subscriptions.h"
 #include "base/aes.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "db/claim.h"
+#include "db/subscription.h"
 #include "device/tr005.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -35,7 +37,8 @@ struct claim_item {
     char qr[QR_TEXT_MAX + 1];
     char home_net_id[NET_ID_TEXT_MAX + 1];
     char as_id[PEER_ID_MAX + 1];
-    bool has_dev_eui, has_code, has_qr, has_home_net_id, has_as_id;
+    uint8_t subscription_id[ACCOUNT_ID_LEN];
+    bool has_dev_eui, has_code, has_qr, has_home_net_id, has_as_id, has_subscription_id;
 };
 
 struct claims_body {
@@ -52,19 +55,20 @@ struct claims_body {
         .name = #member, .kind = JSON_TEXT, .offset = ITEM(member), .size = ITEM_SIZE(member),     \
         .present_offset = ITEM(has_##member)                                                       \
     }
-static const struct json_field item_fields[] = {
-    ITEM_TEXT(dev_eui), ITEM_TEXT(code), ITEM_TEXT(qr), ITEM_TEXT(home_net_id), ITEM_TEXT(as_id)};
+#define ITEM_FIELDS                                                                                \
+    ITEM_TEXT(dev_eui), ITEM_TEXT(code), ITEM_TEXT(qr), ITEM_TEXT(home_net_id), ITEM_TEXT(as_id),  \
+    {                                                                                              \
+        .name = "subscription_id", .kind = JSON_HEX, .offset = ITEM(subscription_id),              \
+        .size = ITEM_SIZE(subscription_id), .present_offset = ITEM(has_subscription_id)            \
+    }
+static const struct json_field item_fields[] = {ITEM_FIELDS};
 #define N_ITEM_FIELDS (sizeof(item_fields) / sizeof(item_fields[0]))
 #define ELEMENT_LEN_MIN 2 /* bytes of the body that an element of a list takes, with its comma */
 
 /* `one` stands first, so that its members have the offsets of an element's. */
 #define LIST N_ITEM_FIELDS
 static const struct json_field fields[] = {
-    ITEM_TEXT(dev_eui),
-    ITEM_TEXT(code),
-    ITEM_TEXT(qr),
-    ITEM_TEXT(home_net_id),
-    ITEM_TEXT(as_id),
+    ITEM_FIELDS,
     [LIST] = {.name = "claims",
         .kind = JSON_LIST,
         .offset = offsetof(struct claims_body, list),
@@ -79,7 +83,15 @@ static const struct json_field fields[] = {
 _Static_assert(offsetof(struct claims_body, one) == 0, "its members have the offsets of an item's");
 
 /* Why a claim is not even looked at. */
-enum claim_fault { FAULT_NONE, FAULT_LIMITED, FAULT_HOME, FAULT_AS };
+enum claim_fault {
+    FAULT_NONE,
+    FAULT_LIMITED,
+    FAULT_HOME,
+    FAULT_AS,
+    FAULT_SUBSCRIPTION,
+    FAULT_ENDED, /* the subscription does not run */
+    FAULT_FULL,
+};
 
 struct entry {
     struct db_claim claim;
@@ -192,6 +204,8 @@ static unsigned read_item(
     char field[FIELD_MAX];
     const char *member, *fault = read_device(item, ret, &member);
 
+    ret->claim.has_subscription = item->has_subscription_id;
+    memcpy(ret->claim.subscription, item->subscription_id, sizeof(ret->claim.subscription));
     if (fault == NULL)
         fault = read_home(item, &ret->claim, &member);
     if (fault == NULL)
@@ -246,7 +260,8 @@ static unsigned read_body(struct claims_run *run)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
     if (!run->body->has_list)
         return read_item(call, "", one, &run->entries[0]);
-    if (one->has_dev_eui || one->has_code || one->has_qr || one->has_home_net_id || one->has_as_id)
+    if (one->has_dev_eui || one->has_code || one->has_qr || one->has_home_net_id ||
+        one->has_as_id || one->has_subscription_id)
         return act_call_bad_field(call, "claims", "claims stands alone: each of them says its own");
     if (run->n == 0)
         return act_call_bad_field(call, "claims", "claims is empty");
@@ -268,7 +283,12 @@ static void fingerprint(const struct claims_run *run, uint8_t out[static 32])
         text_add_hex(&text, claim->dev_eui.bytes, sizeof(claim->dev_eui.bytes));
         text_addf(&text, "|%d|", claim->has_home_net_id);
         text_add_hex(&text, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
-        text_addf(&text, "|%s\n", claim->as_id);
+        text_addf(&text, "|%s", claim->as_id);
+        if (claim->has_subscription) {
+            text_add(&text, "|");
+            text_add_hex(&text, claim->subscription, sizeof(claim->subscription));
+        }
+        text_add(&text, "\n");
     }
     digest_sha256(text.data != NULL ? text.data : "", text.len, out);
 }
@@ -288,6 +308,24 @@ static void set_claimant(struct claims_run *run)
 }
 
 /* --- a chunk ---------------------------------------------------------------------------------- */
+
+/* What is asked of the claimant's own affairs alone, before any code is looked at: or a
+ * subscription with a place, and one without, would tell which codes are right. */
+static enum claim_fault fault_of(const struct db_claim *claim, int64_t wait_s)
+{
+    static const enum claim_fault places[] = {
+        [PLACE_FREE] = FAULT_NONE,
+        [PLACE_UNKNOWN] = FAULT_SUBSCRIPTION,
+        [PLACE_ENDED] = FAULT_ENDED,
+        [PLACE_FULL] = FAULT_FULL,
+    };
+
+    if (!claim->home_known)
+        return FAULT_HOME;
+    if (!claim->as_known)
+        return FAULT_AS;
+    return places[claim->place] == FAULT_NONE && wait_s != 0 ? FAULT_LIMITED : places[claim->place];
+}
 
 /* Those that may be looked at now, at most as many as could all be wrong. *ret_n: how many entries
  * from `at` on it is about. */
@@ -312,10 +350,7 @@ static int load(struct claims_run *run, size_t at, size_t *ret_n)
         entry->wait_s = wait_s > claim->wait_s ? wait_s : claim->wait_s;
         if (entry->wait_s != 0)
             metric_add(&run->call->worker->service->metrics.claims[COUNT_CLAIM_LIMITED], 1);
-        entry->fault = !claim->home_known   ? FAULT_HOME
-                       : !claim->as_known   ? FAULT_AS
-                       : entry->wait_s != 0 ? FAULT_LIMITED
-                                            : FAULT_NONE;
+        entry->fault = fault_of(claim, entry->wait_s);
         if (entry->fault != FAULT_NONE)
             continue;
         run->due[run->n_due] = entry;
@@ -390,6 +425,20 @@ static bool is_raced(struct claims_run *run, bool last)
     return raced && !last;
 }
 
+/* Of an owner whose devices must have a subscription, those without one are suspended at once. */
+static int suspend_without(struct claims_run *run)
+{
+    struct eui64 without[DB_CLAIM_CHUNK_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; run->claimant.needs_subscription && i < run->n_due; i++)
+        if (run->claims[i].outcome == CLAIM_CLAIMED && !run->claims[i].has_subscription)
+            without[n++] = run->claims[i].dev_eui;
+    return n == 0 ? 0
+                  : db_subscription_settle(
+                        run->call->worker->db, without, n, run->claimant.request_id);
+}
+
 /* Outcome 1: as take_key; 2: once more, from its load on, for another of the same call was faster
  * or the result of the commit is not known. A claim that did come through finds itself then. */
 #define CHUNK_OTHER_CALL 1
@@ -405,6 +454,8 @@ static int settle(struct claims_run *run, bool last)
         r = db_claim_settle(db, &run->claimant, run->claims, run->n_due);
     if (r == 0 && is_raced(run, last))
         r = CHUNK_ONCE_MORE;
+    if (r == 0)
+        r = suspend_without(run);
     if (r != 0) {
         db_rollback(db);
         return r;
@@ -424,6 +475,7 @@ static enum act_claim_counter counter_of(enum db_claim_outcome outcome)
     return outcome == CLAIM_CLAIMED    ? COUNT_CLAIM_CLAIMED
            : outcome == CLAIM_REPEATED ? COUNT_CLAIM_REPEATED
            : outcome == CLAIM_OWN      ? COUNT_CLAIM_OWN
+           : outcome == CLAIM_NO_PLACE ? COUNT_CLAIM_NO_PLACE
                                        : COUNT_CLAIM_REFUSED;
 }
 
@@ -482,9 +534,15 @@ static void write_entry(struct text *out, const struct entry *entry)
         out, "{\"dev_eui\":\"%s\",\"outcome\":", eui64_format(&entry->claim.dev_eui, dev_eui));
     if (entry->fault == FAULT_LIMITED) {
         text_addf(out, "\"limited\",\"retry_after_s\":%" PRId64 "}", entry->wait_s);
+    } else if (entry->fault == FAULT_ENDED || entry->fault == FAULT_FULL) {
+        text_add(out, "\"no-place\"}");
     } else if (entry->fault != FAULT_NONE) {
         text_addf(out, "\"invalid\",\"field\":\"%s\"}",
-            entry->fault == FAULT_HOME ? "home_net_id" : "as_id");
+            entry->fault == FAULT_HOME ? "home_net_id"
+            : entry->fault == FAULT_AS ? "as_id"
+                                       : "subscription_id");
+    } else if (entry->claim.outcome == CLAIM_NO_PLACE) {
+        text_add(out, "\"no-place\"}");
     } else if (entry->claim.outcome == CLAIM_OWN) {
         text_add(out, "\"own\"}");
     } else if (entry->claim.outcome > CLAIM_REPEATED) {
@@ -538,9 +596,18 @@ static unsigned answer_one(struct claims_run *run)
     case FAULT_AS:
         return act_call_bad_field(
             call, "as_id", "as_id is no application server that is known here");
+    case FAULT_SUBSCRIPTION:
+        return act_call_bad_field(call, "subscription_id", ACT_SUBSCRIPTION_UNKNOWN);
+    case FAULT_ENDED:
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_SUBSCRIPTION_ENDED);
+    case FAULT_FULL:
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_SUBSCRIPTION_FULL);
     case FAULT_NONE:
         break;
     }
+    if (entry->claim.outcome == CLAIM_NO_PLACE)
+        return act_call_problem(call, PROBLEM_CONFLICT,
+            "the subscription's last place was taken meanwhile; the device is as it was");
     if (entry->claim.outcome == CLAIM_OWN)
         return act_call_problem(call, PROBLEM_CONFLICT,
             "this device is yours already; rotate-code gives it a new code");

@@ -42,6 +42,27 @@ static void add_text(struct text *out, const char *member, const char *value)
         text_add(out, "null");
 }
 
+static void write_subscription(struct text *out, const struct db_device *d)
+{
+    const struct db_device_subscription *s = &d->subscription;
+
+    text_addf(out, ",\"suspended_by\":%s,\"subscription\":",
+        d->record.service != SERVICE_SUSPENDED ? "null"
+        : d->is_suspended_by_subscription      ? "\"subscription\""
+                                               : "\"owner\"");
+    if (!s->present) {
+        text_add(out, "null");
+        return;
+    }
+    text_add(out, "{\"id\":\"");
+    text_add_hex(out, s->id, sizeof(s->id));
+    text_add(out, "\",\"name\":");
+    text_add_json(out, s->name);
+    text_addf(out, ",\"state\":\"%s\",\"ends_at\":\"%s\"}",
+        db_subscription_state_text(s->runs ? SUBSCRIPTION_RUNNING : SUBSCRIPTION_ENDED),
+        s->ends_at);
+}
+
 /* What its holder may know, and nobody else. */
 static void write_holding(struct text *out, const struct db_device *d)
 {
@@ -56,6 +77,7 @@ static void write_holding(struct text *out, const struct db_device *d)
     add_text(out, "home_net_id", net_id);
     add_text(out, "as_id", r->as_id);
     add_text(out, "exposed_since", d->exposed_since);
+    write_subscription(out, d);
 }
 
 void act_device_write(struct text *out, const struct db_device *d)

@@ -4,6 +4,7 @@
 #include "activation/job_events.h"
 #include "activation/job_worker.h"
 #include "activation/service.h"
+#include "activation/subscription_keeper.h"
 #include "activation/webhook_worker.h"
 #include "activation/worker.h"
 #include "api/client.h"
@@ -29,6 +30,7 @@ struct app {
     struct act_service service;
     struct db *db; /* of the housekeeping */
     struct act_housekeeping housekeeping;
+    struct act_subscription_keeper subscriptions;
     bool was_ready;
     int64_t swept_ms; /* monotonic: when jobs were last looked for whose worker has gone */
 };
@@ -145,6 +147,7 @@ static void look_after(struct app *app)
     if (act_pace_look(&service->pace, app->db) < 0)
         log_warn("it was not seen whether devices join: %s", error_text());
     act_housekeeping_look(&app->housekeeping, app->db);
+    act_subscription_keeper_look(&app->subscriptions, app->db, &service->metrics);
 }
 
 static bool all_idle(struct act_service *service)

@@ -17,6 +17,7 @@ static const char *const claim_labels[N_CLAIM_COUNTERS] = {
     [COUNT_CLAIM_CLAIMED] = "outcome=\"claimed\"",
     [COUNT_CLAIM_REPEATED] = "outcome=\"repeated\"",
     [COUNT_CLAIM_OWN] = "outcome=\"own\"",
+    [COUNT_CLAIM_NO_PLACE] = "outcome=\"no-place\"",
     [COUNT_CLAIM_REFUSED] = "outcome=\"refused\"",
     [COUNT_CLAIM_LIMITED] = "outcome=\"limited\"",
 };
@@ -25,6 +26,17 @@ static const char *const webhook_labels[N_WEBHOOK_COUNTERS] = {
     [COUNT_WEBHOOK_DELIVERED] = "outcome=\"delivered\"",
     [COUNT_WEBHOOK_FAILED] = "outcome=\"failed\"",
     [COUNT_WEBHOOK_DEAD] = "outcome=\"dead\"",
+};
+
+static const char *const subscription_labels[N_SUBSCRIPTION_COUNTERS] = {
+    [COUNT_SUBSCRIPTION_NOTICED] = "event=\"noticed\"",
+    [COUNT_SUBSCRIPTION_RENEWED] = "event=\"renewed\"",
+    [COUNT_SUBSCRIPTION_ENDED] = "event=\"ended\"",
+};
+
+static const char *const service_labels[N_SERVICE_COUNTERS] = {
+    [COUNT_SERVICE_SUSPENDED] = "move=\"suspend\"",
+    [COUNT_SERVICE_RESUMED] = "move=\"resume\"",
 };
 
 static const char *const token_labels[N_TOKEN_COUNTERS] = {
@@ -85,6 +97,19 @@ void act_metrics_init(struct act_metrics *metrics)
             "Posts to webhooks, by outcome; dead: failed, and is not tried again.";
         metrics->webhooks[i].labels = webhook_labels[i];
     }
+    for (size_t i = 0; i < N_SUBSCRIPTION_COUNTERS; i++) {
+        metrics->subscriptions[i].name = "cradle_subscription_events_total";
+        metrics->subscriptions[i].help =
+            "Subscriptions whose owner was told of their end, that were "
+            "renewed, and that have ended, by this service.";
+        metrics->subscriptions[i].labels = subscription_labels[i];
+    }
+    for (size_t i = 0; i < N_SERVICE_COUNTERS; i++) {
+        metrics->services[i].name = "cradle_subscription_devices_total";
+        metrics->services[i].help =
+            "Devices that this service has suspended for want of a subscription, or resumed.";
+        metrics->services[i].labels = service_labels[i];
+    }
 }
 
 void act_metrics_request(
@@ -107,5 +132,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, &metrics->chained, 1);
     metrics_write(out, &metrics->checkpoints, 1);
     metrics_write(out, metrics->webhooks, N_WEBHOOK_COUNTERS);
+    metrics_write(out, metrics->subscriptions, N_SUBSCRIPTION_COUNTERS);
+    metrics_write(out, metrics->services, N_SERVICE_COUNTERS);
     metrics_write(out, &metrics->slow, 1);
 }

@@ -12,6 +12,7 @@ enum act_claim_counter {
     COUNT_CLAIM_CLAIMED,
     COUNT_CLAIM_REPEATED,
     COUNT_CLAIM_OWN,
+    COUNT_CLAIM_NO_PLACE, /* of its subscription, after a right code */
     COUNT_CLAIM_REFUSED,
     COUNT_CLAIM_LIMITED, /* not looked at */
     N_CLAIM_COUNTERS
@@ -23,6 +24,14 @@ enum act_webhook_counter {
     COUNT_WEBHOOK_DEAD,
     N_WEBHOOK_COUNTERS
 };
+
+enum act_subscription_counter {
+    COUNT_SUBSCRIPTION_NOTICED,
+    COUNT_SUBSCRIPTION_RENEWED,
+    COUNT_SUBSCRIPTION_ENDED,
+    N_SUBSCRIPTION_COUNTERS
+};
+enum act_service_counter { COUNT_SERVICE_SUSPENDED, COUNT_SERVICE_RESUMED, N_SERVICE_COUNTERS };
 
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
 #define ACT_METRIC_LABELS_MAX 160
@@ -40,7 +49,9 @@ struct act_metrics {
     struct metric chained;     /* audit events, by this service */
     struct metric checkpoints; /* signed for it */
     struct metric webhooks[N_WEBHOOK_COUNTERS];
-    struct metric slow; /* set when it is asked for */
+    struct metric subscriptions[N_SUBSCRIPTION_COUNTERS]; /* by this service's keeper */
+    struct metric services[N_SERVICE_COUNTERS];           /* of devices, by it */
+    struct metric slow;                                   /* set when it is asked for */
 };
 
 void act_metrics_init(struct act_metrics *metrics);

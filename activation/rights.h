@@ -25,10 +25,12 @@ enum act_right {
     RIGHT_CLAIM,          /* become the owner of devices by their codes */
     RIGHT_DEVICES_CHANGE, /* suspend, resume, release, bind and name his own */
     RIGHT_DEVICES, /* see what his organization holds, has brought in, and why it does not join */
-    RIGHT_QUARANTINE,  /* quarantine devices of his, and an operator any; and lift it */
-    RIGHT_OFFERS,      /* see what was offered by his organization, and to it */
-    RIGHT_EXPORT,      /* take devices of his organization away, with their keys */
-    RIGHT_JOBS,        /* see jobs of his organization */
+    RIGHT_QUARANTINE,    /* quarantine devices of his, and an operator any; and lift it */
+    RIGHT_OFFERS,        /* see what was offered by his organization, and to it */
+    RIGHT_SUBSCRIPTIONS, /* see those that his organization uses or sold; an administrator all */
+    RIGHT_SUBSCRIPTIONS_CHANGE, /* make them for anybody; change those that his organization sold */
+    RIGHT_EXPORT,               /* take devices of his organization away, with their keys */
+    RIGHT_JOBS,                 /* see jobs of his organization */
     RIGHT_JOBS_CANCEL, /* cancel them: who may begin one of that kind (activation/jobs.c) */
     N_ACT_RIGHTS
 };

@@ -29,6 +29,7 @@ struct db_claimant {
     bool has_network; /* where it comes from, as far as that says something */
     uint64_t network;
     uint8_t call[DB_CLAIM_CALL_LEN]; /* its name: the same call finds its own claims */
+    bool needs_subscription;         /* of db_claim_load: what it claims without one is suspended */
 };
 
 /** What became of a claim. All from CLAIM_UNKNOWN on are told alike. */
@@ -37,6 +38,8 @@ enum db_claim_outcome {
     CLAIM_REPEATED, /* the same call had claimed it before, and has the newest code again */
     CLAIM_OWN,      /* it is the claimant's already; nothing has changed */
     CLAIM_AGAIN,    /* the same call claimed it just now: load and try again */
+    CLAIM_NO_PLACE, /* the code is right, and the subscription's last place taken meanwhile, or its
+                     * end come; nothing has changed */
     CLAIM_UNKNOWN,  /* no such device */
     CLAIM_QUARANTINED,
     CLAIM_TAKEN,      /* it is somebody else's */
@@ -49,16 +52,28 @@ enum db_claim_outcome {
 #define DB_N_CLAIM_OUTCOMES (CLAIM_RACED + 1)
 const char *db_claim_outcome_text(enum db_claim_outcome outcome);
 
+/** How the subscription stands that a claim is to take a place of: of the claimant's own alone, and
+ * asked before any code is looked at. */
+enum db_claim_place {
+    PLACE_FREE,    /* or none is wanted, or the device holds it already */
+    PLACE_UNKNOWN, /* there is no such subscription of the claimant's */
+    PLACE_ENDED,   /* it does not run */
+    PLACE_FULL,
+};
+
 /** A claim on its way. */
 struct db_claim {
     struct eui64 dev_eui;
     bool has_home_net_id;
     struct net_id home_net_id;
     char as_id[PEER_ID_MAX + 1]; /* "": none */
+    bool has_subscription;
+    uint8_t subscription[ACCOUNT_ID_LEN];
     /* Of db_claim_load. */
     uint32_t generation;       /* of the device's code, and 1 where there is none */
     int64_t wait_s;            /* not to be looked at before; 0: now */
     bool home_known, as_known; /* where they are named; else true */
+    enum db_claim_place place;
     /* Of keyd: the given code at `generation`, and the new one at the next. */
     uint8_t hash[DB_CODE_HASH_LEN];
     uint8_t new_hash[DB_CODE_HASH_LEN];
@@ -70,12 +85,13 @@ struct db_claim {
 /** Fills what claims need to be hashed and judged. *ret_wait_s: for how long nothing of this
  * claimant is looked at; *ret_allowance: how many wrong ones he may still make at once. One cost,
  * whether a device is here or not. */
-int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_claim *claims,
-    size_t n, int64_t *ret_wait_s, size_t *ret_allowance);
+int db_claim_load(struct db *db, struct db_claimant *claimant, struct db_claim *claims, size_t n,
+    int64_t *ret_wait_s, size_t *ret_allowance);
 
 /** In a transaction of the caller, of up to DB_CLAIM_CHUNK_MAX different devices: those whose code
- * is right become the claimant's, with their new code, its hash and an audit event in his history;
- * wrong ones are counted. Each leaves a claim_event, but for what is the claimant's already. */
+ * is right become the claimant's, with their new code, its hash, the place that they were to take
+ * and an audit event in his history; wrong ones are counted. Each leaves a claim_event, but for
+ * what is the claimant's already. */
 int db_claim_settle(
     struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n);
 

@@ -163,6 +163,18 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_DELIVERY_REPLAY] = &db_delivery_replay_statement,
     [DB_DELIVERY_TAKE] = &db_delivery_take_statement,
     [DB_DELIVERY_SETTLE] = &db_delivery_settle_statement,
+    [DB_SUBSCRIPTION_ADD] = &db_subscription_add_statement,
+    [DB_SUBSCRIPTION_FIND] = &db_subscription_find_statement,
+    [DB_SUBSCRIPTION_LIST] = &db_subscription_list_statement,
+    [DB_SUBSCRIPTION_SET] = &db_subscription_set_statement,
+    [DB_SUBSCRIPTION_TAKE] = &db_subscription_take_statement,
+    [DB_SUBSCRIPTION_GIVE_BACK] = &db_subscription_give_back_statement,
+    [DB_SUBSCRIPTION_SETTLE] = &db_subscription_settle_statement,
+    [DB_SUBSCRIPTION_HAND_OVER] = &db_subscription_hand_over_statement,
+    [DB_SUBSCRIPTION_NOTICE] = &db_subscription_notice_statement,
+    [DB_SUBSCRIPTION_DUE] = &db_subscription_due_statement,
+    [DB_SUBSCRIPTION_WALK] = &db_subscription_walk_statement,
+    [DB_ORGANIZATION_WALK] = &db_organization_walk_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

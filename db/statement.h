@@ -167,6 +167,18 @@ enum db_statement_id {
     DB_DELIVERY_REPLAY,
     DB_DELIVERY_TAKE,
     DB_DELIVERY_SETTLE,
+    DB_SUBSCRIPTION_ADD,
+    DB_SUBSCRIPTION_FIND,
+    DB_SUBSCRIPTION_LIST,
+    DB_SUBSCRIPTION_SET,
+    DB_SUBSCRIPTION_TAKE,
+    DB_SUBSCRIPTION_GIVE_BACK,
+    DB_SUBSCRIPTION_SETTLE,
+    DB_SUBSCRIPTION_HAND_OVER,
+    DB_SUBSCRIPTION_NOTICE,
+    DB_SUBSCRIPTION_DUE,
+    DB_SUBSCRIPTION_WALK,
+    DB_ORGANIZATION_WALK,
     DB_N_STATEMENTS,
 };
 
@@ -347,6 +359,18 @@ extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;
 extern const struct db_statement db_delivery_take_statement;
 extern const struct db_statement db_delivery_settle_statement;
+extern const struct db_statement db_subscription_add_statement;
+extern const struct db_statement db_subscription_find_statement;
+extern const struct db_statement db_subscription_list_statement;
+extern const struct db_statement db_subscription_set_statement;
+extern const struct db_statement db_subscription_take_statement;
+extern const struct db_statement db_subscription_give_back_statement;
+extern const struct db_statement db_subscription_settle_statement;
+extern const struct db_statement db_subscription_hand_over_statement;
+extern const struct db_statement db_subscription_notice_statement;
+extern const struct db_statement db_subscription_due_statement;
+extern const struct db_statement db_subscription_walk_statement;
+extern const struct db_statement db_organization_walk_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

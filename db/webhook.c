@@ -9,9 +9,10 @@ const struct word_bits webhook_event_names[] = {
     {"device.first_join", WEBHOOK_FIRST_JOIN},
     {"device.offered", WEBHOOK_DEVICE_OFFERED},
     {"device.quarantined", WEBHOOK_DEVICE_QUARANTINED},
+    {"subscription.ending", WEBHOOK_SUBSCRIPTION_ENDING},
     {NULL, 0},
 };
-#define EVENTS_ALL 63
+#define EVENTS_ALL 127
 
 #define WEBHOOK_COLUMNS "id, public_id, url, events, active, generation, " DB_UTC("created_at")
 

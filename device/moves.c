@@ -77,6 +77,15 @@ static const struct {
         {ANY & ~BIT(CREDENTIAL_SCRAPPED), BIT(OWNERSHIP_UNOWNED) | BIT(OWNERSHIP_CLAIMED), ANY,
             ANY},
         {CREDENTIAL_SCRAPPED, KEEP, SERVICE_INACTIVE, KEEP}},
+    [MOVE_SUBSCRIBE] = {"subscribe",
+        "The device holds a place in a subscription of its owner's, instead of the one that it held; "
+        "one that was suspended for want of it is resumed.",
+        {ANY & ~BIT(CREDENTIAL_SCRAPPED), BIT(OWNERSHIP_CLAIMED), ANY, ANY},
+        {KEEP, KEEP, KEEP, KEEP}},
+    [MOVE_UNSUBSCRIBE] = {"unsubscribe",
+        "The device holds no subscription, and its place is free; where its owner's devices need one "
+        "it is suspended.",
+        {ANY, BIT(OWNERSHIP_CLAIMED), ANY, ANY}, {KEEP, KEEP, KEEP, KEEP}},
 };
 
 static const char *const axis_names[N_AXES] = {"credential", "ownership", "service", "trust"};

@@ -19,6 +19,8 @@ enum device_move {
     MOVE_QUARANTINE,
     MOVE_LIFT,
     MOVE_SCRAP,
+    MOVE_SUBSCRIBE,
+    MOVE_UNSUBSCRIBE,
     N_DEVICE_MOVES
 };
 

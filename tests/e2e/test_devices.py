@@ -398,7 +398,7 @@ class Command(DevicesTest):
         self.update(device, "service = 'suspended'")
         said = self.said("device", "preflight", eui)
         self.assertIn("MISSING  service\n         Resume", said)
-        self.assertIn(": not ready, 1 of 14 are missing", said)
+        self.assertIn(": not ready, 1 of 15 are missing", said)
 
     def test_what_is_wrong_is_said(self):
         device = self.sold()

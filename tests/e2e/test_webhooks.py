@@ -14,7 +14,8 @@ from test_accounts import Rest
 from test_async import Receiver
 from test_claims import ClaimTest
 
-TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined")
+TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined",
+         "subscription.ending")
 AFTER_A_LEASE_SECONDS = 60
 LATER_SECONDS = 60
 NOBODY = "00" * 16

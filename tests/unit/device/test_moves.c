@@ -59,6 +59,10 @@ static bool should_be_legal(enum device_move move, const struct device_record *r
         return !trusted;
     case MOVE_SCRAP:
         return r->ownership != OWNERSHIP_OFFERED && r->credential != CREDENTIAL_SCRAPPED;
+    case MOVE_SUBSCRIBE:
+        return claimed && r->credential != CREDENTIAL_SCRAPPED;
+    case MOVE_UNSUBSCRIBE:
+        return claimed;
     case N_DEVICE_MOVES:
         break;
     }
