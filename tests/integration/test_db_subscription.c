@@ -388,6 +388,9 @@ START_TEST(the_end_suspends_its_devices_and_another_end_resumes_those_that_nobod
     ck_assert_int_eq(n_of("suspended"), 3);
     ck_assert_int_eq(n_events("device.suspend"), 2);
     ck_assert_int_eq(number_of("SELECT sum(gate_rev)::int8 FROM device_join"), 3);
+    later = number_of("SELECT extract(epoch FROM ends_at)::int8 FROM subscription");
+    ck_ok(change(&(struct db_subscription_change){.ends_s = &later})); /* the end that it has */
+    ck_assert_uint_eq(work().n_ended, 0);
     ck_ok(db_subscription_hand_over(db, &second, owner));
     later = number_of("SELECT extract(epoch FROM now())::int8") + 100 * (int64_t)86400;
     ck_ok(change(&(struct db_subscription_change){.ends_s = &later}));
