@@ -607,7 +607,7 @@ static unsigned answer_one(struct claims_run *run)
     }
     if (entry->claim.outcome == CLAIM_NO_PLACE)
         return act_call_problem(call, PROBLEM_CONFLICT,
-            "the subscription's last place was taken meanwhile; the device is as it was");
+            "the subscription has no place left by now, or has ended; the device is as it was");
     if (entry->claim.outcome == CLAIM_OWN)
         return act_call_problem(call, PROBLEM_CONFLICT,
             "this device is yours already; rotate-code gives it a new code");

@@ -37,11 +37,7 @@ static unsigned answer_device(struct act_call *call, struct db_device *device,
 {
     struct text body = {0};
 
-    /* A place is its owner's, and a suspension ends with whatever comes after it. */
-    if (after->ownership_epoch != device->record.ownership_epoch)
-        device->subscription.present = false;
-    device->is_suspended_by_subscription &= after->service == SERVICE_SUSPENDED;
-    device->record = *after;
+    act_device_moved(device, after);
     device->is_held = after->ownership != OWNERSHIP_UNOWNED || device->is_brought;
     act_device_write(&body, device);
     if (code != NULL) {

@@ -100,6 +100,16 @@ void act_device_write(struct text *out, const struct db_device *d)
         write_holding(out, d);
 }
 
+/* A place is its owner's, and free when the device is no more. */
+void act_device_moved(struct db_device *device, const struct device_record *after)
+{
+    if (after->ownership_epoch != device->record.ownership_epoch ||
+        after->credential == CREDENTIAL_SCRAPPED)
+        device->subscription.present = false;
+    device->is_suspended_by_subscription &= after->service == SERVICE_SUSPENDED;
+    device->record = *after;
+}
+
 /* --- routes ---------------------------------------------------------------------------------- */
 
 /* *ret_row_id is 0 without one. */

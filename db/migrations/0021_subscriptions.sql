@@ -132,12 +132,15 @@ $$;
 COMMENT ON FUNCTION subscription_runs(subscription) IS 'Whether devices that hold it may join. With renewal auto also between its end and its renewal; never once its end was acted upon, whatever this transaction''s time.';
 GRANT EXECUTE ON FUNCTION subscription_runs(subscription) TO cradle_activation;
 
+-- In a language that keeps its plan: each claim that comes through calls it.
 CREATE FUNCTION subscription_places(which bigint[]) RETURNS TABLE (id bigint, n_free integer)
-LANGUAGE sql
+LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp
 AS $$
-    SELECT s.id, CASE WHEN public.subscription_runs(s) THEN s.n_places - s.n_used ELSE 0 END
-    FROM public.subscription s WHERE s.id = ANY (which) ORDER BY s.id FOR NO KEY UPDATE
+BEGIN
+    RETURN QUERY SELECT s.id, CASE WHEN public.subscription_runs(s) THEN s.n_places - s.n_used ELSE 0 END
+        FROM public.subscription s WHERE s.id = ANY (which) ORDER BY s.id FOR NO KEY UPDATE;
+END
 $$;
 COMMENT ON FUNCTION subscription_places(bigint[]) IS 'How many devices more may hold these; locks them, and sees what was changed by whom it waited for.';
 GRANT EXECUTE ON FUNCTION subscription_places(bigint[]) TO cradle_activation;

@@ -225,7 +225,7 @@ class Places(SubscriptionTest):
             elif way == "scrap":
                 body = {"confirm": device["dev_eui"]}
                 scrapped = self.owner_client.call("post", f"/v1/devices/{device['dev_eui']}/scrap", body)[2]
-                self.assertEqual(scrapped["credential"], "scrapped")
+                self.assertEqual((scrapped["credential"], scrapped["subscription"]), ("scrapped", None))
                 self.assertEqual(self.shown(device)["subscription"], None)
             else:
                 offer = self.owner_client.call("post", f"/v1/devices/{device['dev_eui']}/offer", {"to": heir.organization})[2]
