@@ -14,7 +14,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "db/claim.h"
-#include "db/subscription.h"
 #include "device/tr005.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -425,20 +424,6 @@ static bool is_raced(struct claims_run *run, bool last)
     return raced && !last;
 }
 
-/* Of an owner whose devices must have a subscription, those without one are suspended at once. */
-static int suspend_without(struct claims_run *run)
-{
-    struct eui64 without[DB_CLAIM_CHUNK_MAX];
-    size_t n = 0;
-
-    for (size_t i = 0; run->claimant.needs_subscription && i < run->n_due; i++)
-        if (run->claims[i].outcome == CLAIM_CLAIMED && !run->claims[i].has_subscription)
-            without[n++] = run->claims[i].dev_eui;
-    return n == 0 ? 0
-                  : db_subscription_settle(
-                        run->call->worker->db, without, n, run->claimant.request_id);
-}
-
 /* Outcome 1: as take_key; 2: once more, from its load on, for another of the same call was faster
  * or the result of the commit is not known. A claim that did come through finds itself then. */
 #define CHUNK_OTHER_CALL 1
@@ -454,8 +439,6 @@ static int settle(struct claims_run *run, bool last)
         r = db_claim_settle(db, &run->claimant, run->claims, run->n_due);
     if (r == 0 && is_raced(run, last))
         r = CHUNK_ONCE_MORE;
-    if (r == 0)
-        r = suspend_without(run);
     if (r != 0) {
         db_rollback(db);
         return r;

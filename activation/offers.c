@@ -239,8 +239,6 @@ static unsigned accept(struct act_call *call, struct db_offer *offer, struct db_
         r = act_new_code_store(call, code, CODE_ROTATED);
     if (r == 0)
         r = db_offer_end(db, offer->row_id, OFFER_ACCEPTED);
-    if (r == 0) /* the place that it held was its last owner's, and this one may need another */
-        r = db_subscription_settle(db, &offer->dev_eui, 1, api_request_id(call->request));
     if (r == 0)
         r = db_device_find(db, &offer->dev_eui, offer->to_id, device);
     if (r > 0)

@@ -71,15 +71,19 @@ const struct db_statement db_organization_find_statement = {
 };
 
 /* What is not given stays as it is when the row is locked: two changes at once do not undo each
- * other. The name is looked for first: a conflict would end the transaction. Two that take one name
- * at the same moment: the second gets the error. */
+ * other. Whoever makes it the owner of a device has a hold of its key, and is waited for where its
+ * devices need a subscription from now on (migration 0021). The name is looked for first: a
+ * conflict would end the transaction. Two that take one name at the same moment: the second gets
+ * the error.
+ */
 const struct db_statement db_organization_set_statement = {
     .name = "organization_set",
     .sql = "UPDATE organization SET name = coalesce($2, name),"
            "  allow_clear_keys = coalesce($3, allow_clear_keys),"
            "  subscription_required = coalesce($4, subscription_required),"
            "  subscription_walk = CASE WHEN subscription_required <> $4 THEN ''"
-           "   ELSE subscription_walk END WHERE id = $1"
+           "   ELSE subscription_walk END WHERE id = CASE WHEN $4 IS NULL THEN $1"
+           "   ELSE (SELECT o.id FROM organization o WHERE o.id = $1 FOR UPDATE) END"
            " AND NOT EXISTS (SELECT FROM organization o WHERE o.name = $2 AND o.id <> $1)"
            " RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,

@@ -78,7 +78,7 @@ const struct db_statement db_claim_load_statement = {
         "  CASE WHEN i.wanted IS NULL THEN 0 WHEN s.id IS NULL THEN 1"
         "   WHEN EXISTS (SELECT FROM device_entitlement e WHERE e.dev_eui = i.dev_eui"
         "    AND e.subscription_id = s.id) THEN 0"
-        "   WHEN NOT s.runs THEN 2 WHEN s.n_used >= s.n_places THEN 3 ELSE 0 END, false"
+        "   WHEN NOT s.runs THEN 2 WHEN s.n_used >= s.n_places THEN 3 ELSE 0 END"
         " FROM input i"
         NEAREST("c", "claim_code", "generation")
         BUCKET("l", "2", "i.dev_eui")
@@ -89,8 +89,7 @@ const struct db_statement db_claim_load_statement = {
         "  CASE WHEN c.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
         "   FROM c.due - now()))) ELSE 0 END, 0)::int8, true, true,"
         "  (" CLIENT_BURST " - coalesce(greatest(0, ceil("
-        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8, 0,"
-        "  (SELECT o.subscription_required FROM organization o WHERE o.id = $7)"
+        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8, 0"
         " FROM (SELECT 1) one"
         BUCKET("c", "1", "$5")
         BUCKET("n", "4", "$6"),
@@ -286,8 +285,8 @@ static void put_devices(struct db_params *p, const struct db_claim *claims, size
         db_element_bytes(p, claims[i].dev_eui.bytes, sizeof(claims[i].dev_eui.bytes));
 }
 
-int db_claim_load(struct db *db, struct db_claimant *claimant, struct db_claim *claims, size_t n,
-    int64_t *ret_wait_s, size_t *ret_allowance)
+int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_claim *claims,
+    size_t n, int64_t *ret_wait_s, size_t *ret_allowance)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -314,7 +313,6 @@ int db_claim_load(struct db *db, struct db_claimant *claimant, struct db_claim *
         if (ordinal == 0) {
             *ret_wait_s = wait_s;
             *ret_allowance = allowance > 1 ? (size_t)allowance : 1;
-            claimant->needs_subscription = db_row_bool(&rows, i, 7);
             continue;
         }
         claims[ordinal - 1].generation = (uint32_t)db_row_int(&rows, i, 1, 1, INT32_MAX - 1);

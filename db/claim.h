@@ -29,7 +29,6 @@ struct db_claimant {
     bool has_network; /* where it comes from, as far as that says something */
     uint64_t network;
     uint8_t call[DB_CLAIM_CALL_LEN]; /* its name: the same call finds its own claims */
-    bool needs_subscription;         /* of db_claim_load: what it claims without one is suspended */
 };
 
 /** What became of a claim. All from CLAIM_UNKNOWN on are told alike. */
@@ -85,8 +84,8 @@ struct db_claim {
 /** Fills what claims need to be hashed and judged. *ret_wait_s: for how long nothing of this
  * claimant is looked at; *ret_allowance: how many wrong ones he may still make at once. One cost,
  * whether a device is here or not. */
-int db_claim_load(struct db *db, struct db_claimant *claimant, struct db_claim *claims, size_t n,
-    int64_t *ret_wait_s, size_t *ret_allowance);
+int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_claim *claims,
+    size_t n, int64_t *ret_wait_s, size_t *ret_allowance);
 
 /** In a transaction of the caller, of up to DB_CLAIM_CHUNK_MAX different devices: those whose code
  * is right become the claimant's, with their new code, its hash, the place that they were to take

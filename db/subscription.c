@@ -177,13 +177,14 @@ const struct db_statement db_subscription_notice_statement = {
     .params = {DB_INT8},
 };
 
-/* By as many terms as are over, however long no service ran. */
+/* Of no end that its owner was not told of: another service may have that in its hands. By as many
+ * terms as are over, however long no service ran. */
 const struct db_statement db_subscription_due_statement = {
     .name = "subscription_due",
     .sql = "WITH due AS MATERIALIZED (SELECT *, CASE WHEN renewal = 'auto' THEN ends_at"
            "    + make_interval(secs => term_s * (1 + floor(extract(epoch FROM now() - ends_at)"
            "     / term_s))::float8) END AS next_at"
-           "   FROM subscription WHERE due_at <= now()"
+           "   FROM subscription WHERE due_at <= now() AND notice_at IS NULL"
            "   ORDER BY due_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED),"
            " acted AS (UPDATE subscription s SET ends_at = coalesce(due.next_at, s.ends_at),"
            "   due_at = due.next_at, walk = CASE WHEN due.next_at IS NULL THEN '' ELSE s.walk END,"

@@ -45,7 +45,7 @@ COMMENT ON COLUMN subscription.n_used IS 'How many do: kept by a trigger.';
 COMMENT ON COLUMN subscription.renewal IS 'auto: it does not end, but is extended by its term; none: it ends.';
 COMMENT ON COLUMN subscription.notice_days IS 'How long before its end its owner is told.';
 COMMENT ON COLUMN subscription.notice_at IS 'When he is; null: he was, of this end.';
-COMMENT ON COLUMN subscription.due_at IS 'When its end is to be acted upon; null: it has ended.';
+COMMENT ON COLUMN subscription.due_at IS 'When its end is to be acted upon, once its owner was told; null: it has ended.';
 COMMENT ON COLUMN subscription.walk IS 'It has ended or runs again: its devices up to this DevEUI have been brought in line with that; empty: none yet; null: all.';
 COMMENT ON COLUMN subscription.created_at IS 'When it was made.';
 CREATE INDEX subscription_of ON subscription (organization_id, id);
@@ -171,6 +171,26 @@ END
 $$;
 COMMENT ON FUNCTION entitlement_settle(bytea[], text) IS 'Suspends devices that want a subscription that runs, and resumes those that were suspended so and want none any more.';
 GRANT EXECUTE ON FUNCTION entitlement_settle(bytea[], text) TO cradle_activation;
+
+-- Whoever makes an organization the owner of a device, by whatever way. The transaction holds the key of the organization's row by then,
+-- for the reference's own trigger comes first by its name; who changes subscription_required locks that key, too: so either this sees the
+-- change, or the walk that follows the change sees the device.
+CREATE FUNCTION subscription_needed() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+BEGIN
+    IF (SELECT o.subscription_required FROM public.organization o WHERE o.id = NEW.owner_id) THEN
+        PERFORM public.entitlement_settle(ARRAY[NEW.dev_eui], 'subscription-required-' || NEW.owner_id);
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION subscription_needed() IS 'Suspends a device that its new owner''s devices need a subscription for, unless it has come with one.';
+CREATE TRIGGER subscription_needed AFTER UPDATE OF owner_id ON device FOR EACH ROW
+    WHEN (NEW.owner_id IS NOT NULL AND NEW.owner_id IS DISTINCT FROM OLD.owner_id) EXECUTE FUNCTION subscription_needed();
+CREATE TRIGGER subscription_needed_at_once AFTER INSERT ON device FOR EACH ROW
+    WHEN (NEW.owner_id IS NOT NULL) EXECUTE FUNCTION subscription_needed();
 
 -- The cursor is moved on only where nothing has changed that the devices were judged by: or all are walked once more.
 CREATE FUNCTION subscription_walk(n_max integer, ret_walked OUT bigint, ret_suspended OUT bigint, ret_resumed OUT bigint)

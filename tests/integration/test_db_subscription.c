@@ -1,9 +1,10 @@
 #include "db/claim.h"
 #include "db/subscription.h"
-#include "device/moves.h"
 
+#include "base/clock.h"
 #include "tests/integration/db_fixture.h"
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #define N_DEVICES 250 /* more than two pieces */
 #define N_RACERS 12
 #define N_PLACES 5
+#define PATIENCE_MS 20000
 #define HASH 0xaa
 #define YEAR_S (365 * (int64_t)86400)
 
@@ -74,6 +76,17 @@ static struct db_subscription_done work(void)
         ck_assert_int_ge(more = db_subscription_work(db, &done), 0);
     while (more > 0);
     return done;
+}
+
+/* Asks until the answer is 1: the condition ends the wait, time only a hopeless one. */
+static void wait_until(const char *text)
+{
+    const int64_t deadline = clock_monotonic_ms() + PATIENCE_MS;
+
+    while (number_of(text) != 1) {
+        ck_assert_msg(clock_monotonic_ms() < deadline, "in vain: %s", text);
+        sched_yield();
+    }
 }
 
 /* Time passes: the rows' times are moved back. */
@@ -418,6 +431,8 @@ START_TEST(an_end_is_acted_upon_once_however_often_it_breaks_off)
         ck_ok(db_begin(dying));
         ck_assert_int_eq(db_subscription_work(dying, &done), i < 3);
         db_close(dying);
+        wait_until("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                   " AND usename = 'cradle_activation'"); /* what it had locked is free */
         done = (struct db_subscription_done){0};
         ck_assert_int_eq(db_subscription_work(db, &done), i < 3);
     }
@@ -426,6 +441,29 @@ START_TEST(an_end_is_acted_upon_once_however_often_it_breaks_off)
     ck_assert_int_eq(n_events("device.suspend"), N_DEVICES);
     ck_assert_int_eq(n_events("subscription.end"), 1);
     ck_assert_int_eq(n_events("subscription.notice"), 1);
+    end();
+}
+END_TEST
+
+START_TEST(no_end_comes_before_its_notice)
+{
+    struct db_subscription_done done = {0};
+    struct db *other;
+
+    begin(1, 1);
+    sql("UPDATE subscription SET due_at = now(), notice_at = now() + interval '1 hour'");
+    ck_assert_uint_eq(work().n_ended, 0);
+    sql("UPDATE subscription SET notice_at = now()");
+    other = open_as("cradle_activation");
+    ck_ok(db_begin(other)); /* which has the notice in its hands, and fails */
+    ck_assert_int_ge(db_subscription_work(other, &done), 0);
+    ck_assert_uint_eq(done.n_noticed, 1);
+    ck_assert_uint_eq(work().n_ended, 0);
+    db_rollback(other);
+    done = work();
+    ck_assert_uint_eq(done.n_noticed, 1);
+    ck_assert_uint_eq(done.n_ended, 1);
+    db_close(other);
     end();
 }
 END_TEST
@@ -481,6 +519,51 @@ START_TEST(where_devices_need_one_those_without_are_suspended_until_they_do_not)
 }
 END_TEST
 
+static void *need_them(void *arg)
+{
+    struct racer *r = arg;
+    struct db_organization organization;
+
+    r->result = db_organization_set(r->db, owner,
+        &(struct db_organization_change){.subscription_required = &(bool){true}}, &organization);
+    return NULL;
+}
+
+static struct db_claim claim_without(const struct db_claimant *claimant, uint32_t number)
+{
+    struct db_claim claim = claim_of(number, HASH);
+
+    claim.has_subscription = false;
+    ck_ok(db_begin(db));
+    ck_ok(db_claim_settle(db, claimant, &claim, 1));
+    ck_assert_int_eq(claim.outcome, CLAIM_CLAIMED);
+    return claim;
+}
+
+START_TEST(no_claim_slips_past_that_subscriptions_come_to_be_needed)
+{
+    struct racer other = {.result = -1};
+    struct db_claimant claimant;
+
+    begin(2, 1);
+    claimant = set_up_claims(2);
+    other.db = open_as("cradle_activation");
+    (void)claim_without(&claimant, 1); /* before it */
+    ck_assert_int_eq(pthread_create(&other.thread, NULL, need_them, &other), 0);
+    wait_until("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+               " AND query LIKE 'UPDATE organization%'");
+    ck_ok(db_commit(db));
+    pthread_join(other.thread, NULL);
+    ck_ok(other.result);
+    ck_assert_uint_eq(work().n_suspended, 1);
+    (void)claim_without(&claimant, 2); /* behind it, and at once */
+    ck_ok(db_commit(db));
+    ck_assert_int_eq(n_of("suspended"), 2);
+    db_close(other.db);
+    end();
+}
+END_TEST
+
 /* By the time of the transaction that takes it, it runs for an hour more. */
 START_TEST(what_has_ended_is_not_taken_by_a_transaction_that_began_before)
 {
@@ -492,7 +575,8 @@ START_TEST(what_has_ended_is_not_taken_by_a_transaction_that_began_before)
     other = open_as("cradle_activation");
     ck_ok(db_begin(db));
     ck_ok(db_subscription_settle(db, &dev_eui, 1, "test"));
-    sql("UPDATE subscription SET ends_at = now() + interval '1 hour', due_at = now()");
+    sql("UPDATE subscription SET ends_at = now() + interval '1 hour', due_at = now(),"
+        " notice_at = now()");
     ck_assert_int_ge(db_subscription_work(other, &done), 0);
     ck_assert_uint_eq(done.n_ended, 1);
     ck_assert_int_eq(db_subscription_take(db, &dev_eui, owner, subscription.row_id), 1);
@@ -514,8 +598,10 @@ static void add(TCase *tcase)
     tcase_add_test(tcase,
         the_end_suspends_its_devices_and_another_end_resumes_those_that_nobody_else_suspended);
     tcase_add_test(tcase, an_end_is_acted_upon_once_however_often_it_breaks_off);
+    tcase_add_test(tcase, no_end_comes_before_its_notice);
     tcase_add_test(tcase, many_services_at_once_do_it_once);
     tcase_add_test(tcase, where_devices_need_one_those_without_are_suspended_until_they_do_not);
+    tcase_add_test(tcase, no_claim_slips_past_that_subscriptions_come_to_be_needed);
     tcase_add_test(tcase, what_has_ended_is_not_taken_by_a_transaction_that_began_before);
 }
 
