@@ -1,6 +1,7 @@
 #include "activation/claim_run.h"
 
 #include "activation/code_hash.h"
+#include "activation/subscriptions.h"
 #include "base/aes.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -37,6 +38,24 @@ void act_claim_run_name(struct act_claim_run *run, const char *route, const stru
     digest_sha256(what->data != NULL ? what->data : "", what->len, run->idempotency.fingerprint);
 }
 
+/* What is asked of the claimant's own affairs alone, before any code is looked at: or a
+ * subscription with a place, and one without, would tell which codes are right. */
+static enum act_claim_fault fault_of(const struct db_claim *claim, int64_t wait_s)
+{
+    static const enum act_claim_fault places[] = {
+        [PLACE_FREE] = FAULT_NONE,
+        [PLACE_UNKNOWN] = FAULT_SUBSCRIPTION,
+        [PLACE_ENDED] = FAULT_ENDED,
+        [PLACE_FULL] = FAULT_FULL,
+    };
+
+    if (!claim->home_known)
+        return FAULT_HOME;
+    if (!claim->as_known)
+        return FAULT_AS;
+    return places[claim->place] == FAULT_NONE && wait_s != 0 ? FAULT_LIMITED : places[claim->place];
+}
+
 /* Those that may be looked at now, at most as many as could all be wrong. *ret_n: how many entries
  * from `at` on it is about. */
 static int load(struct act_claim_run *run, size_t at, size_t *ret_n)
@@ -60,10 +79,7 @@ static int load(struct act_claim_run *run, size_t at, size_t *ret_n)
         entry->wait_s = wait_s > claim->wait_s ? wait_s : claim->wait_s;
         if (entry->wait_s != 0)
             metric_add(&run->call->worker->service->metrics.claims[COUNT_CLAIM_LIMITED], 1);
-        entry->fault = !claim->home_known   ? FAULT_HOME
-                       : !claim->as_known   ? FAULT_AS
-                       : entry->wait_s != 0 ? FAULT_LIMITED
-                                            : FAULT_NONE;
+        entry->fault = fault_of(claim, entry->wait_s);
         if (entry->fault != FAULT_NONE)
             continue;
         run->due[run->n_due] = entry;
@@ -177,6 +193,7 @@ static enum act_claim_counter counter_of(enum db_claim_outcome outcome)
     return outcome == CLAIM_CLAIMED    ? COUNT_CLAIM_CLAIMED
            : outcome == CLAIM_REPEATED ? COUNT_CLAIM_REPEATED
            : outcome == CLAIM_OWN      ? COUNT_CLAIM_OWN
+           : outcome == CLAIM_NO_PLACE ? COUNT_CLAIM_NO_PLACE
                                        : COUNT_CLAIM_REFUSED;
 }
 
@@ -248,9 +265,18 @@ unsigned act_claim_refuse(struct act_call *call, const struct act_claim_entry *e
     case FAULT_AS:
         return act_call_bad_field(
             call, "as_id", "as_id is no application server that is known here");
+    case FAULT_SUBSCRIPTION:
+        return act_call_bad_field(call, "subscription_id", ACT_SUBSCRIPTION_UNKNOWN);
+    case FAULT_ENDED:
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_SUBSCRIPTION_ENDED);
+    case FAULT_FULL:
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_SUBSCRIPTION_FULL);
     case FAULT_NONE:
         break;
     }
+    if (entry->claim.outcome == CLAIM_NO_PLACE)
+        return act_call_problem(call, PROBLEM_CONFLICT,
+            "the subscription has no place left by now, or has ended; the device is as it was");
     return entry->claim.outcome <= CLAIM_OWN
                ? 0
                : act_call_problem(call, PROBLEM_CLAIM_REFUSED,

@@ -8,7 +8,15 @@
 #include "device/code.h"
 
 /* Why a claim is not even looked at. */
-enum act_claim_fault { FAULT_NONE, FAULT_LIMITED, FAULT_HOME, FAULT_AS };
+enum act_claim_fault {
+    FAULT_NONE,
+    FAULT_LIMITED,
+    FAULT_HOME,
+    FAULT_AS,
+    FAULT_SUBSCRIPTION,
+    FAULT_ENDED, /* the subscription does not run */
+    FAULT_FULL,
+};
 
 struct act_claim_entry {
     struct db_claim claim;

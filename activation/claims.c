@@ -27,7 +27,8 @@ struct claim_item {
     char qr[QR_TEXT_MAX + 1];
     char home_net_id[NET_ID_TEXT_MAX + 1];
     char as_id[PEER_ID_MAX + 1];
-    bool has_dev_eui, has_code, has_qr, has_home_net_id, has_as_id;
+    uint8_t subscription_id[ACCOUNT_ID_LEN];
+    bool has_dev_eui, has_code, has_qr, has_home_net_id, has_as_id, has_subscription_id;
 };
 
 struct claims_body {
@@ -44,19 +45,20 @@ struct claims_body {
         .name = #member, .kind = JSON_TEXT, .offset = ITEM(member), .size = ITEM_SIZE(member),     \
         .present_offset = ITEM(has_##member)                                                       \
     }
-static const struct json_field item_fields[] = {
-    ITEM_TEXT(dev_eui), ITEM_TEXT(code), ITEM_TEXT(qr), ITEM_TEXT(home_net_id), ITEM_TEXT(as_id)};
+#define ITEM_FIELDS                                                                                \
+    ITEM_TEXT(dev_eui), ITEM_TEXT(code), ITEM_TEXT(qr), ITEM_TEXT(home_net_id), ITEM_TEXT(as_id),  \
+    {                                                                                              \
+        .name = "subscription_id", .kind = JSON_HEX, .offset = ITEM(subscription_id),              \
+        .size = ITEM_SIZE(subscription_id), .present_offset = ITEM(has_subscription_id)            \
+    }
+static const struct json_field item_fields[] = {ITEM_FIELDS};
 #define N_ITEM_FIELDS (sizeof(item_fields) / sizeof(item_fields[0]))
 #define ELEMENT_LEN_MIN 2 /* bytes of the body that an element of a list takes, with its comma */
 
 /* `one` stands first, so that its members have the offsets of an element's. */
 #define LIST N_ITEM_FIELDS
 static const struct json_field fields[] = {
-    ITEM_TEXT(dev_eui),
-    ITEM_TEXT(code),
-    ITEM_TEXT(qr),
-    ITEM_TEXT(home_net_id),
-    ITEM_TEXT(as_id),
+    ITEM_FIELDS,
     [LIST] = {.name = "claims",
         .kind = JSON_LIST,
         .offset = offsetof(struct claims_body, list),
@@ -149,6 +151,8 @@ static unsigned read_item(struct act_call *call, const char *place, const struct
     char field[FIELD_MAX];
     const char *member, *fault = read_device(item, ret, &member);
 
+    ret->claim.has_subscription = item->has_subscription_id;
+    memcpy(ret->claim.subscription, item->subscription_id, sizeof(ret->claim.subscription));
     if (fault == NULL)
         fault = read_home(item, &ret->claim, &member);
     if (fault == NULL)
@@ -206,7 +210,8 @@ static unsigned read_body(struct claims_run *claims)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
     if (!body->has_list)
         return read_item(call, "", one, &run->entries[0]);
-    if (one->has_dev_eui || one->has_code || one->has_qr || one->has_home_net_id || one->has_as_id)
+    if (one->has_dev_eui || one->has_code || one->has_qr || one->has_home_net_id ||
+        one->has_as_id || one->has_subscription_id)
         return act_call_bad_field(call, "claims", "claims stands alone: each of them says its own");
     if (run->n == 0)
         return act_call_bad_field(call, "claims", "claims is empty");
@@ -227,7 +232,12 @@ static void name(struct act_claim_run *run)
         text_add_hex(&what, claim->dev_eui.bytes, sizeof(claim->dev_eui.bytes));
         text_addf(&what, "|%d|", claim->has_home_net_id);
         text_add_hex(&what, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
-        text_addf(&what, "|%s\n", claim->as_id);
+        text_addf(&what, "|%s", claim->as_id);
+        if (claim->has_subscription) {
+            text_add(&what, "|");
+            text_add_hex(&what, claim->subscription, sizeof(claim->subscription));
+        }
+        text_add(&what, "\n");
     }
     act_claim_run_name(run, "POST /v1/claims", &what);
 }
@@ -254,9 +264,15 @@ static void write_entry(struct text *out, const struct act_claim_entry *entry)
         out, "{\"dev_eui\":\"%s\",\"outcome\":", eui64_format(&entry->claim.dev_eui, dev_eui));
     if (entry->fault == FAULT_LIMITED) {
         text_addf(out, "\"limited\",\"retry_after_s\":%" PRId64 "}", entry->wait_s);
+    } else if (entry->fault == FAULT_ENDED || entry->fault == FAULT_FULL) {
+        text_add(out, "\"no-place\"}");
     } else if (entry->fault != FAULT_NONE) {
         text_addf(out, "\"invalid\",\"field\":\"%s\"}",
-            entry->fault == FAULT_HOME ? "home_net_id" : "as_id");
+            entry->fault == FAULT_HOME ? "home_net_id"
+            : entry->fault == FAULT_AS ? "as_id"
+                                       : "subscription_id");
+    } else if (entry->claim.outcome == CLAIM_NO_PLACE) {
+        text_add(out, "\"no-place\"}");
     } else if (entry->claim.outcome == CLAIM_OWN) {
         text_add(out, "\"own\"}");
     } else if (entry->claim.outcome > CLAIM_REPEATED) {

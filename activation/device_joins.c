@@ -109,8 +109,10 @@ static int load_facts(struct act_call *call, const struct db_device *device,
     size_t n_nonces = 0;
     int r;
 
-    *facts = (struct explain_facts){
-        .record = &device->record, .last_dev_nonce = DEVICE_NO_NONCE, .uses = uses};
+    *facts = (struct explain_facts){.record = &device->record,
+        .device = device,
+        .last_dev_nonce = DEVICE_NO_NONCE,
+        .uses = uses};
     for (size_t i = 0; i < n; i++)
         if (explain_needs_use(&page[i]))
             nonces[n_nonces++] = (uint16_t)page[i].dev_nonce;

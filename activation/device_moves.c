@@ -39,11 +39,7 @@ static unsigned answer_device(struct act_call *call, struct db_device *device,
 {
     struct text body = {0};
 
-    /* What it replaced, and what replaced it, is its owner's affair of then. */
-    device->has_replaces &= after->ownership_epoch == device->record.ownership_epoch;
-    device->has_replaced_by &= after->ownership_epoch == device->record.ownership_epoch &&
-                               device->record.service == after->service;
-    device->record = *after;
+    act_device_moved(device, after);
     device->is_held = after->ownership != OWNERSHIP_UNOWNED || device->is_brought;
     act_device_write(&body, device);
     if (code != NULL) {
@@ -117,14 +113,72 @@ static unsigned move(struct act_call *call, enum device_move move)
     return make_move(call, move, &device, &after, move == MOVE_RELEASE ? "" : device.name, &code);
 }
 
-static unsigned post_suspend(struct act_call *call)
+/* --- suspend and resume ----------------------------------------------------------------------- */
+
+/* One that is suspended for want of a subscription is its owner's to resume from now on. */
+static unsigned hand_over(struct act_call *call, struct db_device *device)
 {
-    return move(call, MOVE_SUSPEND);
+    const struct device_record same = device->record;
+    int r =
+        db_subscription_hand_over(call->worker->db, &same.dev_eui, call->caller->organization_id);
+
+    if (r > 0)
+        return act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
+    if (r < 0 || (r = audit(call, device_move_text(MOVE_SUSPEND), &same.dev_eui, NULL, NULL)) < 0)
+        return act_call_failed(call, r);
+    device->is_suspended_by_subscription = false;
+    return answer_device(call, device, &same, NULL);
 }
 
+static unsigned post_suspend(struct act_call *call)
+{
+    struct db_device device;
+    unsigned status = act_device_find_held(call, 0, &device);
+
+    if (status != 0)
+        return status;
+    return device.is_suspended_by_subscription && device.record.ownership == OWNERSHIP_CLAIMED
+               ? hand_over(call, &device)
+               : move(call, MOVE_SUSPEND);
+}
+
+static unsigned answer_not_entitled(struct act_call *call, const struct db_device *device)
+{
+    const struct db_device_subscription *s = &device->subscription;
+    char detail[DB_SUBSCRIPTION_NAME_MAX + DETAIL_MAX];
+
+    if (!s->present)
+        return act_call_problem(call, PROBLEM_CONFLICT,
+            "the device holds no subscription, and devices of your organization need one");
+    (void)snprintf(detail, sizeof(detail),
+        "the device's subscription %s ended at %s: have it extended, or take a place in another",
+        s->name, s->ends_at);
+    return act_call_problem(call, PROBLEM_CONFLICT, detail);
+}
+
+/* Judged once more behind the move, when nobody else can change the device: the subscription may
+ * have ended in between. */
 static unsigned post_resume(struct act_call *call)
 {
-    return move(call, MOVE_RESUME);
+    struct db_device device;
+    unsigned status = find(call, MOVE_RESUME, &device);
+    int r;
+
+    if (status != 0)
+        return status;
+    if (!device.is_entitled)
+        return answer_not_entitled(call, &device);
+    if ((status = move(call, MOVE_RESUME)) >= 400)
+        return status;
+    r = db_subscription_settle(
+        call->worker->db, &device.record.dev_eui, 1, api_request_id(call->request));
+    if (r == 0)
+        r = db_device_find(
+            call->worker->db, &device.record.dev_eui, call->caller->organization_id, &device);
+    if (r != 0)
+        return r < 0 ? act_call_failed(call, r)
+                     : act_call_problem(call, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
+    return device.is_entitled ? status : answer_not_entitled(call, &device);
 }
 
 static unsigned post_release(struct act_call *call)

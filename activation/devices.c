@@ -60,6 +60,27 @@ static void write_test_window(struct text *out, const struct db_device *d)
         w->max_joins, w->joins, d->test_opened_at, d->test_until);
 }
 
+static void write_subscription(struct text *out, const struct db_device *d)
+{
+    const struct db_device_subscription *s = &d->subscription;
+
+    text_addf(out, ",\"suspended_by\":%s,\"subscription\":",
+        d->record.service != SERVICE_SUSPENDED ? "null"
+        : d->is_suspended_by_subscription      ? "\"subscription\""
+                                               : "\"owner\"");
+    if (!s->present) {
+        text_add(out, "null");
+        return;
+    }
+    text_add(out, "{\"id\":\"");
+    text_add_hex(out, s->id, sizeof(s->id));
+    text_add(out, "\",\"name\":");
+    text_add_json(out, s->name);
+    text_addf(out, ",\"state\":\"%s\",\"ends_at\":\"%s\"}",
+        db_subscription_state_text(s->runs ? SUBSCRIPTION_RUNNING : SUBSCRIPTION_ENDED),
+        s->ends_at);
+}
+
 /* What its holder may know, and nobody else. */
 static void write_holding(struct text *out, const struct db_device *d)
 {
@@ -77,6 +98,7 @@ static void write_holding(struct text *out, const struct db_device *d)
     add_text(out, "replaced_by", d->has_replaced_by ? eui64_format(&d->replaced_by, dev_eui) : "");
     add_text(out, "replaces", d->has_replaces ? eui64_format(&d->replaces, dev_eui) : "");
     write_test_window(out, d);
+    write_subscription(out, d);
 }
 
 void act_device_write(struct text *out, const struct db_device *d)
@@ -97,6 +119,20 @@ void act_device_write(struct text *out, const struct db_device *d)
     add_text(out, "batch", batch);
     if (d->is_held)
         write_holding(out, d);
+}
+
+/* A place is its owner's, and free when the device is no more. */
+void act_device_moved(struct db_device *device, const struct device_record *after)
+{
+    if (after->ownership_epoch != device->record.ownership_epoch ||
+        after->credential == CREDENTIAL_SCRAPPED)
+        device->subscription.present = false;
+    device->is_suspended_by_subscription &= after->service == SERVICE_SUSPENDED;
+    /* What it replaced, and what replaced it, is its owner's affair of then. */
+    device->has_replaces &= after->ownership_epoch == device->record.ownership_epoch;
+    device->has_replaced_by &= after->ownership_epoch == device->record.ownership_epoch &&
+                               device->record.service == after->service;
+    device->record = *after;
 }
 
 /* --- routes ---------------------------------------------------------------------------------- */

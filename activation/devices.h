@@ -12,6 +12,9 @@ unsigned act_device_find(struct act_call *call, size_t index, struct db_device *
 /** The same of those that it holds: its owner or, while it has none, its maker. */
 unsigned act_device_find_held(struct act_call *call, size_t index, struct db_device *ret);
 
+/** It is as after a move that was made: its record and what follows from that. */
+void act_device_moved(struct db_device *device, const struct device_record *after);
+
 /** Begins its JSON object, which the caller ends: what its holder may know of one that is held, and
  * what its maker may of another. */
 void act_device_write(struct text *out, const struct db_device *device);

@@ -89,6 +89,20 @@ static void add_test(
     text_add(why, ".");
 }
 
+/* As it is now, which may not be as it was then. */
+static void add_suspension(struct text *why, const struct db_device *device)
+{
+    if (device->record.service != SERVICE_SUSPENDED)
+        text_add(why, " It is not suspended any more.");
+    else if (!device->is_suspended_by_subscription)
+        text_add(why, " It is suspended by its owner.");
+    else if (device->subscription.present)
+        text_addf(why, " It is suspended since its subscription %s ended at %s.",
+            device->subscription.name, device->subscription.ends_at);
+    else
+        text_add(why, " It holds no subscription, and its owner's devices need one.");
+}
+
 static void add_facts(
     struct text *why, const struct db_attempt *attempt, const struct explain_facts *facts)
 {
@@ -102,6 +116,9 @@ static void add_facts(
     case REFUSAL_OTHER_JOIN_EUI:
     case REFUSAL_JOIN_EUI_NOT_ROUTED:
         add_join_euis(why, attempt, facts);
+        break;
+    case REFUSAL_SUSPENDED:
+        add_suspension(why, facts->device);
         break;
     case REFUSAL_RJ_COUNT_NOT_ABOVE:
         text_addf(why, " It sent RJcount %d.", (int)attempt->dev_nonce);

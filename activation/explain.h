@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "db/attempt.h"
+#include "db/device_view.h"
 #include "device/refusal.h"
 
 /** What is known besides the attempt. */
@@ -12,6 +13,7 @@ struct explain_facts {
     int32_t last_dev_nonce; /* the last counted one that was taken; DEVICE_NO_NONCE: none was */
     const struct db_nonce_use *uses; /* the newest first */
     size_t n_uses;
+    const struct db_device *device; /* as it is now: suspended by whom, and what it holds */
 };
 
 /** REFUSAL_NONE of a success. */

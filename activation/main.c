@@ -5,6 +5,7 @@
 #include "activation/job_events.h"
 #include "activation/job_worker.h"
 #include "activation/service.h"
+#include "activation/subscription_keeper.h"
 #include "activation/trust_keeper.h"
 #include "activation/webhook_worker.h"
 #include "activation/worker.h"
@@ -32,6 +33,7 @@ struct app {
     struct db *db; /* of the housekeeping */
     struct act_housekeeping housekeeping;
     struct act_claim_alarm claim_alarm;
+    struct act_subscription_keeper subscriptions;
     bool was_ready;
     int64_t swept_ms; /* monotonic: when jobs were last looked for whose worker has gone */
 };
@@ -150,6 +152,7 @@ static void look_after(struct app *app)
         log_warn("it was not seen whether devices join: %s", error_text());
     act_claim_alarm_look(&app->claim_alarm, app->db, &service->metrics.claim_alarm);
     act_housekeeping_look(&app->housekeeping, app->db);
+    act_subscription_keeper_look(&app->subscriptions, app->db, &service->metrics);
 }
 
 static bool all_idle(struct act_service *service)

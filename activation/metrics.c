@@ -17,6 +17,7 @@ static const char *const claim_labels[N_CLAIM_COUNTERS] = {
     [COUNT_CLAIM_CLAIMED] = "outcome=\"claimed\"",
     [COUNT_CLAIM_REPEATED] = "outcome=\"repeated\"",
     [COUNT_CLAIM_OWN] = "outcome=\"own\"",
+    [COUNT_CLAIM_NO_PLACE] = "outcome=\"no-place\"",
     [COUNT_CLAIM_REFUSED] = "outcome=\"refused\"",
     [COUNT_CLAIM_LIMITED] = "outcome=\"limited\"",
     [COUNT_CLAIM_BY_RULE] = "outcome=\"by_rule\"",
@@ -32,6 +33,17 @@ static const char *const trust_labels[N_TRUST_COUNTERS] = {
     [COUNT_TRUST_SUSPECT] = "to=\"suspect\"",
     [COUNT_TRUST_QUARANTINED] = "to=\"quarantined\"",
     [COUNT_TRUST_OK] = "to=\"ok\"",
+};
+
+static const char *const subscription_labels[N_SUBSCRIPTION_COUNTERS] = {
+    [COUNT_SUBSCRIPTION_NOTICED] = "event=\"noticed\"",
+    [COUNT_SUBSCRIPTION_RENEWED] = "event=\"renewed\"",
+    [COUNT_SUBSCRIPTION_ENDED] = "event=\"ended\"",
+};
+
+static const char *const service_labels[N_SERVICE_COUNTERS] = {
+    [COUNT_SERVICE_SUSPENDED] = "move=\"suspend\"",
+    [COUNT_SERVICE_RESUMED] = "move=\"resume\"",
 };
 
 static const char *const token_labels[N_TOKEN_COUNTERS] = {
@@ -120,6 +132,19 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->webhooks[i].labels = webhook_labels[i];
     }
     init_trust(metrics);
+    for (size_t i = 0; i < N_SUBSCRIPTION_COUNTERS; i++) {
+        metrics->subscriptions[i].name = "cradle_subscription_events_total";
+        metrics->subscriptions[i].help =
+            "Subscriptions whose owner was told of their end, that were "
+            "renewed, and that have ended, by this service.";
+        metrics->subscriptions[i].labels = subscription_labels[i];
+    }
+    for (size_t i = 0; i < N_SERVICE_COUNTERS; i++) {
+        metrics->services[i].name = "cradle_subscription_devices_total";
+        metrics->services[i].help =
+            "Devices that this service has suspended for want of a subscription, or resumed.";
+        metrics->services[i].labels = service_labels[i];
+    }
 }
 
 void act_metrics_request(
@@ -145,5 +170,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, metrics->webhooks, N_WEBHOOK_COUNTERS);
     metrics_write(out, metrics->signals, N_DEVICE_SIGNALS);
     metrics_write(out, metrics->trust_moves, N_TRUST_COUNTERS);
+    metrics_write(out, metrics->subscriptions, N_SUBSCRIPTION_COUNTERS);
+    metrics_write(out, metrics->services, N_SERVICE_COUNTERS);
     metrics_write(out, &metrics->slow, 1);
 }

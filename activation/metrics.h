@@ -13,6 +13,7 @@ enum act_claim_counter {
     COUNT_CLAIM_CLAIMED,
     COUNT_CLAIM_REPEATED,
     COUNT_CLAIM_OWN,
+    COUNT_CLAIM_NO_PLACE, /* of its subscription, after a right code */
     COUNT_CLAIM_REFUSED,
     COUNT_CLAIM_LIMITED, /* not looked at */
     COUNT_CLAIM_BY_RULE,
@@ -32,6 +33,13 @@ enum act_trust_counter {
     COUNT_TRUST_OK,
     N_TRUST_COUNTERS
 };
+enum act_subscription_counter {
+    COUNT_SUBSCRIPTION_NOTICED,
+    COUNT_SUBSCRIPTION_RENEWED,
+    COUNT_SUBSCRIPTION_ENDED,
+    N_SUBSCRIPTION_COUNTERS
+};
+enum act_service_counter { COUNT_SERVICE_SUSPENDED, COUNT_SERVICE_RESUMED, N_SERVICE_COUNTERS };
 
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
 #define ACT_METRIC_LABELS_MAX 160
@@ -53,7 +61,9 @@ struct act_metrics {
     struct metric signals[N_DEVICE_SIGNALS];
     char signal_labels[N_DEVICE_SIGNALS][ACT_METRIC_LABELS_MAX];
     struct metric trust_moves[N_TRUST_COUNTERS];
-    struct metric slow; /* set when it is asked for */
+    struct metric subscriptions[N_SUBSCRIPTION_COUNTERS]; /* by this service's keeper */
+    struct metric services[N_SERVICE_COUNTERS];           /* of devices, by it */
+    struct metric slow;                                   /* set when it is asked for */
 };
 
 /** Of a move that the service makes by itself. */

@@ -18,8 +18,9 @@ static void write_organization(struct text *out, const struct db_organization *o
     text_add_hex(out, o->id, sizeof(o->id));
     text_add(out, "\",\"name\":");
     text_add_json(out, o->name);
-    text_addf(out, ",\"allow_clear_keys\":%s,\"created_at\":\"%s\"}",
-        o->allow_clear_keys ? "true" : "false", o->created);
+    text_addf(out, ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"created_at\":\"%s\"}",
+        o->allow_clear_keys ? "true" : "false", o->subscription_required ? "true" : "false",
+        o->created);
 }
 
 static unsigned answer_organization(
@@ -38,6 +39,8 @@ struct organization_body {
     bool has_name;
     bool allow_clear_keys;
     bool has_allow_clear_keys;
+    bool subscription_required;
+    bool has_subscription_required;
 };
 
 static const struct json_field organization_fields[] = {
@@ -50,6 +53,10 @@ static const struct json_field organization_fields[] = {
         .kind = JSON_BOOL,
         .offset = offsetof(struct organization_body, allow_clear_keys),
         .present_offset = offsetof(struct organization_body, has_allow_clear_keys)},
+    {.name = "subscription_required",
+        .kind = JSON_BOOL,
+        .offset = offsetof(struct organization_body, subscription_required),
+        .present_offset = offsetof(struct organization_body, has_subscription_required)},
 };
 
 /* 0, or the status of the answer that was set. */
@@ -71,7 +78,8 @@ static int audit_organization(
 
     text_add(&detail, "{\"name\":");
     text_add_json(&detail, o->name);
-    text_addf(&detail, ",\"allow_clear_keys\":%s}", o->allow_clear_keys ? "true" : "false");
+    text_addf(&detail, ",\"allow_clear_keys\":%s,\"subscription_required\":%s}",
+        o->allow_clear_keys ? "true" : "false", o->subscription_required ? "true" : "false");
     return act_call_audit(
         call, o->row_id, action, hex_encode(o->id, sizeof(o->id), id), detail.data);
 }
@@ -90,6 +98,7 @@ static unsigned post_organization(struct act_call *call)
         return act_call_bad_field(call, "name", "name is missing");
     memcpy(o.name, body.name, sizeof(o.name));
     o.allow_clear_keys = body.has_allow_clear_keys && body.allow_clear_keys;
+    o.subscription_required = body.has_subscription_required && body.subscription_required;
     if ((r = db_organization_add(call->worker->db, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.create", &o)) < 0)
@@ -149,6 +158,8 @@ static unsigned patch_organization(struct act_call *call)
         change.name = body.name;
     if (body.has_allow_clear_keys)
         change.allow_clear_keys = &body.allow_clear_keys;
+    if (body.has_subscription_required)
+        change.subscription_required = &body.subscription_required;
     if ((r = db_organization_set(call->worker->db, o.row_id, &change, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.change", &o)) < 0)

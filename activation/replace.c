@@ -155,6 +155,9 @@ static int change(struct replace_run *replace)
             before->name[0] != '\0' ? before->name : spare->name);
     if (r == 0)
         r = db_replacement_add(db, &device, &by);
+    if (r == 0)
+        r = db_replacement_entitle(
+            db, &device.dev_eui, &by.dev_eui, replace->run.claimant.request_id);
     if (r > 0)
         return against(&replace->run, ACT_DEVICE_CHANGED);
     if (r == 0)

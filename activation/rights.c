@@ -35,6 +35,10 @@ static const struct {
     [RIGHT_POLICY] = {ROLE_OWNER, "see and set a policy"},
     [RIGHT_OFFERS] = {ROLE_OWNER, "see offers"},
     [RIGHT_WEBHOOKS] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "manage webhooks"},
+    [RIGHT_SUBSCRIPTIONS] = {(unsigned)ROLE_ADMIN | (unsigned)ROLE_OPERATOR | (unsigned)ROLE_OWNER,
+        "see subscriptions"},
+    [RIGHT_SUBSCRIPTIONS_CHANGE] = {(unsigned)ROLE_ADMIN | (unsigned)ROLE_OPERATOR,
+        "change subscriptions"},
     [RIGHT_EXPORT] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "export devices"},
 };
 

@@ -28,13 +28,15 @@ enum act_right {
     RIGHT_CLAIM_TTJS,     /* the same, as an application server for its users */
     RIGHT_DEVICES_CHANGE, /* suspend, resume, release, bind and name his own */
     RIGHT_DEVICES, /* see what his organization holds, has brought in, and why it does not join */
-    RIGHT_QUARANTINE,  /* quarantine devices of his, and an operator any; and lift it */
-    RIGHT_RULES_MAKE,  /* say beforehand whose devices of a batch of his are to be */
-    RIGHT_RULES,       /* see such rules by and to his organization, and end them */
-    RIGHT_POLICY,      /* say what is to be done about devices of his that look cloned */
-    RIGHT_OFFERS,      /* see what was offered by his organization, and to it */
-    RIGHT_EXPORT,      /* take devices of his organization away, with their keys */
-    RIGHT_JOBS,        /* see jobs of his organization */
+    RIGHT_QUARANTINE,    /* quarantine devices of his, and an operator any; and lift it */
+    RIGHT_RULES_MAKE,    /* say beforehand whose devices of a batch of his are to be */
+    RIGHT_RULES,         /* see such rules by and to his organization, and end them */
+    RIGHT_POLICY,        /* say what is to be done about devices of his that look cloned */
+    RIGHT_OFFERS,        /* see what was offered by his organization, and to it */
+    RIGHT_SUBSCRIPTIONS, /* see those that his organization uses or sold; an administrator all */
+    RIGHT_SUBSCRIPTIONS_CHANGE, /* make them for anybody; change those that his organization sold */
+    RIGHT_EXPORT,               /* take devices of his organization away, with their keys */
+    RIGHT_JOBS,                 /* see jobs of his organization */
     RIGHT_JOBS_CANCEL, /* cancel them: who may begin one of that kind (activation/jobs.c) */
     N_ACT_RIGHTS
 };

@@ -101,7 +101,7 @@ static unsigned make_move(
         return act_call_failed(call, r);
     if (!device->is_held)
         return act_call_no_content(call);
-    device->record = after;
+    act_device_moved(device, &after);
     act_device_write(&body, device);
     text_add(&body, "}\n");
     return act_call_answer(call, 200, TYPE_JSON, &body);

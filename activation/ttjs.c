@@ -208,6 +208,9 @@ static unsigned answer_put(struct put *put)
         return bad(call, "homeNetID is of no network server that is known here");
     case FAULT_AS: /* revoked since it was asked who calls */
         return act_call_problem(call, PROBLEM_UNAUTHENTICATED, ACT_CERTIFICATE_NEEDED);
+    case FAULT_SUBSCRIPTION:
+    case FAULT_ENDED:
+    case FAULT_FULL: /* it asks for none */
     case FAULT_NONE:
         break;
     }

@@ -45,10 +45,14 @@ static const struct {
         "Names the first event that is missing, was changed or was moved. With --kept it must go on "
         "from what an earlier export, or its first line, says.",
         cli_audit_verify, true},
-    {{"organization", "add"}, "--name NAME [--allow-clear-keys yes|no]", "Makes an organization.",
-        cli_organization_add},
-    {{"organization", "set"}, "--name NAME --allow-clear-keys yes|no",
-        "Says anew whether its files may hold root keys in clear.", cli_organization_set},
+    {{"organization", "add"},
+        "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no]",
+        "Makes an organization.", cli_organization_add},
+    {{"organization", "set"},
+        "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no]",
+        "Says anew whether its files may hold root keys in clear, and whether its devices join "
+        "only with a subscription that runs; what is not given stays.",
+        cli_organization_set},
     {{"organization", "list"}, "", "Lists the organizations, a line each.", cli_organization_list},
     {{"client", "add"}, "--organization NAME --role ROLE [--role ...] [--application-server AS-ID]",
         "Makes a client of the activation service, and its organization when there is none; its "
@@ -106,6 +110,18 @@ static const struct {
         cli_route_add},
     {{"route", "list"}, "", "Lists the routes, a line each.", cli_route_list},
     {{"route", "remove"}, "PREFIX/BITS", "Says that they are not, any more.", cli_route_remove},
+    {{"subscription", "add"},
+        "--organization ID --name NAME --ends-at TIME --count N [--starts-at TIME]"
+        " [--renewal none|auto] [--notice-days N]",
+        "Makes a subscription: so many devices of the organization may join until then. A TIME is "
+        "as 2027-01-31T00:00:00Z.",
+        cli_subscription_add},
+    {{"subscription", "list"}, "", "Lists those that are yours to see, a line each.",
+        cli_subscription_list},
+    {{"subscription", "show"}, "ID", "Shows one.", cli_subscription_show},
+    {{"subscription", "change"},
+        "ID [--name NAME] [--ends-at TIME] [--count N] [--renewal none|auto] [--notice-days N]",
+        "Extends it, ends it, or changes what else is given.", cli_subscription_change},
     {{"device", "list"}, "[--batch ID]", "Lists the devices that are yours, a line each.",
         cli_device_list},
     {{"device", "show"}, "DEVEUI", "Shows one.", cli_device_show},

@@ -51,34 +51,63 @@ static void write_organization(struct text *out, const json_t *item)
     text_add_json(out, cli_json_text(item, "id"));
     text_add(out, ",\"name\":");
     text_add_json(out, cli_json_text(item, "name"));
-    text_addf(out, ",\"allow_clear_keys\":\"%s\",\"created\":",
-        cli_json_true(item, "allow_clear_keys") ? "yes" : "no");
+    text_addf(out, ",\"allow_clear_keys\":\"%s\",\"subscription_required\":\"%s\",\"created\":",
+        cli_json_true(item, "allow_clear_keys") ? "yes" : "no",
+        cli_json_true(item, "subscription_required") ? "yes" : "no");
     text_add_json(out, cli_json_text(item, "created_at"));
     text_add(out, "}\n");
 }
 
-/* *ret_allow is -1 when it is not said. */
-static int read_arguments(int argc, char **argv, const char **ret_name, int *ret_allow)
+/* Settings of an organization; -1: it is not said. */
+struct choices {
+    int allow_clear_keys, subscription_required;
+};
+
+static int read_choice(const char *option, int *ret)
+{
+    if (strcmp(optarg, "yes") != 0 && strcmp(optarg, "no") != 0)
+        return error_set(ERROR_INPUT, "--%s is yes or no, not \"%.40s\"", option, optarg);
+    *ret = optarg[0] == 'y';
+    return 0;
+}
+
+static int read_arguments(int argc, char **argv, const char **ret_name, struct choices *ret)
 {
     static const struct option table[] = {
         {"name", required_argument, NULL, 'n'},
         {"allow-clear-keys", required_argument, NULL, 'c'},
+        {"subscription-required", required_argument, NULL, 's'},
         {0},
     };
-    int c;
+    int c, r = 0;
 
-    *ret_allow = -1;
-    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+    *ret = (struct choices){-1, -1};
+    while (r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'n')
             *ret_name = optarg;
-        else if (c != 'c')
-            return CLI_USAGE;
-        else if (strcmp(optarg, "yes") == 0 || strcmp(optarg, "no") == 0)
-            *ret_allow = optarg[0] == 'y';
+        else if (c == 'c')
+            r = read_choice("allow-clear-keys", &ret->allow_clear_keys);
+        else if (c == 's')
+            r = read_choice("subscription-required", &ret->subscription_required);
         else
-            return error_set(ERROR_INPUT, "--allow-clear-keys is yes or no, not \"%.40s\"", optarg);
+            return CLI_USAGE;
     }
+    if (r < 0)
+        return r;
     return optind == argc && *ret_name != NULL ? 0 : CLI_USAGE;
+}
+
+/* What is said of them, to a body. */
+static int add_choices(json_t *body, const struct choices *choices)
+{
+    int r = 0;
+
+    if (choices->allow_clear_keys >= 0)
+        r = json_object_set_new(body, "allow_clear_keys", json_boolean(choices->allow_clear_keys));
+    if (r == 0 && choices->subscription_required >= 0)
+        r = json_object_set_new(
+            body, "subscription_required", json_boolean(choices->subscription_required));
+    return r == 0 ? 0 : error_set(ERROR_SYSTEM, "out of memory");
 }
 
 int cli_organization_add(
@@ -88,12 +117,14 @@ int cli_organization_add(
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
     const char *name = NULL, *id;
-    int allow, r = read_arguments(argc, argv, &name, &allow);
+    struct choices choices;
+    int r = read_arguments(argc, argv, &name, &choices);
 
     if (r != 0 || (r = cli_rest_open(settings, &rest)) < 0)
         return r;
-    body = json_pack("{s:s,s:b}", "name", name, "allow_clear_keys", allow > 0);
-    if ((r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0 ||
+    body = json_pack("{s:s}", "name", name);
+    if ((r = add_choices(body, &choices)) < 0 ||
+        (r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0 ||
         (r = cli_rest_need(&rest, made, "id", &id)) < 0)
         return r;
     write_organization(out, made);
@@ -108,16 +139,18 @@ int cli_organization_set(
     CLEANUP(cli_json_done) json_t *changed = NULL;
     CLEANUP(text_done) struct text id = {0}, path = {0};
     const char *name = NULL, *same;
-    int allow, r = read_arguments(argc, argv, &name, &allow);
+    struct choices choices;
+    int r = read_arguments(argc, argv, &name, &choices);
 
-    if (r != 0 || allow < 0)
+    if (r != 0 || (choices.allow_clear_keys < 0 && choices.subscription_required < 0))
         return r != 0 ? r : CLI_USAGE;
     if ((r = cli_rest_open(settings, &rest)) < 0 ||
         (r = cli_organization_id(&rest, name, false, &id)) < 0 ||
         (r = cli_rest_path(&path, ORGANIZATIONS, id.data)) < 0)
         return r;
-    body = json_pack("{s:b}", "allow_clear_keys", allow > 0);
-    if ((r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
+    body = json_object();
+    if ((r = add_choices(body, &choices)) < 0 ||
+        (r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
         (r = cli_rest_need(&rest, changed, "id", &same)) < 0)
         return r;
     write_organization(out, changed);

@@ -39,7 +39,8 @@ const struct db_statement db_client_find_statement = {
     .params = {DB_BYTEA},
 };
 
-#define ORGANIZATION_COLUMNS "id, public_id, name, allow_clear_keys, " DB_UTC("created_at")
+#define ORGANIZATION_COLUMNS                                                                       \
+    "id, public_id, name, allow_clear_keys, subscription_required, " DB_UTC("created_at")
 
 const struct db_statement db_client_standing_statement = {
     .name = "client_standing",
@@ -52,12 +53,13 @@ const struct db_statement db_client_standing_statement = {
 
 const struct db_statement db_organization_add_statement = {
     .name = "organization_add",
-    .sql = "INSERT INTO organization (name, allow_clear_keys) VALUES ($1, $2)"
-           " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
+    .sql =
+        "INSERT INTO organization (name, allow_clear_keys, subscription_required) VALUES ($1, $2, $3)"
+        " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 2,
-    .params = {DB_TEXT, DB_BOOL},
+    .n_params = 3,
+    .params = {DB_TEXT, DB_BOOL, DB_BOOL},
 };
 
 const struct db_statement db_organization_find_statement = {
@@ -69,18 +71,25 @@ const struct db_statement db_organization_find_statement = {
 };
 
 /* What is not given stays as it is when the row is locked: two changes at once do not undo each
- * other. The name is looked for first: a conflict would end the transaction. Two that take one name
- * at the same moment: the second gets the error. */
+ * other. Whoever makes it the owner of a device has a hold of its key, and is waited for where its
+ * devices need a subscription from now on (migration 0027). The name is looked for first: a
+ * conflict would end the transaction. Two that take one name at the same moment: the second gets
+ * the error.
+ */
 const struct db_statement db_organization_set_statement = {
     .name = "organization_set",
     .sql = "UPDATE organization SET name = coalesce($2, name),"
-           "  allow_clear_keys = coalesce($3, allow_clear_keys) WHERE id = $1"
+           "  allow_clear_keys = coalesce($3, allow_clear_keys),"
+           "  subscription_required = coalesce($4, subscription_required),"
+           "  subscription_walk = CASE WHEN subscription_required <> $4 THEN ''"
+           "   ELSE subscription_walk END WHERE id = CASE WHEN $4 IS NULL THEN $1"
+           "   ELSE (SELECT o.id FROM organization o WHERE o.id = $1 FOR UPDATE) END"
            " AND NOT EXISTS (SELECT FROM organization o WHERE o.name = $2 AND o.id <> $1)"
            " RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 3,
-    .params = {DB_INT8, DB_TEXT, DB_BOOL},
+    .n_params = 4,
+    .params = {DB_INT8, DB_TEXT, DB_BOOL, DB_BOOL},
 };
 
 const struct db_statement db_organization_policy_statement = {
@@ -225,7 +234,8 @@ static void read_organization(struct db_rows *rows, size_t row, struct db_organi
     db_row_bytes(rows, row, 1, ret->id, sizeof(ret->id));
     db_row_text(rows, row, 2, ret->name, sizeof(ret->name));
     ret->allow_clear_keys = db_row_bool(rows, row, 3);
-    db_row_text(rows, row, 4, ret->created, sizeof(ret->created));
+    ret->subscription_required = db_row_bool(rows, row, 4);
+    db_row_text(rows, row, 5, ret->created, sizeof(ret->created));
 }
 
 int db_organization_add(struct db *db, struct db_organization *organization)
@@ -236,6 +246,7 @@ int db_organization_add(struct db *db, struct db_organization *organization)
 
     db_param_text(p, organization->name);
     db_param_int(p, DB_BOOL, organization->allow_clear_keys);
+    db_param_int(p, DB_BOOL, organization->subscription_required);
     r = db_run(db, DB_ORGANIZATION_ADD, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;
@@ -272,6 +283,10 @@ int db_organization_set(struct db *db, int64_t row_id, const struct db_organizat
         db_param_null(p, DB_TEXT);
     if (change->allow_clear_keys != NULL)
         db_param_int(p, DB_BOOL, *change->allow_clear_keys);
+    else
+        db_param_null(p, DB_BOOL);
+    if (change->subscription_required != NULL)
+        db_param_int(p, DB_BOOL, *change->subscription_required);
     else
         db_param_null(p, DB_BOOL);
     r = db_run(db, DB_ORGANIZATION_SET, &rows);

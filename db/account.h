@@ -30,6 +30,7 @@ struct db_organization {
     uint8_t id[ACCOUNT_ID_LEN];
     char name[ACCOUNT_NAME_MAX + 1];
     bool allow_clear_keys;
+    bool subscription_required; /* its devices join only with a subscription that runs */
     char created[DB_TIME_TEXT_LEN + 1];
 };
 
@@ -70,6 +71,7 @@ int db_organization_find(
 struct db_organization_change {
     const char *name;
     const bool *allow_clear_keys;
+    const bool *subscription_required; /* its devices follow (db/subscription.h) */
 };
 /** `ret` is as it is by then, whoever else has changed it. Outcome 1: the name is another's. */
 int db_organization_set(struct db *db, int64_t row_id, const struct db_organization_change *change,

@@ -9,6 +9,7 @@ static const char *const outcome_names[] = {
     [CLAIM_REPEATED] = "repeated",
     [CLAIM_OWN] = "own",
     [CLAIM_AGAIN] = "again",
+    [CLAIM_NO_PLACE] = "no-place",
     [CLAIM_UNKNOWN] = "unknown",
     [CLAIM_QUARANTINED] = "quarantined",
     [CLAIM_TAKEN] = "taken",
@@ -43,6 +44,11 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
     " LEFT JOIN LATERAL (SELECT dev_eui, " columns " FROM " table                                  \
     "  WHERE dev_eui >= i.dev_eui ORDER BY dev_eui LIMIT 1) " alias " ON true"
 
+/* What a claim is to take a place of; of nobody else's. */
+#define OWN_SUBSCRIPTION(columns)                                                                  \
+    " LEFT JOIN LATERAL (SELECT " columns " FROM subscription"                                     \
+    "  WHERE public_id = i.wanted AND organization_id = $7 LIMIT 1) s ON true"
+
 /* How long the bucket l of a scope holds others up: while more than its burst is not forgiven. */
 #define WAIT_S(l, seconds, burst)                                                                  \
     "greatest(0, ceil(extract(epoch FROM " l                                                       \
@@ -62,8 +68,8 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
 const struct db_statement db_claim_load_statement = {
     .name = "claim_load",
     .sql =
-        "WITH input AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[])"
-        "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, ordinal)),"
+        "WITH input AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[])"
+        "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, wanted, ordinal)),"
         " one AS MATERIALIZED (SELECT " ALARM_ON " AS alarm)"
         " SELECT i.ordinal::int4,"
         "  (CASE WHEN c.dev_eui = i.dev_eui THEN c.generation ELSE 1 END)::int4,"
@@ -72,23 +78,28 @@ const struct db_statement db_claim_load_statement = {
         "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
         "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
         "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
-        "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8"
+        "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8,"
+        "  CASE WHEN i.wanted IS NULL THEN 0 WHEN s.id IS NULL THEN 1"
+        "   WHEN EXISTS (SELECT FROM device_entitlement e WHERE e.dev_eui = i.dev_eui"
+        "    AND e.subscription_id = s.id) THEN 0"
+        "   WHEN NOT s.runs THEN 2 WHEN s.n_used >= s.n_places THEN 3 ELSE 0 END"
         " FROM input i"
         NEAREST("c", "claim_code", "generation")
         BUCKET("l", "2", "i.dev_eui")
-        BUCKET("o", "3", "$4 || i.dev_eui")
+        BUCKET("o", "3", "$5 || i.dev_eui")
+        OWN_SUBSCRIPTION("id, n_used, n_places, subscription_runs(subscription) AS runs")
         " UNION ALL"
         " SELECT 0, 1, greatest(CASE WHEN alarm THEN " WAIT_ALARM_S " ELSE " WAIT_CLIENT_S " END,"
         "  CASE WHEN c.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
         "   FROM c.due - now()))) ELSE 0 END, 0)::int8, true, true,"
         "  (CASE WHEN alarm THEN 1 ELSE " CLIENT_BURST " END - coalesce(greatest(0, ceil("
-        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8"
+        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8, 0"
         " FROM one"
-        BUCKET("c", "1", "$4")
-        BUCKET("n", "4", "$5"),
+        BUCKET("c", "1", "$5")
+        BUCKET("n", "4", "$6"),
     .shape = DB_SHAPE_MANY,
-    .n_params = 5,
-    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA, DB_BYTEA},
+    .n_params = 7,
+    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA, DB_BYTEA, DB_INT8},
 };
 
 /* Rows are looked for again, and locked, only where all is right: a wrong code takes the same steps
@@ -99,65 +110,77 @@ const struct db_statement db_claim_load_statement = {
 const struct db_statement db_claim_settle_statement = {
     .name = "claim_settle",
     .sql =
-        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::bytea[], $2::int4[], $3::bytea[],"
-        "   $4::bytea[], $5::bytea[], $6::text[]) WITH ORDINALITY"
-        "   AS i(dev_eui, generation, hash, new_hash, net_id, as_id, ordinal)),"
-        " judged AS MATERIALIZED (SELECT i.*, d.ownership_epoch, CASE"
-        "   WHEN d.dev_eui IS DISTINCT FROM i.dev_eui THEN 'unknown'"
-        "   WHEN d.owner_id = $7 AND c.dev_eui = i.dev_eui AND c.origin = 'claimed'"
-        "    AND c.made_by = $8 AND d.trust <> 'quarantined' THEN 'again'"
-        "   WHEN d.owner_id = $7 THEN 'own'"
-        "   WHEN d.trust = 'quarantined' THEN 'quarantined'"
-        "   WHEN d.ownership <> 'unowned' THEN 'taken'"
-        "   WHEN d.credential NOT IN ('delivered', 'personalized', 'activable') THEN 'credential'"
-        "   WHEN c.dev_eui IS DISTINCT FROM i.dev_eui THEN 'no-code'"
-        "   WHEN c.weak AND l.n_wrong >= " WEAK_MAX " THEN 'locked'"
-        "   WHEN c.hash <> i.hash THEN 'code'"
-        "   ELSE 'raced' END AS reason"
-        "  FROM input i"
+        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1, $2, $3,"
+        " $4, $5, $6, $11) WITH ORDINALITY"
+        " AS i(dev_eui, generation, hash, new_hash, net_id, as_id, wanted, ordinal)),"
+        " judged AS MATERIALIZED (SELECT i.*, s.id AS sub, d.ownership_epoch, CASE"
+        " WHEN d.dev_eui IS DISTINCT FROM i.dev_eui THEN 'unknown'"
+        " WHEN d.owner_id = $7 AND c.dev_eui = i.dev_eui AND c.origin = 'claimed'"
+        " AND c.made_by = $8 AND d.trust <> 'quarantined' THEN 'again'"
+        " WHEN d.owner_id = $7 THEN 'own'"
+        " WHEN d.trust = 'quarantined' THEN 'quarantined'"
+        " WHEN d.ownership <> 'unowned' THEN 'taken'"
+        " WHEN d.credential NOT IN ('delivered', 'personalized', 'activable') THEN 'credential'"
+        " WHEN c.dev_eui IS DISTINCT FROM i.dev_eui THEN 'no-code'"
+        " WHEN c.weak AND l.n_wrong >= " WEAK_MAX " THEN 'locked'"
+        " WHEN c.hash <> i.hash THEN 'code'"
+        " ELSE 'raced' END AS reason"
+        " FROM input i"
         NEAREST("d", "device", "owner_id, ownership, ownership_epoch, credential, trust")
         NEAREST("c", "claim_code", "hash, weak, origin, made_by")
-        BUCKET("l", "2", "i.dev_eui") "),"
-        " due AS MATERIALIZED (SELECT j.ordinal, j.dev_eui, j.new_hash,"
-        "   CASE WHEN d.ownership = 'unowned' THEN j.net_id ELSE d.home_net_id END AS net_id,"
-        "   CASE WHEN d.ownership = 'unowned' THEN j.as_id ELSE d.as_id END AS as_id, c.generation, d.ownership_epoch, d.ownership = 'unowned' AS fresh"
-        "  FROM judged j JOIN device d ON d.dev_eui = j.dev_eui"
-        "  JOIN claim_code c ON c.dev_eui = j.dev_eui"
-        "  WHERE j.reason IN ('again', 'raced')"
-        "   AND c.generation = j.generation AND d.trust <> 'quarantined' AND ("
-        "   (d.ownership = 'unowned' AND c.hash = j.hash"
-        "    AND d.credential IN ('delivered', 'personalized', 'activable'))"
-        "   OR (d.owner_id = $7 AND c.origin = 'claimed' AND c.made_by = $8))"
-        "  ORDER BY j.dev_eui FOR NO KEY UPDATE OF d, c),"
+        BUCKET("l", "2", "i.dev_eui")
+        OWN_SUBSCRIPTION("id") "),"
+        " due AS MATERIALIZED (SELECT j.ordinal, j.dev_eui, j.new_hash, j.wanted, j.sub,"
+        " CASE WHEN d.ownership = 'unowned' THEN j.net_id ELSE d.home_net_id END AS net_id,"
+        " CASE WHEN d.ownership = 'unowned' THEN j.as_id ELSE d.as_id END AS as_id, c.generation, d.ownership_epoch, d.ownership = 'unowned' AS fresh"
+        " FROM judged j JOIN device d ON d.dev_eui = j.dev_eui"
+        " JOIN claim_code c ON c.dev_eui = j.dev_eui"
+        " WHERE j.reason IN ('again', 'raced')"
+        " AND c.generation = j.generation AND d.trust <> 'quarantined' AND ("
+        " (d.ownership = 'unowned' AND c.hash = j.hash"
+        " AND d.credential IN ('delivered', 'personalized', 'activable'))"
+        " OR (d.owner_id = $7 AND c.origin = 'claimed' AND c.made_by = $8))"
+        " ORDER BY j.dev_eui FOR NO KEY UPDATE OF d, c),"
+        /* Locks them: behind devices, and in one order. */
+        " places AS (SELECT id, n_free FROM subscription_places("
+        " ARRAY(SELECT sub FROM due WHERE fresh))),"
+        " won AS (SELECT r.* FROM (SELECT *, row_number() OVER ("
+        " PARTITION BY fresh, sub ORDER BY dev_eui) AS place FROM due) r"
+        " LEFT JOIN places p ON p.id = r.sub"
+        " WHERE r.wanted IS NULL OR NOT r.fresh OR r.place <= p.n_free),"
         " moved AS (UPDATE device d SET owner_id = $7, ownership = 'claimed',"
-        "   ownership_epoch = d.ownership_epoch + 1, service = 'active',"
-        "   home_net_id = due.net_id, as_id = due.as_id, name = NULL"
-        "  FROM due WHERE d.dev_eui = due.dev_eui AND due.fresh),"
-        " coded AS (UPDATE claim_code c SET generation = c.generation + 1, hash = due.new_hash,"
-        "   weak = false, origin = 'claimed', made_by = $8, issued_at = now(),"
-        "   released_by = NULL, released_at = NULL"
-        "  FROM due WHERE c.dev_eui = due.dev_eui),"
+        " ownership_epoch = d.ownership_epoch + 1, service = 'active',"
+        " home_net_id = won.net_id, as_id = won.as_id, name = NULL"
+        " FROM won WHERE d.dev_eui = won.dev_eui AND won.fresh),"
+        " coded AS (UPDATE claim_code c SET generation = c.generation + 1, hash = won.new_hash,"
+        " weak = false, origin = 'claimed', made_by = $8, issued_at = now(),"
+        " released_by = NULL, released_at = NULL"
+        " FROM won WHERE c.dev_eui = won.dev_eui),"
         " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
-        "   object, detail) SELECT $7, $9, $10,"
-        "   CASE WHEN due.fresh THEN 'device.claim' ELSE 'device.claim.repeat' END,"
-        "   encode(due.dev_eui, 'hex'), jsonb_build_object('generation', due.generation + 1,"
-        "    'home_net_id', encode(due.net_id, 'hex'), 'as_id', due.as_id)"
-        "  FROM due),"
+        " object, detail) SELECT $7, $9, $10,"
+        " CASE WHEN won.fresh THEN 'device.claim' ELSE 'device.claim.repeat' END,"
+        " encode(won.dev_eui, 'hex'), jsonb_build_object('generation', won.generation + 1,"
+        " 'home_net_id', encode(won.net_id, 'hex'), 'as_id', won.as_id,"
+        " 'subscription', encode(won.wanted, 'hex'))"
+        " FROM won),"
+        " entitled AS (INSERT INTO device_entitlement (dev_eui, subscription_id)"
+        " SELECT dev_eui, sub FROM won WHERE fresh AND wanted IS NOT NULL ORDER BY sub),"
         " settled AS MATERIALIZED (SELECT j.ordinal, j.dev_eui,"
-        "   CASE WHEN due.fresh THEN 'claimed' WHEN NOT due.fresh THEN 'repeated'"
-        "    ELSE j.reason END AS outcome, CASE WHEN j.reason = 'unknown' THEN 0"
-        "    ELSE coalesce(due.ownership_epoch + due.fresh::int, j.ownership_epoch) END AS epoch,"
-        "   due.net_id, due.as_id"
-        "   FROM judged j LEFT JOIN due USING (ordinal)),"
+        " CASE WHEN won.fresh THEN 'claimed' WHEN NOT won.fresh THEN 'repeated'"
+        " WHEN j.ordinal IN (SELECT ordinal FROM due) THEN 'no-place'"
+        " ELSE j.reason END AS outcome, CASE WHEN j.reason = 'unknown' THEN 0"
+        " ELSE coalesce(won.ownership_epoch + won.fresh::int, j.ownership_epoch) END AS epoch,"
+        " won.net_id, won.as_id"
+        " FROM judged j LEFT JOIN won USING (ordinal)),"
         " events AS (INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id,"
-        "   outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled"
-        "   WHERE outcome NOT IN ('own', 'again') ORDER BY ordinal)"
+        " outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled"
+        " WHERE outcome NOT IN ('own', 'again') ORDER BY ordinal)"
         " SELECT ordinal::int4, outcome, epoch, net_id, as_id FROM settled",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 10,
+    .n_params = 11,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
-        DB_TEXT_ARRAY, DB_INT8, DB_BYTEA, DB_BYTEA, DB_TEXT},
+        DB_TEXT_ARRAY, DB_INT8, DB_BYTEA, DB_BYTEA, DB_TEXT, DB_BYTEA_ARRAY},
 };
 /* clang-format on */
 
@@ -272,6 +295,17 @@ static void put_homes(struct db_params *p, const struct db_claim *claims, size_t
     }
 }
 
+static void put_subscriptions(struct db_params *p, const struct db_claim *claims, size_t n)
+{
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++) {
+        if (claims[i].has_subscription)
+            db_element_bytes(p, claims[i].subscription, sizeof(claims[i].subscription));
+        else
+            db_element_null(p);
+    }
+}
+
 static void put_devices(struct db_params *p, const struct db_claim *claims, size_t n)
 {
     db_param_array(p, DB_BYTEA_ARRAY, n);
@@ -289,12 +323,14 @@ int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_c
 
     put_devices(p, claims, n);
     put_homes(p, claims, n);
+    put_subscriptions(p, claims, n);
     db_param_bytes(p, claimant->client_id, sizeof(claimant->client_id));
     network_bytes(claimant, network);
     if (claimant->has_network)
         db_param_bytes(p, network, sizeof(network));
     else
         db_param_null(p, DB_BYTEA);
+    db_param_int(p, DB_INT8, claimant->organization_id);
     if ((r = db_run(db, DB_CLAIM_LOAD, &rows)) < 0)
         return r;
     for (size_t i = 0; i < rows.n; i++) {
@@ -311,6 +347,8 @@ int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_c
         claims[ordinal - 1].wait_s = wait_s;
         claims[ordinal - 1].home_known = db_row_bool(&rows, i, 3);
         claims[ordinal - 1].as_known = db_row_bool(&rows, i, 4);
+        claims[ordinal - 1].place =
+            (enum db_claim_place)db_row_int(&rows, i, 6, PLACE_FREE, PLACE_FULL);
     }
     return db_rows_check(&rows);
 }
@@ -413,6 +451,7 @@ static void put_claims(struct db_params *p, const struct db_claimant *claimant,
     db_param_bytes(p, claimant->call, sizeof(claimant->call));
     db_param_bytes(p, claimant->client_id, sizeof(claimant->client_id));
     db_param_text(p, claimant->request_id);
+    put_subscriptions(p, claims, n);
 }
 
 /* As the device has it now, which a repeated claim does not change. */

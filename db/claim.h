@@ -43,6 +43,8 @@ enum db_claim_outcome {
     CLAIM_REPEATED, /* the same call had claimed it before, and has the newest code again */
     CLAIM_OWN,      /* it is the claimant's already; nothing has changed */
     CLAIM_AGAIN,    /* the same call claimed it just now: load and try again */
+    CLAIM_NO_PLACE, /* the code is right, and the subscription's last place taken meanwhile, or its
+                     * end come; nothing has changed */
     CLAIM_UNKNOWN,  /* no such device */
     CLAIM_QUARANTINED,
     CLAIM_TAKEN,      /* it is somebody else's */
@@ -55,16 +57,28 @@ enum db_claim_outcome {
 #define DB_N_CLAIM_OUTCOMES (CLAIM_RACED + 1)
 const char *db_claim_outcome_text(enum db_claim_outcome outcome);
 
+/** How the subscription stands that a claim is to take a place of: of the claimant's own alone, and
+ * asked before any code is looked at. */
+enum db_claim_place {
+    PLACE_FREE,    /* or none is wanted, or the device holds it already */
+    PLACE_UNKNOWN, /* there is no such subscription of the claimant's */
+    PLACE_ENDED,   /* it does not run */
+    PLACE_FULL,
+};
+
 /** A claim on its way. */
 struct db_claim {
     struct eui64 dev_eui;
     bool has_home_net_id;
     struct net_id home_net_id;
     char as_id[PEER_ID_MAX + 1]; /* "": none */
+    bool has_subscription;
+    uint8_t subscription[ACCOUNT_ID_LEN];
     /* Of db_claim_load. */
     uint32_t generation;       /* of the device's code, and 1 where there is none */
     int64_t wait_s;            /* not to be looked at before; 0: now */
     bool home_known, as_known; /* where they are named; else true */
+    enum db_claim_place place;
     /* Of keyd: the given code at `generation`, and the new one at the next. */
     uint8_t hash[DB_CODE_HASH_LEN];
     uint8_t new_hash[DB_CODE_HASH_LEN];
@@ -80,8 +94,9 @@ int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_c
     size_t n, int64_t *ret_wait_s, size_t *ret_allowance);
 
 /** In a transaction of the caller, of up to DB_CLAIM_CHUNK_MAX different devices: those whose code
- * is right become the claimant's, with their new code, its hash and an audit event in his history;
- * wrong ones are counted. Each leaves a claim_event, but for what is the claimant's already. */
+ * is right become the claimant's, with their new code, its hash, the place that they were to take
+ * and an audit event in his history; wrong ones are counted. Each leaves a claim_event, but for
+ * what is the claimant's already. */
 int db_claim_settle(
     struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n);
 

@@ -7,6 +7,18 @@
     "(SELECT t.test_joins FROM device_join t"                                                      \
     " WHERE t.dev_eui = d.dev_eui AND d.test_net_id IS NOT NULL)"
 
+/* Of a device d and whether the subscription that it holds runs, null where it holds none. */
+#define ENTITLED(runs)                                                                             \
+    "coalesce(" runs ", NOT (SELECT o.subscription_required FROM organization o"                   \
+    " WHERE o.id = d.owner_id), true)"
+
+/* The subscription that it holds, if any. */
+#define SUBSCRIPTION                                                                               \
+    " LEFT JOIN LATERAL (SELECT s.public_id AS id, s.name, " DB_UTC(                               \
+        "s.ends_at") " AS ends_at,"                                                                \
+                     "   subscription_runs(s) AS runs FROM device_entitlement e"                   \
+                     "   JOIN subscription s ON s.id = e.subscription_id WHERE e.dev_eui = d.dev_eui) sub ON true"
+
 /* $1: the organization that asks. */
 #define VIEW                                                                                       \
     "d.dev_eui, " DB_RECORD_COLUMNS ","                                                            \
@@ -20,7 +32,11 @@
     "  WHERE r.dev_eui = d.dev_eui AND r.epoch = d.ownership_epoch),"                              \
     " (SELECT r.dev_eui AS replaces FROM replacement r"                                            \
     "  WHERE r.by_dev_eui = d.dev_eui AND r.by_epoch = d.ownership_epoch),"                        \
-    " " DB_TEST_COLUMNS(TEST_JOINS) ", " DB_UTC("d.test_opened_at") ", " DB_UTC("d.test_until")
+    " " DB_TEST_COLUMNS(TEST_JOINS) ", " DB_UTC("d.test_opened_at") ", " DB_UTC(                   \
+        "d.test_until") ","                                                                        \
+                        " sub.id, sub.name, sub.ends_at, coalesce(sub.runs, false), " ENTITLED(    \
+                            "sub.runs") ","                                                        \
+                                        " d.suspended_by IS NOT NULL"
 
 enum view_column {
     VIEW_DEV_EUI,
@@ -40,6 +56,9 @@ enum view_column {
     VIEW_TEST,
     VIEW_TEST_OPENED_AT = VIEW_TEST + DB_N_TEST_COLUMNS,
     VIEW_TEST_UNTIL,
+    VIEW_SUBSCRIPTION,
+    VIEW_IS_ENTITLED = VIEW_SUBSCRIPTION + 4,
+    VIEW_IS_SUSPENDED_SO,
     VIEW_REJOIN_PENDING,
 };
 
@@ -50,7 +69,7 @@ enum view_column {
     "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"                \
     "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"                                     \
     "  IS DISTINCT FROM d.ownership_epoch"                                                         \
-    " FROM device d WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
+    " FROM device d" SUBSCRIPTION " WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
 const struct db_statement db_device_find_any_statement = {
     .name = "device_find_any",
     .sql = FIND,
@@ -71,7 +90,8 @@ const struct db_statement db_device_find_statement = {
  * of one index, which begins behind the last device and holds nobody else's. */
 const struct db_statement db_device_list_statement = {
     .name = "device_list",
-    .sql = "SELECT " VIEW ", NULL::bool FROM device d WHERE (" DB_HOLDER ", dev_eui) > ($1, $2)"
+    .sql = "SELECT " VIEW ", NULL::bool FROM device d" SUBSCRIPTION " WHERE (" DB_HOLDER
+           ", dev_eui) > ($1, $2)"
            "  AND " DB_HOLDER " <= $1 AND kind = 'lorawan'"
            " ORDER BY " DB_HOLDER ", dev_eui LIMIT $3",
     .shape = DB_SHAPE_MANY,
@@ -81,7 +101,7 @@ const struct db_statement db_device_list_statement = {
 
 const struct db_statement db_device_list_batch_statement = {
     .name = "device_list_batch",
-    .sql = "SELECT " VIEW ", NULL::bool FROM device d WHERE batch_id = $4"
+    .sql = "SELECT " VIEW ", NULL::bool FROM device d" SUBSCRIPTION " WHERE batch_id = $4"
            "  AND (" DB_HOLDER ", dev_eui) > ($1, $2) AND " DB_HOLDER " <= $1"
            "  AND kind = 'lorawan' ORDER BY " DB_HOLDER ", dev_eui LIMIT $3",
     .shape = DB_SHAPE_MANY,
@@ -97,30 +117,41 @@ const struct db_statement db_device_list_batch_statement = {
 /* A KEK of an NSID, "NetID/NSID", wraps for the network server that names it. */
 const struct db_statement db_device_preflight_statement = {
     .name = "device_preflight",
-    .sql = "SELECT " DB_RECORD_COLUMNS ", j.join_nonce, j.last_dev_nonce, j.nonce_epoch,"
-           "  (SELECT coalesce(sum(bit_count(p.bits)), 0)::int8 FROM dev_nonce_page p"
-           "   WHERE p.dev_eui = d.dev_eui AND p.join_eui = d.join_eui"
-           "   AND p.nonce_epoch = d.nonce_epoch),"
-           "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 1),"
-           "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 2),"
-           "  EXISTS (" HOME_PEER "),"
-           "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'network_server' AND k.class = 'ns'"
-           "   AND k.is_current AND split_part(k.peer_id, '/', 1) = encode(d.home_net_id, 'hex')),"
-           "  EXISTS (" HOME_PEER " AND p.allow_plain_keys),"
-           "  EXISTS (" HOME_PEER " AND p.app_s_key = 'plain'),"
-           "  EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server' AND p.name = d.as_id"
-           "   AND p.revoked_at IS NULL),"
-           "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'application_server' AND k.class = 'as'"
-           "   AND k.is_current AND k.peer_id = d.as_id),"
-           "  EXISTS (SELECT FROM join_route r WHERE r.kind = 'local'"
-           "   AND " BITS("r.prefix", "r.prefix_len") " = " BITS("d.join_eui",
-               "r.prefix_len") ")"
-                               " FROM device d JOIN device_join j ON j.dev_eui = d.dev_eui"
-                               " WHERE d.dev_eui = $1 AND d.kind = 'lorawan'",
+    .sql =
+        "SELECT " DB_RECORD_COLUMNS ", j.join_nonce, j.last_dev_nonce, j.nonce_epoch,"
+        "  (SELECT coalesce(sum(bit_count(p.bits)), 0)::int8 FROM dev_nonce_page p"
+        "   WHERE p.dev_eui = d.dev_eui AND p.join_eui = d.join_eui"
+        "   AND p.nonce_epoch = d.nonce_epoch),"
+        "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 1),"
+        "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 2),"
+        "  EXISTS (" HOME_PEER "),"
+        "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'network_server' AND k.class = 'ns'"
+        "   AND k.is_current AND split_part(k.peer_id, '/', 1) = encode(d.home_net_id, 'hex')),"
+        "  EXISTS (" HOME_PEER " AND p.allow_plain_keys),"
+        "  EXISTS (" HOME_PEER " AND p.app_s_key = 'plain'),"
+        "  EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server' AND p.name = d.as_id"
+        "   AND p.revoked_at IS NULL),"
+        "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'application_server' AND k.class = 'as'"
+        "   AND k.is_current AND k.peer_id = d.as_id),"
+        "  EXISTS (SELECT FROM join_route r WHERE r.kind = 'local'"
+        "   AND " BITS("r.prefix", "r.prefix_len") " = " BITS("d.join_eui", "r.prefix_len") "), " ENTITLED(
+            "sub.runs") " FROM device d JOIN device_join j ON j.dev_eui = d.dev_eui" SUBSCRIPTION
+                        " WHERE d.dev_eui = $1 AND d.kind = 'lorawan'",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
     .params = {DB_BYTEA},
 };
+
+static void read_subscription(struct db_rows *rows, size_t row, struct db_device_subscription *ret)
+{
+    ret->present = !db_row_is_null(rows, row, VIEW_SUBSCRIPTION);
+    if (!ret->present)
+        return;
+    db_row_bytes(rows, row, VIEW_SUBSCRIPTION, ret->id, sizeof(ret->id));
+    db_row_text(rows, row, VIEW_SUBSCRIPTION + 1, ret->name, sizeof(ret->name));
+    db_row_text(rows, row, VIEW_SUBSCRIPTION + 2, ret->ends_at, sizeof(ret->ends_at));
+    ret->runs = db_row_bool(rows, row, VIEW_SUBSCRIPTION + 3);
+}
 
 static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
 {
@@ -149,6 +180,9 @@ static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
     db_row_test_window(rows, row, VIEW_TEST, &ret->record.test);
     db_row_text(rows, row, VIEW_TEST_OPENED_AT, ret->test_opened_at, sizeof(ret->test_opened_at));
     db_row_text(rows, row, VIEW_TEST_UNTIL, ret->test_until, sizeof(ret->test_until));
+    read_subscription(rows, row, &ret->subscription);
+    ret->is_entitled = db_row_bool(rows, row, VIEW_IS_ENTITLED);
+    ret->is_suspended_by_subscription = db_row_bool(rows, row, VIEW_IS_SUSPENDED_SO);
     ret->rejoin_pending = !db_row_is_null(rows, row, VIEW_REJOIN_PENDING) &&
                           db_row_bool(rows, row, VIEW_REJOIN_PENDING);
 }
@@ -227,5 +261,6 @@ int db_device_preflight(struct db *db, const struct eui64 *dev_eui, struct devic
     ret->as_is_known = db_row_bool(&rows, 0, column++);
     ret->as_has_kek = db_row_bool(&rows, 0, column++);
     ret->join_eui_is_routed = db_row_bool(&rows, 0, column++);
+    ret->is_entitled = db_row_bool(&rows, 0, column++);
     return db_rows_check(&rows);
 }

@@ -1,11 +1,20 @@
 /* Devices as those who may know of them see them. Role cradle_activation. */
 #pragma once
 
-#include "db/account.h"
+#include "db/subscription.h"
 #include "device/preflight.h"
 
 #define DB_SERIAL_MAX 64
 #define DB_DEVICE_NAME_MAX 100
+
+/** The subscription that a device holds. */
+struct db_device_subscription {
+    bool present;
+    uint8_t id[ACCOUNT_ID_LEN];
+    char name[DB_SUBSCRIPTION_NAME_MAX + 1];
+    char ends_at[DB_TIME_TEXT_LEN + 1];
+    bool runs;
+};
 
 struct db_device {
     struct device_record record;
@@ -28,6 +37,9 @@ struct db_device {
     /* It may join, and has not under its present owner. Not told of a list's devices: that would
      * be a search in each month's events for each of them. */
     bool rejoin_pending;
+    struct db_device_subscription subscription;
+    bool is_entitled; /* it may join as far as subscriptions go: one that runs, or none is needed */
+    bool is_suspended_by_subscription; /* and not by its owner */
 };
 
 /** Outcome 1: it is not here, or the organization neither holds it nor brought it in. */

@@ -21,6 +21,29 @@ const struct db_statement db_replacement_add_statement = {
     .params = {DB_BYTEA, DB_INT8, DB_BYTEA, DB_INT8},
 };
 
+/* The place in a subscription goes with the place. Whoever was replaced is suspended by its owner,
+ * and is not resumed by a renewal. */
+const struct db_statement db_replacement_entitle_statement = {
+    .name = "replacement_entitle",
+    .sql = "WITH kept AS (UPDATE device SET suspended_by = NULL"
+           "   WHERE dev_eui = $1 AND suspended_by IS NOT NULL)"
+           " UPDATE device_entitlement SET dev_eui = $2 WHERE dev_eui = $1"
+           "  AND NOT EXISTS (SELECT FROM device_entitlement WHERE dev_eui = $2)",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_BYTEA},
+};
+
+const struct db_statement db_replacement_settle_statement = {
+    .name = "replacement_settle",
+    .sql = "SELECT 1 FROM entitlement_settle(ARRAY[$1], $2)",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_TEXT},
+};
+
 const struct db_statement db_replacement_end_statement = {
     .name = "replacement_end",
     .sql = "DELETE FROM replacement WHERE dev_eui = $1 AND epoch = $2",
@@ -59,6 +82,22 @@ int db_replacement_add(
     put(p, by);
     r = db_run(db, DB_REPLACEMENT_ADD, &rows);
     return r < 0 ? r : rows.n == 0;
+}
+
+int db_replacement_entitle(
+    struct db *db, const struct eui64 *dev_eui, const struct eui64 *by, const char *request_id)
+{
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
+    db_param_bytes(p, by->bytes, sizeof(by->bytes));
+    if ((r = db_run_quiet(db, DB_REPLACEMENT_ENTITLE)) < 0)
+        return r;
+    p = db_params_of(db);
+    db_param_bytes(p, by->bytes, sizeof(by->bytes));
+    db_param_text(p, request_id);
+    return db_run_quiet(db, DB_REPLACEMENT_SETTLE);
 }
 
 int db_replacement_end(struct db *db, const struct device_record *device)

@@ -180,6 +180,8 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_TTJS_RELEASE] = &db_ttjs_release_statement,
     [DB_REPLACEMENT_LOCK] = &db_replacement_lock_statement,
     [DB_REPLACEMENT_ADD] = &db_replacement_add_statement,
+    [DB_REPLACEMENT_ENTITLE] = &db_replacement_entitle_statement,
+    [DB_REPLACEMENT_SETTLE] = &db_replacement_settle_statement,
     [DB_REPLACEMENT_END] = &db_replacement_end_statement,
     [DB_RULE_CHECK] = &db_rule_check_statement,
     [DB_RULE_ADD] = &db_rule_add_statement,
@@ -209,6 +211,18 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_SIGNAL_LATER] = &db_signal_later_statement,
     [DB_SIGNAL_FORGET] = &db_signal_forget_statement,
     [DB_SIGNAL_PURGE] = &db_signal_purge_statement,
+    [DB_SUBSCRIPTION_ADD] = &db_subscription_add_statement,
+    [DB_SUBSCRIPTION_FIND] = &db_subscription_find_statement,
+    [DB_SUBSCRIPTION_LIST] = &db_subscription_list_statement,
+    [DB_SUBSCRIPTION_SET] = &db_subscription_set_statement,
+    [DB_SUBSCRIPTION_TAKE] = &db_subscription_take_statement,
+    [DB_SUBSCRIPTION_GIVE_BACK] = &db_subscription_give_back_statement,
+    [DB_SUBSCRIPTION_SETTLE] = &db_subscription_settle_statement,
+    [DB_SUBSCRIPTION_HAND_OVER] = &db_subscription_hand_over_statement,
+    [DB_SUBSCRIPTION_NOTICE] = &db_subscription_notice_statement,
+    [DB_SUBSCRIPTION_DUE] = &db_subscription_due_statement,
+    [DB_SUBSCRIPTION_WALK] = &db_subscription_walk_statement,
+    [DB_ORGANIZATION_WALK] = &db_organization_walk_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

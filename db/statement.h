@@ -178,13 +178,54 @@ enum db_statement_id {
     DB_DELIVERY_REPLAY,
     DB_DELIVERY_TAKE,
     DB_DELIVERY_SETTLE,
-    DB_ORGANIZATION_POLICY, DB_ORGANIZATION_SET_POLICY, DB_SIGNAL_SCAN, DB_SIGNAL_NONCES,
-    DB_SIGNAL_REJOINS, DB_SIGNAL_SUSPENDED, DB_SIGNAL_RATES, DB_SIGNAL_SHARED,
-    DB_SIGNAL_WAITING, DB_SIGNAL_DEVICES, DB_SIGNAL_LIST, DB_SIGNAL_MOVE, DB_SIGNAL_JUDGED,
-    DB_SIGNAL_LATER, DB_SIGNAL_FORGET, DB_SIGNAL_PURGE, DB_REPLACEMENT_LOCK,
-    DB_REPLACEMENT_ADD, DB_REPLACEMENT_END, DB_RULE_CHECK, DB_RULE_ADD, DB_RULE_FIND,
-    DB_RULE_LIST, DB_RULE_RANGES, DB_RULE_SKIPPED, DB_RULE_ACCEPT, DB_RULE_END, DB_RULE_TAKE,
-    DB_RULE_LOAD, DB_RULE_CLAIM, DB_RULE_EXPIRE, DB_TTJS_NS_ID, DB_TTJS_KEEP, DB_TTJS_LOAD,
+    DB_SUBSCRIPTION_ADD,
+    DB_SUBSCRIPTION_FIND,
+    DB_SUBSCRIPTION_LIST,
+    DB_SUBSCRIPTION_SET,
+    DB_SUBSCRIPTION_TAKE,
+    DB_SUBSCRIPTION_GIVE_BACK,
+    DB_SUBSCRIPTION_SETTLE,
+    DB_SUBSCRIPTION_HAND_OVER,
+    DB_SUBSCRIPTION_NOTICE,
+    DB_SUBSCRIPTION_DUE,
+    DB_SUBSCRIPTION_WALK,
+    DB_ORGANIZATION_WALK,
+    DB_ORGANIZATION_POLICY,
+    DB_ORGANIZATION_SET_POLICY,
+    DB_SIGNAL_SCAN,
+    DB_SIGNAL_NONCES,
+    DB_SIGNAL_REJOINS,
+    DB_SIGNAL_SUSPENDED,
+    DB_SIGNAL_RATES,
+    DB_SIGNAL_SHARED,
+    DB_SIGNAL_WAITING,
+    DB_SIGNAL_DEVICES,
+    DB_SIGNAL_LIST,
+    DB_SIGNAL_MOVE,
+    DB_SIGNAL_JUDGED,
+    DB_SIGNAL_LATER,
+    DB_SIGNAL_FORGET,
+    DB_SIGNAL_PURGE,
+    DB_REPLACEMENT_LOCK,
+    DB_REPLACEMENT_ADD,
+    DB_REPLACEMENT_ENTITLE,
+    DB_REPLACEMENT_SETTLE,
+    DB_REPLACEMENT_END,
+    DB_RULE_CHECK,
+    DB_RULE_ADD,
+    DB_RULE_FIND,
+    DB_RULE_LIST,
+    DB_RULE_RANGES,
+    DB_RULE_SKIPPED,
+    DB_RULE_ACCEPT,
+    DB_RULE_END,
+    DB_RULE_TAKE,
+    DB_RULE_LOAD,
+    DB_RULE_CLAIM,
+    DB_RULE_EXPIRE,
+    DB_TTJS_NS_ID,
+    DB_TTJS_KEEP,
+    DB_TTJS_LOAD,
     DB_TTJS_RELEASE,
     DB_N_STATEMENTS,
 };
@@ -383,6 +424,8 @@ extern const struct db_statement db_ttjs_load_statement;
 extern const struct db_statement db_ttjs_release_statement;
 extern const struct db_statement db_replacement_lock_statement;
 extern const struct db_statement db_replacement_add_statement;
+extern const struct db_statement db_replacement_entitle_statement;
+extern const struct db_statement db_replacement_settle_statement;
 extern const struct db_statement db_replacement_end_statement;
 extern const struct db_statement db_rule_check_statement;
 extern const struct db_statement db_rule_add_statement;
@@ -412,6 +455,18 @@ extern const struct db_statement db_signal_judged_statement;
 extern const struct db_statement db_signal_later_statement;
 extern const struct db_statement db_signal_forget_statement;
 extern const struct db_statement db_signal_purge_statement;
+extern const struct db_statement db_subscription_add_statement;
+extern const struct db_statement db_subscription_find_statement;
+extern const struct db_statement db_subscription_list_statement;
+extern const struct db_statement db_subscription_set_statement;
+extern const struct db_statement db_subscription_take_statement;
+extern const struct db_statement db_subscription_give_back_statement;
+extern const struct db_statement db_subscription_settle_statement;
+extern const struct db_statement db_subscription_hand_over_statement;
+extern const struct db_statement db_subscription_notice_statement;
+extern const struct db_statement db_subscription_due_statement;
+extern const struct db_statement db_subscription_walk_statement;
+extern const struct db_statement db_organization_walk_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */

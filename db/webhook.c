@@ -10,9 +10,10 @@ const struct word_bits webhook_event_names[] = {
     {"device.offered", WEBHOOK_DEVICE_OFFERED},
     {"device.quarantined", WEBHOOK_DEVICE_QUARANTINED},
     {"device.suspect", WEBHOOK_DEVICE_SUSPECT},
+    {"subscription.ending", WEBHOOK_SUBSCRIPTION_ENDING},
     {NULL, 0},
 };
-#define EVENTS_ALL 127
+#define EVENTS_ALL 255
 
 #define WEBHOOK_COLUMNS "id, public_id, url, events, active, generation, " DB_UTC("created_at")
 

@@ -99,6 +99,15 @@ static const struct {
         {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
             BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
         {KEEP, KEEP, SERVICE_ACTIVE, KEEP}},
+    [MOVE_SUBSCRIBE] = {"subscribe",
+        "The device holds a place in a subscription of its owner's, instead of the one that it held; "
+        "one that was suspended for want of it is resumed.",
+        {ANY & ~BIT(CREDENTIAL_SCRAPPED), BIT(OWNERSHIP_CLAIMED), ANY, ANY},
+        {KEEP, KEEP, KEEP, KEEP}},
+    [MOVE_UNSUBSCRIBE] = {"unsubscribe",
+        "The device holds no subscription, and its place is free; where its owner's devices need one "
+        "it is suspended.",
+        {ANY, BIT(OWNERSHIP_CLAIMED), ANY, ANY}, {KEEP, KEEP, KEEP, KEEP}},
 };
 
 static const char *const axis_names[N_AXES] = {"credential", "ownership", "service", "trust"};

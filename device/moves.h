@@ -23,6 +23,8 @@ enum device_move {
     MOVE_SCRAP,
     MOVE_REPLACE,
     MOVE_TAKE_PLACE,
+    MOVE_SUBSCRIBE,
+    MOVE_UNSUBSCRIBE,
     N_DEVICE_MOVES
 };
 

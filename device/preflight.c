@@ -17,6 +17,11 @@ static bool is_active(const struct device_preflight *f)
     return f->record.service == SERVICE_ACTIVE;
 }
 
+static bool is_entitled(const struct device_preflight *f)
+{
+    return f->is_entitled;
+}
+
 static bool is_trusted(const struct device_preflight *f)
 {
     return f->record.trust != TRUST_QUARANTINED;
@@ -121,6 +126,9 @@ static const struct {
     [CHECK_JOIN_NONCES] = {"join_nonces_left",
         "All JoinNonces are used: replace the device, or have it made anew with other keys.",
         has_join_nonces},
+    [CHECK_SUBSCRIPTION] = {"subscription",
+        "Have the device's subscription extended by who sold it, or take a place in another for it.",
+        is_entitled},
 };
 
 const char *device_check_name(enum device_check check)

@@ -16,6 +16,7 @@ struct device_preflight {
     bool as_is_known;
     bool as_has_kek;
     bool join_eui_is_routed;
+    bool is_entitled; /* its subscription runs, or it needs none */
 };
 
 enum device_check {
@@ -33,6 +34,7 @@ enum device_check {
     CHECK_ROOT_KEYS,
     CHECK_DEV_NONCES,
     CHECK_JOIN_NONCES,
+    CHECK_SUBSCRIPTION,
     N_DEVICE_CHECKS
 };
 

@@ -409,7 +409,7 @@ class Command(DevicesTest):
         self.maker.call("post", f"/v1/batches/{batch}/test-window", {"net_id": support.OTHER})
         self.assertIn(f"test     open\n         in network {support.OTHER}, 0 of 3 joins had, until 20",
                       self.said("device", "preflight", devices[1]["dev_eui"], client=self.maker.client))
-        self.assertIn(": not ready, 1 of 14 are missing", said)
+        self.assertIn(": not ready, 1 of 15 are missing", said)
 
     def test_what_is_wrong_is_said(self):
         device = self.sold()

@@ -449,6 +449,24 @@ class Command(OperatorTest):
         self.assertEqual(self.cradle("kek", "use", *whose)[0],
                          {"peer": made["id"], "class": "transport", "label": "transport", "current": True})
 
+    def test_subscriptions(self):
+        organization = self.cradle("organization", "add", "--name", f"Command {secrets.token_hex(4)}")[0]
+        made = self.cradle("subscription", "add", "--organization", organization["id"], "--name", "a fleet", "--ends-at",
+                           "2999-12-31T23:59:59Z", "--count", "5")[0]
+        self.assertEqual((made["organization"], made["name"], made["count"], made["used"], made["renewal"], made["ends_at"]),
+                         (organization["id"], "a fleet", 5, 0, "none", "2999-12-31T23:59:59Z"))
+        changed = self.cradle("subscription", "change", made["id"], "--count", "6", "--renewal", "auto", "--notice-days", "30")[0]
+        self.assertEqual(changed, {**made, "count": 6, "free": 6, "renewal": "auto", "notice_days": 30})
+        self.assertEqual(self.cradle("subscription", "show", made["id"])[0], changed)
+        self.assertIn(changed, self.cradle("subscription", "list"))
+        for words in (("change", made["id"], "--count", "six"), ("change", made["id"], "--count", "0"),
+                      ("change", "0" * 32, "--count", "6"), ("show", "none"),
+                      ("add", "--organization", organization["id"], "--name", "x", "--ends-at", "tomorrow", "--count", "1")):
+            run = self.stack.cradle("subscription", *words)
+            self.assertEqual((run.returncode, run.stdout), (1, ""), run.stderr)
+        required = self.cradle("organization", "set", "--name", organization["name"], "--subscription-required", "yes")[0]
+        self.assertEqual(required, {**organization, "subscription_required": "yes"})
+
     def test_a_kek_is_made_and_written(self):
         owner, out = Owner(self.folder), os.path.join(self.folder, "kek.sealed")
         name = f"Command {secrets.token_hex(4)}"

@@ -297,11 +297,13 @@ static const struct {
     const char *before, *after; /* the DevEUI */
 } costs[] = {
     {DB_CLAIM_LOAD, "ARRAY['\\x",
-        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], decode(repeat('07', 16), 'hex'), NULL"},
+        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[],"
+        " decode(repeat('07', 16), 'hex'), NULL, 0"},
     {DB_CLAIM_SETTLE, "ARRAY['\\x",
         "']::bytea[], ARRAY[1], ARRAY[decode(repeat('00', 32), 'hex')],"
         " ARRAY[decode(repeat('bb', 32), 'hex')], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], 0,"
-        " decode(repeat('00', 32), 'hex'), decode(repeat('07', 16), 'hex'), 'test'"},
+        " decode(repeat('00', 32), 'hex'), decode(repeat('07', 16), 'hex'), 'test',"
+        " ARRAY[NULL]::bytea[]"},
 };
 
 static char *explain_run(size_t statement, uint32_t number)
@@ -369,8 +371,8 @@ START_TEST(buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empt
         enum db_statement_id id;
         const char *nulls;
         unsigned n_buckets;
-    } plans[] = {{DB_CLAIM_LOAD, "NULL, NULL, NULL, NULL, NULL", 5},
-        {DB_CLAIM_SETTLE, "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
+    } plans[] = {{DB_CLAIM_LOAD, "NULL, NULL, NULL, NULL, NULL, NULL, NULL", 5},
+        {DB_CLAIM_SETTLE, "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
 
     begin();
     pg_sql(cluster, database, "VACUUM ANALYZE claim_limit");

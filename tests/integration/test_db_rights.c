@@ -88,6 +88,15 @@ static const struct {
     {"cradle_activation", "UPDATE webhook SET public_id = public_id", DENIED},
     {"cradle_activation", "UPDATE webhook_delivery SET body = '{}'", DENIED},
     {"cradle_activation", "UPDATE webhook_delivery SET webhook_id = 1", DENIED},
+    {"cradle_activation", "SELECT * FROM subscription, device_entitlement", DONE},
+    {"cradle_activation", "UPDATE subscription SET n_places = n_places, walk = walk", DONE},
+    {"cradle_activation", "UPDATE subscription SET n_used = 0", DENIED},
+    {"cradle_activation", "UPDATE subscription SET organization_id = 1", DENIED},
+    {"cradle_activation", "DELETE FROM subscription", DENIED},
+    {"cradle_activation", "UPDATE device_entitlement SET dev_eui = dev_eui", DENIED},
+    {"cradle_join", "SELECT * FROM subscription", DENIED},
+    {"cradle_join", "SELECT * FROM device_entitlement", DENIED},
+    {"cradle_join", "SELECT entitlement_settle('{}', 'x')", DENIED},
     {"cradle_join", "SELECT * FROM webhook", DENIED},
     {"cradle_join", "SELECT * FROM webhook_delivery", DENIED},
     {"cradle_join", "SELECT webhook_tell(1, 1, '', now(), NULL)", DENIED},
@@ -162,7 +171,7 @@ START_TEST(functions_with_rights_of_the_owner_fix_their_search_path)
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace"),
-        8);
+        9);
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace AND proconfig::text NOT LIKE '%search_path%'"),

@@ -49,7 +49,9 @@ static void assert_why(
 
 START_TEST(every_refusal_is_told_in_the_tables_words)
 {
-    const struct explain_facts facts = {.record = &record, .last_dev_nonce = DEVICE_NO_NONCE};
+    const struct db_device device = {.record = record};
+    const struct explain_facts facts = {
+        .record = &record, .last_dev_nonce = DEVICE_NO_NONCE, .device = &device};
 
     for (int i = REFUSAL_NONE + 1; i < REFUSAL_OTHER; i++) {
         enum device_refusal refusal = (enum device_refusal)i;
@@ -63,6 +65,26 @@ START_TEST(every_refusal_is_told_in_the_tables_words)
         free(what);
         free(to_do);
     }
+}
+END_TEST
+
+START_TEST(a_suspension_is_told_with_who_has_suspended_it)
+{
+    struct db_device device = {.record = record};
+    const struct explain_facts facts = {
+        .record = &record, .last_dev_nonce = DEVICE_NO_NONCE, .device = &device};
+    struct db_attempt a = attempt_of("refused", device_refusal_reason(REFUSAL_SUSPENDED));
+
+    device.record.service = SERVICE_ACTIVE;
+    assert_why(&a, &facts, "It is not suspended any more.");
+    device.record.service = SERVICE_SUSPENDED;
+    assert_why(&a, &facts, "It is suspended by its owner.");
+    device.is_suspended_by_subscription = true;
+    assert_why(&a, &facts, "It holds no subscription, and its owner's devices need one.");
+    device.subscription = (struct db_device_subscription){
+        .present = true, .name = "fleet", .ends_at = "2026-01-31T00:00:00Z"};
+    assert_why(
+        &a, &facts, "It is suspended since its subscription fleet ended at 2026-01-31T00:00:00Z.");
 }
 END_TEST
 
@@ -144,6 +166,7 @@ START_TEST(networks_and_join_euis_are_named)
 END_TEST
 
 SUITE_MAIN("activation explain", 4, every_refusal_is_told_in_the_tables_words,
+    a_suspension_is_told_with_who_has_suspended_it,
     a_reason_in_words_of_its_own_is_told_as_it_stands,
     a_used_dev_nonce_is_told_with_the_last_join_before_it,
     a_counted_dev_nonce_is_told_with_the_last_one, a_use_is_looked_for_where_it_is_told,

@@ -67,6 +67,10 @@ static bool should_be_legal(enum device_move move, const struct device_record *r
         return claimed && r->credential != CREDENTIAL_SCRAPPED;
     case MOVE_TAKE_PLACE:
         return claimed && trusted && built;
+    case MOVE_SUBSCRIBE:
+        return claimed && r->credential != CREDENTIAL_SCRAPPED;
+    case MOVE_UNSUBSCRIBE:
+        return claimed;
     case N_DEVICE_MOVES:
         break;
     }

@@ -23,7 +23,8 @@ static struct device_preflight ready(enum lw_mac_version version)
         .home_has_kek = true,
         .as_is_known = true,
         .as_has_kek = true,
-        .join_eui_is_routed = true};
+        .join_eui_is_routed = true,
+        .is_entitled = true};
 }
 
 static size_t n_missing(const struct device_preflight *facts, enum device_check *ret_last)
@@ -78,6 +79,7 @@ START_TEST(each_missing_thing_fails_its_own_check)
     MISSES(LW_MAC_1_0_3, f.record.ownership = OWNERSHIP_UNOWNED, CHECK_CLAIMED);
     MISSES(LW_MAC_1_0_3, f.record.service = SERVICE_SUSPENDED, CHECK_SERVICE);
     MISSES(LW_MAC_1_0_3, f.record.service = SERVICE_INACTIVE, CHECK_SERVICE);
+    MISSES(LW_MAC_1_0_3, f.is_entitled = false, CHECK_SUBSCRIPTION);
     MISSES(LW_MAC_1_0_3, f.record.trust = TRUST_QUARANTINED, CHECK_TRUST);
     MISSES(LW_MAC_1_0_3, f.record.has_home_net_id = false, CHECK_HOME_NAMED);
     MISSES(LW_MAC_1_0_3, f.home_is_known = false, CHECK_HOME_KNOWN);
