@@ -38,7 +38,7 @@ int act_new_code_store(
 
     act_call_name(call, api_request_header(call->request, "Idempotency-Key"), name);
     return db_code_renew(
-        call->worker->db, &code->code, renewal, call->caller->organization_id, name);
+        call->worker->db, &code->code, 1, renewal, call->caller->organization_id, name);
 }
 
 void act_new_code_tell(struct act_call *call, const struct act_new_code *code, struct text *out)
