@@ -35,7 +35,6 @@ int db_device_mark_quarantine(struct db *db, const struct db_device_change *chan
 int db_home_known(
     struct db *db, const struct net_id *net_id, const char *as_id, bool *ret_home, bool *ret_as);
 
-#define DB_CODE_REISSUE_DAYS 30
 struct db_code_standing {
     uint32_t generation; /* 0: it has no code */
     bool reissuable; /* the organization released the device within DB_CODE_REISSUE_DAYS, and nobody
