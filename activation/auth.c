@@ -61,6 +61,7 @@ int act_authenticate(
     act_token_table_note(known, text, &token, client.organization_id, clock_unix_s());
     *ret = (struct act_caller){
         .organization_id = client.organization_id,
+        .claim_code_length = client.claim_code_length,
         .roles = client.roles,
     };
     memcpy(ret->client_id, client.id, sizeof(ret->client_id));

@@ -74,13 +74,13 @@ static int draw(struct code_run *run)
             clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
         for (size_t i = 0; r == 0 && i < n; i++) {
             struct keyd_claim_code *clear = &c->clear[at + i];
-            char text[DEVICE_CODE_MADE_LEN + 1];
+            char text[DEVICE_CODE_MADE_MAX + 1];
 
-            device_code_make(c->random[i], text);
+            device_code_make(c->random[i], run->call->caller->claim_code_length, text);
             clear->dev_eui = c->due[at + i]->dev_eui;
             clear->generation = c->due[at + i]->generation + 1;
-            clear->code_len = DEVICE_CODE_MADE_LEN;
-            memcpy(clear->code, text, DEVICE_CODE_MADE_LEN);
+            clear->code_len = (uint8_t)strlen(text);
+            memcpy(clear->code, text, clear->code_len);
             secret_wipe(text, sizeof(text));
         }
     }

@@ -45,10 +45,12 @@ static const struct {
         "Names the first event that is missing, was changed or was moved. With --kept it must go on "
         "from what an earlier export, or its first line, says.",
         cli_audit_verify, true},
-    {{"organization", "add"}, "--name NAME [--allow-clear-keys yes|no]", "Makes an organization.",
-        cli_organization_add},
-    {{"organization", "set"}, "--name NAME --allow-clear-keys yes|no",
-        "Says anew whether its files may hold root keys in clear.", cli_organization_set},
+    {{"organization", "add"}, "--name NAME [--allow-clear-keys yes|no] [--claim-code-length 16|26]",
+        "Makes an organization.", cli_organization_add},
+    {{"organization", "set"}, "--name NAME [--allow-clear-keys yes|no] [--claim-code-length 16|26]",
+        "Says anew whether its files may hold root keys in clear, and how long claim codes are "
+        "that are made for it.",
+        cli_organization_set},
     {{"organization", "list"}, "", "Lists the organizations, a line each.", cli_organization_list},
     {{"client", "add"}, "--organization NAME --role ROLE [--role ...]",
         "Makes a client of the activation service, and its organization when there is none; its "

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "cli/organization.h"
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ORGANIZATIONS "/v1/organizations"
@@ -51,34 +52,66 @@ static void write_organization(struct text *out, const json_t *item)
     text_add_json(out, cli_json_text(item, "id"));
     text_add(out, ",\"name\":");
     text_add_json(out, cli_json_text(item, "name"));
-    text_addf(out, ",\"allow_clear_keys\":\"%s\",\"created\":",
-        cli_json_true(item, "allow_clear_keys") ? "yes" : "no");
+    text_addf(out,
+        ",\"allow_clear_keys\":\"%s\",\"claim_code_length\":%" JSON_INTEGER_FORMAT ",\"created\":",
+        cli_json_true(item, "allow_clear_keys") ? "yes" : "no",
+        json_integer_value(json_object_get(item, "claim_code_length")));
     text_add_json(out, cli_json_text(item, "created_at"));
     text_add(out, "}\n");
 }
 
-/* *ret_allow is -1 when it is not said. */
-static int read_arguments(int argc, char **argv, const char **ret_name, int *ret_allow)
+struct arguments {
+    const char *name;
+    int allow;   /* -1: it is not said */
+    long length; /* 0: it is not said */
+};
+
+static int read_length(const char *text, long *ret)
+{
+    if (strcmp(text, "16") != 0 && strcmp(text, "26") != 0)
+        return error_set(ERROR_INPUT, "--claim-code-length is 16 or 26, not \"%.40s\"", text);
+    *ret = strtol(text, NULL, 10);
+    return 0;
+}
+
+static int read_arguments(int argc, char **argv, struct arguments *ret)
 {
     static const struct option table[] = {
         {"name", required_argument, NULL, 'n'},
         {"allow-clear-keys", required_argument, NULL, 'c'},
+        {"claim-code-length", required_argument, NULL, 'l'},
         {0},
     };
-    int c;
+    int c, r = 0;
 
-    *ret_allow = -1;
-    while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
+    *ret = (struct arguments){.allow = -1};
+    while (r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'n')
-            *ret_name = optarg;
+            ret->name = optarg;
+        else if (c == 'l')
+            r = read_length(optarg, &ret->length);
         else if (c != 'c')
             return CLI_USAGE;
         else if (strcmp(optarg, "yes") == 0 || strcmp(optarg, "no") == 0)
-            *ret_allow = optarg[0] == 'y';
+            ret->allow = optarg[0] == 'y';
         else
             return error_set(ERROR_INPUT, "--allow-clear-keys is yes or no, not \"%.40s\"", optarg);
     }
-    return optind == argc && *ret_name != NULL ? 0 : CLI_USAGE;
+    if (r != 0)
+        return r;
+    return optind == argc && ret->name != NULL ? 0 : CLI_USAGE;
+}
+
+/* What is said beside the name. */
+static int put_settings(json_t *body, const struct arguments *arguments)
+{
+    if (arguments->allow >= 0 &&
+        json_object_set_new(body, "allow_clear_keys", json_boolean(arguments->allow)) != 0)
+        return error_set(ERROR_SYSTEM, "out of memory");
+    if (arguments->length != 0 &&
+        json_object_set_new(body, "claim_code_length", json_integer(arguments->length)) != 0)
+        return error_set(ERROR_SYSTEM, "out of memory");
+    return 0;
 }
 
 int cli_organization_add(
@@ -87,13 +120,15 @@ int cli_organization_add(
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
-    const char *name = NULL, *id;
-    int allow, r = read_arguments(argc, argv, &name, &allow);
+    struct arguments arguments;
+    const char *id;
+    int r = read_arguments(argc, argv, &arguments);
 
     if (r != 0 || (r = cli_rest_open(settings, &rest)) < 0)
         return r;
-    body = json_pack("{s:s,s:b}", "name", name, "allow_clear_keys", allow > 0);
-    if ((r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0 ||
+    body = json_pack("{s:s}", "name", arguments.name);
+    if ((r = put_settings(body, &arguments)) < 0 ||
+        (r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0 ||
         (r = cli_rest_need(&rest, made, "id", &id)) < 0)
         return r;
     write_organization(out, made);
@@ -107,17 +142,19 @@ int cli_organization_set(
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *changed = NULL;
     CLEANUP(text_done) struct text id = {0}, path = {0};
-    const char *name = NULL, *same;
-    int allow, r = read_arguments(argc, argv, &name, &allow);
+    struct arguments arguments;
+    const char *same;
+    int r = read_arguments(argc, argv, &arguments);
 
-    if (r != 0 || allow < 0)
+    if (r != 0 || (arguments.allow < 0 && arguments.length == 0))
         return r != 0 ? r : CLI_USAGE;
     if ((r = cli_rest_open(settings, &rest)) < 0 ||
-        (r = cli_organization_id(&rest, name, false, &id)) < 0 ||
+        (r = cli_organization_id(&rest, arguments.name, false, &id)) < 0 ||
         (r = cli_rest_path(&path, ORGANIZATIONS, id.data)) < 0)
         return r;
-    body = json_pack("{s:b}", "allow_clear_keys", allow > 0);
-    if ((r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
+    body = json_object();
+    if ((r = put_settings(body, &arguments)) < 0 ||
+        (r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
         (r = cli_rest_need(&rest, changed, "id", &same)) < 0)
         return r;
     write_organization(out, changed);

@@ -32,14 +32,15 @@ const struct db_statement db_client_add_statement = {
 const struct db_statement db_client_find_statement = {
     .name = "client_find",
     .sql = "SELECT c.organization_id, o.name, c.roles, c.secret_hash, c.revoked_at IS NOT NULL,"
-           "  o.public_id"
+           "  o.public_id, o.claim_code_length"
            " FROM client c JOIN organization o ON o.id = c.organization_id WHERE c.id = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
     .params = {DB_BYTEA},
 };
 
-#define ORGANIZATION_COLUMNS "id, public_id, name, allow_clear_keys, " DB_UTC("created_at")
+#define ORGANIZATION_COLUMNS                                                                       \
+    "id, public_id, name, allow_clear_keys, " DB_UTC("created_at") ", claim_code_length"
 
 const struct db_statement db_client_standing_statement = {
     .name = "client_standing",
@@ -52,12 +53,13 @@ const struct db_statement db_client_standing_statement = {
 
 const struct db_statement db_organization_add_statement = {
     .name = "organization_add",
-    .sql = "INSERT INTO organization (name, allow_clear_keys) VALUES ($1, $2)"
-           " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
+    .sql =
+        "INSERT INTO organization (name, allow_clear_keys, claim_code_length) VALUES ($1, $2, $3)"
+        " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 2,
-    .params = {DB_TEXT, DB_BOOL},
+    .n_params = 3,
+    .params = {DB_TEXT, DB_BOOL, DB_INT2},
 };
 
 const struct db_statement db_organization_find_statement = {
@@ -74,13 +76,14 @@ const struct db_statement db_organization_find_statement = {
 const struct db_statement db_organization_set_statement = {
     .name = "organization_set",
     .sql = "UPDATE organization SET name = coalesce($2, name),"
-           "  allow_clear_keys = coalesce($3, allow_clear_keys) WHERE id = $1"
+           "  allow_clear_keys = coalesce($3, allow_clear_keys),"
+           "  claim_code_length = coalesce($4, claim_code_length) WHERE id = $1"
            " AND NOT EXISTS (SELECT FROM organization o WHERE o.name = $2 AND o.id <> $1)"
            " RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 3,
-    .params = {DB_INT8, DB_TEXT, DB_BOOL},
+    .n_params = 4,
+    .params = {DB_INT8, DB_TEXT, DB_BOOL, DB_INT2},
 };
 
 const struct db_statement db_organization_list_statement = {
@@ -162,6 +165,7 @@ int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struc
     db_row_bytes(&rows, 0, 3, client.secret_hash, sizeof(client.secret_hash));
     client.revoked = db_row_bool(&rows, 0, 4);
     db_row_bytes(&rows, 0, 5, client.organization_public_id, sizeof(client.organization_public_id));
+    client.claim_code_length = (unsigned)db_row_int(&rows, 0, 6, 0, INT16_MAX);
     r = db_rows_check(&rows);
     if (r < 0)
         return r;
@@ -192,6 +196,7 @@ static void read_organization(struct db_rows *rows, size_t row, struct db_organi
     db_row_text(rows, row, 2, ret->name, sizeof(ret->name));
     ret->allow_clear_keys = db_row_bool(rows, row, 3);
     db_row_text(rows, row, 4, ret->created, sizeof(ret->created));
+    ret->claim_code_length = (unsigned)db_row_int(rows, row, 5, 0, INT16_MAX);
 }
 
 int db_organization_add(struct db *db, struct db_organization *organization)
@@ -202,6 +207,7 @@ int db_organization_add(struct db *db, struct db_organization *organization)
 
     db_param_text(p, organization->name);
     db_param_int(p, DB_BOOL, organization->allow_clear_keys);
+    db_param_int(p, DB_INT2, organization->claim_code_length);
     r = db_run(db, DB_ORGANIZATION_ADD, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;
@@ -240,6 +246,10 @@ int db_organization_set(struct db *db, int64_t row_id, const struct db_organizat
         db_param_int(p, DB_BOOL, *change->allow_clear_keys);
     else
         db_param_null(p, DB_BOOL);
+    if (change->claim_code_length != NULL)
+        db_param_int(p, DB_INT2, *change->claim_code_length);
+    else
+        db_param_null(p, DB_INT2);
     r = db_run(db, DB_ORGANIZATION_SET, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;

@@ -68,9 +68,10 @@ const struct db_statement db_claim_load_statement = {
         "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
         "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
         "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
-        "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8"
+        "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8,"
+        "  c.dev_eui IS NOT DISTINCT FROM i.dev_eui AND c.origin <> 'given'"
         " FROM input i"
-        NEAREST("c", "claim_code", "generation")
+        NEAREST("c", "claim_code", "generation, origin")
         BUCKET("l", "2", "i.dev_eui")
         BUCKET("o", "3", "$4 || i.dev_eui")
         " UNION ALL"
@@ -78,7 +79,7 @@ const struct db_statement db_claim_load_statement = {
         "  CASE WHEN c.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
         "   FROM c.due - now()))) ELSE 0 END, 0)::int8, true, true,"
         "  (" CLIENT_BURST " - coalesce(greatest(0, ceil("
-        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8"
+        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8, false"
         " FROM (SELECT 1) one"
         BUCKET("c", "1", "$4")
         BUCKET("n", "4", "$5"),
@@ -283,6 +284,7 @@ int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_c
         claims[ordinal - 1].wait_s = wait_s;
         claims[ordinal - 1].home_known = db_row_bool(&rows, i, 3);
         claims[ordinal - 1].as_known = db_row_bool(&rows, i, 4);
+        claims[ordinal - 1].is_made = db_row_bool(&rows, i, 6);
     }
     return db_rows_check(&rows);
 }

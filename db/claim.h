@@ -57,6 +57,7 @@ struct db_claim {
     char as_id[PEER_ID_MAX + 1]; /* "": none */
     /* Of db_claim_load. */
     uint32_t generation;       /* of the device's code, and 1 where there is none */
+    bool is_made;              /* here, and not by a file; false where there is none */
     int64_t wait_s;            /* not to be looked at before; 0: now */
     bool home_known, as_known; /* where they are named; else true */
     /* Of keyd: the given code at `generation`, and the new one at the next. */

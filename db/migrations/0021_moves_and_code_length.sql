@@ -1,4 +1,8 @@
--- Moves of many devices as jobs.
+-- Moves of many devices as jobs, and claim codes of two lengths.
+
+ALTER TABLE organization ADD COLUMN claim_code_length smallint NOT NULL DEFAULT 16 CHECK (claim_code_length IN (16, 26));
+COMMENT ON COLUMN organization.claim_code_length IS 'Characters of the claim codes that are made for it: 16 hexadecimal digits (64 bits), or 26 of Crockford''s base 32 (130 bits).';
+GRANT UPDATE (claim_code_length) ON organization TO cradle_activation;
 
 ALTER TABLE job DROP CONSTRAINT job_kind_check, DROP CONSTRAINT job_waits,
     ADD CONSTRAINT job_kind_check CHECK (kind IN ('import', 'dry_run', 'export', 'move')),
