@@ -182,6 +182,19 @@ class Moves(BulkTest):
         self.moved(owner, "bind", devices, home_net_id=None, as_id=None)
         self.assertEqual(results(5), {"UnknownDevEUI"})
 
+    def test_webhooks_hear_of_each_device(self):
+        owner, other = self.organization("maker", "owner"), self.organization("owner")
+        devices, n = self.fleet(owner, CHUNK + 2), CHUNK + 2
+        hooks = [rest.call("post", "/v1/webhooks", {"url": "https://receiver.invalid/hook", "events": [event]})[2]["id"]
+                 for rest, event in ((owner, "device.quarantined"), (other, "device.offered"))]
+        self.moved(owner, "offer", devices, to=other.organization)
+        self.moved(owner, "quarantine", devices)
+        for hook, event in zip(hooks, ("device.quarantined", "device.offered")):
+            told = self.stack.psql("SELECT d.body::json->>'type', d.body::json->'object'->>'dev_eui' FROM webhook_delivery d "
+                                   f"JOIN webhook w ON w.id = d.webhook_id WHERE w.public_id = '\\x{hook}'")
+            self.assertEqual({row[0] for row in told}, {event})
+            self.assertEqual((len(told), {row[1] for row in told}), (n, set(devices)))
+
     def test_a_batch_is_what_its_maker_has_of_it(self):
         maker, operator = self.organization("maker"), Rest(self.stack, self.stack.demo["clients"]["operator"])
         rows = unclaimed(CHUNK + 6, code=code_text()[1])

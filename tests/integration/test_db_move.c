@@ -4,6 +4,7 @@
 #include "tests/integration/db_fixture.h"
 #include <string.h>
 
+#define MANY "100000" /* and one more is too many */
 #define DEVICES (DB_DEVICE_CHANGE_MAX + 6)
 
 static struct db *one, *two;
@@ -281,6 +282,29 @@ START_TEST(of_a_batch_there_is_what_the_organization_holds)
 }
 END_TEST
 
+START_TEST(a_batch_that_is_too_large_is_told)
+{
+    struct db_move_order order = {.move = MOVE_QUARANTINE, .request_id = "r"};
+    struct db_move_devices devices = {.any_holder = false};
+    struct db_job job;
+
+    populate(1);
+    devices.batch_id = number("SELECT min(batch_id) FROM device");
+    sql("INSERT INTO device (dev_eui, join_eui, mac_version, organization_id, batch_id, batch_line,"
+        "  credential) SELECT decode(lpad(to_hex(g + (1::int8 << 40)), 16, '0'), 'hex'), join_eui,"
+        "  mac_version, organization_id, batch_id, g + 10, 'activable'"
+        " FROM device, generate_series(1, " MANY ") g");
+    ck_ok(db_begin(one));
+    ck_assert_int_eq(
+        db_move_add(one, organization, client, &order, &devices, &job), DB_MOVE_TOO_MANY_DEVICES);
+    db_rollback(one);
+    sql("DELETE FROM device WHERE batch_line = 11");
+    ck_ok(db_move_add(one, organization, client, &order, &devices, &job));
+    ck_assert_int_eq(job.n_rows, DB_MOVE_BATCH_MAX);
+    ck_assert_int_eq(number("SELECT count(*) FROM move_device"), DB_MOVE_BATCH_MAX);
+}
+END_TEST
+
 /* A job of moves that is done: device 1 is still the organization's, with the code of the job. */
 START_TEST(codes_of_a_job_are_made_where_they_are_its_organization_s)
 {
@@ -341,6 +365,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, faults_in_a_row_are_counted_until_a_chunk_is_done);
     tcase_add_test(tcase, a_waiting_one_is_cancelled_at_once_and_a_running_one_hears_of_it);
     tcase_add_test(tcase, of_a_batch_there_is_what_the_organization_holds);
+    tcase_add_test(tcase, a_batch_that_is_too_large_is_told);
     tcase_add_test(tcase, codes_of_a_job_are_made_where_they_are_its_organization_s);
 }
 
