@@ -116,6 +116,12 @@ static const struct {
     {{"device", "explain"}, "DEVEUI",
         "Says of its last attempts why they were refused, and what to do.", cli_device_explain},
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
+    {{"device", "move"},
+        "MOVE (--batch ID | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] [--confirm N]",
+        "Moves many devices, those of a batch or a DevEUI a line of a file, and prints what became "
+        "of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
+        "lift or scrap.",
+        cli_device_move},
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -367,6 +367,63 @@ class Codes(BulkTest):
         self.assertEqual(self.codes(owner, path, key)[0], 410)
 
 
+class Command(BulkTest):
+    """`cradle device move`."""
+
+    def cradle(self, rest, *args):
+        folder = self.stack.path("run")
+        secret, config = (os.path.join(folder, f"{name}-{rest.client['client_id']}") for name in ("secret", "ini"))
+        with open(secret, "w", encoding="ascii") as file:
+            file.write(rest.client["client_secret"])
+        with open(config, "w", encoding="ascii") as file:
+            file.write(f"[activation]\nurl = {self.stack.activation_url}\nclient_id = {rest.client['client_id']}\n"
+                       f"client_secret_file = {secret}\n")
+        return subprocess.run([self.stack.program("cli/cradle"), "--config", config, "device", "move", *args], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False, env=self.stack.environment())
+
+    def file(self, text):
+        path = self.stack.path("run", f"devices-{secrets.token_hex(4)}")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+        return path
+
+    def said(self, rest, *args):
+        run = self.cradle(rest, *args)
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        return [json.loads(line) for line in run.stdout.splitlines()]
+
+    def test_a_file_or_a_batch_is_moved_and_the_report_printed(self):
+        owner, other = self.organization("maker", "owner"), self.organization("owner")
+        devices = self.fleet(owner, CHUNK + 2)
+        path = self.file("# of the second floor\n\n" + "".join(f"{dev_eui.upper()} \r\n" for dev_eui in [*devices, "00" * 8]))
+        rows = self.said(owner, "suspend", "--file", path)
+        self.assertEqual([(row["dev_eui"], row["outcome"]) for row in rows],
+                         [(dev_eui, "moved") for dev_eui in devices] + [("00" * 8, "refused")])
+        self.assertEqual({row["outcome"] for row in self.said(owner, "resume", "--batch", owner.batch)}, {"moved"})
+        self.said(owner, "bind", "--batch", owner.batch, "--ns", self.stack.demo["network_servers"][1]["net_id"], "--as", "demo-as")
+        self.assertEqual(self.states(devices[:1], "service, encode(home_net_id, 'hex')"),
+                         [["active", self.stack.demo["network_servers"][1]["net_id"]]])
+        self.said(owner, "--batch", owner.batch, "offer", "--to", other.organization, "--days", "2")
+        self.assertEqual(self.states(devices[-1:], "ownership"), [["offered"]])
+        other_fleet = self.fleet(owner, 2)
+        self.said(owner, "scrap", "--file", self.file("\n".join(other_fleet)), "--confirm", "2")
+        self.assertEqual(self.states(other_fleet, "credential"), [["scrapped"]] * 2)
+
+    def test_what_is_wrong_is_said(self):
+        owner, auditor = self.organization("owner"), self.organization("auditor")
+        eui = secrets.token_hex(8)
+        for code, words, rest, args in (
+                (2, "usage: ", owner, ()), (2, "usage: ", owner, ("suspend", "resume")), (2, "usage: ", owner, ("suspend", "--all")),
+                (1, "line 2 is no DevEUI", owner, ("suspend", "--file", self.file(f"{eui}\nmine\n"))),
+                (1, "No such file", owner, ("suspend", "--file", self.stack.path("run", "none"))),
+                (1, "--days is a number", owner, ("offer", "--file", self.file(eui), "--days", "two")),
+                (1, "move is none of", owner, ("burn", "--file", self.file(eui))),
+                (1, "which devices?", owner, ("suspend",)), (1, "may not", auditor, ("suspend", "--file", self.file(eui)))):
+            run = self.cradle(rest, *args)
+            self.assertEqual((run.returncode, run.stdout), (code, ""), (args, run.stderr))
+            self.assertIn(words, run.stderr)
+
+
 class Workers(BulkTest):
     """Whatever becomes of the service: each device is moved once, or not at all, and the report says which."""
 
