@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Chunks in a row: devices that change all the time wait, and nobody else does. */
+#define CHANGED_MAX 8
 #define OUTCOME_MOVED "moved"
 #define OUTCOME_REFUSED "refused"
 #define NAME_PREFIX "job of moves|"
@@ -175,12 +177,16 @@ int move_run_chunk(struct move_run *run)
     } else {
         db_rollback(db);
     }
+    run->n_changed = r == CHUNK_CHANGED ? run->n_changed + 1 : 0;
     if (r == CHUNK_STORED)
         return RUN_GOES_ON;
     before.job.cancel_wanted = run->move.job.cancel_wanted;
     run->move = before; /* as it is in the database */
     if (r == CHUNK_CANCELLED)
         return end(run, JOB_CANCELLED);
+    if (run->n_changed == CHANGED_MAX)
+        return error_set(
+            ERROR_DB, "database: devices changed each time that they were to be moved");
     return r == CHUNK_LOST ? RUN_LOST : r < 0 ? r : RUN_GOES_ON;
 }
 

@@ -10,6 +10,7 @@
 struct move_run {
     struct act_worker *worker;
     struct db_move move;
+    unsigned n_changed; /* chunks in a row that were undone, since a device had changed meanwhile */
     struct move_work *work;
 };
 

@@ -1,5 +1,6 @@
 """Moves of many devices as jobs: what a call does to one, done to each once, whatever dies meanwhile."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -468,9 +469,36 @@ class Workers(BulkTest):
                     self.assertEqual(there, [str(chunk * CHUNK)] * 3)
                     self.done_once(path, devices[:chunk * CHUNK], f"device.{move}")
                     # Whoever died holds the lease: it is over in a minute, and here at once.
-                    self.stack.psql("UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'")
+                    self.stack.psql("UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'; NOTIFY cradle_work")
                     self.whole(owner, path, devices, f"device.{move}")
         self.assertEqual(list(self.told(owner, path, secrets.token_hex(8))), devices)
+
+    @contextlib.contextmanager
+    def committing(self, owner, devices):
+        """While the commit of the second chunk of a job is on its way: where the job is, and the backends that wait."""
+        with contextlib.ExitStack() as lock:
+            lock.enter_context(self.stack.locked(self.lock(devices[CHUNK])))
+            path = self.begin(owner, "rotate-code", devices)
+            self.stands_at(path, CHUNK)
+            with self.stack.standby_missing():
+                lock.close()
+                yield path, support.wait_until(lambda: self.stack.waiting_at("SyncRep", "job_row"), support.READY_SECONDS,
+                                               "its commit waits")
+
+    def test_a_chunk_whose_commit_nobody_saw_is_done_once(self):
+        owner = self.organization("maker", "owner")
+        devices = self.fleet(owner, 2 * CHUNK)
+        with self.committing(owner, devices) as (path, _):
+            pid = self.stack.kill("activation")
+        self.stack.wait_restarted("activation", pid)
+        self.stack.wait_ready()
+        self.stack.psql("UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'; NOTIFY cradle_work")
+        self.whole(owner, path, devices, "device.rotate-code")
+        # And where the connection ends, the job tells the service whether it came through.
+        with self.committing(owner, devices) as (path, pids):
+            self.stack.psql(f"SELECT pg_terminate_backend({pids[0]})")
+        self.whole(owner, path, devices, "device.rotate-code")
+        self.assertEqual({tuple(row) for row in self.states(devices, "generation")}, {("2",)})
 
     def test_one_that_waits_outlives_all_services(self):
         owner = self.organization("maker", "owner")
@@ -483,7 +511,7 @@ class Workers(BulkTest):
         self.stack.wait_restarted("activation", pid)
         self.stack.wait_ready()
         self.whole(owner, path, devices, "device.rotate-code")
-        self.stack.psql("UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'")
+        self.stack.psql("UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'; NOTIFY cradle_work")
         self.whole(owner, held, devices[:1], "device.suspend")
 
     def test_two_services_move_each_device_once(self):
@@ -506,6 +534,23 @@ class Workers(BulkTest):
         job = self.ended(owner, path)
         self.assertEqual((job["moved"], job["refused"]), (2, 1))
         self.assertEqual([row.get("reason") for row in self.report(owner, path)], [None, "service", None])
+
+    def test_a_device_that_never_stays_as_it_is_holds_up_nobody_else(self):
+        owner, second = self.organization("maker", "owner"), self.organization("maker", "owner")
+        devices, few = self.fleet(owner, 2), self.fleet(second, 2)
+        self.stack.psql("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; "
+                        "CREATE TRIGGER refuse BEFORE UPDATE ON device FOR EACH ROW "
+                        f"WHEN (OLD.dev_eui = {self.literal(devices[1])}) EXECUTE FUNCTION public.refuse()")
+        try:
+            path = self.begin(owner, "suspend", devices)
+            self.whole(second, self.begin(second, "suspend", few), few, "device.suspend")
+            support.wait_until(lambda: self.stack.psql(
+                f"SELECT 1 FROM job WHERE public_id = '\\x{path.rpartition('/')[2]}' AND state = 'waiting' AND turn > 0 "
+                "AND lease_until > now() AND line = 0"), support.READY_SECONDS, "it rests")
+        finally:
+            self.stack.psql("DROP TRIGGER refuse ON device; DROP FUNCTION public.refuse()")
+        self.stack.psql("UPDATE job SET lease_until = now() WHERE state = 'waiting'")
+        self.whole(owner, path, devices, "device.suspend")
 
     def test_a_cancelled_job_stops_at_the_next_chunk(self):
         owner = self.organization("maker", "owner")
