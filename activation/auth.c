@@ -65,6 +65,7 @@ int act_authenticate(
     act_token_table_note(known, text, &token, client.organization_id, clock_unix_s());
     *ret = (struct act_caller){
         .organization_id = client.organization_id,
+        .claim_code_length = client.claim_code_length,
         .roles = client.roles,
     };
     memcpy(ret->client_id, client.id, sizeof(ret->client_id));
@@ -125,7 +126,9 @@ int act_authenticate_certificate(
             api_request_id(request), san);
         return 1;
     }
-    *ret = (struct act_caller){.organization_id = client->organization_id, .roles = client->roles};
+    *ret = (struct act_caller){.organization_id = client->organization_id,
+        .claim_code_length = client->claim_code_length,
+        .roles = client->roles};
     memcpy(ret->client_id, client->id, sizeof(ret->client_id));
     memcpy(ret->organization_public_id, client->organization_public_id,
         sizeof(ret->organization_public_id));

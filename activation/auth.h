@@ -12,6 +12,7 @@ struct act_caller {
     uint8_t client_id[ACCOUNT_ID_LEN];
     int64_t organization_id;
     uint8_t organization_public_id[ACCOUNT_ID_LEN];
+    unsigned claim_code_length; /* of codes that are made for its organization */
     unsigned roles; /* as the database has them now, not as they were when the token was made */
     char as_id[PEER_ID_MAX + 1]; /* of an application server, by its certificate; else "" */
 };

@@ -97,6 +97,18 @@ static void put_code(struct keyd_claim_code *ret, const struct db_claim *claim, 
     memcpy(ret->code, code, ret->code_len);
 }
 
+/* As it was typed, or as what it must be if it was made here. Both are there whichever is taken. */
+static void put_given(struct keyd_claim_code *ret, const struct db_claim *claim, const char *typed)
+{
+    char read[2][DEVICE_CODE_MAX + 1];
+
+    memcpy(read[0], typed, sizeof(read[0]));
+    memcpy(read[1], typed, sizeof(read[1]));
+    device_code_as_made(read[1]);
+    put_code(ret, claim, claim->generation, read[claim->is_made]);
+    secret_wipe(read, sizeof(read));
+}
+
 /* The given code and the one to come, of right and wrong ones alike. */
 static int hash(struct act_claim_run *run)
 {
@@ -110,9 +122,9 @@ static int hash(struct act_claim_run *run)
     for (size_t i = 0; i < n; i++) {
         struct act_claim_entry *entry = run->due[i];
 
-        device_code_make(run->random[i], entry->new_code);
+        device_code_make(run->random[i], run->call->caller->claim_code_length, entry->new_code);
         entry->generation = run->claims[i].generation + 1;
-        put_code(&run->clear[2 * i], &run->claims[i], run->claims[i].generation, entry->code);
+        put_given(&run->clear[2 * i], &run->claims[i], entry->code);
         put_code(&run->clear[2 * i + 1], &run->claims[i], entry->generation, entry->new_code);
     }
     r = act_code_hash(worker, run->clear, 2 * n, run->hashed);

@@ -1,10 +1,13 @@
-/* POST /v1/batches/{batch}/codes: claim codes for the devices of a batch, made here, told once.
+/* POST /v1/batches/{batch}/codes, and /v1/jobs/{job}/codes of a job that gave devices new codes:
+ * claim codes, made here, told once.
  *
  * They are made chunk by chunk: a chunk is committed before its lines go out, so a code that
  * somebody has read is always the device's code. Whether anybody has read it we never know; so the
  * same call, found again by its Idempotency-Key, makes its own codes anew and tells them again. */
 #include "activation/batches.h"
 #include "activation/code_hash.h"
+#include "activation/jobs.h"
+#include "activation/move_run.h"
 #include "base/aes.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -18,6 +21,7 @@
 #define CHUNK_DEVICES DB_BATCH_ROWS_MAX
 #define LINE_MAX 256 /* bytes of a line of the answer; serials may be escaped */
 #define DETAIL_MAX 100
+#define ROUTE_TEXT_MAX 60
 
 /* What one chunk needs. Of secret_realloc: it holds codes. */
 struct code_chunk {
@@ -33,9 +37,10 @@ struct code_chunk {
 
 struct code_run {
     struct act_call *call;
-    struct db_batch batch;
+    uint8_t id[ACCOUNT_ID_LEN]; /* of the batch or job */
+    int64_t organization_id;
     struct db_code_call wanted;
-    bool begun; /* the batch is ours */
+    bool begun; /* it is ours */
     struct code_chunk *chunk;
     struct text lines;
     int64_t line; /* the last one that was looked at */
@@ -69,13 +74,13 @@ static int draw(struct code_run *run)
             clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
         for (size_t i = 0; r == 0 && i < n; i++) {
             struct keyd_claim_code *clear = &c->clear[at + i];
-            char text[DEVICE_CODE_MADE_LEN + 1];
+            char text[DEVICE_CODE_MADE_MAX + 1];
 
-            device_code_make(c->random[i], text);
+            device_code_make(c->random[i], run->call->caller->claim_code_length, text);
             clear->dev_eui = c->due[at + i]->dev_eui;
             clear->generation = c->due[at + i]->generation + 1;
-            clear->code_len = DEVICE_CODE_MADE_LEN;
-            memcpy(clear->code, text, DEVICE_CODE_MADE_LEN);
+            clear->code_len = (uint8_t)strlen(text);
+            memcpy(clear->code, text, clear->code_len);
             secret_wipe(text, sizeof(text));
         }
     }
@@ -167,8 +172,8 @@ static int audit(struct code_run *run, const char *action, const char *detail)
 {
     char id[2 * ACCOUNT_ID_LEN + 1];
 
-    return act_call_audit(run->call, run->batch.organization_id, action,
-        hex_encode(run->batch.id, sizeof(run->batch.id), id), detail);
+    return act_call_audit(
+        run->call, run->organization_id, action, hex_encode(run->id, sizeof(run->id), id), detail);
 }
 
 /* Takes the key and says who is about to make codes. 0, or the status of the answer it set. */
@@ -176,15 +181,15 @@ static unsigned begin(struct code_run *run, const char *key)
 {
     CLEANUP(db_idempotency_answer_done) struct db_idempotency_answer before = {0};
     struct act_call *call = run->call;
-    struct db_idempotency mine = {.client_id = call->caller->client_id,
-        .route = "POST /v1/batches/{batch}/codes",
-        .key = key};
+    char route[ROUTE_TEXT_MAX];
+    struct db_idempotency mine = {.client_id = call->caller->client_id, .route = route, .key = key};
     struct db *db = call->worker->db;
     CLEANUP(text_done) struct text text = {0};
     int r;
 
-    /* The batch and not the path, which may name it in capitals too. */
-    text_add_hex(&text, run->batch.id, sizeof(run->batch.id));
+    (void)snprintf(route, sizeof(route), "POST %s", call->route->path);
+    /* The id and not the path, which may have it in capitals too. */
+    text_add_hex(&text, run->id, sizeof(run->id));
     text_addf(&text, "|%d", run->wanted.renew);
     digest_sha256(text.data != NULL ? text.data : "", text.len, mine.fingerprint);
     if ((r = db_begin(db)) == 0 && (r = db_idempotency_take(db, &mine, &before)) > 0 &&
@@ -232,7 +237,7 @@ static unsigned end(struct code_run *run, int r)
         log_warn("request=%s codes broke off line=%" PRId64 ": %s: %s",
             api_request_id(call->request), run->line, error_name(r), error_text());
     log_info("request=%s organization=%" PRId64 " codes made=%" PRIu64,
-        api_request_id(call->request), run->batch.organization_id, run->n_made);
+        api_request_id(call->request), run->organization_id, run->n_made);
     audit_end(run, r == 0);
     if (r < 0 && !call->in_pieces)
         return act_call_problem(call, PROBLEM_UNAVAILABLE,
@@ -256,32 +261,71 @@ static unsigned read_query(struct act_call *call, bool *ret_renew)
     return 0;
 }
 
-static unsigned post_codes(struct act_call *call)
+/* Of what `run` says. */
+static unsigned make_codes(struct code_run *run)
 {
-    CLEANUP(run_done) struct code_run run = {.call = call};
+    struct act_call *call = run->call;
     const char *key;
-    unsigned status = act_batch_find(call, 0, &run.batch);
+    unsigned status = read_query(call, &run->wanted.renew);
     int r;
 
-    if (status != 0 || (status = read_query(call, &run.wanted.renew)) != 0 ||
-        (status = act_call_key(call, &key)) != 0)
+    if (status != 0 || (status = act_call_key(call, &key)) != 0)
         return status;
     if (key == NULL)
         return act_call_bad_field(call, "Idempotency-Key",
             "Idempotency-Key is missing: after a lost answer only the call with the same key makes "
             "the same codes anew");
-    run.wanted.batch_id = run.batch.row_id;
-    act_call_name(call, key, run.wanted.made_by);
-    if ((r = db_code_begin(call->worker->db, &run.wanted)) < 0)
+    act_call_name(call, key, run->wanted.made_by);
+    if ((r = db_code_begin(call->worker->db, &run->wanted)) < 0)
         return act_call_failed(call, r);
     if (r > 0)
         return act_call_problem(
-            call, PROBLEM_CONFLICT, "another call makes codes for this batch just now");
-    run.begun = true;
-    if ((status = begin(&run, key)) != 0)
+            call, PROBLEM_CONFLICT, "another call makes codes of these devices just now");
+    run->begun = true;
+    if ((status = begin(run, key)) != 0)
         return status;
     call->shown_once = true;
-    return end(&run, make_all(&run));
+    return end(run, make_all(run));
+}
+
+static unsigned post_codes(struct act_call *call)
+{
+    CLEANUP(run_done) struct code_run run = {.call = call};
+    struct db_batch batch;
+    unsigned status = act_batch_find(call, 0, &batch);
+
+    if (status != 0)
+        return status;
+    memcpy(run.id, batch.id, sizeof(run.id));
+    run.organization_id = batch.organization_id;
+    run.wanted.batch_id = batch.row_id;
+    return make_codes(&run);
+}
+
+/* An administrator may see how far others are, and no more. */
+static unsigned post_job_codes(struct act_call *call)
+{
+    CLEANUP(run_done) struct code_run run = {.call = call};
+    struct db_job job;
+    unsigned status = act_job_find(call, &job);
+
+    if (status != 0)
+        return status;
+    if (job.kind != JOB_MOVE || !device_move_renews_code(job.move) ||
+        job.organization_id != call->caller->organization_id)
+        return act_call_problem(call, PROBLEM_NOT_FOUND,
+            "there is no such job that gave devices new codes, or it is not yours");
+    if (job.state == JOB_WAITING || job.state == JOB_RUNNING)
+        return act_call_problem(
+            call, PROBLEM_CONFLICT, "the job has not ended yet: its codes are told behind its end");
+    if (job.report_deleted)
+        return act_job_answer_deleted(call);
+    memcpy(run.id, job.id, sizeof(run.id));
+    run.organization_id = job.organization_id;
+    run.wanted.job_id = job.row_id;
+    run.wanted.organization_id = job.organization_id;
+    move_run_name(job.id, run.wanted.untold_by);
+    return make_codes(&run);
 }
 
 static const struct act_route routes[] = {
@@ -289,6 +333,12 @@ static const struct act_route routes[] = {
         .path = "/v1/batches/{batch}/codes",
         .right = RIGHT_CODES,
         .work = post_codes,
+        .is_long = true,
+        .streams = STREAMS_ANSWER},
+    {.method = API_POST,
+        .path = "/v1/jobs/{job}/codes",
+        .right = RIGHT_DEVICES_CHANGE,
+        .work = post_job_codes,
         .is_long = true,
         .streams = STREAMS_ANSWER},
 };

@@ -364,11 +364,11 @@ static int end(struct export_run *run, enum db_job_state state, const char *faul
         r = db_export_end(db, &run->export, state, fault);
     if (r != 0) {
         db_rollback(db);
-        return r < 0 ? r : EXPORT_LOST;
+        return r < 0 ? r : RUN_LOST;
     }
     /* Unknown: the row tells whoever takes it next. */
     r = db_commit(db);
-    return r < 0 ? r : EXPORT_ENDED;
+    return r < 0 ? r : RUN_ENDED;
 }
 
 int export_run_chunk(struct export_run *run)
@@ -393,12 +393,12 @@ int export_run_chunk(struct export_run *run)
         db_rollback(db);
     }
     if (r == CHUNK_STORED)
-        return EXPORT_GOES_ON;
+        return RUN_GOES_ON;
     before.job.cancel_wanted = run->export.job.cancel_wanted;
     run->export = before; /* as it is in the database */
     if (r == CHUNK_CANCELLED)
         return end(run, JOB_CANCELLED, NULL);
-    return r == CHUNK_LOST ? EXPORT_LOST : r < 0 ? r : EXPORT_GOES_ON;
+    return r == CHUNK_LOST ? RUN_LOST : r < 0 ? r : RUN_GOES_ON;
 }
 
 /* One device is enough, and one message: the token has the twins of its storage KEKs, or not. */

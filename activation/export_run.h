@@ -2,6 +2,7 @@
  * the file and the job's progress (docs/architecture.md, "Jobs"). */
 #pragma once
 
+#include "activation/job_run.h"
 #include "activation/worker.h"
 #include "db/export.h"
 
@@ -32,12 +33,7 @@ struct export_run {
 int export_run_begin(struct export_run *run) MUST_CHECK;
 void export_run_done(struct export_run *run);
 
-enum export_run_outcome {
-    EXPORT_GOES_ON = 0,
-    EXPORT_ENDED = 1, /* done, or cancelled: `export.job.state` says which */
-    EXPORT_LOST = 2,  /* somebody else has taken it */
-};
-/** The next chunk, or the end. Negative: nothing of the chunk was done. */
+/** The next chunk, or the end: enum job_run_outcome. Negative: nothing of the chunk was done. */
 int export_run_chunk(struct export_run *run) MUST_CHECK;
 
 /** Whether the token can export the keys of the first device that this would meet with keys to

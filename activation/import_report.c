@@ -2,6 +2,7 @@
 
 #include "activation/export_run.h"
 #include "activation/import_lint.h"
+#include "activation/move_run.h"
 #include "base/error.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -79,6 +80,8 @@ int import_report_give(
         text_clear(&piece);
         if (job->kind == JOB_EXPORT)
             export_report_write(rows, n, &piece);
+        else if (job->kind == JOB_MOVE)
+            move_report_write(job->move, rows, n, &piece);
         else
             import_report_write(rows, n, &piece);
         if (piece.failed)

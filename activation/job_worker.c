@@ -1,6 +1,7 @@
 #include "activation/job_worker.h"
 
 #include "activation/export_run.h"
+#include "activation/move_run.h"
 #include "activation/rule_run.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -21,73 +22,212 @@ struct act_job_worker {
     int64_t swept_ms;
 };
 
-/* Until it has ended, is lost, its turn is over or the service stops. */
-static int work_on(struct act_job_worker *w, struct export_run *run)
+/* A job of either kind that was taken. */
+struct turn {
+    const struct kind *kind;
+    union {
+        struct export_run export;
+        struct move_run move;
+    } run;
+};
+
+/* What there is to do about each kind of job. */
+struct kind {
+    const char *word;
+    int (*take)(struct act_worker *worker, struct turn *turn); /* outcome 1: there is none */
+    int (*begin)(struct turn *turn);
+    int (*chunk)(struct turn *turn);
+    void (*done)(struct turn *turn);
+    int (*fail)(struct act_worker *worker, struct turn *turn, const char *fault);
+    int (*put_back)(struct act_worker *worker, struct turn *turn, unsigned seconds);
+    const struct db_job *(*job)(const struct turn *turn);
+    int64_t *(*n_broken)(struct turn *turn);
+    bool (*is_revoked)(const struct turn *turn);
+};
+
+static int export_take(struct act_worker *worker, struct turn *turn)
 {
-    int r = export_run_begin(run);
+    turn->run.export = (struct export_run){.worker = worker};
+    return db_export_take(
+        worker->db, worker->service->settings.hsm_export, &turn->run.export.export);
+}
+
+static int export_begin(struct turn *turn)
+{
+    return export_run_begin(&turn->run.export);
+}
+
+static int export_chunk(struct turn *turn)
+{
+    return export_run_chunk(&turn->run.export);
+}
+
+static void export_done(struct turn *turn)
+{
+    export_run_done(&turn->run.export);
+}
+
+static int export_fail(struct act_worker *worker, struct turn *turn, const char *fault)
+{
+    return db_export_end(worker->db, &turn->run.export.export, JOB_FAILED, fault);
+}
+
+static int export_put_back(struct act_worker *worker, struct turn *turn, unsigned seconds)
+{
+    return db_export_put_back(worker->db, &turn->run.export.export, seconds);
+}
+
+static const struct db_job *export_job(const struct turn *turn)
+{
+    return &turn->run.export.export.job;
+}
+
+static int64_t *export_n_broken(struct turn *turn)
+{
+    return &turn->run.export.export.n_broken;
+}
+
+static bool export_is_revoked(const struct turn *turn)
+{
+    return turn->run.export.export.is_revoked;
+}
+
+static int move_take(struct act_worker *worker, struct turn *turn)
+{
+    turn->run.move = (struct move_run){.worker = worker};
+    return db_move_take(worker->db, &turn->run.move.move);
+}
+
+static int move_begin(struct turn *turn)
+{
+    return move_run_begin(&turn->run.move);
+}
+
+static int move_chunk(struct turn *turn)
+{
+    return move_run_chunk(&turn->run.move);
+}
+
+static void move_done(struct turn *turn)
+{
+    move_run_done(&turn->run.move);
+}
+
+static int move_fail(struct act_worker *worker, struct turn *turn, const char *fault)
+{
+    return db_move_end(worker->db, &turn->run.move.move, JOB_FAILED, fault);
+}
+
+static int move_put_back(struct act_worker *worker, struct turn *turn, unsigned seconds)
+{
+    return db_move_put_back(worker->db, &turn->run.move.move, seconds);
+}
+
+static const struct db_job *move_job(const struct turn *turn)
+{
+    return &turn->run.move.move.job;
+}
+
+static int64_t *move_n_broken(struct turn *turn)
+{
+    return &turn->run.move.move.n_broken;
+}
+
+static bool move_is_revoked(const struct turn *turn)
+{
+    return turn->run.move.move.is_revoked;
+}
+
+#define KIND(kind)                                                                                 \
+    {                                                                                              \
+#kind, kind##_take, kind##_begin, kind##_chunk, kind##_done, kind##_fail, kind##_put_back, \
+            kind##_job, kind##_n_broken, kind##_is_revoked                                         \
+    }
+static const struct kind kinds[] = {KIND(export), KIND(move)};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+/* Until it has ended, is lost, its turn is over or the service stops. */
+static int work_on(struct act_job_worker *w, struct turn *turn)
+{
+    int r = turn->kind->begin(turn);
 
     for (int i = 0; i < ACT_JOB_TURN_CHUNKS && r == 0 && !atomic_load(&w->stopping); i++)
-        r = export_run_chunk(run);
+        r = turn->kind->chunk(turn);
     return r;
 }
 
-static void say(const struct db_export *export, int outcome)
+static void say(const struct turn *turn, int outcome)
 {
+    const struct db_job *job = turn->kind->job(turn);
+    const char *word = turn->kind->word;
     char id[2 * ACCOUNT_ID_LEN + 1];
 
-    (void)hex_encode(export->job.id, sizeof(export->job.id), id);
+    (void)hex_encode(job->id, sizeof(job->id), id);
     if (outcome < 0)
-        log_error("job=%s export stopped at %" PRId64 ": %s: %s", id, export->job.line,
+        log_error("job=%s %s stopped at %" PRId64 ": %s: %s", id, word, job->line,
             error_name(outcome), error_text());
-    else if (outcome == EXPORT_LOST)
+    else if (outcome == RUN_LOST)
         log_warn("job=%s somebody else works on it", id);
-    else if (outcome == EXPORT_GOES_ON)
-        log_debug("job=%s export put back at %" PRId64, id, export->job.line);
+    else if (outcome == RUN_GOES_ON)
+        log_debug("job=%s %s put back at %" PRId64, id, word, job->line);
     else
-        log_info("job=%s export %s exported=%" PRId64 " refused=%" PRId64, id,
-            db_job_state_text(export->job.state), export->job.counts.exported,
-            export->job.counts.refused);
+        log_info("job=%s %s %s %s=%" PRId64 " refused=%" PRId64, id, word,
+            db_job_state_text(job->state), job->kind == JOB_MOVE ? "moved" : "exported",
+            job->kind == JOB_MOVE ? job->counts.moved : job->counts.exported, job->counts.refused);
 }
 
 /* For good. Outcomes as those of a run. */
-static int fail(struct act_job_worker *w, struct db_export *export, const char *fault)
+static int fail(struct act_job_worker *w, struct turn *turn, const char *fault)
 {
-    int r = db_export_end(w->worker.db, export, JOB_FAILED, fault);
+    int r = turn->kind->fail(&w->worker, turn, fault);
 
-    return r < 0 ? r : r > 0 ? EXPORT_LOST : EXPORT_ENDED;
+    return r < 0 ? r : r > 0 ? RUN_LOST : RUN_ENDED;
 }
 
-/* What a turn came to. A fault of ours may be one of this moment, and its devices may be exposed by
- * now: it is tried again, but not for ever. */
-static int give_back(struct act_job_worker *w, struct db_export *export, int outcome)
+/* What a turn came to. A fault of ours may be one of this moment, and devices may be exposed or
+ * moved by now: it is tried again, but not for ever. */
+static int give_back(struct act_job_worker *w, struct turn *turn, int outcome)
 {
-    if (outcome == ERROR_INTERNAL && ++export->n_broken >= ACT_JOB_BROKEN_MAX) {
-        int r = fail(w, export, "the service failed on it, again and again");
+    if (outcome == ERROR_INTERNAL && ++*turn->kind->n_broken(turn) >= ACT_JOB_BROKEN_MAX) {
+        int r = fail(w, turn, "the service failed on it, again and again");
 
         return r < 0 ? r : 0;
     }
-    if (outcome <= EXPORT_GOES_ON)
-        return db_export_put_back(w->worker.db, export, outcome < 0 ? ACT_JOB_AGAIN_S : 0);
+    if (outcome <= RUN_GOES_ON)
+        return turn->kind->put_back(&w->worker, turn, outcome < 0 ? ACT_JOB_AGAIN_S : 0);
     return 0;
 }
 
 /* Outcome 1: there is none to do. */
-static int take_one(struct act_job_worker *w)
+static int take_one(struct act_job_worker *w, const struct kind *kind)
 {
-    struct export_run run = {.worker = &w->worker};
-    int r = db_export_take(w->worker.db, w->worker.service->settings.hsm_export, &run.export);
+    struct turn turn = {.kind = kind};
+    int r = kind->take(&w->worker, &turn);
     int back;
 
     if (r != 0)
         return r;
     /* Who is not believed any more gets nothing more, either; each turn looks. */
-    r = run.export.is_revoked ? fail(w, &run.export, "the client that asked for it was revoked")
-                              : work_on(w, &run);
-    say(&run.export, r);
-    export_run_done(&run);
+    r = kind->is_revoked(&turn) ? fail(w, &turn, "the client that asked for it was revoked")
+                                : work_on(w, &turn);
+    say(&turn, r);
+    kind->done(&turn);
     /* If it cannot even be put back, its lease ends; the round does, by that or by what was. */
-    back = give_back(w, &run.export, r);
+    back = give_back(w, &turn, r);
     return r < 0 ? r : back;
+}
+
+/* One of each kind. Outcome 1: there is none to do. */
+static int take_each(struct act_job_worker *w)
+{
+    bool any = false;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < N_KINDS && !atomic_load(&w->stopping); i++) {
+        r = take_one(w, &kinds[i]);
+        any |= r == 0;
+    }
+    return r < 0 ? r : !any;
 }
 
 /* Does what there is to do, then waits for more. A failure ends the round. */
@@ -104,7 +244,7 @@ static int round_of(struct act_job_worker *w)
     do {
         if (atomic_load(&w->stopping))
             return 0;
-        if ((r = take_one(w)) < 0 || (rule = act_rule_step(&w->worker)) < 0)
+        if ((r = take_each(w)) < 0 || (rule = act_rule_step(&w->worker)) < 0)
             return r < 0 ? r : rule;
     } while (r == 0 || rule == 0);
     if (clock_monotonic_ms() - w->swept_ms >= ACT_JOB_SWEEP_MS) {

@@ -1,7 +1,7 @@
-/* The thread that does jobs which nobody waits for: exports; and between them claims by rules. It
- * has a database connection and a keyd channel of its own, takes the next job that waits for
- * anybody, and works on it chunk by chunk under a lease, so that any number of services may do so
- * at once. */
+/* The thread that does jobs which nobody waits for, exports and moves, and between them claims by
+ * rules. It has a database connection and a keyd channel of its own, takes the next job that waits
+ * for anybody, and works on it chunk by chunk under a lease, so that any number of services may do
+ * so at once. */
 #pragma once
 
 #include "activation/service.h"
@@ -11,7 +11,7 @@
                                  * announced */
 #define ACT_JOB_SWEEP_MS 600000 /* between two looks for files whose time is over */
 #define ACT_JOB_AGAIN_S 10      /* before a job that failed for reasons of ours is tried again */
-#define ACT_JOB_TURN_CHUNKS 16  /* of one export, before another organization's has its turn */
+#define ACT_JOB_TURN_CHUNKS 16  /* of one job, before another organization's has its turn */
 #define ACT_JOB_BROKEN_MAX 5 /* turns in a row that fail by a fault of ours: then it has failed */
 
 struct act_job_worker;

@@ -3,6 +3,7 @@
 #include "activation/export_line.h"
 #include "activation/import_report.h"
 #include "activation/job_events.h"
+#include "activation/moves.h"
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
@@ -21,9 +22,17 @@ void act_job_write(const struct db_job *job, struct text *out)
         db_job_kind_text(job->kind), db_job_state_text(job->state), job->line);
     text_addf(out,
         ",\"created\":%" PRId64 ",\"exists\":%" PRId64 ",\"refused\":%" PRId64
-        ",\"warned\":%" PRId64 ",\"exported\":%" PRId64,
+        ",\"warned\":%" PRId64 ",\"exported\":%" PRId64 ",\"moved\":%" PRId64,
         job->counts.created, job->counts.exists, job->counts.refused, job->counts.warned,
-        job->counts.exported);
+        job->counts.exported, job->counts.moved);
+    if (job->kind == JOB_MOVE)
+        text_addf(out, ",\"move\":\"%s\"", device_move_text(job->move));
+    else
+        text_add(out, ",\"move\":null");
+    if (job->has_n_rows)
+        text_addf(out, ",\"rows\":%" PRId64, job->n_rows);
+    else
+        text_add(out, ",\"rows\":null");
     if (job->batch_id != 0) {
         text_add(out, ",\"batch\":\"");
         text_add_hex(out, job->batch, sizeof(job->batch));
@@ -50,7 +59,7 @@ static int send_piece(void *context, struct text *piece)
     return act_call_piece(context, TYPE_NDJSON, piece);
 }
 
-static unsigned answer_deleted(struct act_call *call)
+unsigned act_job_answer_deleted(struct act_call *call)
 {
     char detail[DETAIL_MAX];
 
@@ -66,7 +75,7 @@ unsigned act_job_report_answer(struct act_call *call, const struct db_job *job)
     int r;
 
     if (job->report_deleted)
-        return answer_deleted(call);
+        return act_job_answer_deleted(call);
     r = import_report_give(call->worker->db, job, send_piece, call);
     if (r == 0 && !call->in_pieces) /* a report without rows */
         r = act_call_piece(call, TYPE_NDJSON, &nothing);
@@ -78,8 +87,7 @@ unsigned act_job_report_answer(struct act_call *call, const struct db_job *job)
     return call->status;
 }
 
-/* An administrator's or its organization's. 0, or the status of the answer that was set. */
-static unsigned find_job(struct act_call *call, struct db_job *ret)
+unsigned act_job_find(struct act_call *call, struct db_job *ret)
 {
     const char *text = act_call_param(call, 0);
     uint8_t id[ACCOUNT_ID_LEN];
@@ -101,7 +109,7 @@ static unsigned get_job(struct act_call *call)
 {
     struct db_job job;
     struct text body = {0};
-    unsigned status = find_job(call, &job);
+    unsigned status = act_job_find(call, &job);
 
     if (status != 0)
         return status;
@@ -112,7 +120,7 @@ static unsigned get_job(struct act_call *call)
 static unsigned get_report(struct act_call *call)
 {
     struct db_job job;
-    unsigned status = find_job(call, &job);
+    unsigned status = act_job_find(call, &job);
 
     return status != 0 ? status : act_job_report_answer(call, &job);
 }
@@ -143,7 +151,7 @@ static unsigned get_result(struct act_call *call)
 {
     enum db_export_format format;
     struct db_job job;
-    unsigned status = find_job(call, &job);
+    unsigned status = act_job_find(call, &job);
     int r;
 
     if (status != 0)
@@ -172,7 +180,7 @@ static unsigned get_events(struct act_call *call)
 {
     CLEANUP(text_done) struct text first = {0};
     struct db_job job;
-    unsigned status = find_job(call, &job);
+    unsigned status = act_job_find(call, &job);
     bool ended;
 
     if (status != 0)
@@ -223,18 +231,29 @@ static unsigned get_jobs(struct act_call *call)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
+static enum act_right right_to_begin(const struct db_job *job)
+{
+    switch (job->kind) {
+    case JOB_EXPORT:
+        return RIGHT_EXPORT;
+    case JOB_MOVE:
+        return act_move_right(job->move);
+    default:
+        return RIGHT_IMPORT;
+    }
+}
+
 /* What is done stays done; the rest is not begun. Of an export that is done, the file goes. */
 static unsigned delete_job(struct act_call *call)
 {
     const char *action = "job.cancel";
     struct db_job job;
-    unsigned status = find_job(call, &job);
+    unsigned status = act_job_find(call, &job);
     int r;
 
     if (status != 0)
         return status;
-    if (!act_right_allows(
-            job.kind == JOB_EXPORT ? RIGHT_EXPORT : RIGHT_IMPORT, call->caller->roles))
+    if (!act_right_allows(right_to_begin(&job), call->caller->roles))
         return act_call_problem(
             call, PROBLEM_FORBIDDEN, "this client may not begin such a job, nor cancel one");
     r = db_job_cancel(call->worker->db, &job);

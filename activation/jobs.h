@@ -20,3 +20,9 @@
 void act_job_write(const struct db_job *job, struct text *out);
 /** Streams the report of a job, or answers that it cannot. Returns the status. */
 unsigned act_job_report_answer(struct act_call *call, const struct db_job *job);
+
+/** 410: the report was deleted. Returns the status. */
+unsigned act_job_answer_deleted(struct act_call *call);
+/** The job that path parameter 0 names: an administrator's, or of the caller's organization. 0, or
+ * the status of the answer that was set. */
+unsigned act_job_find(struct act_call *call, struct db_job *ret);

@@ -16,16 +16,16 @@ int act_new_code_make(struct act_call *call, const struct eui64 *dev_eui, uint32
     struct act_new_code *ret)
 {
     uint8_t random[DEVICE_CODE_RANDOM_LEN];
-    struct keyd_claim_code clear = {
-        .dev_eui = *dev_eui, .generation = generation, .code_len = DEVICE_CODE_MADE_LEN};
+    struct keyd_claim_code clear = {.dev_eui = *dev_eui, .generation = generation};
     int r = keyd_random(
         call->worker->keyd, random, sizeof(random), 1, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
 
     if (r < 0)
         return r;
-    device_code_make(random, ret->text);
+    device_code_make(random, call->caller->claim_code_length, ret->text);
     secret_wipe(random, sizeof(random));
-    memcpy(clear.code, ret->text, DEVICE_CODE_MADE_LEN);
+    clear.code_len = (uint8_t)strlen(ret->text);
+    memcpy(clear.code, ret->text, clear.code_len);
     r = act_code_hash(call->worker, &clear, 1, &ret->code);
     secret_wipe(&clear, sizeof(clear));
     return r;
@@ -38,7 +38,7 @@ int act_new_code_store(
 
     act_call_name(call, api_request_header(call->request, "Idempotency-Key"), name);
     return db_code_renew(
-        call->worker->db, &code->code, renewal, call->caller->organization_id, name);
+        call->worker->db, &code->code, 1, renewal, call->caller->organization_id, name);
 }
 
 void act_new_code_tell(struct act_call *call, const struct act_new_code *code, struct text *out)

@@ -7,12 +7,13 @@
 #include "device/code.h"
 
 struct act_new_code {
-    char text[DEVICE_CODE_MADE_LEN + 1];
+    char text[DEVICE_CODE_MADE_MAX + 1];
     struct db_code code;
 };
 void act_new_code_wipe(struct act_new_code *code);
 
-/** Nothing is locked meanwhile but the call's Idempotency-Key. */
+/** As long as the caller's organization has them. Nothing is locked meanwhile but the call's
+ * Idempotency-Key. */
 int act_new_code_make(struct act_call *call, const struct eui64 *dev_eui, uint32_t generation,
     struct act_new_code *ret) MUST_CHECK;
 /** In the call's transaction. Outcome 1: the device has another code meanwhile. */

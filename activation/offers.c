@@ -1,12 +1,10 @@
 /* Offers: POST /v1/devices/{dev_eui}/offer, and /v1/offers. A device goes on working for its owner
  * until the other one accepts it; then it has a new owner, a new epoch and a new code. */
-#include "activation/devices.h"
 #include "activation/home.h"
+#include "activation/move_call.h"
 #include "activation/new_code.h"
 #include "base/error.h"
 #include "base/hex.h"
-#include "db/offer.h"
-#include "device/moves.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,56 +76,42 @@ static int audit(struct act_call *call, const struct db_offer *offer, const char
     return r < 0 ? r : act_call_audit(call, offer->to_id, action, object, detail);
 }
 
-/* Who is meant. 0, or the status of the answer it set. */
-static unsigned find_receiver(
-    struct act_call *call, const struct offer_body *body, struct db_organization *ret)
+unsigned act_offer_read(struct act_call *call, const uint8_t to[static ACCOUNT_ID_LEN],
+    const uint32_t *days, struct mover *mover)
 {
-    int r = db_organization_find(call->worker->db, body->to, ret);
+    struct db_organization receiver;
+    int r;
 
-    if (r < 0)
+    if (days != NULL && (*days == 0 || *days > LIFETIME_DAYS_MAX))
+        return act_call_bad_field(call, "days", "days is not an integer from 1 to 90");
+    if ((r = db_organization_find(call->worker->db, to, &receiver)) < 0)
         return act_call_failed(call, r);
     if (r > 0)
         return act_call_bad_field(call, "to", "to is no organization that is known here");
-    return ret->row_id == call->caller->organization_id
-               ? act_call_bad_field(call, "to", "to is your own organization")
-               : 0;
+    if (receiver.row_id == call->caller->organization_id)
+        return act_call_bad_field(call, "to", "to is your own organization");
+    mover->to_id = receiver.row_id;
+    mover->lifetime_s = (int64_t)(days != NULL ? *days : LIFETIME_DAYS) * DAY_S;
+    return 0;
 }
 
 static unsigned post_offer(struct act_call *call)
 {
+    struct mover mover = act_move_of(call, MOVE_OFFER);
+    struct moving moving;
     struct offer_body body;
-    struct db_organization to;
-    struct db_device device;
-    struct device_record after;
-    char fault[DEVICE_MOVE_FAULT_MAX], id[2 * ACCOUNT_ID_LEN + 1];
+    char id[2 * ACCOUNT_ID_LEN + 1];
     unsigned status =
         act_call_read(call, offer_fields, sizeof(offer_fields) / sizeof(offer_fields[0]), &body);
-    struct db_offer offer;
-    int r;
 
-    if (status != 0 || (status = act_device_find_held(call, 0, &device)) != 0)
+    if (status != 0 ||
+        (status = act_offer_read(call, body.to, body.has_days ? &body.days : NULL, &mover)) != 0 ||
+        (status = act_move_load(call, &mover, &moving)) != 0 ||
+        (status = act_move_make(call, &mover, &moving)) != 0)
         return status;
-    if (body.has_days && body.days == 0)
-        return act_call_bad_field(call, "days", "days is not an integer from 1 to 90");
-    if (!device_move_judge(MOVE_OFFER, &device.record, fault))
-        return act_call_problem(call, PROBLEM_CONFLICT, fault);
-    if ((status = find_receiver(call, &body, &to)) != 0)
-        return status;
-    after = device.record;
-    device_move_make(MOVE_OFFER, &after);
-    offer = (struct db_offer){
-        .dev_eui = after.dev_eui, .from_id = call->caller->organization_id, .to_id = to.row_id};
-    r = db_device_change(
-        call->worker->db, offer.from_id, offer.from_id, &device, &after, device.name);
-    if (r == 0)
-        r = db_offer_add(
-            call->worker->db, &offer, (int64_t)(body.has_days ? body.days : LIFETIME_DAYS) * DAY_S);
-    if (r > 0)
-        return act_call_problem(call, PROBLEM_CONFLICT, changed);
-    if (r < 0 || (r = audit(call, &offer, "device.offer")) < 0)
-        return act_call_failed(call, r);
-    act_call_locate(call, "/v1/offers/%s", hex_encode(offer.id, sizeof(offer.id), id));
-    return answer_offer(call, 201, &offer);
+    act_call_locate(
+        call, "/v1/offers/%s", hex_encode(moving.offer.id, sizeof(moving.offer.id), id));
+    return answer_offer(call, 201, &moving.offer);
 }
 
 /* --- looking ---------------------------------------------------------------------------------- */
@@ -217,8 +201,13 @@ static unsigned post_decline(struct act_call *call)
     offer.state = own ? OFFER_WITHDRAWN : OFFER_DECLINED;
     after = device.record;
     device_move_make(MOVE_DECLINE, &after);
-    r = db_device_change(
-        call->worker->db, offer.from_id, offer.from_id, &device, &after, device.name);
+    r = db_device_change(call->worker->db,
+        &(struct db_device_change){.owner_id = offer.from_id,
+            .new_owner_id = offer.from_id,
+            .before = &device,
+            .after = &after,
+            .name = device.name},
+        1);
     if (r == 0)
         r = db_offer_end(call->worker->db, offer.row_id, offer.state);
     if (r > 0)
@@ -233,7 +222,13 @@ static unsigned accept(struct act_call *call, struct db_offer *offer, struct db_
 {
     struct db *db = call->worker->db;
     struct text body = {0};
-    int r = db_device_change(db, offer->from_id, offer->to_id, device, after, "");
+    int r = db_device_change(db,
+        &(struct db_device_change){.owner_id = offer->from_id,
+            .new_owner_id = offer->to_id,
+            .before = device,
+            .after = after,
+            .name = ""},
+        1);
 
     if (r == 0)
         r = act_new_code_store(call, code, CODE_ROTATED);

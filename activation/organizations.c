@@ -4,6 +4,7 @@
 #include "activation/operator_check.h"
 #include "base/clock.h"
 #include "base/hex.h"
+#include "device/code.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,11 @@ static void write_organization(struct text *out, const struct db_organization *o
     text_add_hex(out, o->id, sizeof(o->id));
     text_add(out, "\",\"name\":");
     text_add_json(out, o->name);
-    text_addf(out, ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"created_at\":\"%s\"}",
+    text_addf(out,
+        ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"claim_code_length\":%u"
+        ",\"created_at\":\"%s\"}",
         o->allow_clear_keys ? "true" : "false", o->subscription_required ? "true" : "false",
-        o->created);
+        o->claim_code_length, o->created);
 }
 
 static unsigned answer_organization(
@@ -41,6 +44,8 @@ struct organization_body {
     bool has_allow_clear_keys;
     bool subscription_required;
     bool has_subscription_required;
+    uint32_t claim_code_length;
+    bool has_claim_code_length;
 };
 
 static const struct json_field organization_fields[] = {
@@ -57,6 +62,11 @@ static const struct json_field organization_fields[] = {
         .kind = JSON_BOOL,
         .offset = offsetof(struct organization_body, subscription_required),
         .present_offset = offsetof(struct organization_body, has_subscription_required)},
+    {.name = "claim_code_length",
+        .kind = JSON_UNSIGNED,
+        .offset = offsetof(struct organization_body, claim_code_length),
+        .max = DEVICE_CODE_MAX,
+        .present_offset = offsetof(struct organization_body, has_claim_code_length)},
 };
 
 /* 0, or the status of the answer that was set. */
@@ -67,6 +77,9 @@ static unsigned read_organization(struct act_call *call, struct organization_bod
 
     if (status == 0 && ret->has_name && !act_name_valid(ret->name, ACCOUNT_NAME_MAX))
         return act_call_bad_field(call, "name", bad_name);
+    if (status == 0 && ret->has_claim_code_length &&
+        !device_code_length_is_made(ret->claim_code_length))
+        return act_call_bad_field(call, "claim_code_length", "claim_code_length is not 16 or 26");
     return status;
 }
 
@@ -78,8 +91,10 @@ static int audit_organization(
 
     text_add(&detail, "{\"name\":");
     text_add_json(&detail, o->name);
-    text_addf(&detail, ",\"allow_clear_keys\":%s,\"subscription_required\":%s}",
-        o->allow_clear_keys ? "true" : "false", o->subscription_required ? "true" : "false");
+    text_addf(&detail,
+        ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"claim_code_length\":%u}",
+        o->allow_clear_keys ? "true" : "false", o->subscription_required ? "true" : "false",
+        o->claim_code_length);
     return act_call_audit(
         call, o->row_id, action, hex_encode(o->id, sizeof(o->id), id), detail.data);
 }
@@ -99,6 +114,7 @@ static unsigned post_organization(struct act_call *call)
     memcpy(o.name, body.name, sizeof(o.name));
     o.allow_clear_keys = body.has_allow_clear_keys && body.allow_clear_keys;
     o.subscription_required = body.has_subscription_required && body.subscription_required;
+    o.claim_code_length = body.has_claim_code_length ? body.claim_code_length : DEVICE_CODE_HEX_LEN;
     if ((r = db_organization_add(call->worker->db, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.create", &o)) < 0)
@@ -160,6 +176,8 @@ static unsigned patch_organization(struct act_call *call)
         change.allow_clear_keys = &body.allow_clear_keys;
     if (body.has_subscription_required)
         change.subscription_required = &body.subscription_required;
+    if (body.has_claim_code_length)
+        change.claim_code_length = &body.claim_code_length;
     if ((r = db_organization_set(call->worker->db, o.row_id, &change, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.change", &o)) < 0)

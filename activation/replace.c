@@ -142,6 +142,7 @@ static int change(struct replace_run *replace)
     const int64_t owner_id = replace->run.claimant.organization_id;
     const struct db_device *before = &replace->device, *spare = &replace->by;
     struct device_record device = before->record, by = spare->record;
+    struct db_device_change changes[2];
     int r;
 
     device_move_make(MOVE_REPLACE, &device);
@@ -149,10 +150,17 @@ static int change(struct replace_run *replace)
     by.has_home_net_id = device.has_home_net_id;
     by.home_net_id = device.home_net_id;
     memcpy(by.as_id, device.as_id, sizeof(by.as_id));
-    r = db_device_change(db, owner_id, owner_id, before, &device, before->name);
-    if (r == 0)
-        r = db_device_change(db, owner_id, owner_id, spare, &by,
-            before->name[0] != '\0' ? before->name : spare->name);
+    changes[0] = (struct db_device_change){.owner_id = owner_id,
+        .new_owner_id = owner_id,
+        .before = before,
+        .after = &device,
+        .name = before->name};
+    changes[1] = (struct db_device_change){.owner_id = owner_id,
+        .new_owner_id = owner_id,
+        .before = spare,
+        .after = &by,
+        .name = before->name[0] != '\0' ? before->name : spare->name};
+    r = db_device_change(db, changes, 2);
     if (r == 0)
         r = db_replacement_add(db, &device, &by);
     if (r == 0)

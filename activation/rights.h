@@ -27,6 +27,7 @@ enum act_right {
     RIGHT_CLAIM,          /* become the owner of devices by their codes */
     RIGHT_CLAIM_TTJS,     /* the same, as an application server for its users */
     RIGHT_DEVICES_CHANGE, /* suspend, resume, release, bind and name his own */
+    RIGHT_MOVES,   /* move many devices at once: each move has its own right (activation/moves.c) */
     RIGHT_DEVICES, /* see what his organization holds, has brought in, and why it does not join */
     RIGHT_QUARANTINE,    /* quarantine devices of his, and an operator any; and lift it */
     RIGHT_RULES_MAKE,    /* say beforehand whose devices of a batch of his are to be */

@@ -11,7 +11,8 @@
 
 _Static_assert(DB_RULE_CHUNK_MAX <= KEYD_BATCH_MAX, "a chunk is one message to keyd");
 
-/* New codes that nobody is told: their owner has them made anew when he wants one. No lock is held
+/* New codes that nobody is told, and so the longer ones: their owner has them made anew when he
+ * wants one. No lock is held
  * meanwhile. */
 static int make_codes(struct act_worker *worker, struct db_code *codes, size_t n)
 {
@@ -23,13 +24,13 @@ static int make_codes(struct act_worker *worker, struct db_code *codes, size_t n
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++) {
-        char text[DEVICE_CODE_MADE_LEN + 1];
+        char text[DEVICE_CODE_MADE_MAX + 1];
 
-        device_code_make(random[i], text);
+        device_code_make(random[i], DEVICE_CODE_BASE32_LEN, text);
         clear[i] = (struct keyd_claim_code){.dev_eui = codes[i].dev_eui,
             .generation = codes[i].generation + 1,
-            .code_len = DEVICE_CODE_MADE_LEN};
-        memcpy(clear[i].code, text, DEVICE_CODE_MADE_LEN);
+            .code_len = DEVICE_CODE_BASE32_LEN};
+        memcpy(clear[i].code, text, DEVICE_CODE_BASE32_LEN);
         secret_wipe(text, sizeof(text));
     }
     r = act_code_hash(worker, clear, n, codes);

@@ -320,6 +320,7 @@ static int follow(struct act_call *call, enum device_move move, const struct eui
     const uint8_t *subscription_id)
 {
     char action[DETAIL_MAX], detail[DETAIL_MAX], object[EUI64_TEXT_LEN + 1], id[ID_TEXT_LEN + 1];
+    size_t n_suspended;
     int r;
 
     (void)snprintf(action, sizeof(action), "device.%s", device_move_text(move));
@@ -329,7 +330,7 @@ static int follow(struct act_call *call, enum device_move move, const struct eui
         call, call->caller->organization_id, action, eui64_format(dev_eui, object), detail);
     return r < 0 ? r
                  : db_subscription_settle(
-                       call->worker->db, dev_eui, 1, api_request_id(call->request));
+                       call->worker->db, dev_eui, 1, api_request_id(call->request), &n_suspended);
 }
 
 /* Of the owner's own, that runs. 0, or the status of the answer it set. */

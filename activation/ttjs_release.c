@@ -19,7 +19,7 @@ struct release {
     enum problem problem; /* of one that is not done: with its fault */
     char fault[DEVICE_MOVE_FAULT_MAX];
     bool done;
-    char code[DEVICE_CODE_MADE_LEN + 1];
+    char code[DEVICE_CODE_MADE_MAX + 1];
 };
 
 /* Of act_claim_room: it holds codes. */
@@ -97,11 +97,11 @@ static int make_codes(struct releases *all)
     for (size_t i = 0; r == 0 && i < all->n_due; i++) {
         struct keyd_claim_code *clear = &all->clear[i];
 
-        device_code_make(random[i], all->due[i]->code);
+        device_code_make(random[i], all->call->caller->claim_code_length, all->due[i]->code);
         clear->dev_eui = all->due[i]->dev_eui;
         clear->generation = all->before[i].generation + 1;
-        clear->code_len = DEVICE_CODE_MADE_LEN;
-        memcpy(clear->code, all->due[i]->code, DEVICE_CODE_MADE_LEN);
+        clear->code_len = (uint8_t)strlen(all->due[i]->code);
+        memcpy(clear->code, all->due[i]->code, clear->code_len);
         all->after[i] = all->before[i].record;
         device_move_make(MOVE_RELEASE, &all->after[i]);
     }

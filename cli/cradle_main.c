@@ -46,12 +46,15 @@ static const struct {
         "from what an earlier export, or its first line, says.",
         cli_audit_verify, true},
     {{"organization", "add"},
-        "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no]",
+        "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no] "
+        "[--claim-code-length 16|26]",
         "Makes an organization.", cli_organization_add},
     {{"organization", "set"},
-        "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no]",
-        "Says anew whether its files may hold root keys in clear, and whether its devices join "
-        "only with a subscription that runs; what is not given stays.",
+        "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no] "
+        "[--claim-code-length 16|26]",
+        "Says anew whether its files may hold root keys in clear, whether its devices join only "
+        "with a subscription that runs, and how long claim codes are that are made for it; what is "
+        "not given stays.",
         cli_organization_set},
     {{"organization", "list"}, "", "Lists the organizations, a line each.", cli_organization_list},
     {{"client", "add"}, "--organization NAME --role ROLE [--role ...] [--application-server AS-ID]",
@@ -137,6 +140,12 @@ static const struct {
         "configuration. Writes what it says, and when it was signed.",
         cli_custody_verify, true},
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
+    {{"device", "move"},
+        "MOVE (--batch ID | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] [--confirm N]",
+        "Moves many devices, those of a batch or a DevEUI a line of a file, and prints what became "
+        "of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
+        "lift or scrap.",
+        cli_device_move},
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "cli/organization.h"
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ORGANIZATIONS "/v1/organizations"
@@ -51,16 +52,21 @@ static void write_organization(struct text *out, const json_t *item)
     text_add_json(out, cli_json_text(item, "id"));
     text_add(out, ",\"name\":");
     text_add_json(out, cli_json_text(item, "name"));
-    text_addf(out, ",\"allow_clear_keys\":\"%s\",\"subscription_required\":\"%s\",\"created\":",
+    text_addf(out,
+        ",\"allow_clear_keys\":\"%s\",\"subscription_required\":\"%s\""
+        ",\"claim_code_length\":%" JSON_INTEGER_FORMAT ",\"created\":",
         cli_json_true(item, "allow_clear_keys") ? "yes" : "no",
-        cli_json_true(item, "subscription_required") ? "yes" : "no");
+        cli_json_true(item, "subscription_required") ? "yes" : "no",
+        json_integer_value(json_object_get(item, "claim_code_length")));
     text_add_json(out, cli_json_text(item, "created_at"));
     text_add(out, "}\n");
 }
 
-/* Settings of an organization; -1: it is not said. */
-struct choices {
+/* -1 or 0: it is not said. */
+struct arguments {
+    const char *name;
     int allow_clear_keys, subscription_required;
+    long length; /* of claim codes */
 };
 
 static int read_choice(const char *option, int *ret)
@@ -71,42 +77,56 @@ static int read_choice(const char *option, int *ret)
     return 0;
 }
 
-static int read_arguments(int argc, char **argv, const char **ret_name, struct choices *ret)
+static int read_length(const char *text, long *ret)
+{
+    if (strcmp(text, "16") != 0 && strcmp(text, "26") != 0)
+        return error_set(ERROR_INPUT, "--claim-code-length is 16 or 26, not \"%.40s\"", text);
+    *ret = strtol(text, NULL, 10);
+    return 0;
+}
+
+static int read_arguments(int argc, char **argv, struct arguments *ret)
 {
     static const struct option table[] = {
         {"name", required_argument, NULL, 'n'},
         {"allow-clear-keys", required_argument, NULL, 'c'},
         {"subscription-required", required_argument, NULL, 's'},
+        {"claim-code-length", required_argument, NULL, 'l'},
         {0},
     };
     int c, r = 0;
 
-    *ret = (struct choices){-1, -1};
+    *ret = (struct arguments){.allow_clear_keys = -1, .subscription_required = -1};
     while (r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'n')
-            *ret_name = optarg;
+            ret->name = optarg;
         else if (c == 'c')
             r = read_choice("allow-clear-keys", &ret->allow_clear_keys);
         else if (c == 's')
             r = read_choice("subscription-required", &ret->subscription_required);
+        else if (c == 'l')
+            r = read_length(optarg, &ret->length);
         else
             return CLI_USAGE;
     }
     if (r < 0)
         return r;
-    return optind == argc && *ret_name != NULL ? 0 : CLI_USAGE;
+    return optind == argc && ret->name != NULL ? 0 : CLI_USAGE;
 }
 
-/* What is said of them, to a body. */
-static int add_choices(json_t *body, const struct choices *choices)
+/* What is said beside the name, to a body. */
+static int put_settings(json_t *body, const struct arguments *arguments)
 {
     int r = 0;
 
-    if (choices->allow_clear_keys >= 0)
-        r = json_object_set_new(body, "allow_clear_keys", json_boolean(choices->allow_clear_keys));
-    if (r == 0 && choices->subscription_required >= 0)
+    if (arguments->allow_clear_keys >= 0)
         r = json_object_set_new(
-            body, "subscription_required", json_boolean(choices->subscription_required));
+            body, "allow_clear_keys", json_boolean(arguments->allow_clear_keys));
+    if (r == 0 && arguments->subscription_required >= 0)
+        r = json_object_set_new(
+            body, "subscription_required", json_boolean(arguments->subscription_required));
+    if (r == 0 && arguments->length != 0)
+        r = json_object_set_new(body, "claim_code_length", json_integer(arguments->length));
     return r == 0 ? 0 : error_set(ERROR_SYSTEM, "out of memory");
 }
 
@@ -116,14 +136,14 @@ int cli_organization_add(
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *made = NULL;
-    const char *name = NULL, *id;
-    struct choices choices;
-    int r = read_arguments(argc, argv, &name, &choices);
+    struct arguments arguments;
+    const char *id;
+    int r = read_arguments(argc, argv, &arguments);
 
     if (r != 0 || (r = cli_rest_open(settings, &rest)) < 0)
         return r;
-    body = json_pack("{s:s}", "name", name);
-    if ((r = add_choices(body, &choices)) < 0 ||
+    body = json_pack("{s:s}", "name", arguments.name);
+    if ((r = put_settings(body, &arguments)) < 0 ||
         (r = cli_rest_call(&rest, "POST", ORGANIZATIONS, body, &made)) < 0 ||
         (r = cli_rest_need(&rest, made, "id", &id)) < 0)
         return r;
@@ -138,18 +158,19 @@ int cli_organization_set(
     CLEANUP(cli_json_done) json_t *body = NULL;
     CLEANUP(cli_json_done) json_t *changed = NULL;
     CLEANUP(text_done) struct text id = {0}, path = {0};
-    const char *name = NULL, *same;
-    struct choices choices;
-    int r = read_arguments(argc, argv, &name, &choices);
+    struct arguments arguments;
+    const char *same;
+    int r = read_arguments(argc, argv, &arguments);
 
-    if (r != 0 || (choices.allow_clear_keys < 0 && choices.subscription_required < 0))
+    if (r != 0 || (arguments.allow_clear_keys < 0 && arguments.subscription_required < 0 &&
+                      arguments.length == 0))
         return r != 0 ? r : CLI_USAGE;
     if ((r = cli_rest_open(settings, &rest)) < 0 ||
-        (r = cli_organization_id(&rest, name, false, &id)) < 0 ||
+        (r = cli_organization_id(&rest, arguments.name, false, &id)) < 0 ||
         (r = cli_rest_path(&path, ORGANIZATIONS, id.data)) < 0)
         return r;
     body = json_object();
-    if ((r = add_choices(body, &choices)) < 0 ||
+    if ((r = put_settings(body, &arguments)) < 0 ||
         (r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
         (r = cli_rest_need(&rest, changed, "id", &same)) < 0)
         return r;

@@ -32,7 +32,7 @@ const struct db_statement db_client_add_statement = {
 const struct db_statement db_client_find_statement = {
     .name = "client_find",
     .sql = "SELECT c.organization_id, o.name, c.roles, c.secret_hash, c.revoked_at IS NOT NULL,"
-           "  o.public_id"
+           "  o.public_id, o.claim_code_length"
            " FROM client c JOIN organization o ON o.id = c.organization_id WHERE c.id = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
@@ -40,7 +40,8 @@ const struct db_statement db_client_find_statement = {
 };
 
 #define ORGANIZATION_COLUMNS                                                                       \
-    "id, public_id, name, allow_clear_keys, subscription_required, " DB_UTC("created_at")
+    "id, public_id, name, allow_clear_keys, subscription_required, " DB_UTC(                       \
+        "created_at") ", claim_code_length"
 
 const struct db_statement db_client_standing_statement = {
     .name = "client_standing",
@@ -53,13 +54,13 @@ const struct db_statement db_client_standing_statement = {
 
 const struct db_statement db_organization_add_statement = {
     .name = "organization_add",
-    .sql =
-        "INSERT INTO organization (name, allow_clear_keys, subscription_required) VALUES ($1, $2, $3)"
-        " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
+    .sql = "INSERT INTO organization (name, allow_clear_keys, subscription_required,"
+           "  claim_code_length) VALUES ($1, $2, $3, $4)"
+           " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 3,
-    .params = {DB_TEXT, DB_BOOL, DB_BOOL},
+    .n_params = 4,
+    .params = {DB_TEXT, DB_BOOL, DB_BOOL, DB_INT2},
 };
 
 const struct db_statement db_organization_find_statement = {
@@ -81,6 +82,7 @@ const struct db_statement db_organization_set_statement = {
     .sql = "UPDATE organization SET name = coalesce($2, name),"
            "  allow_clear_keys = coalesce($3, allow_clear_keys),"
            "  subscription_required = coalesce($4, subscription_required),"
+           "  claim_code_length = coalesce($5, claim_code_length),"
            "  subscription_walk = CASE WHEN subscription_required <> $4 THEN ''"
            "   ELSE subscription_walk END WHERE id = CASE WHEN $4 IS NULL THEN $1"
            "   ELSE (SELECT o.id FROM organization o WHERE o.id = $1 FOR UPDATE) END"
@@ -88,8 +90,8 @@ const struct db_statement db_organization_set_statement = {
            " RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 4,
-    .params = {DB_INT8, DB_TEXT, DB_BOOL, DB_BOOL},
+    .n_params = 5,
+    .params = {DB_INT8, DB_TEXT, DB_BOOL, DB_BOOL, DB_INT2},
 };
 
 const struct db_statement db_organization_policy_statement = {
@@ -137,7 +139,8 @@ const struct db_statement db_organization_client_add_statement = {
 /* One row: a SAN is one peer's, and that one client. */
 const struct db_statement db_certificate_holder_find_statement = {
     .name = "certificate_holder_find",
-    .sql = "SELECT p.trust_anchor, p.crl, p.name, c.id, c.organization_id, c.roles, o.public_id"
+    .sql = "SELECT p.trust_anchor, p.crl, p.name, c.id, c.organization_id, c.roles, o.public_id,"
+           "  o.claim_code_length"
            " FROM peer p LEFT JOIN client c ON c.peer_id = p.id AND c.revoked_at IS NULL"
            " LEFT JOIN organization o ON o.id = c.organization_id"
            " WHERE p.san = $1 AND p.revoked_at IS NULL",
@@ -205,6 +208,7 @@ int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struc
     db_row_bytes(&rows, 0, 3, client.secret_hash, sizeof(client.secret_hash));
     client.revoked = db_row_bool(&rows, 0, 4);
     db_row_bytes(&rows, 0, 5, client.organization_public_id, sizeof(client.organization_public_id));
+    client.claim_code_length = (unsigned)db_row_int(&rows, 0, 6, 0, INT16_MAX);
     r = db_rows_check(&rows);
     if (r < 0)
         return r;
@@ -236,6 +240,7 @@ static void read_organization(struct db_rows *rows, size_t row, struct db_organi
     ret->allow_clear_keys = db_row_bool(rows, row, 3);
     ret->subscription_required = db_row_bool(rows, row, 4);
     db_row_text(rows, row, 5, ret->created, sizeof(ret->created));
+    ret->claim_code_length = (unsigned)db_row_int(rows, row, 6, 0, INT16_MAX);
 }
 
 int db_organization_add(struct db *db, struct db_organization *organization)
@@ -247,6 +252,7 @@ int db_organization_add(struct db *db, struct db_organization *organization)
     db_param_text(p, organization->name);
     db_param_int(p, DB_BOOL, organization->allow_clear_keys);
     db_param_int(p, DB_BOOL, organization->subscription_required);
+    db_param_int(p, DB_INT2, organization->claim_code_length);
     r = db_run(db, DB_ORGANIZATION_ADD, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;
@@ -289,6 +295,10 @@ int db_organization_set(struct db *db, int64_t row_id, const struct db_organizat
         db_param_int(p, DB_BOOL, *change->subscription_required);
     else
         db_param_null(p, DB_BOOL);
+    if (change->claim_code_length != NULL)
+        db_param_int(p, DB_INT2, *change->claim_code_length);
+    else
+        db_param_null(p, DB_INT2);
     r = db_run(db, DB_ORGANIZATION_SET, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;
@@ -387,6 +397,7 @@ int db_certificate_holder_find(struct db *db, const char *san, struct db_certifi
         client->roles = (unsigned)db_row_int(&rows, 0, 5, 0, INT32_MAX);
         db_row_bytes(
             &rows, 0, 6, client->organization_public_id, sizeof(client->organization_public_id));
+        client->claim_code_length = (unsigned)db_row_int(&rows, 0, 7, 0, INT16_MAX);
     }
     return db_rows_check(&rows);
 }

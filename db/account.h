@@ -31,6 +31,7 @@ struct db_organization {
     char name[ACCOUNT_NAME_MAX + 1];
     bool allow_clear_keys;
     bool subscription_required; /* its devices join only with a subscription that runs */
+    unsigned claim_code_length; /* of codes that are made for it */
     char created[DB_TIME_TEXT_LEN + 1];
 };
 
@@ -41,6 +42,7 @@ struct db_client {
     char organization[ACCOUNT_NAME_MAX + 1];
     char name[ACCOUNT_NAME_MAX + 1];
     unsigned roles;
+    unsigned claim_code_length;           /* its organization's; of db_client_find */
     uint8_t secret_hash[SECRET_HASH_LEN]; /* not filled in a list */
     bool revoked;
     char created[DB_TIME_TEXT_LEN + 1];
@@ -72,6 +74,7 @@ struct db_organization_change {
     const char *name;
     const bool *allow_clear_keys;
     const bool *subscription_required; /* its devices follow (db/subscription.h) */
+    const unsigned *claim_code_length;
 };
 /** `ret` is as it is by then, whoever else has changed it. Outcome 1: the name is another's. */
 int db_organization_set(struct db *db, int64_t row_id, const struct db_organization_change *change,

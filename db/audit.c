@@ -15,11 +15,13 @@ const struct db_statement db_audit_add_statement = {
     .name = "audit_add",
     .sql =
         "INSERT INTO audit_event (organization_id, client_id, request_id, action, object, detail)"
-        " VALUES (nullif($1, 0), $2, $3, $4, $5, $6::text::jsonb)",
+        " SELECT nullif(organization_id, 0), $1, $2, action, object, detail::jsonb"
+        " FROM unnest($3::int8[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY"
+        "  AS i(organization_id, action, object, detail, ordinal) ORDER BY ordinal",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 6,
-    .params = {DB_INT8, DB_BYTEA, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
+    .params = {DB_BYTEA, DB_TEXT, DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY},
 };
 
 const struct db_statement db_audit_has_statement = {
@@ -97,20 +99,33 @@ static void put_text_or_null(struct db_params *p, const char *text)
         db_param_null(p, DB_TEXT);
 }
 
-int db_audit_add(struct db *db, const struct db_audit_event *event)
+int db_audit_add_all(struct db *db, const struct db_audit_event *events, size_t n)
 {
     struct db_params *p = db_params_of(db);
 
-    db_param_int(p, DB_INT8, event->organization_id);
-    if (event->client_id != NULL)
-        db_param_bytes(p, event->client_id, ACCOUNT_ID_LEN);
+    if (events[0].client_id != NULL)
+        db_param_bytes(p, events[0].client_id, ACCOUNT_ID_LEN);
     else
         db_param_null(p, DB_BYTEA);
-    db_param_text(p, event->request_id);
-    db_param_text(p, event->action);
-    db_param_text(p, event->object);
-    db_param_text(p, event->detail);
+    db_param_text(p, events[0].request_id);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, events[i].organization_id);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, events[i].action);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, events[i].object);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, events[i].detail);
     return db_run_quiet(db, DB_AUDIT_ADD);
+}
+
+int db_audit_add(struct db *db, const struct db_audit_event *event)
+{
+    return db_audit_add_all(db, event, 1);
 }
 
 int db_audit_has(struct db *db, const char *request_id, bool *ret)

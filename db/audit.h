@@ -16,6 +16,8 @@ struct db_audit_event {
     const char *detail; /* JSON object, without secrets */
 };
 int db_audit_add(struct db *db, const struct db_audit_event *event);
+/** At least one: what one client did by one request, in this order. */
+int db_audit_add_all(struct db *db, const struct db_audit_event *events, size_t n);
 /** Whether a call's changes were committed: asked on a fresh connection when that is not known. */
 int db_audit_has(struct db *db, const char *request_id, bool *ret);
 

@@ -82,9 +82,10 @@ const struct db_statement db_claim_load_statement = {
         "  CASE WHEN i.wanted IS NULL THEN 0 WHEN s.id IS NULL THEN 1"
         "   WHEN EXISTS (SELECT FROM device_entitlement e WHERE e.dev_eui = i.dev_eui"
         "    AND e.subscription_id = s.id) THEN 0"
-        "   WHEN NOT s.runs THEN 2 WHEN s.n_used >= s.n_places THEN 3 ELSE 0 END"
+        "   WHEN NOT s.runs THEN 2 WHEN s.n_used >= s.n_places THEN 3 ELSE 0 END,"
+        "  c.dev_eui IS NOT DISTINCT FROM i.dev_eui AND c.origin <> 'given'"
         " FROM input i"
-        NEAREST("c", "claim_code", "generation")
+        NEAREST("c", "claim_code", "generation, origin")
         BUCKET("l", "2", "i.dev_eui")
         BUCKET("o", "3", "$5 || i.dev_eui")
         OWN_SUBSCRIPTION("id, n_used, n_places, subscription_runs(subscription) AS runs")
@@ -93,7 +94,7 @@ const struct db_statement db_claim_load_statement = {
         "  CASE WHEN c.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
         "   FROM c.due - now()))) ELSE 0 END, 0)::int8, true, true,"
         "  (CASE WHEN alarm THEN 1 ELSE " CLIENT_BURST " END - coalesce(greatest(0, ceil("
-        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8, 0"
+        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8, 0, false"
         " FROM one"
         BUCKET("c", "1", "$5")
         BUCKET("n", "4", "$6"),
@@ -349,6 +350,7 @@ int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_c
         claims[ordinal - 1].as_known = db_row_bool(&rows, i, 4);
         claims[ordinal - 1].place =
             (enum db_claim_place)db_row_int(&rows, i, 6, PLACE_FREE, PLACE_FULL);
+        claims[ordinal - 1].is_made = db_row_bool(&rows, i, 7);
     }
     return db_rows_check(&rows);
 }

@@ -76,6 +76,7 @@ struct db_claim {
     uint8_t subscription[ACCOUNT_ID_LEN];
     /* Of db_claim_load. */
     uint32_t generation;       /* of the device's code, and 1 where there is none */
+    bool is_made;              /* here, and not by a file; false where there is none */
     int64_t wait_s;            /* not to be looked at before; 0: now */
     bool home_known, as_known; /* where they are named; else true */
     enum db_claim_place place;

@@ -4,9 +4,6 @@
 #include "db/text.h"
 #include <string.h>
 
-#define TEXT_OF(number) TEXT_OF_(number)
-#define TEXT_OF_(number) #number
-
 static const char *const state_names[] = {
     [RULE_OPEN] = "open",
     [RULE_ACTIVE] = "active",
@@ -59,7 +56,7 @@ const struct db_statement db_rule_add_statement = {
            "   home_net_id, as_id, expires_at)"
            "  SELECT $1, $2, $3, $4, $5, $6, $7, now() + make_interval(days => $8)"
            "   WHERE (SELECT count(*) FROM claim_rule l WHERE l.from_id = $2"
-           "    AND l.state IN ('open', 'active')) < " TEXT_OF(
+           "    AND l.state IN ('open', 'active')) < " DB_DECIMAL(
                DB_RULE_LIVE_MAX) " RETURNING *),"
                                  " ranges AS (INSERT INTO claim_rule_range (rule_id, first, last)"
                                  "  SELECT r.id, i.first, i.last"
@@ -102,7 +99,7 @@ const struct db_statement db_rule_ranges_statement = {
     .params = {DB_INT8, DB_INT8},
 };
 
-#define LOOK_MAX TEXT_OF(DB_RULE_LOOK_MAX) " + 1"
+#define LOOK_MAX DB_DECIMAL(DB_RULE_LOOK_MAX) " + 1"
 const struct db_statement db_rule_skipped_statement = {
     .name = "rule_skipped",
     .sql = "SELECT count(*), count(*) FILTER (WHERE ownership <> 'unowned' OR ownership_epoch > 0"
@@ -142,7 +139,7 @@ const struct db_statement db_rule_take_statement = {
     .name = "rule_take",
     .sql =
         "UPDATE claim_rule SET due_at = now() + make_interval(secs =>"
-        "  least(greatest(extract(epoch FROM now() - used_at)::float8 / 10, " TEXT_OF(DB_RULE_REST_MIN_S) "), " TEXT_OF(
+        "  least(greatest(extract(epoch FROM now() - used_at)::float8 / 10, " DB_DECIMAL(DB_RULE_REST_MIN_S) "), " DB_DECIMAL(
             DB_RULE_REST_MAX_S) "))"
                                 " WHERE id = (SELECT id FROM claim_rule WHERE state = 'active' AND due_at <= now()"
                                 "  ORDER BY due_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING id",

@@ -3,8 +3,8 @@
 #include "db/connection.h"
 #include <string.h>
 
-/* The number of an advisory lock for a batch. */
-#define BATCH_LOCK "hashtextextended('claim codes of batch ' || $1, 0)"
+/* The number of an advisory lock for a batch or a job. */
+#define LOCK "hashtextextended('claim codes of ' || $1 || ' ' || $2, 0)"
 
 const struct db_statement db_code_give_statement = {
     .name = "code_give",
@@ -30,18 +30,18 @@ const struct db_statement db_code_forgive_statement = {
 
 const struct db_statement db_code_begin_statement = {
     .name = "code_begin",
-    .sql = "SELECT pg_try_advisory_lock(" BATCH_LOCK ")",
+    .sql = "SELECT pg_try_advisory_lock(" LOCK ")",
     .shape = DB_SHAPE_ONE,
-    .n_params = 1,
-    .params = {DB_INT8},
+    .n_params = 2,
+    .params = {DB_TEXT, DB_INT8},
 };
 
 const struct db_statement db_code_end_statement = {
     .name = "code_end",
-    .sql = "SELECT pg_advisory_unlock(" BATCH_LOCK ")",
+    .sql = "SELECT pg_advisory_unlock(" LOCK ")",
     .shape = DB_SHAPE_ONE,
-    .n_params = 1,
-    .params = {DB_INT8},
+    .n_params = 2,
+    .params = {DB_TEXT, DB_INT8},
 };
 
 /* Line by line, whatever is due: a batch where little is costs no more at once than another. */
@@ -81,6 +81,47 @@ const struct db_statement db_code_make_statement = {
     .commits = true,
     .n_params = 4,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA},
+};
+
+/* Whose new code is the organization's ($5) to have: its owner's, and for a while of who released
+ * it.
+ */
+#define ITS_TO_HAVE                                                                                \
+    "((d.owner_id = $5 AND d.ownership = 'claimed')"                                               \
+    " OR (d.ownership = 'unowned' AND c.released_by = $5"                                          \
+    "  AND c.released_at > now() - make_interval(days => " DB_DECIMAL(DB_CODE_REISSUE_DAYS) ")))"
+
+const struct db_statement db_code_walk_job_statement = {
+    .name = "code_walk_job",
+    .sql = "SELECT r.dev_eui, r.line, d.serial, coalesce(c.generation, 0),"
+           "  coalesce(" ITS_TO_HAVE " AND ($3 OR c.made_by IN ($2, $4)), false)"
+           " FROM (SELECT dev_eui, line FROM job_row WHERE job_id = $1 AND line > $6"
+           "  AND outcome = 'moved' ORDER BY line LIMIT $7) r"
+           " JOIN device d ON d.dev_eui = r.dev_eui"
+           " LEFT JOIN claim_code c ON c.dev_eui = r.dev_eui ORDER BY r.line",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 7,
+    .params = {DB_INT8, DB_BYTEA, DB_BOOL, DB_BYTEA, DB_INT8, DB_INT8, DB_INT8},
+};
+
+/* Locks in the order that those of a batch do. Who has the device by now has a code of another
+ * generation. */
+const struct db_statement db_code_make_job_statement = {
+    .name = "code_make_job",
+    .sql = "WITH input AS MATERIALIZED ("
+           "  SELECT * FROM unnest($1::bytea[], $2::int4[], $3::bytea[]) WITH ORDINALITY"
+           "   AS i(dev_eui, generation, hash, ordinal)),"
+           " free AS MATERIALIZED (SELECT i.* FROM input i JOIN device d ON d.dev_eui = i.dev_eui"
+           "  JOIN claim_code c ON c.dev_eui = i.dev_eui"
+           "  WHERE c.generation = i.generation - 1 AND " ITS_TO_HAVE
+           "  ORDER BY d.dev_eui FOR NO KEY UPDATE OF d, c)"
+           " UPDATE claim_code c SET generation = f.generation, hash = f.hash, weak = false,"
+           "  origin = 'claimed', made_by = $4, issued_at = now()"
+           "  FROM free f WHERE c.dev_eui = f.dev_eui RETURNING f.ordinal::int4",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 5,
+    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA, DB_INT8},
 };
 
 static void put_codes(struct db_params *p, const struct db_code *codes, size_t n)
@@ -128,13 +169,22 @@ int db_code_give(struct db *db, const struct db_code *codes, size_t n)
     return r < 0 ? r : forgive_weak(db, codes, n);
 }
 
+/* What the call has taken. */
+static void put_lock(struct db_params *p, const struct db_code_call *call)
+{
+    bool of_batch = call->batch_id != 0;
+
+    db_param_text(p, of_batch ? "batch" : "job");
+    db_param_int(p, DB_INT8, of_batch ? call->batch_id : call->job_id);
+}
+
 int db_code_begin(struct db *db, struct db_code_call *call)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     bool taken;
     int r;
 
-    db_param_int(db_params_of(db), DB_INT8, call->batch_id);
+    put_lock(db_params_of(db), call);
     if ((r = db_run(db, DB_CODE_BEGIN, &rows)) < 0)
         return r;
     taken = db_row_bool(&rows, 0, 0);
@@ -149,7 +199,7 @@ void db_code_end(struct db *db, const struct db_code_call *call)
     /* Another session never had it. */
     if (db->conn == NULL || db->backend_pid != call->session)
         return;
-    db_param_int(db_params_of(db), DB_INT8, call->batch_id);
+    put_lock(db_params_of(db), call);
     if (db_run_quiet(db, DB_CODE_END) < 0)
         db_drop(db);
 }
@@ -157,16 +207,21 @@ void db_code_end(struct db *db, const struct db_code_call *call)
 int db_code_walk(struct db *db, const struct db_code_call *call, int64_t after,
     struct db_code_device *ret, size_t n_max, size_t *ret_n)
 {
+    bool of_batch = call->batch_id != 0;
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_int(p, DB_INT8, call->batch_id);
+    db_param_int(p, DB_INT8, of_batch ? call->batch_id : call->job_id);
     db_param_bytes(p, call->made_by, sizeof(call->made_by));
     db_param_int(p, DB_BOOL, call->renew);
+    if (!of_batch) {
+        db_param_bytes(p, call->untold_by, sizeof(call->untold_by));
+        db_param_int(p, DB_INT8, call->organization_id);
+    }
     db_param_int(p, DB_INT8, after);
     db_param_int(p, DB_INT8, (int64_t)n_max);
-    if ((r = db_run(db, DB_CODE_WALK, &rows)) < 0)
+    if ((r = db_run(db, of_batch ? DB_CODE_WALK : DB_CODE_WALK_JOB, &rows)) < 0)
         return r;
     *ret_n = rows.n;
     for (size_t i = 0; i < rows.n; i++) {
@@ -183,6 +238,7 @@ int db_code_walk(struct db *db, const struct db_code_call *call, int64_t after,
 int db_code_make(struct db *db, const struct db_code_call *call, const struct db_code *codes,
     size_t n, bool *ret_stored)
 {
+    bool of_batch = call->batch_id != 0;
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     int r;
@@ -190,10 +246,12 @@ int db_code_make(struct db *db, const struct db_code_call *call, const struct db
     memset(ret_stored, 0, n * sizeof(*ret_stored));
     put_codes(p, codes, n);
     db_param_bytes(p, call->made_by, sizeof(call->made_by));
-    if ((r = db_run(db, DB_CODE_MAKE, &rows)) < 0)
+    if (!of_batch)
+        db_param_int(p, DB_INT8, call->organization_id);
+    if ((r = db_run(db, of_batch ? DB_CODE_MAKE : DB_CODE_MAKE_JOB, &rows)) < 0)
         return r;
     if (db->backend_pid != call->session)
-        return error_set(ERROR_DB, "database: the session that had the batch has ended");
+        return error_set(ERROR_DB, "database: the session that had the codes has ended");
     for (size_t i = 0; i < rows.n; i++) {
         int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);
 

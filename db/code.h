@@ -19,22 +19,29 @@ struct db_code {
  * DB_BATCH_ROWS_MAX. */
 int db_code_give(struct db *db, const struct db_code *codes, size_t n);
 
-/** A call that makes codes for the devices of a batch. */
+/** A call that makes codes: for the devices of a batch, or for those that a job has moved
+ * (db/move.h), whose codes nobody was told yet. */
 struct db_code_call {
-    int64_t batch_id;
-    bool renew; /* also where another call has made one */
+    int64_t batch_id; /* 0: of the job */
+    int64_t job_id;
+    int64_t organization_id;             /* of the job */
+    uint8_t untold_by[DB_CODE_CALL_LEN]; /* what the job calls itself */
+    bool renew;                          /* also where another call has made one */
     uint8_t made_by[DB_CODE_CALL_LEN];
     int session; /* the database session that has the batch; of db_code_begin */
 };
 
-/** Takes the batch for this call and its connection, so that no code is made anew behind the back
- * of a call that gives it away. Outcome 1: another call makes codes of the batch. It is free again
+/** Takes the batch or job for this call and its connection, so that no code is made anew behind the
+ * back of a call that gives it away. Outcome 1: another call makes codes of it. It is free again
  * after db_code_end, and when the connection ends. */
 int db_code_begin(struct db *db, struct db_code_call *call);
 void db_code_end(struct db *db, const struct db_code_call *call);
 
-/** A device of the batch. `due`: nobody owns it, and its code is this call's to make: it has none,
- * or one that this call made before, or with `renew` one that any call made. */
+/** A device of the batch or job. `due`: its code is this call's to make. Of a batch: nobody owns
+ * it, and it has none, or one that this call made before, or with `renew` one that any call made.
+ * Of a job: it is still the organization's, or released by it within DB_CODE_REISSUE_DAYS, and its
+ * code is the job's or one that this call made before, or with `renew` any. */
+#define DB_CODE_REISSUE_DAYS 30
 struct db_code_device {
     struct eui64 dev_eui;
     int64_t line;

@@ -2,8 +2,6 @@
 
 #include "db/connection.h"
 
-#define TEXT_OF(number) TEXT_OF_(number)
-#define TEXT_OF_(number) #number
 #define AT DB_UTC("e.at")
 
 const struct db_statement db_custody_device_statement = {
@@ -41,7 +39,7 @@ const struct db_statement db_custody_events_statement = {
            "     AND a.action = 'import.chunk' AND (a.detail->>'line')::int8 >= d.batch_line"
            "    ORDER BY (a.detail->>'line')::int8 LIMIT 1) f WHERE j.batch_id = d.batch_id) e"
            " LEFT JOIN audit_chain c ON c.event_id = e.id"
-           " WHERE d.dev_eui = $1 ORDER BY e.id LIMIT " TEXT_OF(DB_CUSTODY_EVENTS_MAX) " + 1",
+           " WHERE d.dev_eui = $1 ORDER BY e.id LIMIT " DB_DECIMAL(DB_CUSTODY_EVENTS_MAX) " + 1",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_BYTEA, DB_INT8},

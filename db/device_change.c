@@ -3,41 +3,62 @@
 #include "db/connection.h"
 #include <string.h>
 
+/* clang-format off */
 const struct db_statement db_device_change_statement = {
     .name = "device_change",
     .sql =
-        "UPDATE device SET credential = $3, ownership = $4, service = $5, trust = $6,"
-        "  ownership_epoch = $7, nonce_epoch = $8, home_net_id = $9, as_id = $10, name = $11,"
-        "  owner_id = CASE WHEN $4 = 'unowned' THEN NULL ELSE nullif($21, 0) END"
-        " WHERE dev_eui = $2 AND coalesce(owner_id, 0) = $1 AND credential = $12 AND ownership = $13"
-        "  AND service = $14 AND trust = $15 AND ownership_epoch = $16 AND nonce_epoch = $17"
-        "  AND home_net_id IS NOT DISTINCT FROM $18 AND as_id IS NOT DISTINCT FROM $19"
-        "  AND name IS NOT DISTINCT FROM $20 RETURNING 1",
-    .shape = DB_SHAPE_ONE_OR_NONE,
+        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::int8[], $2::bytea[], $3::text[],"
+        "   $4::text[], $5::text[], $6::text[], $7::int8[], $8::int8[], $9::bytea[], $10::text[],"
+        "   $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[],"
+        "   $17::int8[], $18::bytea[], $19::text[], $20::text[], $21::int8[])"
+        "  AS i(owner_id, dev_eui, credential, ownership, service, trust, ownership_epoch,"
+        "   nonce_epoch, home_net_id, as_id, name, old_credential, old_ownership, old_service,"
+        "   old_trust, old_ownership_epoch, old_nonce_epoch, old_home_net_id, old_as_id, old_name,"
+        "   new_owner_id)),"
+        " ready AS MATERIALIZED (SELECT i.* FROM input i JOIN device d ON d.dev_eui = i.dev_eui"
+        "  WHERE coalesce(d.owner_id, 0) = i.owner_id AND d.credential = i.old_credential"
+        "   AND d.ownership = i.old_ownership AND d.service = i.old_service"
+        "   AND d.trust = i.old_trust AND d.ownership_epoch = i.old_ownership_epoch"
+        "   AND d.nonce_epoch = i.old_nonce_epoch"
+        "   AND d.home_net_id IS NOT DISTINCT FROM i.old_home_net_id"
+        "   AND d.as_id IS NOT DISTINCT FROM i.old_as_id"
+        "   AND d.name IS NOT DISTINCT FROM i.old_name"
+        "  ORDER BY d.dev_eui FOR NO KEY UPDATE OF d)"
+        " UPDATE device d SET credential = r.credential, ownership = r.ownership,"
+        "  service = r.service, trust = r.trust, ownership_epoch = r.ownership_epoch,"
+        "  nonce_epoch = r.nonce_epoch, home_net_id = r.home_net_id, as_id = r.as_id,"
+        "  name = r.name, owner_id = CASE WHEN r.ownership = 'unowned' THEN NULL"
+        "   ELSE nullif(r.new_owner_id, 0) END"
+        " FROM ready r WHERE d.dev_eui = r.dev_eui RETURNING 1",
+    .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 21,
-    .params = {DB_INT8, DB_BYTEA, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_INT8, DB_INT8, DB_BYTEA,
-        DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_INT8, DB_INT8, DB_BYTEA, DB_TEXT,
-        DB_TEXT, DB_INT8},
+    .params = {DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY,
+        DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY,
+        DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY,
+        DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY},
 };
+/* clang-format on */
 
 const struct db_statement db_device_destroy_keys_statement = {
     .name = "device_destroy_keys",
-    .sql = "DELETE FROM device_key WHERE dev_eui = $1",
+    .sql = "DELETE FROM device_key WHERE dev_eui = ANY ($1)",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 1,
-    .params = {DB_BYTEA},
+    .params = {DB_BYTEA_ARRAY},
 };
 
 const struct db_statement db_device_mark_quarantine_statement = {
     .name = "device_mark_quarantine",
-    .sql = "UPDATE device SET quarantined_by = $2"
-           " WHERE dev_eui = $1 AND quarantined_by IS NOT DISTINCT FROM $3 RETURNING 1",
-    .shape = DB_SHAPE_ONE_OR_NONE,
+    .sql = "UPDATE device d SET quarantined_by = i.by"
+           " FROM unnest($1::bytea[], $2::text[], $3::text[]) AS i(dev_eui, by, old_by)"
+           " WHERE d.dev_eui = i.dev_eui AND d.quarantined_by IS NOT DISTINCT FROM i.old_by"
+           " RETURNING 1",
+    .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 3,
-    .params = {DB_BYTEA, DB_TEXT, DB_TEXT},
+    .params = {DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY},
 };
 
 const struct db_statement db_home_known_statement = {
@@ -71,18 +92,20 @@ const struct db_statement db_code_renew_statement = {
     .name = "code_renew",
     .sql = "INSERT INTO claim_code AS c (dev_eui, generation, hash, weak, origin, made_by,"
            "  released_by, released_at)"
-           " VALUES ($1, $2, $3, false, 'claimed', $4, CASE WHEN $6 > 0 THEN $5 END,"
-           "  CASE WHEN $6 > 0 THEN now() END)"
+           " SELECT dev_eui, generation, hash, false, 'claimed', $4, CASE WHEN $6 > 0 THEN $5 END,"
+           "  CASE WHEN $6 > 0 THEN now() END"
+           "  FROM unnest($1::bytea[], $2::int4[], $3::bytea[]) AS i(dev_eui, generation, hash)"
+           "  ORDER BY dev_eui"
            " ON CONFLICT (dev_eui) DO UPDATE SET generation = excluded.generation,"
            "  hash = excluded.hash, weak = false, origin = excluded.origin,"
            "  made_by = excluded.made_by, issued_at = excluded.issued_at,"
            "  released_by = excluded.released_by,"
            "  released_at = CASE WHEN $6 = 2 THEN c.released_at ELSE excluded.released_at END"
            "  WHERE c.generation = excluded.generation - 1 RETURNING 1",
-    .shape = DB_SHAPE_ONE_OR_NONE,
+    .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 6,
-    .params = {DB_BYTEA, DB_INT4, DB_BYTEA, DB_BYTEA, DB_INT8, DB_INT4},
+    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA, DB_INT8, DB_INT4},
 };
 
 const struct db_statement db_code_unlock_statement = {
@@ -94,65 +117,114 @@ const struct db_statement db_code_unlock_statement = {
     .params = {DB_BYTEA},
 };
 
-static void put_text_or_null(struct db_params *p, const char *text)
+static void element_text_or_null(struct db_params *p, const char *text)
 {
     if (text[0] != '\0')
-        db_param_text(p, text);
+        db_element_text(p, text);
     else
-        db_param_null(p, DB_TEXT);
+        db_element_null(p);
 }
 
-static void put_states(struct db_params *p, const struct device_record *record)
+static const struct device_record *record_of(const struct db_device_change *change, bool after)
 {
-    db_param_text(p, device_credential_text(record->credential));
-    db_param_text(p, device_ownership_text(record->ownership));
-    db_param_text(p, device_service_text(record->service));
-    db_param_text(p, device_trust_text(record->trust));
-    db_param_int(p, DB_INT8, record->ownership_epoch);
-    db_param_int(p, DB_INT8, record->nonce_epoch);
-    if (record->has_home_net_id)
-        db_param_bytes(p, record->home_net_id.bytes, sizeof(record->home_net_id.bytes));
-    else
-        db_param_null(p, DB_BYTEA);
-    put_text_or_null(p, record->as_id);
+    return after ? change->after : &change->before->record;
 }
 
-int db_device_change(struct db *db, int64_t owner_id, int64_t new_owner_id,
-    const struct db_device *before, const struct device_record *after, const char *name)
+static void put_words(
+    struct db_params *p, const struct db_device_change *changes, size_t n, bool after)
+{
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_credential_text(record_of(&changes[i], after)->credential));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_ownership_text(record_of(&changes[i], after)->ownership));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_service_text(record_of(&changes[i], after)->service));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, device_trust_text(record_of(&changes[i], after)->trust));
+}
+
+/* Ten columns: the record, and the name. */
+static void put_states(
+    struct db_params *p, const struct db_device_change *changes, size_t n, bool after)
+{
+    put_words(p, changes, n, after);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, record_of(&changes[i], after)->ownership_epoch);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, record_of(&changes[i], after)->nonce_epoch);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct device_record *record = record_of(&changes[i], after);
+
+        if (record->has_home_net_id)
+            db_element_bytes(p, record->home_net_id.bytes, sizeof(record->home_net_id.bytes));
+        else
+            db_element_null(p);
+    }
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        element_text_or_null(p, record_of(&changes[i], after)->as_id);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        element_text_or_null(p, after ? changes[i].name : changes[i].before->name);
+}
+
+static void put_devices(struct db_params *p, const struct db_device_change *changes, size_t n)
+{
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, changes[i].after->dev_eui.bytes, sizeof(struct eui64));
+}
+
+/* Runs a statement that answers a row for each of `n` devices. Outcome 1: not for each. */
+static int run_all(struct db *db, enum db_statement_id id, size_t n)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
-    struct db_params *p = db_params_of(db);
-    int r;
+    int r = db_run(db, id, &rows);
 
-    db_param_int(p, DB_INT8, owner_id);
-    db_param_bytes(p, after->dev_eui.bytes, sizeof(after->dev_eui.bytes));
-    put_states(p, after);
-    put_text_or_null(p, name);
-    put_states(p, &before->record);
-    put_text_or_null(p, before->name);
-    db_param_int(p, DB_INT8, new_owner_id);
-    r = db_run(db, DB_DEVICE_CHANGE, &rows);
-    return r < 0 ? r : rows.n == 0;
+    return r < 0 ? r : rows.n != n;
 }
 
-int db_device_destroy_keys(struct db *db, const struct eui64 *dev_eui)
+int db_device_change(struct db *db, const struct db_device_change *changes, size_t n)
 {
-    db_param_bytes(db_params_of(db), dev_eui->bytes, sizeof(dev_eui->bytes));
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, changes[i].owner_id);
+    put_devices(p, changes, n);
+    put_states(p, changes, n, true);
+    put_states(p, changes, n, false);
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, changes[i].new_owner_id);
+    return run_all(db, DB_DEVICE_CHANGE, n);
+}
+
+int db_device_destroy_keys(struct db *db, const struct db_device_change *changes, size_t n)
+{
+    put_devices(db_params_of(db), changes, n);
     return db_run_quiet(db, DB_DEVICE_DESTROY_KEYS);
 }
 
-int db_device_mark_quarantine(struct db *db, const struct db_device *before, const char *by)
+int db_device_mark_quarantine(struct db *db, const struct db_device_change *changes, size_t n)
 {
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
-    const struct eui64 *dev_eui = &before->record.dev_eui;
     struct db_params *p = db_params_of(db);
-    int r;
 
-    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
-    put_text_or_null(p, by);
-    put_text_or_null(p, before->quarantined_by);
-    r = db_run(db, DB_DEVICE_MARK_QUARANTINE, &rows);
-    return r < 0 ? r : rows.n == 0;
+    put_devices(p, changes, n);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        element_text_or_null(p, changes[i].quarantined_by);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        element_text_or_null(p, changes[i].before->quarantined_by);
+    return run_all(db, DB_DEVICE_MARK_QUARANTINE, n);
 }
 
 int db_home_known(
@@ -189,21 +261,25 @@ int db_code_standing(struct db *db, const struct eui64 *dev_eui, int64_t organiz
     return db_rows_check(&rows);
 }
 
-int db_code_renew(struct db *db, const struct db_code *code, enum db_code_renewal renewal,
-    int64_t organization_id, const uint8_t made_by[static DB_CODE_CALL_LEN])
+int db_code_renew(struct db *db, const struct db_code *codes, size_t n,
+    enum db_code_renewal renewal, int64_t organization_id,
+    const uint8_t made_by[static DB_CODE_CALL_LEN])
 {
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
-    int r;
 
-    db_param_bytes(p, code->dev_eui.bytes, sizeof(code->dev_eui.bytes));
-    db_param_int(p, DB_INT4, code->generation);
-    db_param_bytes(p, code->hash, sizeof(code->hash));
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, codes[i].dev_eui.bytes, sizeof(codes[i].dev_eui.bytes));
+    db_param_array(p, DB_INT4_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, codes[i].generation);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, codes[i].hash, sizeof(codes[i].hash));
     db_param_bytes(p, made_by, DB_CODE_CALL_LEN);
     db_param_int(p, DB_INT8, organization_id);
     db_param_int(p, DB_INT4, renewal);
-    r = db_run(db, DB_CODE_RENEW, &rows);
-    return r < 0 ? r : rows.n == 0;
+    return run_all(db, DB_CODE_RENEW, n);
 }
 
 int db_code_unlock(struct db *db, const struct eui64 *dev_eui)

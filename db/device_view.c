@@ -2,6 +2,7 @@
 
 #include "db/connection.h"
 #include "db/record_row.h"
+#include <string.h>
 
 #define TEST_JOINS                                                                                 \
     "(SELECT t.test_joins FROM device_join t"                                                      \
@@ -60,30 +61,36 @@ enum view_column {
     VIEW_IS_ENTITLED = VIEW_SUBSCRIPTION + 4,
     VIEW_IS_SUSPENDED_SO,
     VIEW_REJOIN_PENDING,
+    VIEW_ORDINAL, /* of devices that are moved; so with the next */
+    VIEW_CODE_GENERATION,
+    VIEW_RELEASED_BY_ANOTHER,
 };
 
 /* An ownership epoch only goes up, so that of the last join tells whether there is one of the
  * present epoch. */
-#define FIND                                                                                       \
-    "SELECT " VIEW ", d.ownership <> 'unowned' AND d.service = 'active'"                           \
-    "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"                \
-    "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"                                     \
-    "  IS DISTINCT FROM d.ownership_epoch"                                                         \
-    " FROM device d" SUBSCRIPTION " WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
-const struct db_statement db_device_find_any_statement = {
-    .name = "device_find_any",
-    .sql = FIND,
+const struct db_statement db_device_find_statement = {
+    .name = "device_find",
+    .sql = "SELECT " VIEW ", d.ownership <> 'unowned' AND d.service = 'active'"
+           "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"
+           "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"
+           "  IS DISTINCT FROM d.ownership_epoch"
+           " FROM device d" SUBSCRIPTION " WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
+           "  AND (d.owner_id = $1 OR d.organization_id = $1)",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
     .params = {DB_INT8, DB_BYTEA},
 };
 
-const struct db_statement db_device_find_statement = {
-    .name = "device_find",
-    .sql = FIND " AND (d.owner_id = $1 OR d.organization_id = $1)",
-    .shape = DB_SHAPE_ONE_OR_NONE,
+const struct db_statement db_device_load_moving_statement = {
+    .name = "device_load_moving",
+    .sql = "SELECT " VIEW ", NULL::bool, i.ordinal::int4, coalesce(c.generation, 0),"
+           "  coalesce(d.ownership = 'unowned' AND c.released_by <> $1, false)"
+           " FROM unnest($2::bytea[]) WITH ORDINALITY AS i(dev_eui, ordinal)"
+           " JOIN device d ON d.dev_eui = i.dev_eui AND d.kind = 'lorawan'" SUBSCRIPTION
+           " LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui",
+    .shape = DB_SHAPE_MANY,
     .n_params = 2,
-    .params = {DB_INT8, DB_BYTEA},
+    .params = {DB_INT8, DB_BYTEA_ARRAY},
 };
 
 /* Bounds of whole rows, and no equation, for the reason said in db/export.c: so the order is that
@@ -187,8 +194,8 @@ static void read_device(struct db_rows *rows, size_t row, struct db_device *ret)
                           db_row_bool(rows, row, VIEW_REJOIN_PENDING);
 }
 
-static int find(struct db *db, enum db_statement_id id, const struct eui64 *dev_eui,
-    int64_t organization_id, struct db_device *ret)
+int db_device_find(
+    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -196,22 +203,37 @@ static int find(struct db *db, enum db_statement_id id, const struct eui64 *dev_
 
     db_param_int(p, DB_INT8, organization_id);
     db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
-    if ((r = db_run(db, id, &rows)) < 0 || rows.n == 0)
+    if ((r = db_run(db, DB_DEVICE_FIND, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
     read_device(&rows, 0, ret);
     return db_rows_check(&rows);
 }
 
-int db_device_find(
-    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret)
+int db_device_load_moving(struct db *db, const struct eui64 *dev_euis, size_t n,
+    int64_t organization_id, struct db_device_moving *ret)
 {
-    return find(db, DB_DEVICE_FIND, dev_eui, organization_id, ret);
-}
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
 
-int db_device_find_any(
-    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret)
-{
-    return find(db, DB_DEVICE_FIND_ANY, dev_eui, organization_id, ret);
+    db_param_int(p, DB_INT8, organization_id);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, dev_euis[i].bytes, sizeof(dev_euis[i].bytes));
+    if ((r = db_run(db, DB_DEVICE_LOAD_MOVING, &rows)) < 0)
+        return r;
+    memset(ret, 0, n * sizeof(*ret));
+    for (size_t i = 0; i < rows.n; i++) {
+        int64_t ordinal = db_row_int(&rows, i, VIEW_ORDINAL, 1, (int64_t)n);
+        struct db_device_moving *moving = &ret[ordinal > 0 ? ordinal - 1 : 0];
+
+        read_device(&rows, i, &moving->device);
+        moving->is_here = true;
+        moving->code_generation =
+            (uint32_t)db_row_int(&rows, i, VIEW_CODE_GENERATION, 0, INT32_MAX - 1);
+        moving->released_by_another = db_row_bool(&rows, i, VIEW_RELEASED_BY_ANOTHER);
+    }
+    return db_rows_check(&rows);
 }
 
 int db_device_list(struct db *db, int64_t organization_id, const struct eui64 *after,

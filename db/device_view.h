@@ -46,9 +46,16 @@ struct db_device {
 int db_device_find(
     struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret);
 
-/** The same of any device, for who may do something to all: outcome 1: it is not here. */
-int db_device_find_any(
-    struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_device *ret);
+/** Devices that somebody wants to move, whosever they are. */
+struct db_device_moving {
+    bool is_here;
+    struct db_device device;
+    uint32_t code_generation; /* 0: it has no code */
+    bool released_by_another; /* it is on its way to the next owner */
+};
+/** ret[i] belongs to dev_euis[i]. */
+int db_device_load_moving(struct db *db, const struct eui64 *dev_euis, size_t n,
+    int64_t organization_id, struct db_device_moving *ret);
 
 /** What an organization holds, in the order of DevEUIs: at most `n_max` behind `after` (NULL: from
  * the first). With a `batch_row_id`, of that batch alone; 0: of all. */

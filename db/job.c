@@ -9,6 +9,7 @@ static const char *const kinds[] = {
     [JOB_IMPORT] = "import",
     [JOB_DRY_RUN] = "dry_run",
     [JOB_EXPORT] = "export",
+    [JOB_MOVE] = "move",
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -22,8 +23,9 @@ static const char *const states[] = {
 };
 #define N_STATES (sizeof(states) / sizeof(states[0]))
 #define WORD_MAX 16
+#define MOVE_TEXT_MAX 16
 
-static const char *const outcomes[] = {"created", "exists", "refused"};
+static const char *const outcomes[] = {"created", "exists", "refused", "moved"};
 #define OUTCOME_TEXT_MAX 8
 
 /* Without a key nobody comes again, and there is nothing to compare with. */
@@ -118,6 +120,8 @@ const struct db_statement db_job_cancel_statement = {
         "   AND lease_until >= now() THEN state ELSE 'cancelled' END, changed_at = now()"
         "  WHERE id = $1 AND state IN ('waiting', 'running', 'interrupted') RETURNING id, state),"
         " gone AS (DELETE FROM job_part p USING told WHERE p.job_id = told.id"
+        "  AND told.state = 'cancelled'),"
+        " unlisted AS (DELETE FROM move_device d USING told WHERE d.job_id = told.id"
         "  AND told.state = 'cancelled')"
         " SELECT id FROM told",
     .shape = DB_SHAPE_ONE_OR_NONE,
@@ -131,7 +135,8 @@ const struct db_statement db_job_sweep_statement = {
     .sql = "WITH over AS (UPDATE job SET changed_at = now(),"
            "   state = CASE WHEN cancel_wanted THEN 'cancelled' ELSE 'interrupted' END,"
            "   fault = 'who worked on it is gone'"
-           "  WHERE state = 'running' AND lease_until < now() AND kind <> 'export' RETURNING *)"
+           "  WHERE state = 'running' AND lease_until < now() AND kind IN ('import', 'dry_run')"
+           "  RETURNING *)"
            " INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
            " SELECT organization_id, format('lease-%s-%s', id, turn), 'import.interrupt',"
            "  encode(public_id, 'hex'), jsonb_build_object('state', state, 'line', line,"
@@ -211,6 +216,17 @@ static size_t read_word(
     return 0;
 }
 
+static enum device_move read_move(struct db_rows *rows, size_t row, int column)
+{
+    char text[MOVE_TEXT_MAX];
+    enum device_move move = N_DEVICE_MOVES;
+
+    db_row_text(rows, row, column, text, sizeof(text));
+    if (!device_move_parse(text, &move))
+        rows->failed = true;
+    return move;
+}
+
 void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret)
 {
     *ret = (struct db_job){0};
@@ -240,6 +256,12 @@ void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret)
         db_row_bytes(rows, row, 19, ret->digest, sizeof(ret->digest));
     ret->counts.kept = db_row_int(rows, row, 20, 0, INT64_MAX);
     ret->report_deleted = db_row_bool(rows, row, 21);
+    ret->counts.moved = db_row_int(rows, row, 22, 0, INT64_MAX);
+    ret->has_n_rows = !db_row_is_null(rows, row, 23);
+    if (ret->has_n_rows)
+        ret->n_rows = db_row_int(rows, row, 23, 0, INT64_MAX);
+    if (ret->kind == JOB_MOVE)
+        ret->move = read_move(rows, row, 24);
 }
 
 static void put_text_or_null(struct db_params *p, const char *text)

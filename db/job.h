@@ -3,6 +3,7 @@
 
 #include "base/eui.h"
 #include "db/account.h"
+#include "device/moves.h"
 
 #define DB_JOB_FAULT_MAX 500
 #define DB_JOB_LEASE_S 60    /* how long whoever works on a job may be silent */
@@ -10,7 +11,7 @@
 #define DB_JOB_DIGEST_LEN 32 /* SHA-256 */
 #define DB_JOB_ROWS_MAX 1024 /* of one statement */
 
-enum db_job_kind { JOB_IMPORT, JOB_DRY_RUN, JOB_EXPORT };
+enum db_job_kind { JOB_IMPORT, JOB_DRY_RUN, JOB_EXPORT, JOB_MOVE };
 const char *db_job_kind_text(enum db_job_kind kind);
 enum db_job_state {
     JOB_RUNNING,
@@ -23,7 +24,7 @@ enum db_job_state {
 const char *db_job_state_text(enum db_job_state state);
 
 struct db_job_counts {
-    int64_t created, exists, refused, warned, exported;
+    int64_t created, exists, refused, warned, exported, moved;
     int64_t kept; /* rows of the report that stand in job_row */
 };
 
@@ -36,8 +37,11 @@ struct db_job {
     enum db_job_state state;
     int64_t batch_id;              /* 0: none, as of a dry run */
     uint8_t batch[ACCOUNT_ID_LEN]; /* its id for the world, where there is one */
-    int64_t line; /* the last one that is done; of an export, how many devices are */
-    int64_t turn; /* how often it was taken: an older one is not ours any more */
+    enum device_move move;         /* of JOB_MOVE */
+    bool has_n_rows;
+    int64_t n_rows; /* how many devices it is about, where that is known */
+    int64_t line;   /* the last one that is done; of an export or a move, how many devices are */
+    int64_t turn;   /* how often it was taken: an older one is not ours any more */
     /* Of the file up to the end of that line; of one that is done, of all of it. */
     bool has_digest;
     uint8_t digest[DB_JOB_DIGEST_LEN];
@@ -89,7 +93,7 @@ int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const
  * once; one that runs at its next chunk. Outcome 1: it has ended already. */
 int db_job_cancel(struct db *db, const struct db_job *job);
 /** Interrupts imports whose worker has been silent for a lease (cancels those that are to be), with
- * an audit event each. Exports need none of it: who looks for work takes them. */
+ * an audit event each. Exports and moves need none of it: who looks for work takes them. */
 int db_job_sweep(struct db *db);
 
 /** By age: at most `n_max` jobs after the one with that id (NULL: from the first).
@@ -110,8 +114,8 @@ struct db_job_row {
     int64_t line;
     bool has_dev_eui;
     struct eui64 dev_eui;
-    const char *outcome; /* "created", "exists", "refused" */
-    uint64_t lints;
+    const char *outcome; /* "created", "exists", "refused", "moved" */
+    uint64_t lints;      /* of a move, why it was refused, as a number */
 };
 int db_job_rows_add(struct db *db, int64_t job_row_id, const struct db_job_row *rows, size_t n);
 

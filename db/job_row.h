@@ -13,8 +13,9 @@
 #define DB_JOB_COLUMNS                                                                             \
     "id, public_id, organization_id, kind, state, coalesce(batch_id, 0), line, n_created,"         \
     " n_exists, n_refused, n_warned, fault, cancel_wanted,"                                        \
-    " " DB_JOB_TIMES ", " DB_JOB_RESULT ", " DB_JOB_BATCH ", turn, digest, " DB_JOB_REPORT_KEPT
-#define DB_JOB_N_COLUMNS 22
+    " " DB_JOB_TIMES ", " DB_JOB_RESULT ", " DB_JOB_BATCH ", turn, digest, " DB_JOB_REPORT_KEPT    \
+    ", n_moved, n_rows, move"
+#define DB_JOB_N_COLUMNS 25
 
 /** Reads DB_JOB_COLUMNS, which stand first in the row. */
 void db_job_read(struct db_rows *rows, size_t row, struct db_job *ret);

@@ -22,13 +22,14 @@ static const char *const state_names[] = {
 const struct db_statement db_offer_add_statement = {
     .name = "offer_add",
     .sql = "WITH o AS (INSERT INTO offer (dev_eui, from_id, to_id, expires_at)"
-           "  VALUES ($1, $2, $3, now() + make_interval(secs => $4::int8))"
+           "  SELECT dev_eui, $2, $3, now() + make_interval(secs => $4::int8)"
+           "   FROM unnest($1::bytea[]) WITH ORDINALITY AS i(dev_eui, ordinal) ORDER BY ordinal"
            "  ON CONFLICT (dev_eui) WHERE state = 'open' DO NOTHING RETURNING *)"
-           " SELECT " COLUMNS " FROM o" TABLES,
-    .shape = DB_SHAPE_ONE_OR_NONE,
+           " SELECT " COLUMNS " FROM o" TABLES " ORDER BY o.id",
+    .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 4,
-    .params = {DB_BYTEA, DB_INT8, DB_INT8, DB_INT8},
+    .params = {DB_BYTEA_ARRAY, DB_INT8, DB_INT8, DB_INT8},
 };
 
 const struct db_statement db_offer_find_statement = {
@@ -127,19 +128,23 @@ static int read_offer(struct db_rows *rows, size_t row, struct db_offer *ret)
     return db_rows_check(rows);
 }
 
-int db_offer_add(struct db *db, struct db_offer *offer, int64_t lifetime_s)
+int db_offer_add(struct db *db, struct db_offer *offers, size_t n, int64_t lifetime_s)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_bytes(p, offer->dev_eui.bytes, sizeof(offer->dev_eui.bytes));
-    db_param_int(p, DB_INT8, offer->from_id);
-    db_param_int(p, DB_INT8, offer->to_id);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, offers[i].dev_eui.bytes, sizeof(offers[i].dev_eui.bytes));
+    db_param_int(p, DB_INT8, offers[0].from_id);
+    db_param_int(p, DB_INT8, offers[0].to_id);
     db_param_int(p, DB_INT8, lifetime_s);
-    if ((r = db_run(db, DB_OFFER_ADD, &rows)) < 0 || rows.n == 0)
+    if ((r = db_run(db, DB_OFFER_ADD, &rows)) < 0 || rows.n != n)
         return r < 0 ? r : 1;
-    return read_offer(&rows, 0, offer);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        r = read_offer(&rows, i, &offers[i]);
+    return r;
 }
 
 int db_offer_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], int64_t organization_id,

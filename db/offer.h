@@ -19,9 +19,10 @@ struct db_offer {
     char expires_at[DB_TIME_TEXT_LEN + 1];
 };
 
-/** In a transaction of the caller, with the device's move: fills row_id, id and the times. Outcome
- * 1: the device is offered already. */
-int db_offer_add(struct db *db, struct db_offer *offer, int64_t lifetime_s);
+/** In a transaction of the caller, with the moves of the devices: offers of one organization to one
+ * other, of different devices. Fills row_id, id and the times. Outcome 1: one of the devices is
+ * offered already, and the transaction is to be undone. */
+int db_offer_add(struct db *db, struct db_offer *offers, size_t n, int64_t lifetime_s);
 /** Outcome 1: there is none, or the organization is neither of its two. */
 int db_offer_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], int64_t organization_id,
     struct db_offer *ret);

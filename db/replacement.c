@@ -46,11 +46,12 @@ const struct db_statement db_replacement_settle_statement = {
 
 const struct db_statement db_replacement_end_statement = {
     .name = "replacement_end",
-    .sql = "DELETE FROM replacement WHERE dev_eui = $1 AND epoch = $2",
+    .sql = "DELETE FROM replacement WHERE (dev_eui, epoch) IN"
+           " (SELECT * FROM unnest($1::bytea[], $2::int8[]))",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 2,
-    .params = {DB_BYTEA, DB_INT8},
+    .params = {DB_BYTEA_ARRAY, DB_INT8_ARRAY},
 };
 
 static void put(struct db_params *p, const struct device_record *device)
@@ -100,8 +101,15 @@ int db_replacement_entitle(
     return db_run_quiet(db, DB_REPLACEMENT_SETTLE);
 }
 
-int db_replacement_end(struct db *db, const struct device_record *device)
+int db_replacement_end(struct db *db, const struct db_device_change *changes, size_t n)
 {
-    put(db_params_of(db), device);
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, changes[i].after->dev_eui.bytes, sizeof(struct eui64));
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, changes[i].after->ownership_epoch);
     return db_run_quiet(db, DB_REPLACEMENT_END);
 }

@@ -1,7 +1,7 @@
 /* Devices that took the place of others of the same owner. Role cradle_activation. */
 #pragma once
 
-#include "db/device_view.h"
+#include "db/device_change.h"
 
 /** In a transaction of the caller: locks those of the two that are the owner's, in the order in
  * which every statement that changes devices locks them. */
@@ -15,5 +15,5 @@ int db_replacement_add(
  * its own, and is suspended where it needs one and has none. */
 int db_replacement_entitle(
     struct db *db, const struct eui64 *dev_eui, const struct eui64 *by, const char *request_id);
-/** In a transaction of the caller: nothing has taken this device's place any more. */
-int db_replacement_end(struct db *db, const struct device_record *device);
+/** In a transaction of the caller: nothing has taken these devices' places any more. */
+int db_replacement_end(struct db *db, const struct db_device_change *changes, size_t n);

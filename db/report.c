@@ -13,8 +13,8 @@ const struct db_statement db_report_kept_statement = {
 
 #define NOBODY_CAME "nobody went on with it in time"
 
-/* Somebody may work on a job that is old: its lease says so. An export that waits has a service to
- * wait for. */
+/* Somebody may work on a job that is old: its lease says so. An export or a move that waits has a
+ * service to wait for. */
 const struct db_statement db_report_expire_statement = {
     .name = "report_expire",
     .sql = "WITH old AS (UPDATE job SET report_deleted_at = now(),"
@@ -24,7 +24,7 @@ const struct db_statement db_report_expire_statement = {
            " WHERE id IN (SELECT j.id FROM job j WHERE j.kind = $1 AND j.report_deleted_at IS NULL"
            "  AND j.created_at < now() - make_interval(days => $2)"
            "  AND j.changed_at < now() - make_interval(days => $2) AND j.lease_until < now()"
-           "  AND (j.kind <> 'export' OR j.state NOT IN ('waiting', 'running'))"
+           "  AND (j.kind IN ('import', 'dry_run') OR j.state NOT IN ('waiting', 'running'))"
            "  ORDER BY j.created_at LIMIT $3 FOR UPDATE SKIP LOCKED) RETURNING *),"
            " told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
            "  SELECT organization_id, format('expired-%s', id), 'import.end',"
@@ -69,6 +69,7 @@ static const struct {
     {JOB_IMPORT, DB_REPORT_DAYS},
     {JOB_DRY_RUN, DB_REPORT_TRY_DAYS},
     {JOB_EXPORT, DB_REPORT_DAYS},
+    {JOB_MOVE, DB_REPORT_DAYS},
 };
 
 int db_report_kept(struct db *db, int64_t organization_id, int64_t *ret)

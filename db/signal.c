@@ -90,11 +90,12 @@ const struct db_statement db_signal_later_statement = {
 
 const struct db_statement db_signal_forget_statement = {
     .name = "signal_forget",
-    .sql = "UPDATE device SET trust_since = now(), trust_look_at = NULL WHERE dev_eui = $1",
+    .sql = "UPDATE device SET trust_since = now(), trust_look_at = NULL"
+           " WHERE dev_eui = ANY ($1)",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 1,
-    .params = {DB_BYTEA},
+    .params = {DB_BYTEA_ARRAY},
 };
 
 const struct db_statement db_signal_purge_statement = {
@@ -302,9 +303,13 @@ double db_signal_list_score(const struct db_signal_list *list)
     return device_signal_score(seen, list->n);
 }
 
-int db_signal_forget(struct db *db, const struct eui64 *dev_eui)
+int db_signal_forget(struct db *db, const struct eui64 *dev_euis, size_t n)
 {
-    db_param_bytes(db_params_of(db), dev_eui->bytes, sizeof(dev_eui->bytes));
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, dev_euis[i].bytes, sizeof(dev_euis[i].bytes));
     return db_run_quiet(db, DB_SIGNAL_FORGET);
 }
 

@@ -78,6 +78,6 @@ int db_signal_list(struct db *db, const struct eui64 *dev_eui, struct db_signal_
 double db_signal_list_score(const struct db_signal_list *list);
 
 /** In the transaction of the change: signals of before do not count any more. */
-int db_signal_forget(struct db *db, const struct eui64 *dev_eui);
+int db_signal_forget(struct db *db, const struct eui64 *dev_euis, size_t n);
 /** Deletes old ones, DB_SIGNAL_PIECE at most; *ret_n: how many there were. */
 int db_signal_purge(struct db *db, size_t *ret_n);

@@ -141,6 +141,16 @@ enum db_statement_id {
     DB_CODE_STANDING,
     DB_CODE_RENEW,
     DB_CODE_UNLOCK,
+    DB_MOVE_ADD,
+    DB_MOVE_LIST,
+    DB_MOVE_LIST_BATCH,
+    DB_MOVE_TAKE,
+    DB_MOVE_LOAD,
+    DB_MOVE_ADVANCE,
+    DB_MOVE_END,
+    DB_MOVE_PUT_BACK,
+    DB_CODE_WALK_JOB,
+    DB_CODE_MAKE_JOB,
     DB_OFFER_ADD,
     DB_OFFER_FIND,
     DB_OFFER_LIST,
@@ -148,6 +158,7 @@ enum db_statement_id {
     DB_OFFER_EXPIRE,
     DB_OFFER_PURGE,
     DB_DEVICE_FIND_ANY,
+    DB_DEVICE_LOAD_MOVING,
     DB_DEVICE_DESTROY_KEYS,
     DB_DEVICE_MARK_QUARANTINE,
     DB_CLAIM_LOCK,
@@ -381,6 +392,16 @@ extern const struct db_statement db_home_known_statement;
 extern const struct db_statement db_code_standing_statement;
 extern const struct db_statement db_code_renew_statement;
 extern const struct db_statement db_code_unlock_statement;
+extern const struct db_statement db_move_add_statement;
+extern const struct db_statement db_move_list_statement;
+extern const struct db_statement db_move_list_batch_statement;
+extern const struct db_statement db_move_take_statement;
+extern const struct db_statement db_move_load_statement;
+extern const struct db_statement db_move_advance_statement;
+extern const struct db_statement db_move_end_statement;
+extern const struct db_statement db_move_put_back_statement;
+extern const struct db_statement db_code_walk_job_statement;
+extern const struct db_statement db_code_make_job_statement;
 extern const struct db_statement db_offer_add_statement;
 extern const struct db_statement db_offer_find_statement;
 extern const struct db_statement db_offer_list_statement;
@@ -389,6 +410,7 @@ extern const struct db_statement db_offer_expire_statement;
 extern const struct db_statement db_offer_purge_statement;
 extern const struct db_statement db_device_find_any_statement;
 extern const struct db_statement db_device_destroy_keys_statement;
+extern const struct db_statement db_device_load_moving_statement;
 extern const struct db_statement db_device_mark_quarantine_statement;
 extern const struct db_statement db_claim_lock_statement;
 extern const struct db_statement db_claim_unlock_statement;

@@ -141,12 +141,12 @@ const struct db_statement db_subscription_settle_statement = {
 
 const struct db_statement db_subscription_hand_over_statement = {
     .name = "subscription_hand_over",
-    .sql = "UPDATE device SET suspended_by = NULL WHERE dev_eui = $1 AND owner_id = $2"
-           " AND ownership = 'claimed' AND suspended_by = 'subscription' RETURNING 1",
-    .shape = DB_SHAPE_ONE_OR_NONE,
+    .sql = "UPDATE device SET suspended_by = NULL WHERE dev_eui = ANY ($1)"
+           " AND suspended_by IS NOT NULL",
+    .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 2,
-    .params = {DB_BYTEA, DB_INT8},
+    .n_params = 1,
+    .params = {DB_BYTEA_ARRAY},
 };
 
 /* What is told of one in an audit event and in a webhook's. */
@@ -388,21 +388,32 @@ int db_subscription_give_back(struct db *db, const struct eui64 *dev_eui, int64_
     return run_on_device(db, DB_SUBSCRIPTION_GIVE_BACK, dev_eui, owner_id);
 }
 
-int db_subscription_hand_over(struct db *db, const struct eui64 *dev_eui, int64_t owner_id)
+static void put_devices(struct db_params *p, const struct eui64 *dev_euis, size_t n)
 {
-    return run_on_device(db, DB_SUBSCRIPTION_HAND_OVER, dev_eui, owner_id);
-}
-
-int db_subscription_settle(
-    struct db *db, const struct eui64 *dev_euis, size_t n, const char *request_id)
-{
-    struct db_params *p = db_params_of(db);
-
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_bytes(p, dev_euis[i].bytes, sizeof(dev_euis[i].bytes));
+}
+
+int db_subscription_hand_over(struct db *db, const struct eui64 *dev_euis, size_t n)
+{
+    put_devices(db_params_of(db), dev_euis, n);
+    return db_run_quiet(db, DB_SUBSCRIPTION_HAND_OVER);
+}
+
+int db_subscription_settle(struct db *db, const struct eui64 *dev_euis, size_t n,
+    const char *request_id, size_t *ret_n_suspended)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    put_devices(p, dev_euis, n);
     db_param_text(p, request_id);
-    return db_run_quiet(db, DB_SUBSCRIPTION_SETTLE);
+    if ((r = db_run(db, DB_SUBSCRIPTION_SETTLE, &rows)) < 0)
+        return r;
+    *ret_n_suspended = (size_t)db_row_int(&rows, 0, 0, 0, INT64_MAX);
+    return db_rows_check(&rows);
 }
 
 static int notice(struct db *db, struct db_subscription_done *ret)

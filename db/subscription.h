@@ -60,11 +60,12 @@ int db_subscription_take(
 /** It holds none. Outcome 1: it held none, or is not the owner's by now. */
 int db_subscription_give_back(struct db *db, const struct eui64 *dev_eui, int64_t owner_id);
 /** Suspends those that want one that runs, and resumes those that were suspended so and want none
- * any more. `request_id` stands in their audit events. */
-int db_subscription_settle(
-    struct db *db, const struct eui64 *dev_euis, size_t n, const char *request_id);
-/** The owner has suspended it, too: no subscription resumes it. */
-int db_subscription_hand_over(struct db *db, const struct eui64 *dev_eui, int64_t owner_id);
+ * any more. `request_id` stands in their audit events. *ret_n_suspended: how many it suspended. */
+int db_subscription_settle(struct db *db, const struct eui64 *dev_euis, size_t n,
+    const char *request_id, size_t *ret_n_suspended);
+/** In a transaction of the caller that has them locked: their owner has suspended them, too, and no
+ * subscription resumes them. */
+int db_subscription_hand_over(struct db *db, const struct eui64 *dev_euis, size_t n);
 
 /* --- what time brings ------------------------------------------------------------------------- */
 

@@ -2,9 +2,7 @@
 
 #include "db/connection.h"
 
-#define TEXT_OF(number) TEXT_OF_(number)
-#define TEXT_OF_(number) #number
-#define DEVICES_MAX TEXT_OF(DB_TEST_DEVICES_MAX)
+#define DEVICES_MAX DB_DECIMAL(DB_TEST_DEVICES_MAX)
 
 #define TEST_UNTIL "(now() + make_interval(hours => $7))"
 
@@ -74,7 +72,7 @@ const struct db_statement db_test_window_list_statement = {
                                                 " WHERE d.batch_id = $1 AND d.test_net_id IS NOT NULL"
                                                 " GROUP BY d.test_opened_at, d.test_until, d.test_net_id, d.test_as_id, d.test_max_joins"
                                                 " ORDER BY d.test_opened_at DESC, d.test_until, d.test_net_id"
-                                                " LIMIT " TEXT_OF(DB_TEST_WINDOWS_MAX),
+                                                " LIMIT " DB_DECIMAL(DB_TEST_WINDOWS_MAX),
     .shape = DB_SHAPE_MANY,
     .n_params = 1,
     .params = {DB_INT8},

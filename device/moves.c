@@ -16,13 +16,14 @@ static const struct {
     int to[N_AXES];        /* state, or KEEP */
     bool new_owner;        /* a new ownership epoch, and no home of before */
     bool new_nonces;       /* a new nonce epoch */
+    bool new_code;
 } moves[N_DEVICE_MOVES] = {
     [MOVE_CLAIM] = {"claim",
         "Whoever knows the code of a device that nobody owns becomes its owner, and the code is made "
         "anew; the device may join the network that he names.",
         {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
             BIT(OWNERSHIP_UNOWNED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
-        {KEEP, OWNERSHIP_CLAIMED, SERVICE_ACTIVE, KEEP}, .new_owner = true},
+        {KEEP, OWNERSHIP_CLAIMED, SERVICE_ACTIVE, KEEP}, .new_owner = true, .new_code = true},
     [MOVE_SUSPEND] = {"suspend",
         "The device joins no more until it is resumed; sessions that it has go on, for they are its "
         "network's.",
@@ -35,10 +36,10 @@ static const struct {
         "The device is nobody's, and joins no more; it gets a new code, which the next owner needs.",
         {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
             BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
-        {KEEP, OWNERSHIP_UNOWNED, SERVICE_INACTIVE, KEEP}, .new_owner = true},
+        {KEEP, OWNERSHIP_UNOWNED, SERVICE_INACTIVE, KEEP}, .new_owner = true, .new_code = true},
     [MOVE_ROTATE_CODE] = {"rotate-code",
         "The device gets a new code, and the one before is worthless; nothing else changes.",
-        {ANY, BIT(OWNERSHIP_CLAIMED), ANY, ANY}, {KEEP, KEEP, KEEP, KEEP}},
+        {ANY, BIT(OWNERSHIP_CLAIMED), ANY, ANY}, {KEEP, KEEP, KEEP, KEEP}, .new_code = true},
     [MOVE_RESET_NONCES] = {"reset-nonces",
         "The DevNonces and RJcounts of before are forgotten, for a device that has lost its memory and "
         "counts from the start; the JoinNonce goes on. Join-Requests that somebody recorded of it can "
@@ -61,7 +62,7 @@ static const struct {
         "network that the new owner names, and has to join anew.",
         {BIT(CREDENTIAL_DELIVERED) | BIT(CREDENTIAL_PERSONALIZED) | BIT(CREDENTIAL_ACTIVABLE),
             BIT(OWNERSHIP_OFFERED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
-        {KEEP, OWNERSHIP_CLAIMED, SERVICE_ACTIVE, KEEP}, .new_owner = true},
+        {KEEP, OWNERSHIP_CLAIMED, SERVICE_ACTIVE, KEEP}, .new_owner = true, .new_code = true},
     [MOVE_DECLINE] = {"decline",
         "The offer is over, and the device its owner's alone; either of the two may end it so.",
         {ANY, BIT(OWNERSHIP_OFFERED), ANY, ANY}, {KEEP, OWNERSHIP_CLAIMED, KEEP, KEEP}},
@@ -110,6 +111,9 @@ static const struct {
         {ANY, BIT(OWNERSHIP_CLAIMED), ANY, ANY}, {KEEP, KEEP, KEEP, KEEP}},
 };
 
+#define AXIS_STATES 16 /* more than any axis has: the number of what stands against a move */
+_Static_assert((N_AXES + 1) * AXIS_STATES <= DEVICE_MOVE_AGAINST_MAX, "its numbers are in range");
+
 static const char *const axis_names[N_AXES] = {"credential", "ownership", "service", "trust"};
 
 static unsigned state_of(const struct device_record *record, enum axis axis)
@@ -152,22 +156,61 @@ const char *device_move_sentence(enum device_move move)
     return moves[move].sentence;
 }
 
+bool device_move_parse(const char *text, enum device_move *ret)
+{
+    for (unsigned i = 0; i < N_DEVICE_MOVES; i++)
+        if (strcmp(moves[i].text, text) == 0) {
+            *ret = (enum device_move)i;
+            return true;
+        }
+    return false;
+}
+
+bool device_move_renews_code(enum device_move move)
+{
+    assert((unsigned)move < N_DEVICE_MOVES);
+    return moves[move].new_code;
+}
+
+unsigned device_move_against(enum device_move move, const struct device_record *record)
+{
+    assert((unsigned)move < N_DEVICE_MOVES);
+    for (unsigned axis = 0; axis < N_AXES; axis++) {
+        unsigned state = state_of(record, (enum axis)axis);
+
+        if ((moves[move].from[axis] & BIT(state)) == 0)
+            return (axis + 1) * AXIS_STATES + state;
+    }
+    return 0;
+}
+
+const char *device_move_axis(unsigned against)
+{
+    return against >= AXIS_STATES && against < (N_AXES + 1) * AXIS_STATES
+               ? axis_names[against / AXIS_STATES - 1]
+               : NULL;
+}
+
+void device_move_explain(
+    enum device_move move, unsigned against, char fault[static DEVICE_MOVE_FAULT_MAX])
+{
+    const char *axis = device_move_axis(against);
+
+    fault[0] = '\0';
+    if (axis != NULL)
+        (void)snprintf(fault, DEVICE_MOVE_FAULT_MAX,
+            "the device's %s is %s, which stands against %s", axis,
+            text_of((enum axis)(against / AXIS_STATES - 1), against % AXIS_STATES),
+            moves[move].text);
+}
+
 bool device_move_judge(enum device_move move, const struct device_record *record,
     char fault[static DEVICE_MOVE_FAULT_MAX])
 {
-    assert((unsigned)move < N_DEVICE_MOVES);
-    fault[0] = '\0';
-    for (int axis = 0; axis < N_AXES; axis++) {
-        unsigned state = state_of(record, (enum axis)axis);
+    unsigned against = device_move_against(move, record);
 
-        if ((moves[move].from[axis] & BIT(state)) != 0)
-            continue;
-        (void)snprintf(fault, DEVICE_MOVE_FAULT_MAX,
-            "the device's %s is %s, which stands against %s", axis_names[axis],
-            text_of((enum axis)axis, state), moves[move].text);
-        return false;
-    }
-    return true;
+    device_move_explain(move, against, fault);
+    return against == 0;
 }
 
 void device_move_make(enum device_move move, struct device_record *record)

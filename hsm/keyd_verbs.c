@@ -8,6 +8,11 @@
 #define HASH_PREFIX_CODE "claim-v1"
 #define HASH_PREFIX_TOKEN "token-v1"
 #define HASH_INPUT_MAX 128
+#define SHA256_LAST_MAX 55 /* bytes that one last block takes */
+
+_Static_assert(
+    sizeof(HASH_PREFIX_CODE) - 1 + sizeof(struct eui64) + 4 + KEYD_CODE_MAX <= SHA256_LAST_MAX,
+    "a code costs the same however long it is");
 
 int keyd_init(struct keyd *keyd)
 {

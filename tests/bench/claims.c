@@ -56,7 +56,7 @@ static void add_result(struct claims *c, uint32_t device)
 {
     add_dev_eui(c, device);
     text_add(&c->body, "\",\"outcome\":\"claimed\",\"code\":\"");
-    for (size_t i = 0; i < DEVICE_CODE_MADE_LEN; i++)
+    for (size_t i = 0; i < DEVICE_CODE_HEX_LEN; i++)
         text_add_len(&c->body, &(char){CODE_MARK}, 1);
     text_addf(&c->body,
         "\",\"generation\":2,\"ownership_epoch\":1,\"home_net_id\":\"%s\",\"as_id\":\"%s\"}",

@@ -97,7 +97,8 @@ class Accounts(AccountsTest):
 
     def test_a_bad_body_names_its_member(self):
         for body, field in (({}, "name"), ({"name": ""}, "name"), ({"name": "a\nb"}, "name"), ({"name": 5}, "name"),
-                            ({"name": "x" * 101}, "name"), ({"name": "good", "allow_clear_keys": "yes"}, "allow_clear_keys")):
+                            ({"name": "x" * 101}, "name"), ({"name": "good", "allow_clear_keys": "yes"}, "allow_clear_keys"),
+                            ({"name": "good", "claim_code_length": 20}, "claim_code_length"), ({"name": "good", "claim_code_length": 99}, "claim_code_length")):
             status, _, problem = self.admin.call("post", "/v1/organizations", body)
             self.assertEqual((status, problem.get("field")), (400, field), body)
         status, _, problem = self.admin.call("post", "/v1/organizations", b"{")
@@ -177,6 +178,7 @@ class Accounts(AccountsTest):
         self.assertIn(both, [answer[2] for answer in answers])
         last = self.stack.psql(f"SELECT detail FROM audit_event WHERE object = '{made['id']}' ORDER BY id")[-2:]
         self.assertIn({"name": both["name"], "allow_clear_keys": True, "subscription_required": False}, [json.loads(row[0]) for row in last])
+        self.assertIn({"name": both["name"], "allow_clear_keys": True, "claim_code_length": 16}, [json.loads(row[0]) for row in last])
 
     def test_auditors_see_their_own_and_administrators_all(self):
         mine, other = self.organization(), self.organization()

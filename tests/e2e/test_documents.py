@@ -45,13 +45,16 @@ class Documents(unittest.TestCase):
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
 
     def test_owners(self):
-        claimed, joined, proven, handed_on = self.said("docs/owners.md")
+        claimed, joined, proven, handed_on, moved = self.said("docs/owners.md")
         self.assertRegex(claimed, r'"outcome":"claimed","code":"[0-9A-F]{16}","generation":2,"ownership_epoch":1')
         self.assertIn('"ready":true', joined)
         self.assertIn("Joined", joined)
         self.assertRegex(proven, r'^\nsigned at .*\n\{"schema":"cradle-custody-v1",.*"exposed":false,')
         self.assertRegex(handed_on, r'"ownership_epoch":2.*"code":"[0-9A-F]{16}","generation":3')
         self.assertIn("Joined", handed_on)
+        self.assertIn("event: end\ndata: {", moved)
+        self.assertEqual(moved.count('"outcome":"moved"}'), 1)
+        self.assertRegex(moved, r'"serial":[^,]*,"code":"[0-9A-F]{16}","generation":5}')
 
     def test_the_things_stack(self):
         made, claimed = self.said("docs/the-things-stack.md")

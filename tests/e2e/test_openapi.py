@@ -8,7 +8,7 @@ import openapi
 import support
 
 JOB = {"id": "00" * 16, "kind": "import", "state": "done", "line": 1, "created": 1, "exists": 0, "refused": 0,
-       "warned": 0, "exported": 0, "batch": None, "fault": None, "created_at": "2026-01-01T00:00:00Z", "changed_at": "2026-01-01T00:00:00Z",
+       "warned": 0, "exported": 0, "moved": 0, "move": None, "rows": None, "batch": None, "fault": None, "created_at": "2026-01-01T00:00:00Z", "changed_at": "2026-01-01T00:00:00Z",
        "result_until": None}
 
 

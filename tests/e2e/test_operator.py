@@ -438,6 +438,9 @@ class Command(OperatorTest):
         self.assertEqual((made["name"], made["allow_clear_keys"]), (name, "no"))
         changed = self.cradle("organization", "set", "--name", name, "--allow-clear-keys", "yes")[0]
         self.assertEqual(changed, {**made, "allow_clear_keys": "yes"})
+        self.assertEqual(made["claim_code_length"], 16)
+        changed = self.cradle("organization", "set", "--name", name, "--claim-code-length", "26")[0]
+        self.assertEqual(changed, {**made, "allow_clear_keys": "yes", "claim_code_length": 26})
         self.assertIn(changed, self.cradle("organization", "list"))
         self.assertEqual(self.cradle("client", "add", "--organization", name, "--role", "maker")[0]["roles"],
                          ["module_maker", "product_maker"])

@@ -202,7 +202,13 @@ static int change(int64_t owner_id, const struct db_device *before, enum device_
     struct device_record after = before->record;
 
     after.service = service;
-    return db_device_change(db, owner_id, owner_id, before, &after, before->name);
+    return db_device_change(db,
+        &(struct db_device_change){.owner_id = owner_id,
+            .new_owner_id = owner_id,
+            .before = before,
+            .after = &after,
+            .name = before->name},
+        1);
 }
 
 START_TEST(a_change_is_made_of_what_was_read_and_by_its_owner)
@@ -243,10 +249,11 @@ START_TEST(a_code_is_renewed_of_the_generation_that_was_read)
         code.generation = wrong;
         if (wrong != 3)
             ck_assert_int_eq(
-                db_code_renew(db, &code, CODE_ROTATED, claimant.organization_id, claimant.call), 1);
+                db_code_renew(db, &code, 1, CODE_ROTATED, claimant.organization_id, claimant.call),
+                1);
     }
     code.generation = 3;
-    ck_ok(db_code_renew(db, &code, CODE_ROTATED, claimant.organization_id, claimant.call));
+    ck_ok(db_code_renew(db, &code, 1, CODE_ROTATED, claimant.organization_id, claimant.call));
     end();
 }
 END_TEST

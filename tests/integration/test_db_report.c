@@ -38,13 +38,14 @@ static void job(const char *kind, const char *state, unsigned hours, unsigned ro
     char text[1000];
 
     (void)snprintf(text, sizeof(text),
-        "WITH j AS (INSERT INTO job (organization_id, client_id, kind, state, fingerprint,"
+        "WITH j AS (INSERT INTO job (organization_id, client_id, kind, move, state, fingerprint,"
         "  lease_until, n_kept, created_at, changed_at)"
-        " SELECT 1, '\\x01010101010101010101010101010101', '%s', '%s', sha256(''),"
+        " SELECT 1, '\\x01010101010101010101010101010101', '%s',"
+        "  CASE '%s' WHEN 'move' THEN 'suspend' END, '%s', sha256(''),"
         "  at, %u, at, at FROM (SELECT now() - interval '%u hours' AS at) t RETURNING id)"
         "INSERT INTO job_row (job_id, line, outcome, lints)"
         " SELECT j.id, n, 'refused', 1 FROM j, generate_series(1, %u) n",
-        kind, state, rows, hours, rows);
+        kind, kind, state, rows, hours, rows);
     sql(text);
 }
 
@@ -97,6 +98,9 @@ static const struct {
     {"export", "done", 31 * 24, true, "done"},
     {"export", "running", 31 * 24, false, "running"},
     {"export", "waiting", 31 * 24, false, "waiting"},
+    {"move", "done", 31 * 24, true, "done"},
+    {"move", "running", 31 * 24, false, "running"},
+    {"move", "waiting", 31 * 24, false, "waiting"},
 };
 
 START_TEST(a_report_is_given_until_its_time_is_over)

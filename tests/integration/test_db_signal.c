@@ -525,7 +525,7 @@ START_TEST(what_is_forgotten_and_what_was_another_owner_s_does_not_count)
     ck_assert_uint_eq(list.n, 1);
     ck_assert_int_eq(list.items[0].signal, SIGNAL_SHARED_KEY);
     ck_assert_int_eq((int)(db_signal_list_score(&list) + 0.5), 20);
-    ck_ok(db_signal_forget(one, &eui));
+    ck_ok(db_signal_forget(one, &eui, 1));
     ck_ok(db_signal_list(one, &eui, &list));
     ck_assert_uint_eq(list.n, 0);
 }

@@ -55,12 +55,13 @@ static void end(void)
 static int take(struct db *with, uint32_t number)
 {
     const struct eui64 dev_eui = eui_of(number);
+    size_t n_suspended;
     int r = db_begin(with);
 
     if (r == 0)
         r = db_subscription_take(with, &dev_eui, owner, subscription.row_id);
     if (r == 0)
-        r = db_subscription_settle(with, &dev_eui, 1, "test");
+        r = db_subscription_settle(with, &dev_eui, 1, "test", &n_suspended);
     if (r == 0)
         return db_commit(with);
     db_rollback(with);
@@ -404,7 +405,7 @@ START_TEST(the_end_suspends_its_devices_and_another_end_resumes_those_that_nobod
     later = number_of("SELECT extract(epoch FROM ends_at)::int8 FROM subscription");
     ck_ok(change(&(struct db_subscription_change){.ends_s = &later})); /* the end that it has */
     ck_assert_uint_eq(work().n_ended, 0);
-    ck_ok(db_subscription_hand_over(db, &second, owner));
+    ck_ok(db_subscription_hand_over(db, &second, 1));
     later = number_of("SELECT extract(epoch FROM now())::int8") + 100 * (int64_t)86400;
     ck_ok(change(&(struct db_subscription_change){.ends_s = &later}));
     done = work();
@@ -569,12 +570,13 @@ START_TEST(what_has_ended_is_not_taken_by_a_transaction_that_began_before)
 {
     const struct eui64 dev_eui = eui_of(1);
     struct db_subscription_done done = {0};
+    size_t n_suspended;
     struct db *other;
 
     begin(1, 1);
     other = open_as("cradle_activation");
     ck_ok(db_begin(db));
-    ck_ok(db_subscription_settle(db, &dev_eui, 1, "test"));
+    ck_ok(db_subscription_settle(db, &dev_eui, 1, "test", &n_suspended));
     sql("UPDATE subscription SET ends_at = now() + interval '1 hour', due_at = now(),"
         " notice_at = now()");
     ck_assert_int_ge(db_subscription_work(other, &done), 0);

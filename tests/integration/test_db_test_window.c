@@ -130,13 +130,13 @@ static const char *const no_windows[] = {
     "UPDATE device SET ownership = 'claimed', owner_id = organization_id",
     "UPDATE device SET credential = 'scrapped'",
     "UPDATE device SET credential = 'ordered'",
-    "INSERT INTO organization (name) VALUES ('owner');"
-    " INSERT INTO claim_code (dev_eui, generation, hash, weak, origin, made_by, released_by,"
-    "  released_at) SELECT dev_eui, 1, sha256(''), false, 'claimed', sha256(''),"
-    "  (SELECT id FROM organization WHERE name = 'owner'), now() FROM device",
+    ("INSERT INTO organization (name) VALUES ('owner');"
+     " INSERT INTO claim_code (dev_eui, generation, hash, weak, origin, made_by, released_by,"
+     "  released_at) SELECT dev_eui, 1, sha256(''), false, 'claimed', sha256(''),"
+     "  (SELECT id FROM organization WHERE name = 'owner'), now() FROM device"),
     "UPDATE device SET batch_id = NULL",
-    "INSERT INTO organization (name) VALUES ('other');"
-    " UPDATE device SET organization_id = (SELECT id FROM organization WHERE name = 'other')",
+    ("INSERT INTO organization (name) VALUES ('other');"
+     " UPDATE device SET organization_id = (SELECT id FROM organization WHERE name = 'other')"),
 };
 
 START_TEST(only_what_nobody_has_owned_may_have_a_window)

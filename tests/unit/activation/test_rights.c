@@ -1,5 +1,6 @@
 #include "activation/rights.h"
 
+#include "activation/moves.h"
 #include "activation/routes.h"
 #include "db/account.h"
 #include "tests/support/suite.h"
@@ -70,15 +71,30 @@ START_TEST(exporting_is_for_whoever_devices_belong_to)
 }
 END_TEST
 
+START_TEST(many_devices_are_moved_by_whoever_may_move_one)
+{
+    static const enum device_move of_many[] = {MOVE_SUSPEND, MOVE_RESUME, MOVE_RELEASE,
+        MOVE_ROTATE_CODE, MOVE_RESET_NONCES, MOVE_BIND, MOVE_OFFER, MOVE_QUARANTINE, MOVE_LIFT,
+        MOVE_SCRAP};
+    unsigned roles = 0;
+
+    for (size_t i = 0; i < sizeof(of_many) / sizeof(of_many[0]); i++)
+        roles |= act_right_roles(act_move_right(of_many[i]));
+    ck_assert_uint_eq(act_right_roles(RIGHT_MOVES), roles);
+}
+END_TEST
+
 START_TEST(cancelling_is_for_whoever_may_begin_a_job)
 {
-    ck_assert_uint_eq(act_right_roles(RIGHT_JOBS_CANCEL),
-        act_right_roles(RIGHT_IMPORT) | act_right_roles(RIGHT_EXPORT));
+    ck_assert_uint_eq(act_right_roles(RIGHT_JOBS_CANCEL), act_right_roles(RIGHT_IMPORT) |
+                                                              act_right_roles(RIGHT_EXPORT) |
+                                                              act_right_roles(RIGHT_MOVES));
     ck_assert(!act_right_allows(RIGHT_JOBS_CANCEL, ROLE_AUDITOR | ROLE_APPLICATION_SERVER));
 }
 END_TEST
 
-SUITE_MAIN("rights", 10, cancelling_is_for_whoever_may_begin_a_job,
-    every_right_has_a_sentence_of_its_own, rights_name_only_roles_that_exist,
-    every_right_is_used_by_a_route, anyone_may_do_what_names_no_role_and_nobody_else_the_rest,
-    importing_is_for_makers_alone, exporting_is_for_whoever_devices_belong_to)
+SUITE_MAIN("rights", 10, many_devices_are_moved_by_whoever_may_move_one,
+    cancelling_is_for_whoever_may_begin_a_job, every_right_has_a_sentence_of_its_own,
+    rights_name_only_roles_that_exist, every_right_is_used_by_a_route,
+    anyone_may_do_what_names_no_role_and_nobody_else_the_rest, importing_is_for_makers_alone,
+    exporting_is_for_whoever_devices_belong_to)

@@ -95,6 +95,43 @@ START_TEST(each_move_is_legal_from_where_it_should_be)
 }
 END_TEST
 
+START_TEST(what_stands_against_a_move_is_said_by_its_number_too)
+{
+    char fault[DEVICE_MOVE_FAULT_MAX], again[DEVICE_MOVE_FAULT_MAX];
+    enum device_move move = (enum device_move)_i, parsed;
+
+    ck_assert(device_move_parse(device_move_text(move), &parsed));
+    ck_assert_int_eq(parsed, move);
+    ck_assert(!device_move_parse("", &parsed));
+    for (unsigned i = 0; i < N_STATES; i++) {
+        struct device_record record = state_of(i);
+        unsigned against = device_move_against(move, &record);
+        const char *axis = device_move_axis(against);
+
+        ck_assert_int_eq(against == 0, device_move_judge(move, &record, fault));
+        ck_assert_uint_lt(against, DEVICE_MOVE_AGAINST_MAX);
+        device_move_explain(move, against, again);
+        ck_assert_str_eq(again, fault);
+        ck_assert_int_eq(axis == NULL, against == 0);
+        ck_assert(axis == NULL || strstr(fault, axis) != NULL);
+    }
+    /* They are stored: what they say is theirs for ever. */
+    device_move_explain(MOVE_RESUME, 16 * 3 + SERVICE_ACTIVE, fault);
+    ck_assert_str_eq(fault, "the device's service is active, which stands against resume");
+    ck_assert_ptr_null(device_move_axis(DEVICE_MOVE_AGAINST_MAX));
+}
+END_TEST
+
+START_TEST(a_change_of_owners_comes_with_a_new_code)
+{
+    enum device_move move = (enum device_move)_i;
+
+    ck_assert_int_eq(device_move_renews_code(move), move == MOVE_CLAIM || move == MOVE_RELEASE ||
+                                                        move == MOVE_ROTATE_CODE ||
+                                                        move == MOVE_ACCEPT);
+}
+END_TEST
+
 START_TEST(a_move_changes_what_it_says_and_keeps_the_rest)
 {
     char fault[DEVICE_MOVE_FAULT_MAX];
@@ -161,6 +198,9 @@ int main(void)
     int failed;
 
     tcase_add_loop_test(tc, each_move_is_legal_from_where_it_should_be, 0, N_DEVICE_MOVES);
+    tcase_add_loop_test(
+        tc, what_stands_against_a_move_is_said_by_its_number_too, 0, N_DEVICE_MOVES);
+    tcase_add_loop_test(tc, a_change_of_owners_comes_with_a_new_code, 0, N_DEVICE_MOVES);
     tcase_add_loop_test(tc, a_move_changes_what_it_says_and_keeps_the_rest, 0, N_DEVICE_MOVES);
     tcase_add_loop_test(tc, each_move_stands_in_the_document, 0, N_DEVICE_MOVES);
     suite_add_tcase(suite, tc);
