@@ -157,7 +157,6 @@ enum db_statement_id {
     DB_OFFER_END,
     DB_OFFER_EXPIRE,
     DB_OFFER_PURGE,
-    DB_DEVICE_FIND_ANY,
     DB_DEVICE_LOAD_MOVING,
     DB_DEVICE_DESTROY_KEYS,
     DB_DEVICE_MARK_QUARANTINE,
@@ -408,7 +407,6 @@ extern const struct db_statement db_offer_list_statement;
 extern const struct db_statement db_offer_end_statement;
 extern const struct db_statement db_offer_expire_statement;
 extern const struct db_statement db_offer_purge_statement;
-extern const struct db_statement db_device_find_any_statement;
 extern const struct db_statement db_device_destroy_keys_statement;
 extern const struct db_statement db_device_load_moving_statement;
 extern const struct db_statement db_device_mark_quarantine_statement;
