@@ -150,6 +150,7 @@ static int take_key(struct act_claim_run *run)
         memcmp(before.fingerprint, run->idempotency.fingerprint, sizeof(before.fingerprint)) != 0)
         return CLAIM_RUN_OTHER_CALL;
     run->came_before |= r > 0;
+    run->key_found |= r > 0;
     return r < 0 ? r : 0;
 }
 

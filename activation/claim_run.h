@@ -36,6 +36,7 @@ struct act_claim_run {
     struct db_idempotency idempotency;
     bool key_taken;
     bool came_before; /* the same call may have come through before */
+    bool key_found;   /* its key was there: it came before, whatever it came to */
     struct act_claim_entry *entries;
     size_t n;
     /* What else is done in the transaction of a chunk, or NULL; behind its claims, whatever they

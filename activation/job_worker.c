@@ -246,12 +246,14 @@ static int round_of(struct act_job_worker *w)
             return 0;
         if ((r = take_each(w)) < 0 || (rule = act_rule_step(&w->worker)) < 0)
             return r < 0 ? r : rule;
-    } while (r == 0 || rule == 0);
+    } while ((r == 0 || rule == 0) && clock_monotonic_ms() < until_ms);
     if (clock_monotonic_ms() - w->swept_ms >= ACT_JOB_SWEEP_MS) {
         if ((r = db_export_sweep(db)) < 0)
             return r;
         w->swept_ms = clock_monotonic_ms();
     }
+    if (r == 0 || rule == 0)
+        return 0; /* there is more */
     do
         r = db_job_wait(db, WAIT_MS);
     while (r == 0 && !atomic_load(&w->stopping) && clock_monotonic_ms() < until_ms);

@@ -16,6 +16,8 @@ static const char released[] =
     "its last owner has released the device for the next one: it may be sold on";
 static const char operators[] =
     "the device was put into quarantine by the operator of this service: ask him";
+static const char replaced[] =
+    "another device has its place: one that is in use again is resumed by itself";
 static const char unentitled[] =
     "the device needs a subscription that runs: have its own extended, or take a place in another";
 
@@ -27,6 +29,7 @@ const char *move_refusal_name(unsigned refusal)
     return axis != NULL                           ? axis
            : refusal == MOVE_REFUSED_RELEASED     ? "released"
            : refusal == MOVE_REFUSED_OPERATOR     ? "operator"
+           : refusal == MOVE_REFUSED_REPLACED     ? "replaced"
            : refusal == MOVE_REFUSED_SUBSCRIPTION ? "subscription"
                                                   : "unknown";
 }
@@ -40,6 +43,7 @@ void move_refusal_explain(
         (void)snprintf(out, DEVICE_MOVE_FAULT_MAX, "%s",
             refusal == MOVE_REFUSED_RELEASED       ? released
             : refusal == MOVE_REFUSED_OPERATOR     ? operators
+            : refusal == MOVE_REFUSED_REPLACED     ? replaced
             : refusal == MOVE_REFUSED_SUBSCRIPTION ? unentitled
                                                    : "there is no such device, or it is not yours");
 }
@@ -101,6 +105,8 @@ static unsigned judge(const struct mover *mover, const struct db_device_moving *
         return MOVE_REFUSED_STATE + against;
     if (is_on_its_way(mover, found))
         return MOVE_REFUSED_RELEASED;
+    if (mover->move == MOVE_RESUME && mover->job != NULL && device->has_replaced_by)
+        return MOVE_REFUSED_REPLACED;
     if (mover->move == MOVE_RESUME && !device->is_entitled)
         return MOVE_REFUSED_SUBSCRIPTION;
     return is_held_by_operator(mover, device) ? MOVE_REFUSED_OPERATOR : MOVE_NOT_REFUSED;

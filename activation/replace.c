@@ -191,6 +191,9 @@ static int replace_in_place(struct act_claim_run *run)
     if (run->came_before && replace->device.has_replaced_by &&
         eui64_to_u64(&replace->device.replaced_by) == eui64_to_u64(by))
         return 0;
+    /* Without a code a key is kept only where the call came through. */
+    if (run->n_due == 0 && run->key_found)
+        return 0;
     if ((r = judge(run, MOVE_REPLACE, &replace->device)) != 0 ||
         (r = judge(run, MOVE_TAKE_PLACE, &replace->by)) != 0)
         return r;

@@ -75,6 +75,7 @@ static int make_move(struct act_trust_keeper *k, const struct db_signal_device *
     return r;
 }
 
+/* Outcome 1: the device has changed since it was read. */
 static int judge(struct act_trust_keeper *k, const struct db_signal_device *device)
 {
     const struct device_signal_limits limits = {.suspect_at = k->service->settings.trust_suspect_at,
@@ -88,7 +89,7 @@ static int judge(struct act_trust_keeper *k, const struct db_signal_device *devi
     if (!device_signal_judge(&device->record, score, &limits, &move))
         return 0;
     if ((r = make_move(k, device, move, score)) != 0)
-        return r < 0 ? r : 0;
+        return r;
     metric_add(&k->service->metrics.trust_moves[act_trust_counter(move)], 1);
     log_info("trust dev_eui=%s move=%s score=%.1f", eui64_format(&device->record.dev_eui, dev_eui),
         device_move_text(move), score);
@@ -100,13 +101,16 @@ static int judge_due(struct act_trust_keeper *k)
 {
     for (int i = 0; i < ACT_TRUST_STEPS && !atomic_load(&k->stopping); i++) {
         int r = db_signal_due(k->db, &k->round);
+        bool changed = false;
 
         if (r < 0 || k->round.n_dev_euis == 0)
             return r;
-        for (size_t d = 0; d < k->round.n; d++)
+        for (size_t d = 0; d < k->round.n; d++) {
             if ((r = judge(k, &k->round.devices[d])) < 0)
                 return r;
-        if ((r = db_signal_judged(k->db, &k->round)) < 0)
+            changed |= r > 0;
+        }
+        if (!changed && (r = db_signal_judged(k->db, &k->round)) < 0)
             return r;
     }
     return 1;
@@ -119,8 +123,8 @@ static void *thread_main(void *context)
 
     while (!atomic_load(&k->stopping)) {
         const int more = find(k);
-        const int due = more < 0 ? more : judge_due(k);
-        const bool well = due >= 0;
+        const int due = judge_due(k); /* also where nothing could be found */
+        const bool well = more >= 0 && due >= 0;
 
         if (!well) {
             if (was_well)

@@ -156,6 +156,9 @@ static int name_call(struct put *put)
     text_add_hex(&text, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
     text_add(&text, "|");
     text_add_hex(&text, hashed.hash, sizeof(hashed.hash));
+    text_add(&text, "|");
+    if (put->terms.has_home_ns_id)
+        text_add_hex(&text, put->terms.home_ns_id.bytes, sizeof(put->terms.home_ns_id.bytes));
     if (text.failed)
         return error_set(ERROR_SYSTEM, "out of memory for a claim");
     digest_sha256(text.data, text.len, put->run.claimant.call);

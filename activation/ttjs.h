@@ -8,7 +8,7 @@
 
 #define TTJS_NO_CLAIM "no claim of yours is on a device with this DevEUI"
 #define TTJS_OTHER_AS                                                                              \
-    "your organization has this device, but not for the application server of this certificate"
+    "your organization has this device, but not by a claim of the application server of this certificate"
 #define TTJS_BAD_EUI "a DevEUI has 16 hexadecimal digits"
 
 /** Whether the organization has it for this application server. */

@@ -74,7 +74,7 @@ static int look(struct releases *all)
         at++;
         if (!claim->is_here)
             fail(release, PROBLEM_NOT_FOUND, TTJS_NO_CLAIM);
-        else if (!ttjs_is_own(call, claim))
+        else if (!ttjs_is_own(call, claim) || !claim->is_claimed_here)
             fail(release, PROBLEM_FORBIDDEN, TTJS_OTHER_AS);
         else if (!device_move_judge(MOVE_RELEASE, &claim->record, fault))
             fail(release, PROBLEM_CONFLICT, fault);

@@ -1,6 +1,7 @@
 #include "db/claim.h"
 
 #include "base/bytes.h"
+#include "db/audit.h"
 #include "db/connection.h"
 #include <string.h>
 
@@ -62,6 +63,9 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
 #define CLIENT_S DB_DECIMAL(DB_CLAIM_CLIENT_S)
 #define WEAK_MAX DB_DECIMAL(DB_CLAIM_WEAK_MAX)
 
+/* For how long a repeated call finds its claim: as long as its key is kept. */
+#define LATELY "c.issued_at > now() - make_interval(days => " DB_DECIMAL(IDEMPOTENCY_DAYS) ")"
+
 /* clang-format off */
 /* A row more of the answer tells of the claimant: its ordinal is 0. Every row asks for the same,
  * whatever is here. */
@@ -116,8 +120,8 @@ const struct db_statement db_claim_settle_statement = {
         " AS i(dev_eui, generation, hash, new_hash, net_id, as_id, wanted, ordinal)),"
         " judged AS MATERIALIZED (SELECT i.*, s.id AS sub, d.ownership_epoch, CASE"
         " WHEN d.dev_eui IS DISTINCT FROM i.dev_eui THEN 'unknown'"
-        " WHEN d.owner_id = $7 AND c.dev_eui = i.dev_eui AND c.origin = 'claimed'"
-        " AND c.made_by = $8 AND d.trust <> 'quarantined' THEN 'again'"
+        " WHEN d.owner_id = $7 AND c.dev_eui = i.dev_eui"
+        " AND c.made_by = $8 AND " LATELY " AND d.trust <> 'quarantined' THEN 'again'"
         " WHEN d.owner_id = $7 THEN 'own'"
         " WHEN d.trust = 'quarantined' THEN 'quarantined'"
         " WHEN d.ownership <> 'unowned' THEN 'taken'"
@@ -128,7 +132,7 @@ const struct db_statement db_claim_settle_statement = {
         " ELSE 'raced' END AS reason"
         " FROM input i"
         NEAREST("d", "device", "owner_id, ownership, ownership_epoch, credential, trust")
-        NEAREST("c", "claim_code", "hash, weak, origin, made_by")
+        NEAREST("c", "claim_code", "hash, weak, origin, made_by, issued_at")
         BUCKET("l", "2", "i.dev_eui")
         OWN_SUBSCRIPTION("id") "),"
         " due AS MATERIALIZED (SELECT j.ordinal, j.dev_eui, j.new_hash, j.wanted, j.sub,"
@@ -140,7 +144,7 @@ const struct db_statement db_claim_settle_statement = {
         " AND c.generation = j.generation AND d.trust <> 'quarantined' AND ("
         " (d.ownership = 'unowned' AND c.hash = j.hash"
         " AND d.credential IN ('delivered', 'personalized', 'activable'))"
-        " OR (d.owner_id = $7 AND c.origin = 'claimed' AND c.made_by = $8))"
+        " OR (d.owner_id = $7 AND c.made_by = $8))"
         " ORDER BY j.dev_eui FOR NO KEY UPDATE OF d, c),"
         /* Locks them: behind devices, and in one order. */
         " places AS (SELECT id, n_free FROM subscription_places("
@@ -230,6 +234,7 @@ const struct db_statement db_claim_watch_statement = {
         "   WHERE at > now() - make_interval(secs => " DB_DECIMAL(
             DB_CLAIM_ALARM_S) ")"
                               "   AND outcome NOT IN ('claimed', 'repeated', 'own', 'again', 'raced')"
+                              "   AND outcome <> 'no-place'"
                               "   LIMIT " DB_DECIMAL(
                                   DB_CLAIM_ALARM_MAX) " + 1) w),"
                                                       " raised AS (INSERT INTO claim_limit (scope, subject, due, n_wrong)"

@@ -23,13 +23,18 @@ const struct db_statement db_device_change_statement = {
         "   AND d.home_net_id IS NOT DISTINCT FROM i.old_home_net_id"
         "   AND d.as_id IS NOT DISTINCT FROM i.old_as_id"
         "   AND d.name IS NOT DISTINCT FROM i.old_name"
-        "  ORDER BY d.dev_eui FOR NO KEY UPDATE OF d)"
+        "  ORDER BY d.dev_eui FOR NO KEY UPDATE OF d),"
+        /* What frees places locks their subscriptions in one order, before the triggers do. */
+        " places AS MATERIALIZED (SELECT count(*) AS n FROM subscription_places(ARRAY("
+        "  SELECT e.subscription_id FROM device_entitlement e JOIN ready r USING (dev_eui)"
+        "   WHERE r.ownership_epoch <> r.old_ownership_epoch"
+        "    OR (r.credential = 'scrapped' AND r.old_credential <> 'scrapped'))))"
         " UPDATE device d SET credential = r.credential, ownership = r.ownership,"
         "  service = r.service, trust = r.trust, ownership_epoch = r.ownership_epoch,"
         "  nonce_epoch = r.nonce_epoch, home_net_id = r.home_net_id, as_id = r.as_id,"
         "  name = r.name, owner_id = CASE WHEN r.ownership = 'unowned' THEN NULL"
         "   ELSE nullif(r.new_owner_id, 0) END"
-        " FROM ready r WHERE d.dev_eui = r.dev_eui RETURNING 1",
+        " FROM ready r, places WHERE d.dev_eui = r.dev_eui AND places.n >= 0 RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 21,

@@ -21,14 +21,43 @@ const struct db_statement db_replacement_add_statement = {
     .params = {DB_BYTEA, DB_INT8, DB_BYTEA, DB_INT8},
 };
 
-/* The place in a subscription goes with the place. Whoever was replaced is suspended by its owner,
- * and is not resumed by a renewal. */
+/* Locked before a place of them moves: who acts on their end, or puts it off, waits, and finds the
+ * device that holds the place then. */
+const struct db_statement db_replacement_places_statement = {
+    .name = "replacement_places",
+    .sql = "SELECT 1 FROM subscription_places(ARRAY(SELECT subscription_id FROM device_entitlement"
+           "  WHERE dev_eui IN ($1, $2)))",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_BYTEA},
+};
+
+/* A place that is over gives way to one that is not. */
+const struct db_statement db_replacement_make_way_statement = {
+    .name = "replacement_make_way",
+    .sql = "DELETE FROM device_entitlement e USING subscription s"
+           " WHERE e.dev_eui = $2 AND s.id = e.subscription_id AND NOT subscription_runs(s)"
+           "  AND EXISTS (SELECT FROM device_entitlement a JOIN subscription t"
+           "   ON t.id = a.subscription_id WHERE a.dev_eui = $1 AND subscription_runs(t))",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 2,
+    .params = {DB_BYTEA, DB_BYTEA},
+};
+
+/* The place goes with the place, but for one that is over and that nobody needs. Whoever was
+ * replaced is suspended by its owner, and is not resumed by a renewal. */
 const struct db_statement db_replacement_entitle_statement = {
     .name = "replacement_entitle",
     .sql = "WITH kept AS (UPDATE device SET suspended_by = NULL"
            "   WHERE dev_eui = $1 AND suspended_by IS NOT NULL)"
            " UPDATE device_entitlement SET dev_eui = $2 WHERE dev_eui = $1"
-           "  AND NOT EXISTS (SELECT FROM device_entitlement WHERE dev_eui = $2)",
+           "  AND NOT EXISTS (SELECT FROM device_entitlement WHERE dev_eui = $2)"
+           "  AND (EXISTS (SELECT FROM subscription s"
+           "    WHERE s.id = subscription_id AND subscription_runs(s))"
+           "   OR (SELECT o.subscription_required FROM organization o"
+           "    JOIN device d ON d.owner_id = o.id WHERE d.dev_eui = $1))",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 2,
@@ -60,14 +89,19 @@ static void put(struct db_params *p, const struct device_record *device)
     db_param_int(p, DB_INT8, device->ownership_epoch);
 }
 
+static void put_both(struct db_params *p, const struct eui64 *dev_eui, const struct eui64 *by)
+{
+    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
+    db_param_bytes(p, by->bytes, sizeof(by->bytes));
+}
+
 int db_replacement_lock(
     struct db *db, int64_t owner_id, const struct eui64 *dev_eui, const struct eui64 *by)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
 
-    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
-    db_param_bytes(p, by->bytes, sizeof(by->bytes));
+    put_both(p, dev_eui, by);
     db_param_int(p, DB_INT8, owner_id);
     return db_run(db, DB_REPLACEMENT_LOCK, &rows);
 }
@@ -88,11 +122,17 @@ int db_replacement_add(
 int db_replacement_entitle(
     struct db *db, const struct eui64 *dev_eui, const struct eui64 *by, const char *request_id)
 {
+    CLEANUP(db_rows_done) struct db_rows places = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_bytes(p, dev_eui->bytes, sizeof(dev_eui->bytes));
-    db_param_bytes(p, by->bytes, sizeof(by->bytes));
+    put_both(p, dev_eui, by);
+    if ((r = db_run(db, DB_REPLACEMENT_PLACES, &places)) < 0)
+        return r;
+    put_both(db_params_of(db), dev_eui, by);
+    if ((r = db_run_quiet(db, DB_REPLACEMENT_MAKE_WAY)) < 0)
+        return r;
+    put_both(db_params_of(db), dev_eui, by);
     if ((r = db_run_quiet(db, DB_REPLACEMENT_ENTITLE)) < 0)
         return r;
     p = db_params_of(db);

@@ -11,8 +11,9 @@ int db_replacement_lock(
  * or the other has replaced one, under this owner. */
 int db_replacement_add(
     struct db *db, const struct device_record *device, const struct device_record *by);
-/** Behind it: the other one has the place of the first in its subscription, unless it holds one of
- * its own, and is suspended where it needs one and has none. */
+/** Behind it: the other one has the place of the first in its subscription, unless it holds one
+ * that runs or the place is over and not needed, and is suspended where it needs one and has none.
+ */
 int db_replacement_entitle(
     struct db *db, const struct eui64 *dev_eui, const struct eui64 *by, const char *request_id);
 /** In a transaction of the caller: nothing has taken these devices' places any more. */

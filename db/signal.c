@@ -57,7 +57,9 @@ const struct db_statement db_signal_move_statement = {
             DB_SIGNAL_LOOK_MINUTES) ") END,"
                                     "  quarantined_by = CASE WHEN $2 = 'quarantined' THEN 'service' END"
                                     " WHERE dev_eui = $1 AND trust = $3 AND credential = $4 AND ownership_epoch = $5"
-                                    "  AND nonce_epoch = $6 RETURNING 1",
+                                    "  AND nonce_epoch = $6 AND ($2 <> 'quarantined' OR (SELECT"
+                                    "   o.quarantine_clones FROM organization o WHERE o.id = device.owner_id))"
+                                    " RETURNING 1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 6,

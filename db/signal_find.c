@@ -145,11 +145,15 @@ const struct db_statement db_signal_rejoins_statement = {
 };
 
 /* Once a day: it tries for as long as it is suspended. */
+/* Not of one that is suspended for want of a subscription: it goes on trying, and nobody wonders.
+ */
 const struct db_statement db_signal_suspended_statement = {
     .name = "signal_suspended",
     .sql = "WITH " FRESH_JOINS INSERT_SIGNAL
            " SELECT DISTINCT ON (f.dev_eui) f.at, f.dev_eui, 'suspended_join', f.last, f.dev_nonce,"
-           "  f.ownership_epoch FROM fresh f WHERE NOT EXISTS (SELECT FROM trust_signal t"
+           "  f.ownership_epoch FROM fresh f WHERE EXISTS (SELECT FROM device d"
+           "   WHERE d.dev_eui = f.dev_eui AND d.suspended_by IS NULL)"
+           "  AND NOT EXISTS (SELECT FROM trust_signal t"
            "   WHERE t.dev_eui = f.dev_eui AND t.kind = 'suspended_join'"
            "    AND t.at > f.at - interval '1 day')"
            " ORDER BY f.dev_eui, f.at RETURNING kind",
@@ -193,11 +197,12 @@ const struct db_statement db_signal_rates_statement = {
 const struct db_statement db_signal_shared_statement = {
     .name = "signal_shared",
     .sql = "WITH pair AS MATERIALIZED (SELECT n.dev_eui AS new_one, o.dev_eui AS other"
-           "  FROM device_key n CROSS JOIN LATERAL (SELECT k.dev_eui FROM device_key k"
-           "   JOIN device d ON d.dev_eui = k.dev_eui"
+           "  FROM device_key n CROSS JOIN LATERAL (SELECT k.dev_eui,"
+           "    coalesce(d.organization_id = $1 OR d.owner_id = $1, false) AS own"
+           "   FROM device_key k JOIN device d ON d.dev_eui = k.dev_eui"
            "   WHERE k.fingerprint = n.fingerprint AND k.dev_eui <> n.dev_eui"
-           "    AND (d.organization_id = $1 OR d.owner_id = $1) LIMIT " KEY_DEVICES_MAX ") o"
-           "  WHERE n.dev_eui = ANY($2::bytea[])),"
+           "   LIMIT " KEY_DEVICES_MAX ") o"
+           "  WHERE o.own AND n.dev_eui = ANY($2::bytea[])),"
            " f AS (SELECT other AS dev_eui FROM pair UNION SELECT new_one FROM pair)"
            " INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch)"
            " SELECT now(), d.dev_eui, 'shared_key', 0, 0, d.ownership_epoch"

@@ -219,6 +219,8 @@ enum db_statement_id {
     DB_REPLACEMENT_LOCK,
     DB_REPLACEMENT_ADD,
     DB_REPLACEMENT_ENTITLE,
+    DB_REPLACEMENT_PLACES,
+    DB_REPLACEMENT_MAKE_WAY,
     DB_REPLACEMENT_SETTLE,
     DB_REPLACEMENT_END,
     DB_RULE_CHECK,
@@ -445,6 +447,8 @@ extern const struct db_statement db_ttjs_release_statement;
 extern const struct db_statement db_replacement_lock_statement;
 extern const struct db_statement db_replacement_add_statement;
 extern const struct db_statement db_replacement_entitle_statement;
+extern const struct db_statement db_replacement_places_statement;
+extern const struct db_statement db_replacement_make_way_statement;
 extern const struct db_statement db_replacement_settle_statement;
 extern const struct db_statement db_replacement_end_statement;
 extern const struct db_statement db_rule_check_statement;

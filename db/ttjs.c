@@ -30,7 +30,8 @@ const struct db_statement db_ttjs_keep_statement = {
 const struct db_statement db_ttjs_load_statement = {
     .name = "ttjs_load",
     .sql = "SELECT i.ordinal::int4, " DB_RECORD_COLUMNS ", coalesce(c.generation, 0),"
-           "  t.home_ns_id, coalesce(t.locked, true)"
+           "  t.home_ns_id, coalesce(t.locked, true), EXISTS (SELECT FROM ttjs_claim k"
+           "   WHERE k.dev_eui = d.dev_eui AND k.ownership_epoch = d.ownership_epoch)"
            " FROM unnest($1::bytea[]) WITH ORDINALITY AS i(dev_eui, ordinal)"
            " JOIN device d ON d.dev_eui = i.dev_eui AND d.owner_id = $2 AND d.kind = 'lorawan'"
            " LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui"
@@ -47,6 +48,7 @@ enum load_column {
     LOAD_GENERATION = LOAD_RECORD + DB_N_RECORD_COLUMNS,
     LOAD_NS_ID,
     LOAD_LOCKED,
+    LOAD_CLAIMED,
 };
 
 /* Rows are locked in the order of DevEUIs, and devices before codes, as in every other statement
@@ -62,10 +64,12 @@ const struct db_statement db_ttjs_release_statement = {
         "  WHERE d.owner_id = $11 AND d.as_id = $12 AND d.ownership_epoch = i.epoch"
         "   AND d.credential = i.credential AND d.ownership = i.ownership"
         "   AND d.trust = i.trust ORDER BY i.dev_eui FOR NO KEY UPDATE OF d),"
+        " places AS MATERIALIZED (SELECT count(*) AS n FROM subscription_places(ARRAY("
+        "   SELECT e.subscription_id FROM device_entitlement e JOIN held USING (dev_eui)))),"
         " moved AS (UPDATE device d SET owner_id = NULL, ownership = held.next_ownership,"
         "   ownership_epoch = held.next_epoch, service = held.next_service,"
         "   home_net_id = NULL, as_id = NULL, name = NULL"
-        "  FROM held WHERE d.dev_eui = held.dev_eui),"
+        "  FROM held, places WHERE d.dev_eui = held.dev_eui AND places.n >= 0),"
         " coded AS (INSERT INTO claim_code AS c (dev_eui, generation, hash, weak, origin,"
         "   made_by, released_by, released_at)"
         "  SELECT dev_eui, generation, hash, false, 'claimed', $13, $11, now()"
@@ -146,6 +150,7 @@ int db_ttjs_load(struct db *db, int64_t organization_id, const struct eui64 *dev
             db_row_bytes(&rows, i, LOAD_NS_ID, claim->terms.home_ns_id.bytes,
                 sizeof(claim->terms.home_ns_id.bytes));
         claim->terms.locked = db_row_bool(&rows, i, LOAD_LOCKED);
+        claim->is_claimed_here = db_row_bool(&rows, i, LOAD_CLAIMED);
     }
     return db_rows_check(&rows);
 }

@@ -25,7 +25,8 @@ int db_ttjs_keep(struct db *db, const struct db_claim *claim, const struct db_tt
 struct db_ttjs_claim {
     bool is_here; /* and the organization's; nothing else is said of any other */
     struct device_record record;
-    uint32_t generation; /* of its code; 0: it has none */
+    uint32_t generation;  /* of its code; 0: it has none */
+    bool is_claimed_here; /* by an application server, for its present owner */
     /* Of the present owner's claim; where it was no application server's, locked alone. */
     struct db_ttjs_terms terms;
 };

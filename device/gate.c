@@ -30,9 +30,9 @@ static enum device_gate judge_test(const struct device_record *record, const str
         return GATE_HIDDEN_JOIN_EUI;
     if (record->test.expired)
         return GATE_HIDDEN_TEST_EXPIRED;
-    if (record->test.joins >= record->test.max_joins)
-        return GATE_HIDDEN_TEST_USED_UP;
-    return record->trust == TRUST_QUARANTINED ? GATE_BLOCKED_QUARANTINED : GATE_TEST;
+    if (record->trust == TRUST_QUARANTINED) /* before "used up", which still answers retries */
+        return GATE_BLOCKED_QUARANTINED;
+    return record->test.joins >= record->test.max_joins ? GATE_HIDDEN_TEST_USED_UP : GATE_TEST;
 }
 
 /* It has a key, and is not destroyed. */

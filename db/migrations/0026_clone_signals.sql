@@ -5,6 +5,8 @@
 -- a row, and a range of pages is summed up once, by autovacuum, when it is full.
 CREATE INDEX join_event_refused_for ON join_event (reason, at) WHERE outcome <> 'success';
 COMMENT ON INDEX join_event_refused_for IS 'What was refused for one reason between two moments, of all devices.';
+CREATE INDEX join_event_refused_frame ON join_event (dev_eui, dev_nonce, at) WHERE outcome <> 'success';
+COMMENT ON INDEX join_event_refused_frame IS 'Whether a refused frame came before.';
 CREATE INDEX join_event_at ON join_event USING brin (at) WITH (pages_per_range = 1024, autosummarize = on);
 COMMENT ON INDEX join_event_at IS 'What came between two moments.';
 

@@ -246,7 +246,7 @@ GRANT EXECUTE ON FUNCTION organization_walk(integer) TO cradle_activation;
 ALTER TABLE claim_event DROP CONSTRAINT claim_event_outcome_check,
     ADD CONSTRAINT claim_event_outcome_check CHECK (outcome IN ('claimed', 'repeated', 'own', 'again', 'unknown', 'quarantined', 'taken',
         'credential', 'no-code', 'locked', 'code', 'raced', 'no-place'));
-COMMENT ON COLUMN claim_event.outcome IS 'claimed, repeated (the same call came again), own (it is the claimant''s already), no-place (the code was right, and the last place of the claimant''s subscription taken meanwhile); any other: refused, and why.';
+COMMENT ON COLUMN claim_event.outcome IS 'claimed, repeated (the same call came again), no-place (the code was right, and the last place of the claimant''s subscription taken meanwhile); any other: refused, and why.';
 COMMENT ON COLUMN webhook.events IS 'Types that are wanted, a bit each: 1 device.claimed, 2 claim.refused, 4 batch.done, 8 device.first_join, 16 device.offered, 32 device.quarantined, 64 device.suspect, 128 subscription.ending.';
-COMMENT ON COLUMN audit_event.client_id IS 'Who did it; null: the cradle command, on this database itself, or a service by itself: what a lease or a subscription that is over brings with it.';
-COMMENT ON COLUMN audit_event.request_id IS 'X-Request-Id of the call; of what a service does by itself, "lease-" or "subscription-" with a number.';
+COMMENT ON COLUMN audit_event.client_id IS 'Who did it; null: the cradle command, on this database itself, or a service of its own accord.';
+COMMENT ON COLUMN audit_event.request_id IS 'X-Request-Id of the call; of a job that a service interrupts, "lease-" with the job''s number and turn; of a device whose trust it judges, "trust-" with its DevEUI; of what a subscription brings, "subscription-" with a number; of a rule, "rule-", and of an offer that is over, "expired-".';

@@ -522,7 +522,7 @@ START_TEST(partitions_are_three_months_ahead_and_take_back_the_stray)
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_index WHERE indrelid IN (SELECT inhrelid FROM"
                          " pg_inherits WHERE inhparent = 'join_event'::regclass)"),
-        4 * 4);
+        5 * 4);
 }
 END_TEST
 
