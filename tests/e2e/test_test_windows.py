@@ -248,7 +248,7 @@ class TestWindows(DevicesTest):
 
     def test_what_is_malformed_is_named(self):
         device = self.devices("1.0.4", 1)[0]
-        for change, field in (({"net_id": "13"}, "net_id"), ({"net_id": "000099"}, "net_id"), ({"as_id": "nobodys-as"}, "as_id"),
+        for change, field in (({"net_id": "13"}, "net_id"), ({"net_id": "0badca"}, "net_id"), ({"as_id": "nobodys-as"}, "as_id"),
                               ({"as_id": "two words"}, "as_id"), ({"max_joins": 0}, "max_joins"), ({"max_joins": 51}, "max_joins"),
                               ({"hours": 0}, "hours"), ({"hours": 169}, "hours"), ({"devices": []}, "devices"),
                               ({"devices": ["x"]}, "devices"), ({"joins": 1}, "joins")):
