@@ -32,6 +32,7 @@ const struct db_statement db_ttjs_load_statement = {
     .sql = "SELECT i.ordinal::int4, " DB_RECORD_COLUMNS ", coalesce(c.generation, 0),"
            "  t.home_ns_id, coalesce(t.locked, true), EXISTS (SELECT FROM ttjs_claim k"
            "   WHERE k.dev_eui = d.dev_eui AND k.ownership_epoch = d.ownership_epoch)"
+           "  OR c.origin IS DISTINCT FROM 'claimed'"
            " FROM unnest($1::bytea[]) WITH ORDINALITY AS i(dev_eui, ordinal)"
            " JOIN device d ON d.dev_eui = i.dev_eui AND d.owner_id = $2 AND d.kind = 'lorawan'"
            " LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui"

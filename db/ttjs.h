@@ -26,7 +26,8 @@ struct db_ttjs_claim {
     bool is_here; /* and the organization's; nothing else is said of any other */
     struct device_record record;
     uint32_t generation;  /* of its code; 0: it has none */
-    bool is_claimed_here; /* by an application server, for its present owner */
+    bool is_claimed_here; /* for its present owner by an application server, or by nobody: it was
+                           * brought in with its home, as fleets are that have joined elsewhere */
     /* Of the present owner's claim; where it was no application server's, locked alone. */
     struct db_ttjs_terms terms;
 };

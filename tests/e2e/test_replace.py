@@ -194,6 +194,15 @@ class Repeated(ReplaceTest):
         self.assertEqual(self.events_of(self.device_row).count("device.replace"), 1)
         self.is_refused(AGAINST, self.replace(spare))
 
+    def test_a_repeated_call_does_not_undo_that_the_old_one_was_resumed(self):
+        spare, key = self.device(), secrets.token_hex(8)
+        self.claimed(self.owner_client, spare)
+        self.replaced(spare, Idempotency_Key=key)
+        self.done("resume")
+        self.assertEqual(self.replaced(spare, Idempotency_Key=key)["replaces"], None)
+        self.assertEqual(self.look(self.device_row)["service"], "active")
+        self.assertEqual(self.places(self.device_row, spare), [(None, None)] * 2)
+
     def test_a_commit_that_nobody_saw_is_found_again(self):
         for code in (True, False):
             spare, answers = self.device(), []

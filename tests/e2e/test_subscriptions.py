@@ -214,6 +214,56 @@ class Places(SubscriptionTest):
             self.assertEqual(self.used(sold), 1)
             self.assertEqual(sorted(self.row(d, "ownership")[0] for d in devices), ["claimed"] + ["unowned"] * (n - 1))
 
+    def replace(self, old, by):
+        status, _, answer = self.owner_client.call("post", f"/v1/devices/{old['dev_eui']}/replace", {"by": by["dev_eui"]})
+        self.assertEqual(status, 200, answer)
+        return answer
+
+    def test_a_place_goes_with_the_place_of_a_dead_device(self):
+        sold, spare = self.sell(), self.device()
+        for device in (self.device_row, spare):
+            self.claimed(self.owner_client, device)
+        self.take(sold)
+        self.require(True)
+        self.becomes("suspended", spare)
+        answer = self.replace(self.device_row, spare)
+        self.assertEqual((answer["service"], answer["subscription"]["id"]), ("active", sold["id"]))
+        self.assertEqual((self.shown()["subscription"], self.used(sold)), (None, 1))
+        self.assertEqual(self.joined(spare), "Success")
+        self.is_refused(AGAINST, self.post("resume"))
+
+    def test_a_place_that_is_over_gives_way_to_one_that_runs_and_cuts_nobody_off(self):
+        runs, ends, spare = self.sell(), self.sell(), self.device()
+        for device, subscription in ((self.device_row, runs), (spare, ends)):
+            self.claimed(self.owner_client, device)
+            self.assertEqual(self.take(subscription, device)[0], 200)
+        self.time_passes(ends, 366)
+        self.becomes("suspended", spare)
+        answer = self.replace(self.device_row, spare)
+        self.assertEqual((answer["service"], answer["subscription"]["id"]), ("active", runs["id"]))
+        self.assertEqual((self.used(runs), self.used(ends)), (1, 0))
+        last = self.device()
+        self.claimed(self.owner_client, last)
+        self.time_passes(runs, 366)
+        self.becomes("suspended", spare)
+        answer = self.replace(spare, last)  # its place is over, and nobody needs one
+        self.assertEqual((answer["service"], answer["subscription"]), ("active", None))
+
+    def test_of_a_batch_that_is_resumed_none_is_cut_off_or_brought_back_that_was_replaced(self):
+        spare = self.device()
+        for device in (self.device_row, spare):
+            self.claimed(self.owner_client, device)
+        self.replace(self.device_row, spare)
+        self.post("suspend", device=spare)
+        devices = [self.device_row["dev_eui"], spare["dev_eui"]]
+        status, headers, job = self.owner_client.call("post", "/v1/devices/moves", {"move": "resume", "devices": devices})
+        self.assertEqual(status, 202, job)
+        job = support.wait_until(lambda: next((j for j in [self.owner_client.call("get", headers["Location"])[2]]
+                                               if j["state"] == "done"), None), support.READY_SECONDS, "the job is done")
+        self.assertEqual((job["moved"], job["refused"]), (1, 1))
+        self.assertEqual((self.shown()["service"], self.shown()["replaced_by"], self.shown(spare)["service"]),
+                         ("suspended", spare["dev_eui"], "active"))
+
     def test_a_place_ends_with_ownership(self):
         sold, heir = self.sell(), self.owner()
         for way in ("release", "offer", "scrap"):

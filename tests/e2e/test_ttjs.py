@@ -378,6 +378,23 @@ class Looking(TtjsTest):
 
 
 class Releasing(TtjsTest):
+    def test_what_its_owner_has_claimed_himself_is_not_a_cluster_s_to_release(self):
+        device, cluster = self.device(), self.cluster()
+        status, _, answer = self.owner_of(cluster).call(
+            "post", "/v1/claims", {"dev_eui": device["dev_eui"], "code": device["code"], "home_net_id": support.HOME,
+                                   "as_id": cluster.as_id})
+        self.assertEqual(status, 200, answer)
+        self.assertEqual(cluster.unclaim(device["dev_eui"]), "device_access_denied")
+        self.assertEqual(list(cluster.unclaim_all(device["dev_eui"])), [device["dev_eui"]])
+        self.assertEqual(self.row(device, "ownership"), ["claimed"])
+
+    def test_a_label_s_code_finds_its_claim_again_for_a_day_alone(self):
+        device, cluster = self.device(), self.cluster()
+        self.taken(cluster.put(device["dev_eui"], device["code"]))
+        self.taken(cluster.put(device["dev_eui"], device["code"]))
+        self.stack.psql(f"UPDATE claim_code SET issued_at = now() - interval '25 hours' WHERE dev_eui = '\\x{device['dev_eui']}'")
+        self.told(cluster.put(device["dev_eui"], device["code"]), 403, REFUSED)
+
     def test_a_released_device_is_the_next_one_s_by_its_new_code(self):
         device, cluster, heir = self.device(), self.cluster(), self.cluster()
         claimed = self.taken(cluster.put(device["dev_eui"], device["code"]))

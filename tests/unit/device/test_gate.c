@@ -136,6 +136,10 @@ START_TEST(a_test_window_opens_for_its_network_its_time_and_its_joins_only)
             expected = GATE_HIDDEN_TEST_NETWORK;
         ck_assert_int_eq(device_gate_judge(&r, sender, frame), expected);
         ck_assert_int_eq(device_gate_is_hidden(expected), i != 0);
+        /* A window that is used up still answers retries: not in quarantine. */
+        r.trust = TRUST_QUARANTINED;
+        if ((i & 7) == 0)
+            ck_assert_int_eq(device_gate_judge(&r, sender, frame), GATE_BLOCKED_QUARANTINED);
     }
 }
 END_TEST
