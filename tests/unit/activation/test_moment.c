@@ -17,9 +17,9 @@ START_TEST(each_day_is_read_as_it_is_written)
         char text[ACT_MOMENT_MAX + 1];
         int64_t got = -1;
 
-        ck_assert_uint_eq(
-            strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm)), 20);
-        if (!act_moment_parse(text, &got) || got != s)
+        /* Three million assertions would be most of the test's time. */
+        if (strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&at, &tm)) != 20 ||
+            !act_moment_parse(text, &got) || got != s)
             ck_abort_msg("%s is not %" PRId64, text, s);
     }
 }
