@@ -327,6 +327,11 @@ class Stack:
         other.wait_ready()
         return other
 
+    def activation_urls(self):
+        """Of all activation services that run: what one of them does, any may have done."""
+        return [self.activation_url] + [other.url for other in self._others
+                                        if isinstance(other, ActivationService) and other.process.poll() is None]
+
     def is_ready(self, port):
         try:
             return http("GET", f"http://127.0.0.1:{port}/readyz", timeout=2)[0] == 200
