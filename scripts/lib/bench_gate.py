@@ -60,10 +60,10 @@ def run(options):
 def main():
     parser = argparse.ArgumentParser(prog="scripts/bench gate")
     parser.add_argument("--built", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--rounds", type=at_least(2), default=9)
+    parser.add_argument("--rounds", type=at_least(2), default=25)
     parser.add_argument("--devices", type=at_least(1), default=10000)
     parser.add_argument("--connections", type=at_least(1), default=64)
-    parser.add_argument("--seconds", type=at_least(1), default=5)
+    parser.add_argument("--seconds", type=at_least(1), default=3)
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
     parser.set_defaults(rate=0, tls=False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
