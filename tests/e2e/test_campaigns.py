@@ -106,7 +106,7 @@ class Guesses(CampaignTest):
             self.assertIn(429, first[index])
             self.assertEqual(self.stack.psql("SELECT count(*) FROM claim_event WHERE organization_id = (SELECT id FROM "
                                              f"organization WHERE public_id = '\\x{client.organization}')"), [[str(looked_at)]])
-        self.assertGreater(self.reasons(device).count("code"), DEVICE_BURST)
+        self.assertGreaterEqual(self.reasons(device).count("code"), DEVICE_BURST)
         self.claimed(self.owner(), device)  # at the first try, as if nobody had guessed
 
 
