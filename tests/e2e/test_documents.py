@@ -49,7 +49,11 @@ class Documents(unittest.TestCase):
         self.assertRegex(claimed, r'"outcome":"claimed","code":"[0-9A-F]{16}","generation":2,"ownership_epoch":1')
         self.assertIn('"ready":true', joined)
         self.assertIn("Joined", joined)
-        self.assertRegex(proven, r'^\nsigned at .*\n\{"schema":"cradle-custody-v1",.*"exposed":(false|true),')
+        self.assertRegex(proven, r'^\nsigned at .*\n\{"schema":"cradle-custody-v1",')
+        statement = json.loads(proven.splitlines()[2])
+        # Another document may have exported it before.
+        self.assertEqual(self.stack.psql("SELECT exposed_since IS NOT NULL FROM device WHERE dev_eui = "
+                                         f"'\\x{statement['dev_eui']}'"), [["t" if statement["exposed"] else "f"]])
         self.assertRegex(handed_on, r'"ownership_epoch":2.*"code":"[0-9A-F]{16}","generation":3')
         self.assertIn("Joined", handed_on)
         self.assertIn("event: end\ndata: {", moved)
