@@ -157,8 +157,8 @@ static unsigned sign(struct act_call *call, const struct text *document)
     uint8_t signature[AUDIT_SIGNATURE_LEN];
     enum keyd_status status = KEYD_HSM_FAILED;
     uint64_t time = 0;
-    int r = keyd_sign_custody(call->worker->keyd, document->data, document->len, &time, signature,
-        &status, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    int r = keyd_sign_custody(call->worker->keyd, CUSTODY_OF_DEVICE, document->data, document->len,
+        &time, signature, &status, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
 
     if (r < 0)
         return act_call_failed(call, r);
@@ -167,7 +167,7 @@ static unsigned sign(struct act_call *call, const struct text *document)
     if (status != KEYD_OK)
         return act_call_failed(
             call, error_set(ERROR_HSM, "key process: %s", keyd_status_text(status)));
-    custody_write(time, document->data, document->len, signature, &jws);
+    custody_write(CUSTODY_OF_DEVICE, time, document->data, document->len, signature, &jws);
     act_call_header(call, "Cache-Control", "no-store");
     return act_call_answer(call, 200, TYPE_JOSE, &jws);
 }

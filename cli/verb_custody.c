@@ -111,8 +111,8 @@ int cli_custody_verify(const struct cli_settings *settings, int argc, char **arg
         return CLI_USAGE;
     if ((r = cli_audit_key_read(key_path, &key)) < 0 ||
         (r = read_statement(argv[optind], &statement)) < 0 ||
-        (r = custody_open(statement.data != NULL ? statement.data : "", statement.len, key, &time,
-             &document)) < 0)
+        (r = custody_open(CUSTODY_OF_DEVICE, statement.data != NULL ? statement.data : "",
+             statement.len, key, &time, &document)) < 0)
         return r;
     seconds = (time_t)time;
     if (gmtime_r(&seconds, &parts) != NULL)

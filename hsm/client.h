@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/audit_form.h"
+#include "base/custody_form.h"
 #include "base/sealed.h"
 #include "base/secret.h"
 #include "base/text.h"
@@ -24,6 +25,7 @@
 #define KEYD_TOKEN_MAX 64 /* bytes of an access token's body */
 #define KEYD_HASH_LEN 32
 #define KEYD_WEBHOOK_ID_LEN 16
+#define KEYD_BATCH_ID_LEN 16
 #define KEYD_RANDOM_MAX 32 /* bytes of an item */
 #define KEYD_OAEP_LEN 384  /* RSA-3072 */
 #define KEYD_FINGERPRINT_LEN 16
@@ -279,6 +281,64 @@ int keyd_make_kek(struct keyd_channel *channel, const struct keyd_public_key *to
     struct sealed_kek *kek, struct keyd_made_kek *ret, enum keyd_status *ret_status,
     int64_t deadline_ms);
 
+/* --- a root key made here --------------------------------------------------------------------- */
+
+/** How a new root key leaves for the one whose devices it is for. */
+enum keyd_made_form {
+    KEYD_MADE_WRAPPED = 0, /* RFC 3394 under the transport KEK */
+    /* As id_key.bin has it: blocks under AES-128, each by itself, which nothing protects against
+     * being changed or swapped. The transport KEK must be of 16 bytes. */
+    KEYD_MADE_RECORD,
+};
+
+/** Whose key is to be made. Of a Sigfox credential `dev_eui` is four zero bytes and the id,
+ * big-endian, `join_eui` eight zero bytes, and `slot` KEY_SLOT_APP; all of it stands in the tag. */
+struct keyd_make_request {
+    struct eui64 dev_eui;
+    struct eui64 join_eui;
+    enum key_slot slot;
+    bool is_sigfox;
+    enum keyd_made_form form;
+    uint8_t transport_kek; /* index into the message's KEKs: one of class TRANSPORT */
+};
+
+/** The blocks of a device's record in id_key.bin, each one AES-128-ECB block under the transport
+ * KEK. keyd makes all of them, from nothing but the names in the request. */
+struct keyd_record {
+    /* is_sigfox: the id, little-endian, and 12 zero bytes; else DevEUI and JoinEUI, both
+     * little-endian */
+    uint8_t identifier[AES_KEY_LEN];
+    uint8_t key[AES_KEY_LEN];
+    uint8_t no_key[AES_KEY_LEN]; /* 16 zero bytes: in the place of a NwkKey that there is not */
+};
+
+/* KEYD_BAD_INPUT: a KEK of another class; one of another length than the form needs; what is no
+ * Sigfox credential's name. KEYD_KEK_TAG_REFUSED, KEYD_KEK_UNKNOWN: the transport KEK. None of them
+ * touches other items. What is not of the form asked for, and all of a refused item, is zeros. */
+struct keyd_make_reply {
+    enum keyd_status status;
+    struct sealed_key sealed;
+    uint8_t kcv[KEYD_KCV_LEN];
+    uint8_t fingerprint[KEYD_FINGERPRINT_LEN]; /* as of an adopted key */
+    uint8_t wrapped[KEYD_WRAPPED_LEN];         /* KEYD_MADE_WRAPPED */
+    struct keyd_record record;                 /* KEYD_MADE_RECORD */
+};
+
+/** Makes up to KEYD_BATCH_MAX root keys by the HSM's generator, seals each for its row as adoption
+ * does, and wraps it under the transport KEK that its item names: in clear it is nowhere. Nothing
+ * is kept: asked twice, it makes two, and a key whose row is not written is gone. ERROR_INPUT: an
+ * item that cannot be (slot, form, or an index beyond `n_keks`). */
+int keyd_make_device_keys(struct keyd_channel *channel, const struct sealed_kek *const *keks,
+    size_t n_keks, const struct keyd_make_request *requests, size_t n_requests,
+    struct keyd_make_reply *replies, int64_t deadline_ms);
+
+/** HMAC-SHA-256 with the code key over "delivery-v1" | the batch's public id: the key that the
+ * records of its delivery are sealed with (AES-256-GCM), which is stored nowhere and the same
+ * whenever it is asked for. What it opens are keys that are wrapped once more. The caller wipes
+ * `ret_key`. */
+int keyd_delivery_key(struct keyd_channel *channel, const uint8_t batch[static KEYD_BATCH_ID_LEN],
+    uint8_t ret_key[static KEYD_HASH_LEN], int64_t deadline_ms);
+
 /* --- export ---------------------------------------------------------------------------------- */
 
 /** One root key as its row has it. */
@@ -358,8 +418,8 @@ int keyd_sign_checkpoint(struct keyd_channel *channel, struct audit_checkpoint *
 int keyd_audit_key(struct keyd_channel *channel, uint8_t ret_point[static AUDIT_POINT_LEN],
     enum keyd_status *ret_status, int64_t deadline_ms);
 
-/** Signs a custody statement of this document (base/custody_form.h) with the same key, and with
+/** Signs a statement of this type and document (base/custody_form.h) with the same key, and with
  * keyd's own time, which *ret_time gets. KEYD_BAD_INPUT for what can be none, KEYD_NO_AUDIT_KEY. */
-int keyd_sign_custody(struct keyd_channel *channel, const char *document, size_t len,
-    uint64_t *ret_time, uint8_t ret_signature[static AUDIT_SIGNATURE_LEN],
+int keyd_sign_custody(struct keyd_channel *channel, enum custody_type type, const char *document,
+    size_t len, uint64_t *ret_time, uint8_t ret_signature[static AUDIT_SIGNATURE_LEN],
     enum keyd_status *ret_status, int64_t deadline_ms);

@@ -22,8 +22,8 @@ int keyd_sign_checkpoint(struct keyd_channel *channel, struct audit_checkpoint *
     return 0;
 }
 
-int keyd_sign_custody(struct keyd_channel *channel, const char *document, size_t len,
-    uint64_t *ret_time, uint8_t ret_signature[static AUDIT_SIGNATURE_LEN],
+int keyd_sign_custody(struct keyd_channel *channel, enum custody_type type, const char *document,
+    size_t len, uint64_t *ret_time, uint8_t ret_signature[static AUDIT_SIGNATURE_LEN],
     enum keyd_status *ret_status, int64_t deadline_ms)
 {
     const struct keyd_sign_reply *reply = &channel->reply.signed_checkpoint;
@@ -31,9 +31,10 @@ int keyd_sign_custody(struct keyd_channel *channel, const char *document, size_t
     int r;
 
     if (request == NULL)
-        return error_set(ERROR_SYSTEM, "out of memory for a custody statement");
+        return error_set(ERROR_SYSTEM, "out of memory for a signed statement");
     if (len > sizeof(request->document))
-        return error_set(ERROR_INTERNAL, "a custody statement of %zu bytes", len);
+        return error_set(ERROR_INTERNAL, "a signed statement of %zu bytes", len);
+    request->type = type;
     request->len = (uint16_t)len;
     memcpy(request->document, document, len);
     if ((r = keyd_ask(channel, KEYD_VERB_SIGN_CUSTODY, NULL, 0, request, 1, deadline_ms)) < 0)

@@ -81,6 +81,7 @@ struct keyd_sign_reply {
 };
 
 struct keyd_custody_request {
+    enum custody_type type;
     uint16_t len;
     char document[CUSTODY_DOCUMENT_MAX];
 };

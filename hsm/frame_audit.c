@@ -53,14 +53,20 @@ const struct keyd_verb_shape keyd_shape_sign_checkpoint = {.items_max = 1,
     .write_reply = write_sign_reply,
     .read_reply = read_sign_reply};
 
+static bool type_valid(enum custody_type type)
+{
+    return (int)type >= CUSTODY_OF_DEVICE && type <= CUSTODY_TYPE_LAST;
+}
+
 /* Of its whole room: all items of a verb have one length. */
 static void write_custody(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
     const struct keyd_custody_request *q = (const struct keyd_custody_request *)items + i;
 
     (void)n_keks;
-    if (q->len > sizeof(q->document))
+    if (q->len > sizeof(q->document) || !type_valid(q->type))
         w->failed = true;
+    bytes_write_u8(w, (uint8_t)q->type);
     bytes_write_u16_be(w, q->len);
     bytes_write(w, q->document, sizeof(q->document));
 }
@@ -69,12 +75,13 @@ static void read_custody(struct bytes_reader *r, struct keyd_request *request, s
 {
     struct keyd_custody_request *q = &request->custody + i;
 
+    q->type = (enum custody_type)keyd_read_ranged(r, CUSTODY_OF_DEVICE, CUSTODY_TYPE_LAST);
     q->len = bytes_read_u16_be(r);
     bytes_read(r, q->document, sizeof(q->document));
     if (q->len > sizeof(q->document))
         r->failed = true;
 }
-#define CUSTODY_LEN (2 + CUSTODY_DOCUMENT_MAX)
+#define CUSTODY_LEN (1 + 2 + CUSTODY_DOCUMENT_MAX)
 
 const struct keyd_verb_shape keyd_shape_sign_custody = {.items_max = 1,
     .request_len = CUSTODY_LEN,

@@ -84,7 +84,7 @@ int keyd_make_peer_kek(struct keyd *keyd, const struct keyd_make_kek_request *re
 /** Signs a checkpoint of now. */
 int keyd_sign(struct keyd *keyd, const struct audit_checkpoint *checkpoint,
     struct keyd_sign_reply *reply) MUST_CHECK;
-/** Signs a custody statement of now. */
+/** Signs a statement of now, of the type that is asked for. */
 int keyd_sign_statement(struct keyd *keyd, const struct keyd_custody_request *q,
     struct keyd_sign_reply *reply) MUST_CHECK;
 int keyd_show_audit_key(struct keyd *keyd, struct keyd_audit_key_reply *reply) MUST_CHECK;

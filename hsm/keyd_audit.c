@@ -1,5 +1,5 @@
-/* What is signed in the token: audit checkpoints and custody statements, whose bytes are made here,
- * and nothing else. */
+/* What is signed in the token: audit checkpoints, and statements of custody and of deliveries,
+ * whose bytes are made here, and nothing else. */
 #include "hsm/keyd.h"
 
 #include "base/aes.h"
@@ -51,9 +51,9 @@ int keyd_sign_statement(
     if ((r = need_key(keyd)) != 0)
         return r;
     now = (uint64_t)clock_unix_s();
-    custody_input_write(now, q->document, q->len, &input);
+    custody_input_write(q->type, now, q->document, q->len, &input);
     if (input.failed)
-        return error_set(ERROR_SYSTEM, "out of memory for a custody statement");
+        return error_set(ERROR_SYSTEM, "out of memory for a signed statement");
     digest_sha256(input.data, input.len, hash);
     reply->time = now;
     return p11_audit_sign(&keyd->token, &keyd->audit_key, hash, reply->signature);

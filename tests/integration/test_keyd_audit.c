@@ -80,27 +80,65 @@ START_TEST(a_custody_statement_is_signed_over_its_document_and_the_key_processes
     struct text jws = {0}, opened = {0};
     uint64_t time = 0, told = 0;
 
-    ck_assert_int_eq(keyd_sign_custody(channel, document, strlen(document), &time, signature,
-                         &status, keyd_test_deadline()),
+    ck_assert_int_eq(keyd_sign_custody(channel, CUSTODY_OF_DEVICE, document, strlen(document),
+                         &time, signature, &status, keyd_test_deadline()),
         0);
     ck_assert_int_eq(status, KEYD_OK);
     ck_assert_uint_ge(time, before);
-    custody_write(time, document, strlen(document), signature, &jws);
-    ck_assert_msg(custody_open(jws.data, jws.len, key, &told, &opened) == 0, "%s", error_text());
+    custody_write(CUSTODY_OF_DEVICE, time, document, strlen(document), signature, &jws);
+    ck_assert_msg(custody_open(CUSTODY_OF_DEVICE, jws.data, jws.len, key, &told, &opened) == 0,
+        "%s", error_text());
     ck_assert_uint_eq(told, time);
     ck_assert_str_eq(opened.data, document);
     text_clear(&opened);
     for (size_t i = 0; i < jws.len; i++) {
         jws.data[i] ^= 1;
-        ck_assert_msg(custody_open(jws.data, jws.len, key, &told, &opened) == ERROR_INPUT,
+        ck_assert_msg(
+            custody_open(CUSTODY_OF_DEVICE, jws.data, jws.len, key, &told, &opened) == ERROR_INPUT,
             "character %zu", i);
         jws.data[i] ^= 1;
-        ck_assert_int_eq(custody_open(jws.data, i, key, &told, &opened), ERROR_INPUT);
+        ck_assert_int_eq(
+            custody_open(CUSTODY_OF_DEVICE, jws.data, i, key, &told, &opened), ERROR_INPUT);
     }
     ck_assert_uint_eq(opened.len, 0);
     text_clear(&jws);
-    custody_write(time - 1, document, strlen(document), signature, &jws);
-    ck_assert_int_eq(custody_open(jws.data, jws.len, key, &told, &opened), ERROR_INPUT);
+    custody_write(CUSTODY_OF_DEVICE, time - 1, document, strlen(document), signature, &jws);
+    ck_assert_int_eq(
+        custody_open(CUSTODY_OF_DEVICE, jws.data, jws.len, key, &told, &opened), ERROR_INPUT);
+    text_done(&jws);
+    text_done(&opened);
+}
+END_TEST
+
+START_TEST(a_statement_of_one_type_is_none_of_another)
+{
+    static const char document[] = "{\"batch\":\"00112233445566778899aabbccddeeff\"}";
+    const enum custody_type types[] = {CUSTODY_OF_DEVICE, CUSTODY_OF_DELIVERY};
+    struct text jws = {0}, opened = {0};
+
+    for (size_t i = 0; i < 2; i++) {
+        const enum custody_type type = types[i], other = types[1 - i];
+        enum keyd_status status = KEYD_HSM_FAILED;
+        uint8_t signature[AUDIT_SIGNATURE_LEN];
+        uint64_t time = 0, told = 0;
+
+        ck_assert_int_eq(keyd_sign_custody(channel, type, document, strlen(document), &time,
+                             signature, &status, keyd_test_deadline()),
+            0);
+        ck_assert_int_eq(status, KEYD_OK);
+        custody_write(type, time, document, strlen(document), signature, &jws);
+        ck_assert_int_eq(custody_open(type, jws.data, jws.len, key, &told, &opened), 0);
+        ck_assert_uint_eq(told, time);
+        ck_assert_str_eq(opened.data, document);
+        text_clear(&opened);
+        ck_assert_int_eq(custody_open(other, jws.data, jws.len, key, &told, &opened), ERROR_INPUT);
+        text_clear(&jws);
+        /* Nor with the other's name written over it. */
+        custody_write(other, time, document, strlen(document), signature, &jws);
+        ck_assert_int_eq(custody_open(other, jws.data, jws.len, key, &told, &opened), ERROR_INPUT);
+        ck_assert_uint_eq(opened.len, 0);
+        text_clear(&jws);
+    }
     text_done(&jws);
     text_done(&opened);
 }
@@ -116,8 +154,8 @@ START_TEST(what_can_be_no_custody_document_is_not_signed)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         enum keyd_status status = KEYD_OK;
 
-        ck_assert_int_eq(keyd_sign_custody(channel, wrong[i], strlen(wrong[i]), &time, signature,
-                             &status, keyd_test_deadline()),
+        ck_assert_int_eq(keyd_sign_custody(channel, CUSTODY_OF_DELIVERY, wrong[i], strlen(wrong[i]),
+                             &time, signature, &status, keyd_test_deadline()),
             0);
         ck_assert_msg(status == KEYD_BAD_INPUT, "%s", wrong[i]);
     }
@@ -223,6 +261,7 @@ int main(void)
         an_organizations_checkpoint_counts_its_own_events,
         what_can_be_no_checkpoint_is_not_signed,
         a_custody_statement_is_signed_over_its_document_and_the_key_processes_time,
+        a_statement_of_one_type_is_none_of_another,
         what_can_be_no_custody_document_is_not_signed,
         without_the_key_all_else_goes_on,
     };

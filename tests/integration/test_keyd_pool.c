@@ -285,7 +285,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
             .kek_class = KEK_CLASS_NS,
             .label = "ns"}};
     static const struct audit_checkpoint checkpoint;
-    static const struct keyd_custody_request custody;
+    static const struct keyd_custody_request custody = {.type = CUSTODY_OF_DEVICE};
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
