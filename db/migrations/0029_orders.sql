@@ -59,6 +59,7 @@ CREATE TABLE batch_order (
     module_id bigint NOT NULL REFERENCES certificate,
     device_kind text NOT NULL CHECK (device_kind IN ('lorawan', 'sigfox')),
     n bigint NOT NULL CHECK (n BETWEEN 1 AND 1000000),
+    wanted_block_id bigint REFERENCES eui_block,
     block_id bigint REFERENCES eui_block,
     first bytea CHECK (octet_length(first) = 8),
     join_eui bytea CHECK (octet_length(join_eui) = 8),
@@ -71,6 +72,7 @@ CREATE TABLE batch_order (
     asked_by bytea NOT NULL REFERENCES client,
     decided_by bytea REFERENCES client,
     decided_at timestamptz,
+    reason text CHECK (octet_length(reason) BETWEEN 1 AND 200),
     request_id text NOT NULL CHECK (octet_length(request_id) BETWEEN 1 AND 40),
     transport_label text CHECK (octet_length(transport_label) BETWEEN 1 AND 64),
     transport_kek_label text CHECK (octet_length(transport_kek_label) BETWEEN 1 AND 31),
@@ -98,6 +100,7 @@ COMMENT ON COLUMN batch_order.batch_id IS 'Which batch.';
 COMMENT ON COLUMN batch_order.module_id IS 'The certificate of the module that the credentials are for.';
 COMMENT ON COLUMN batch_order.device_kind IS 'lorawan: DevEUI, AppKey, and NwkKey for 1.1. sigfox: 4-byte id and NAK, which stands in the slot of the AppKey.';
 COMMENT ON COLUMN batch_order.n IS 'How many.';
+COMMENT ON COLUMN batch_order.wanted_block_id IS 'The block that they are to be of, and of no other; null: of any of the maker''s.';
 COMMENT ON COLUMN batch_order.block_id IS 'The block that its identifiers are of; null until it is approved.';
 COMMENT ON COLUMN batch_order.first IS 'The first of its n identifiers; the others follow without a gap.';
 COMMENT ON COLUMN batch_order.join_eui IS 'JoinEUI of all of them; null of sigfox.';
@@ -110,6 +113,7 @@ COMMENT ON COLUMN batch_order.state IS 'requested: waits for another client; app
 COMMENT ON COLUMN batch_order.asked_by IS 'Which client asked for it.';
 COMMENT ON COLUMN batch_order.decided_by IS 'Which client approved or rejected it; null where none had to.';
 COMMENT ON COLUMN batch_order.decided_at IS 'When.';
+COMMENT ON COLUMN batch_order.reason IS 'Why it was rejected, in the words of who did; null: none were given.';
 COMMENT ON COLUMN batch_order.request_id IS 'The request that set it going, for the events of its job.';
 COMMENT ON COLUMN batch_order.transport_label IS 'Label of the key, made in the HSM, under which the credentials leave; null until the job has begun.';
 COMMENT ON COLUMN batch_order.transport_kek_label IS 'Label of the storage KEK that it is sealed under.';
@@ -125,10 +129,11 @@ COMMENT ON COLUMN batch_order.n_marked IS 'How many of its devices, by their lin
 COMMENT ON COLUMN batch_order.files_until IS 'Until when its files are kept.';
 COMMENT ON COLUMN batch_order.files_deleted_at IS 'Since when they are gone: nobody can have the keys from here again.';
 CREATE INDEX batch_order_module ON batch_order (module_id);
+CREATE INDEX batch_order_open ON batch_order (batch_id) WHERE state IN ('requested', 'approved');
 CREATE INDEX batch_order_to_mark ON batch_order (batch_id) WHERE delivered_at IS NOT NULL AND n_marked < n;
 CREATE INDEX batch_order_kept ON batch_order (files_until) WHERE files_until IS NOT NULL AND files_deleted_at IS NULL;
 GRANT SELECT, INSERT ON batch_order TO cradle_activation;
-GRANT UPDATE (block_id, first, state, decided_by, decided_at, request_id, transport_label, transport_kek_label, transport_blob, transport_tag,
+GRANT UPDATE (block_id, first, state, decided_by, decided_at, reason, request_id, transport_label, transport_kek_label, transport_blob, transport_tag,
     transport_kcv, transport_text, n_broken, ready_at, manifest, delivered_at, n_marked, files_until, files_deleted_at) ON batch_order TO cradle_activation;
 
 CREATE TABLE delivery_part (
