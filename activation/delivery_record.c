@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define AAD_LEN (DELIVERY_BATCH_ID_LEN + 4 + sizeof(struct eui64))
-#define SIGFOX_ID_AT 4 /* of the identifier */
 #define LINE_MAX 512   /* bytes of a line in delivery.jwe */
 
 static_assert(DELIVERY_KEYS_MAX >= 2 * KEYD_WRAPPED_LEN, "two wrapped keys have room");
@@ -126,24 +125,19 @@ void delivery_record_read(
 void delivery_line_write(
     const struct delivery_shape *shape, const struct delivery_record *record, struct text *out)
 {
-    char eui[EUI64_TEXT_LEN + 1], sealed[BASE64_LEN(DELIVERY_SEALED_MAX) + 1];
+    char eui[DEVICE_ID_TEXT_LEN + 1], sealed[BASE64_LEN(DELIVERY_SEALED_MAX) + 1];
 
     text_reserve(out, LINE_MAX);
-    text_addf(out, "{\"line\":%" PRIu32, record->line);
-    if (shape->is_sigfox) {
-        text_add(out, ",\"id\":\"");
-        text_add_hex(out, record->dev_eui.bytes + SIGFOX_ID_AT, sizeof(uint32_t));
-        text_add(out, "\",\"kcv\":\"");
-        text_add_hex(out, record->app_kcv, sizeof(record->app_kcv));
-    } else {
-        text_addf(out, ",\"dev_eui\":\"%s\"", eui64_format(&record->dev_eui, eui));
-        text_addf(out, ",\"join_eui\":\"%s\",\"mac_version\":\"%s\",\"app_kcv\":\"",
+    text_addf(out, "{\"line\":%" PRIu32 ",\"dev_eui\":\"%s\"", record->line,
+        device_id_format(&record->dev_eui, eui));
+    if (!shape->is_sigfox)
+        text_addf(out, ",\"join_eui\":\"%s\",\"mac_version\":\"%s\"",
             eui64_format(&shape->join_eui, eui), lw_mac_version_text(shape->mac_version));
-        text_add_hex(out, record->app_kcv, sizeof(record->app_kcv));
-        if (shape->has_nwk) {
-            text_add(out, "\",\"nwk_kcv\":\"");
-            text_add_hex(out, record->nwk_kcv, sizeof(record->nwk_kcv));
-        }
+    text_add(out, ",\"app_kcv\":\"");
+    text_add_hex(out, record->app_kcv, sizeof(record->app_kcv));
+    if (shape->has_nwk) {
+        text_add(out, "\",\"nwk_kcv\":\"");
+        text_add_hex(out, record->nwk_kcv, sizeof(record->nwk_kcv));
     }
     text_addf(out, "\",\"sealed\":\"%s\"}\n",
         base64url_encode(record->sealed, delivery_sealed_len(shape), sealed));

@@ -3,6 +3,7 @@
 #include "activation/export_run.h"
 #include "activation/import_lint.h"
 #include "activation/move_run.h"
+#include "activation/order_run.h"
 #include "base/error.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -82,6 +83,8 @@ int import_report_give(
             export_report_write(rows, n, &piece);
         else if (job->kind == JOB_MOVE)
             move_report_write(job->move, rows, n, &piece);
+        else if (job->kind == JOB_ORDER)
+            order_report_write(rows, n, &piece);
         else
             import_report_write(rows, n, &piece);
         if (piece.failed)

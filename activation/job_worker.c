@@ -2,6 +2,7 @@
 
 #include "activation/export_run.h"
 #include "activation/move_run.h"
+#include "activation/order_run.h"
 #include "activation/rule_run.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -22,12 +23,13 @@ struct act_job_worker {
     int64_t swept_ms;
 };
 
-/* A job of either kind that was taken. */
+/* A job of any kind that was taken. */
 struct turn {
     const struct kind *kind;
     union {
         struct export_run export;
         struct move_run move;
+        struct order_run order;
     } run;
 };
 
@@ -138,12 +140,59 @@ static bool move_is_revoked(const struct turn *turn)
     return turn->run.move.move.is_revoked;
 }
 
+static int order_take(struct act_worker *worker, struct turn *turn)
+{
+    turn->run.order = (struct order_run){.worker = worker};
+    return db_order_run_take(worker->db, &turn->run.order.order);
+}
+
+static int order_begin(struct turn *turn)
+{
+    return order_run_begin(&turn->run.order);
+}
+
+static int order_chunk(struct turn *turn)
+{
+    return order_run_chunk(&turn->run.order);
+}
+
+static void order_done(struct turn *turn)
+{
+    order_run_done(&turn->run.order);
+}
+
+static int order_fail(struct act_worker *worker, struct turn *turn, const char *fault)
+{
+    (void)worker; /* which the run knows */
+    return order_run_fail(&turn->run.order, fault);
+}
+
+static int order_put_back(struct act_worker *worker, struct turn *turn, unsigned seconds)
+{
+    return db_order_run_put_back(worker->db, &turn->run.order.order, seconds);
+}
+
+static const struct db_job *order_job(const struct turn *turn)
+{
+    return &turn->run.order.order.job;
+}
+
+static int64_t *order_n_broken(struct turn *turn)
+{
+    return &turn->run.order.order.n_broken;
+}
+
+static bool order_is_revoked(const struct turn *turn)
+{
+    return turn->run.order.order.is_revoked;
+}
+
 #define KIND(kind)                                                                                 \
     {                                                                                              \
 #kind, kind##_take, kind##_begin, kind##_chunk, kind##_done, kind##_fail, kind##_put_back, \
             kind##_job, kind##_n_broken, kind##_is_revoked                                         \
     }
-static const struct kind kinds[] = {KIND(export), KIND(move)};
+static const struct kind kinds[] = {KIND(export), KIND(move), KIND(order)};
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 /* Until it has ended, is lost, its turn is over or the service stops. */
@@ -154,6 +203,13 @@ static int work_on(struct act_job_worker *w, struct turn *turn)
     for (int i = 0; i < ACT_JOB_TURN_CHUNKS && r == 0 && !atomic_load(&w->stopping); i++)
         r = turn->kind->chunk(turn);
     return r;
+}
+
+static int64_t n_done(const struct db_job *job)
+{
+    return job->kind == JOB_MOVE    ? job->counts.moved
+           : job->kind == JOB_ORDER ? job->counts.created
+                                    : job->counts.exported;
 }
 
 static void say(const struct turn *turn, int outcome)
@@ -171,9 +227,8 @@ static void say(const struct turn *turn, int outcome)
     else if (outcome == RUN_GOES_ON)
         log_debug("job=%s %s put back at %" PRId64, id, word, job->line);
     else
-        log_info("job=%s %s %s %s=%" PRId64 " refused=%" PRId64, id, word,
-            db_job_state_text(job->state), job->kind == JOB_MOVE ? "moved" : "exported",
-            job->kind == JOB_MOVE ? job->counts.moved : job->counts.exported, job->counts.refused);
+        log_info("job=%s %s %s done=%" PRId64 " refused=%" PRId64, id, word,
+            db_job_state_text(job->state), n_done(job), job->counts.refused);
 }
 
 /* For good. Outcomes as those of a run. */
@@ -235,7 +290,8 @@ static int round_of(struct act_job_worker *w)
 {
     struct db *db = w->worker.db;
     int64_t until_ms;
-    int r, rule;
+    bool idle;
+    int r, rule, mark;
 
     if (!w->listening && (r = db_job_listen(db, true)) < 0)
         return r;
@@ -244,15 +300,17 @@ static int round_of(struct act_job_worker *w)
     do {
         if (atomic_load(&w->stopping))
             return 0;
-        if ((r = take_each(w)) < 0 || (rule = act_rule_step(&w->worker)) < 0)
-            return r < 0 ? r : rule;
-    } while ((r == 0 || rule == 0) && clock_monotonic_ms() < until_ms);
+        if ((r = take_each(w)) < 0 || (rule = act_rule_step(&w->worker)) < 0 ||
+            (mark = order_run_mark(&w->worker)) < 0)
+            return r < 0 ? r : rule < 0 ? rule : mark;
+        idle = r != 0 && rule != 0 && mark != 0;
+    } while (!idle && clock_monotonic_ms() < until_ms);
     if (clock_monotonic_ms() - w->swept_ms >= ACT_JOB_SWEEP_MS) {
         if ((r = db_export_sweep(db)) < 0)
             return r;
         w->swept_ms = clock_monotonic_ms();
     }
-    if (r == 0 || rule == 0)
+    if (!idle)
         return 0; /* there is more */
     do
         r = db_job_wait(db, WAIT_MS);

@@ -18,6 +18,7 @@
 
 struct act_workers;
 struct act_job_worker;
+struct order_makers;
 struct act_job_events;
 struct act_audit_keeper;
 struct act_webhook_worker;
@@ -29,6 +30,7 @@ struct act_service {
     struct api_server *servers[ACT_LISTENERS_MAX];
     _Atomic size_t n_servers; /* of these; raised when one has started */
     struct act_workers *workers;
+    struct order_makers *order_makers; /* of the thread that does jobs */
     struct act_job_worker *jobs;
     struct act_job_events *events;
     struct act_audit_keeper *audit;

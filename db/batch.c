@@ -255,6 +255,7 @@ static const char *const origins[DB_N_KEY_ORIGINS] = {
     [DB_KEY_CLEAR] = "clear",
     [DB_KEY_WRAPPED] = "wrapped",
     [DB_KEY_SEALED] = "sealed",
+    [DB_KEY_MADE] = "made",
 };
 
 const char *db_key_origin_text(enum db_key_origin origin)

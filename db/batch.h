@@ -17,6 +17,7 @@ enum db_key_origin {
     DB_KEY_CLEAR,
     DB_KEY_WRAPPED,
     DB_KEY_SEALED,
+    DB_KEY_MADE, /* in the HSM, for an order */
     DB_N_KEY_ORIGINS
 };
 

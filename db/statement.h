@@ -149,6 +149,21 @@ enum db_statement_id {
     DB_MOVE_ADVANCE,
     DB_MOVE_END,
     DB_MOVE_PUT_BACK,
+    DB_ORDER_RUN_TAKE,
+    DB_ORDER_RUN_BEGIN,
+    DB_ORDER_RUN_CODES,
+    DB_ORDER_RUN_WRITE,
+    DB_ORDER_RUN_ADVANCE,
+    DB_ORDER_RUN_END,
+    DB_ORDER_RUN_PUT_BACK,
+    DB_ORDER_RUN_MARK,
+    DB_ORDER_FILES,
+    DB_ORDER_FILE_HOLD,
+    DB_ORDER_FILE_TAKE,
+    DB_ORDER_FILE_READ,
+    DB_ORDER_FILE_LIST,
+    DB_ORDER_FILE_DISCARD,
+    DB_ORDER_FILE_PURGE,
     DB_CODE_WALK_JOB,
     DB_CODE_MAKE_JOB,
     DB_OFFER_ADD,
@@ -401,6 +416,21 @@ extern const struct db_statement db_move_load_statement;
 extern const struct db_statement db_move_advance_statement;
 extern const struct db_statement db_move_end_statement;
 extern const struct db_statement db_move_put_back_statement;
+extern const struct db_statement db_order_run_take_statement;
+extern const struct db_statement db_order_run_begin_statement;
+extern const struct db_statement db_order_run_codes_statement;
+extern const struct db_statement db_order_run_write_statement;
+extern const struct db_statement db_order_run_advance_statement;
+extern const struct db_statement db_order_run_end_statement;
+extern const struct db_statement db_order_run_put_back_statement;
+extern const struct db_statement db_order_run_mark_statement;
+extern const struct db_statement db_order_files_statement;
+extern const struct db_statement db_order_file_hold_statement;
+extern const struct db_statement db_order_file_take_statement;
+extern const struct db_statement db_order_file_read_statement;
+extern const struct db_statement db_order_file_list_statement;
+extern const struct db_statement db_order_file_discard_statement;
+extern const struct db_statement db_order_file_purge_statement;
 extern const struct db_statement db_code_walk_job_statement;
 extern const struct db_statement db_code_make_job_statement;
 extern const struct db_statement db_offer_add_statement;
