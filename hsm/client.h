@@ -50,8 +50,10 @@ enum keyd_verb {
     KEYD_VERB_AUDIT_KEY,
     KEYD_VERB_WEBHOOK_SECRET,
     KEYD_VERB_SIGN_CUSTODY,
+    KEYD_VERB_MAKE_KEY,
+    KEYD_VERB_DELIVERY_KEY,
 };
-#define KEYD_N_VERBS 14
+#define KEYD_N_VERBS 16
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -303,13 +305,15 @@ struct keyd_make_request {
 };
 
 /** The blocks of a device's record in id_key.bin, each one AES-128-ECB block under the transport
- * KEK. keyd makes all of them, from nothing but the names in the request. */
+ * KEK. keyd makes all of them, from nothing but the names in the request. A record of a Sigfox
+ * credential is identifier and key; of a device identifier, key of KEY_SLOT_APP, and key of
+ * KEY_SLOT_NWK or, where there is none, `no_key`. */
 struct keyd_record {
-    /* is_sigfox: the id, little-endian, and 12 zero bytes; else DevEUI and JoinEUI, both
-     * little-endian */
+    /* Of KEY_SLOT_APP alone. is_sigfox: the id, little-endian, and 12 zero bytes; else DevEUI and
+     * JoinEUI, both little-endian. */
     uint8_t identifier[AES_KEY_LEN];
     uint8_t key[AES_KEY_LEN];
-    uint8_t no_key[AES_KEY_LEN]; /* 16 zero bytes: in the place of a NwkKey that there is not */
+    uint8_t no_key[AES_KEY_LEN]; /* 16 zero bytes; of KEY_SLOT_APP alone, and not of Sigfox */
 };
 
 /* KEYD_BAD_INPUT: a KEK of another class; one of another length than the form needs; what is no
