@@ -285,13 +285,26 @@ static int take_each(struct act_job_worker *w)
     return r < 0 ? r : !any;
 }
 
+/* Jobs, and a step of all that is done between them. Outcome 1: there is nothing to do. */
+static int do_some(struct act_job_worker *w)
+{
+    static int (*const steps[])(struct act_worker *worker) = {act_rule_step, order_run_mark};
+    int r = take_each(w);
+    bool any = r == 0;
+
+    for (size_t i = 0; r >= 0 && i < sizeof(steps) / sizeof(steps[0]); i++) {
+        r = steps[i](&w->worker);
+        any |= r == 0;
+    }
+    return r < 0 ? r : !any;
+}
+
 /* Does what there is to do, then waits for more. A failure ends the round. */
 static int round_of(struct act_job_worker *w)
 {
     struct db *db = w->worker.db;
     int64_t until_ms;
-    bool idle;
-    int r, rule, mark;
+    int r, idle;
 
     if (!w->listening && (r = db_job_listen(db, true)) < 0)
         return r;
@@ -300,17 +313,15 @@ static int round_of(struct act_job_worker *w)
     do {
         if (atomic_load(&w->stopping))
             return 0;
-        if ((r = take_each(w)) < 0 || (rule = act_rule_step(&w->worker)) < 0 ||
-            (mark = order_run_mark(&w->worker)) < 0)
-            return r < 0 ? r : rule < 0 ? rule : mark;
-        idle = r != 0 && rule != 0 && mark != 0;
-    } while (!idle && clock_monotonic_ms() < until_ms);
+        if ((idle = do_some(w)) < 0)
+            return idle;
+    } while (idle == 0 && clock_monotonic_ms() < until_ms);
     if (clock_monotonic_ms() - w->swept_ms >= ACT_JOB_SWEEP_MS) {
         if ((r = db_export_sweep(db)) < 0)
             return r;
         w->swept_ms = clock_monotonic_ms();
     }
-    if (!idle)
+    if (idle == 0)
         return 0; /* there is more */
     do
         r = db_job_wait(db, WAIT_MS);
