@@ -18,6 +18,9 @@
 #define MECHANISM "AES key wrap (RFC 3394)"
 #define NOT_IN_CLEAR                                                                               \
     "It was not in clear in its maker's file. How he made and kept it is not recorded."
+#define MADE_HERE                                                                                  \
+    "It did not exist before: the HSM's generator made it, wrapped it for its maker, and it was in "  \
+    "clear nowhere here."
 #define BINDING "HMAC-SHA-256 over DevEUI, JoinEUI, slot, KEK and wrapped key"
 
 static const char no_key[] =
@@ -30,6 +33,7 @@ static const struct {
     {"clear", "in clear", "It was in clear in its maker's file, and in the call that brought it."},
     {"wrapped", "wrapped under the maker's transport KEK", NOT_IN_CLEAR},
     {"sealed", "sealed to the exchange key", NOT_IN_CLEAR},
+    {"made", "generated in the HSM", MADE_HERE},
 };
 #define N_ORIGINS (sizeof(origins) / sizeof(origins[0]))
 
@@ -91,6 +95,15 @@ static void write_key(
     text_add(out, "\"}");
 }
 
+/* Whoever has the file and what opens it has the key: it is exposed to its maker from then on. */
+static void write_delivery(struct text *out, const struct db_custody_delivery *d)
+{
+    text_addf(out, "{\"exposed_to\":\"%s\",\"file\":", actors[CUSTODY_MAKER]);
+    text_add_json(out, d->file);
+    text_addf(out, ",\"first_at\":\"%s\",\"last_at\":\"%s\",\"times\":%" PRId64 "}",
+        d->first_at, d->last_at, d->times);
+}
+
 /* The hash of a history is for those whose history it is. */
 static void write_event(struct text *out, const struct db_custody_event *e)
 {
@@ -142,6 +155,11 @@ static void write_document(
     for (size_t i = 0; i < c->n_keys; i++) {
         text_add(out, i > 0 ? "," : "");
         write_key(out, &r->dev_eui, &c->keys[i]);
+    }
+    text_add(out, "],\"deliveries\":[");
+    for (size_t i = 0; i < c->n_deliveries; i++) {
+        text_add(out, i > 0 ? "," : "");
+        write_delivery(out, &c->deliveries[i]);
     }
     text_add(out, "],\"events\":[");
     for (size_t i = 0; i < c->n_events; i++) {

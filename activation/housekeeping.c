@@ -7,6 +7,7 @@
 #include "db/claim.h"
 #include "db/claim_rule.h"
 #include "db/offer.h"
+#include "db/order_file.h"
 #include "db/report.h"
 #include "db/signal.h"
 
@@ -20,6 +21,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_rule_expire,
     db_offer_purge,
     db_signal_purge,
+    db_order_file_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

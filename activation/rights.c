@@ -41,6 +41,7 @@ static const struct {
         "see subscriptions"},
     [RIGHT_SUBSCRIPTIONS_CHANGE] = {(unsigned)ROLE_ADMIN | (unsigned)ROLE_OPERATOR,
         "change subscriptions"},
+    [RIGHT_FILES] = {ROLE_MODULE_MAKER, "have the files of an order"},
     [RIGHT_EXPORT] = {ROLES_MAKER | (unsigned)ROLE_OWNER, "export devices"},
 };
 

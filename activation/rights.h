@@ -39,6 +39,7 @@ enum act_right {
     RIGHT_EXPORT,               /* take devices of his organization away, with their keys */
     RIGHT_JOBS,                 /* see jobs of his organization */
     RIGHT_JOBS_CANCEL, /* cancel them: who may begin one of that kind (activation/jobs.c) */
+    RIGHT_FILES,       /* fetch the files of an order of his, and delete them */
     N_ACT_RIGHTS
 };
 

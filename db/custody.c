@@ -37,12 +37,28 @@ const struct db_statement db_custody_events_statement = {
            "   UNION ALL SELECT f.* FROM job j CROSS JOIN LATERAL ("
            "    SELECT * FROM audit_event a WHERE a.object = encode(j.public_id, 'hex')"
            "     AND a.action = 'import.chunk' AND (a.detail->>'line')::int8 >= d.batch_line"
+           "    ORDER BY (a.detail->>'line')::int8 LIMIT 1) f WHERE j.batch_id = d.batch_id"
+           "   UNION ALL SELECT f.* FROM job j CROSS JOIN LATERAL ("
+           "    SELECT * FROM audit_event a WHERE a.object = encode(j.public_id, 'hex')"
+           "     AND a.action = 'order.chunk' AND (a.detail->>'line')::int8 >= d.batch_line"
            "    ORDER BY (a.detail->>'line')::int8 LIMIT 1) f WHERE j.batch_id = d.batch_id) e"
            " LEFT JOIN audit_chain c ON c.event_id = e.id"
            " WHERE d.dev_eui = $1 ORDER BY e.id LIMIT " DB_DECIMAL(DB_CUSTODY_EVENTS_MAX) " + 1",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_BYTEA, DB_INT8},
+};
+
+/* The files that hold keys. */
+const struct db_statement db_custody_deliveries_statement = {
+    .name = "custody_deliveries",
+    .sql = "SELECT w.name, count(*), " DB_UTC("min(w.at)") ", " DB_UTC("max(w.at)")
+           " FROM device d JOIN batch_download w ON w.batch_id = d.batch_id"
+           " WHERE d.dev_eui = $1 AND w.name IN ('delivery.jwe', 'id_key.bin')"
+           " GROUP BY w.name ORDER BY w.name LIMIT " DB_DECIMAL(DB_CUSTODY_DELIVERIES_MAX),
+    .shape = DB_SHAPE_MANY,
+    .n_params = 1,
+    .params = {DB_BYTEA},
 };
 
 static int load_device(struct db *db, const struct eui64 *dev_eui, struct db_custody *ret)
@@ -105,13 +121,33 @@ static int load_events(
     return db_rows_check(&rows);
 }
 
+static int load_deliveries(struct db *db, const struct eui64 *dev_eui, struct db_custody *ret)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    db_param_bytes(db_params_of(db), dev_eui->bytes, sizeof(dev_eui->bytes));
+    if ((r = db_run(db, DB_CUSTODY_DELIVERIES, &rows)) < 0)
+        return r;
+    for (size_t i = 0; i < rows.n && i < DB_CUSTODY_DELIVERIES_MAX; i++) {
+        struct db_custody_delivery *d = &ret->deliveries[ret->n_deliveries++];
+
+        db_row_text(&rows, i, 0, d->file, sizeof(d->file));
+        d->times = db_row_int(&rows, i, 1, 1, INT64_MAX);
+        db_row_text(&rows, i, 2, d->first_at, sizeof(d->first_at));
+        db_row_text(&rows, i, 3, d->last_at, sizeof(d->last_at));
+    }
+    return db_rows_check(&rows);
+}
+
 int db_custody_load(
     struct db *db, const struct eui64 *dev_eui, int64_t organization_id, struct db_custody *ret)
 {
     int r;
 
     *ret = (struct db_custody){.n_keys = 0};
-    if ((r = load_device(db, dev_eui, ret)) != 0 || (r = load_keys(db, dev_eui, ret)) < 0)
+    if ((r = load_device(db, dev_eui, ret)) != 0 || (r = load_keys(db, dev_eui, ret)) < 0 ||
+        (r = load_deliveries(db, dev_eui, ret)) < 0)
         return r;
     return load_events(db, dev_eui, organization_id, ret);
 }

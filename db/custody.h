@@ -29,6 +29,16 @@ struct db_custody_event {
     uint8_t chain[32];           /* of its own history, at this event; of those that are chained */
 };
 
+#define DB_CUSTODY_DELIVERIES_MAX 4
+#define DB_CUSTODY_FILE_MAX 40
+
+/** That its maker fetched its keys, with all of its order. */
+struct db_custody_delivery {
+    char file[DB_CUSTODY_FILE_MAX + 1];
+    int64_t times;
+    char first_at[DB_TIME_TEXT_LEN + 1], last_at[DB_TIME_TEXT_LEN + 1];
+};
+
 struct db_custody {
     char import_format[41]; /* "": the device is of no batch */
     struct db_custody_key keys[DB_CUSTODY_KEYS_MAX];
@@ -36,6 +46,8 @@ struct db_custody {
     struct db_custody_event events[DB_CUSTODY_EVENTS_MAX];
     size_t n_events; /* the first ones */
     bool has_more;
+    struct db_custody_delivery deliveries[DB_CUSTODY_DELIVERIES_MAX];
+    size_t n_deliveries;
 };
 
 /** Whose the device is was asked before; `organization_id` is who asks. Outcome 1: it is not here.

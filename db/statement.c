@@ -177,6 +177,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_CUSTODY_DEVICE] = &db_custody_device_statement,
     [DB_CUSTODY_KEYS] = &db_custody_keys_statement,
     [DB_CUSTODY_EVENTS] = &db_custody_events_statement,
+    [DB_CUSTODY_DELIVERIES] = &db_custody_deliveries_statement,
     [DB_TEST_WINDOW_OPEN] = &db_test_window_open_statement,
     [DB_TEST_WINDOW_MISSING] = &db_test_window_missing_statement,
     [DB_TEST_WINDOW_CLOSE] = &db_test_window_close_statement,

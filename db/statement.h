@@ -181,6 +181,7 @@ enum db_statement_id {
     DB_CUSTODY_DEVICE,
     DB_CUSTODY_KEYS,
     DB_CUSTODY_EVENTS,
+    DB_CUSTODY_DELIVERIES,
     DB_TEST_WINDOW_OPEN,
     DB_TEST_WINDOW_MISSING,
     DB_TEST_WINDOW_CLOSE,
@@ -448,6 +449,7 @@ extern const struct db_statement db_code_forgive_statement;
 extern const struct db_statement db_custody_device_statement;
 extern const struct db_statement db_custody_keys_statement;
 extern const struct db_statement db_custody_events_statement;
+extern const struct db_statement db_custody_deliveries_statement;
 extern const struct db_statement db_test_window_open_statement;
 extern const struct db_statement db_test_window_missing_statement;
 extern const struct db_statement db_test_window_close_statement;

@@ -11,9 +11,10 @@ const struct word_bits webhook_event_names[] = {
     {"device.quarantined", WEBHOOK_DEVICE_QUARANTINED},
     {"device.suspect", WEBHOOK_DEVICE_SUSPECT},
     {"subscription.ending", WEBHOOK_SUBSCRIPTION_ENDING},
+    {"delivery.repeated", WEBHOOK_DELIVERY_REPEATED},
     {NULL, 0},
 };
-#define EVENTS_ALL 255
+#define EVENTS_ALL 511
 
 #define WEBHOOK_COLUMNS "id, public_id, url, events, active, generation, " DB_UTC("created_at")
 

@@ -7,7 +7,7 @@
 #define DB_WEBHOOK_URL_MAX 1000
 #define DB_WEBHOOKS_MAX 20 /* of one organization */
 
-/** What may be told, as bits of `events`; migrations 0020, 0026 and 0027 have the same. */
+/** What may be told, as bits of `events`; migrations 0020, 0026, 0027 and 0029 have the same. */
 enum webhook_event {
     WEBHOOK_DEVICE_CLAIMED = 1 << 0,
     WEBHOOK_CLAIM_REFUSED = 1 << 1,
@@ -17,6 +17,7 @@ enum webhook_event {
     WEBHOOK_DEVICE_QUARANTINED = 1 << 5,
     WEBHOOK_DEVICE_SUSPECT = 1 << 6,
     WEBHOOK_SUBSCRIPTION_ENDING = 1 << 7,
+    WEBHOOK_DELIVERY_REPEATED = 1 << 8,
 };
 /** Names of the types; the last has no word. */
 extern const struct word_bits webhook_event_names[];

@@ -179,3 +179,35 @@ CREATE INDEX job_to_do ON job (kind, id) WHERE kind IN ('export', 'move', 'order
 ALTER TABLE device_key DROP CONSTRAINT device_key_origin_check,
     ADD CONSTRAINT device_key_origin_check CHECK (origin IN ('clear', 'wrapped', 'sealed', 'made'));
 COMMENT ON COLUMN device_key.origin IS 'How its maker''s file brought it: in clear, wrapped under his transport KEK, or sealed to the exchange key; or made here, in the HSM, for an order. Null: from before this was recorded.';
+
+COMMENT ON COLUMN job.digest IS 'SHA-256 of the file from its first byte to the end of that line, without what ends the line; of one that is done, of the whole file. Who goes on with the job must send the same. Of an order, the digest of its records so far (activation/delivery_record.h). Null before the first line, and of a file without an Idempotency-Key.';
+
+-- The end of an order is told as that of an import; and the second time that a file with new credentials is taken, its maker is.
+DROP TRIGGER webhook_batch_done ON job;
+CREATE TRIGGER webhook_batch_done AFTER UPDATE OF state ON job FOR EACH ROW
+    WHEN (NEW.kind IN ('import', 'order') AND NEW.state <> OLD.state AND NEW.state IN ('done', 'failed', 'cancelled'))
+    EXECUTE FUNCTION webhook_batch_done();
+COMMENT ON FUNCTION webhook_batch_done() IS 'Tells the maker that an import or an order has ended.';
+
+CREATE FUNCTION webhook_delivery_repeated() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+DECLARE
+    times bigint := (SELECT count(*) FROM public.batch_download d WHERE d.batch_id = NEW.batch_id AND d.name = NEW.name);
+BEGIN
+    IF times > 1 THEN
+        PERFORM public.webhook_tell(b.organization_id, 256, 'delivery.repeated', NEW.at, jsonb_build_object(
+            'batch', encode(b.public_id, 'hex'), 'file', NEW.name, 'times', times, 'client', encode(NEW.client_id, 'hex')))
+            FROM public.batch b WHERE b.id = NEW.batch_id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION webhook_delivery_repeated() IS 'Tells the maker that a file of an order was taken again.';
+CREATE TRIGGER webhook_delivery_repeated AFTER INSERT ON batch_download
+    FOR EACH ROW EXECUTE FUNCTION webhook_delivery_repeated();
+COMMENT ON COLUMN webhook.events IS 'Types that are wanted, a bit each: 1 device.claimed, 2 claim.refused, 4 batch.done, 8 device.first_join, 16 device.offered, 32 device.quarantined, 64 device.suspect, 128 subscription.ending, 256 delivery.repeated.';
+
+CREATE INDEX audit_event_of_made ON audit_event (object, ((detail->>'line')::bigint)) WHERE action = 'order.chunk';
+COMMENT ON INDEX audit_event_of_made IS 'The chunk of an order that a line was in.';

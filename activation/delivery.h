@@ -1,0 +1,32 @@
+/* The files of an order: what each is written from, piece by piece. Belongs to the thread of a
+ * call. */
+#pragma once
+
+#include "activation/call.h"
+#include "activation/delivery_record.h"
+#include "db/order_file.h"
+
+struct delivery {
+    struct act_call *call;
+    int64_t batch_id;
+    struct db_order_files order;
+    struct delivery_shape shape;
+    uint8_t key[GCM_KEY_LEN]; /* of the batch */
+    struct gcm *gcm;          /* with it */
+    uint8_t *bytes;           /* DB_ORDER_PART_MAX: records as they are stored */
+    const char *type;         /* of the file */
+    struct text piece;        /* that is being written; holds secrets */
+};
+
+/** Takes a record of the order, in the order of lines. */
+typedef int (*delivery_take)(struct delivery *d, const struct delivery_record *record, void *context);
+/** Gives all records to `take`, and sends the piece after each chunk of them. */
+int delivery_walk(struct delivery *d, delivery_take take, void *context);
+/** Sends the piece, which is empty then. */
+int delivery_send(struct delivery *d);
+
+/* The files: each adds to d->piece, and sends it. */
+int delivery_write_jwe(struct delivery *d);
+int delivery_write_id_key(struct delivery *d);
+int delivery_write_id_key_key(struct delivery *d);
+int delivery_write_id_pac(struct delivery *d);

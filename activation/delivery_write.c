@@ -1,0 +1,135 @@
+#include "activation/delivery.h"
+
+#include "activation/worker.h"
+#include "base/base64.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/jwe.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BATCH_KEY_LINE "{\"batch_key\":\"%s\"}\n"
+
+/* --- delivery.jwe ---------------------------------------------------------------------------- */
+
+struct jwe_file {
+    struct jwe_writer *writer;
+    struct text line;
+};
+
+static int add_line(struct delivery *d, const struct delivery_record *record, void *context)
+{
+    struct jwe_file *file = context;
+
+    text_clear(&file->line);
+    delivery_line_write(&d->shape, record, &file->line);
+    if (file->line.failed)
+        return error_set(ERROR_SYSTEM, "out of memory for a delivery");
+    return jwe_writer_add(file->writer, file->line.data, file->line.len, &d->piece);
+}
+
+/* What the maker finds first: what was signed, and what opens the records. */
+static int add_head(struct delivery *d, struct jwe_file *file)
+{
+    char key[BASE64_LEN(GCM_KEY_LEN) + 1], line[sizeof(BATCH_KEY_LINE) + sizeof(key)];
+    int len = snprintf(
+        line, sizeof(line), BATCH_KEY_LINE, base64url_encode(d->key, sizeof(d->key), key));
+    int r;
+
+    if ((r = jwe_writer_add(
+             file->writer, d->order.manifest, strlen(d->order.manifest), &d->piece)) == 0 &&
+        (r = jwe_writer_add(file->writer, "\n", 1, &d->piece)) == 0)
+        r = jwe_writer_add(file->writer, line, (size_t)len, &d->piece);
+    secret_wipe(key, sizeof(key));
+    secret_wipe(line, sizeof(line));
+    return r;
+}
+
+static int begin_jwe(struct delivery *d, struct jwe_file *file)
+{
+    uint8_t random[2][(GCM_KEY_LEN + GCM_IV_LEN) / 2];
+    int r = keyd_random(d->call->worker->keyd, random[0], sizeof(random[0]), 2,
+        clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+
+    if (r == 0)
+        r = jwe_writer_new(d->order.public_key, random[0],
+            (const uint8_t *)random + GCM_KEY_LEN, &file->writer, &d->piece);
+    secret_wipe(random, sizeof(random));
+    return r;
+}
+
+int delivery_write_jwe(struct delivery *d)
+{
+    struct jwe_file file = {.writer = NULL};
+    int r = begin_jwe(d, &file);
+
+    if (r == 0 && (r = add_head(d, &file)) == 0 && (r = delivery_walk(d, add_line, &file)) == 0 &&
+        (r = jwe_writer_end(file.writer, &d->piece)) == 0)
+        r = delivery_send(d);
+    jwe_writer_free(file.writer);
+    text_done(&file.line);
+    return r;
+}
+
+/* --- files of plain lines and records ---------------------------------------------------------- */
+
+static int open_record(
+    struct delivery *d, const struct delivery_record *record, struct delivery_secret *ret)
+{
+    int r = delivery_open(d->gcm, d->order.batch, &d->shape, record, ret);
+
+    return r > 0 ? error_set(ERROR_DB, "database: line %" PRIu32 " of a delivery does not open",
+                       record->line)
+                 : r;
+}
+
+static int add_id_key(struct delivery *d, const struct delivery_record *record, void *context)
+{
+    struct delivery_secret secret;
+    int r = open_record(d, record, &secret);
+
+    (void)context;
+    if (r == 0)
+        text_add_len(&d->piece, (const char *)secret.keys, delivery_keys_len(&d->shape));
+    secret_wipe(&secret, sizeof(secret));
+    return r;
+}
+
+int delivery_write_id_key(struct delivery *d)
+{
+    return delivery_walk(d, add_id_key, NULL);
+}
+
+int delivery_write_id_key_key(struct delivery *d)
+{
+    char text[BASE64_LEN(DB_ORDER_TEXT_MAX) + 1];
+
+    text_add(
+        &d->piece, base64_encode(d->order.transport_text, d->order.transport_text_len, text));
+    text_add(&d->piece, "\n");
+    return delivery_send(d);
+}
+
+static int add_id_pac(struct delivery *d, const struct delivery_record *record, void *context)
+{
+    const size_t skip = d->shape.is_sigfox ? sizeof(struct eui64) - SIGFOX_ID_LEN : 0;
+    struct delivery_secret secret;
+    int r = open_record(d, record, &secret);
+
+    (void)context;
+    for (size_t i = skip; r == 0 && i < sizeof(record->dev_eui.bytes); i++)
+        text_addf(&d->piece, "%02X", record->dev_eui.bytes[i]);
+    if (r == 0) {
+        text_add(&d->piece, ";");
+        text_add(&d->piece, secret.code);
+        text_add(&d->piece, ";N/A\n");
+    }
+    secret_wipe(&secret, sizeof(secret));
+    return r;
+}
+
+int delivery_write_id_pac(struct delivery *d)
+{
+    return delivery_walk(d, add_id_pac, NULL);
+}
