@@ -10,6 +10,7 @@ static const char *const kinds[] = {
     [JOB_DRY_RUN] = "dry_run",
     [JOB_EXPORT] = "export",
     [JOB_MOVE] = "move",
+    [JOB_ORDER] = "order",
 };
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -118,11 +119,13 @@ const struct db_statement db_job_cancel_statement = {
     .sql =
         "WITH told AS (UPDATE job SET cancel_wanted = true, state = CASE WHEN state = 'running'"
         "   AND lease_until >= now() THEN state ELSE 'cancelled' END, changed_at = now()"
-        "  WHERE id = $1 AND state IN ('waiting', 'running', 'interrupted') RETURNING id, state),"
+        "  WHERE id = $1 AND state IN ('waiting', 'running', 'interrupted') RETURNING id, state, batch_id),"
         " gone AS (DELETE FROM job_part p USING told WHERE p.job_id = told.id"
         "  AND told.state = 'cancelled'),"
         " unlisted AS (DELETE FROM move_device d USING told WHERE d.job_id = told.id"
-        "  AND told.state = 'cancelled')"
+        "  AND told.state = 'cancelled'),"
+        " unordered AS (UPDATE batch_order o SET state = 'cancelled' FROM told"
+        "  WHERE o.batch_id = told.batch_id AND o.state = 'approved' AND told.state = 'cancelled')"
         " SELECT id FROM told",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,

@@ -70,6 +70,7 @@ static const struct {
     {JOB_DRY_RUN, DB_REPORT_TRY_DAYS},
     {JOB_EXPORT, DB_REPORT_DAYS},
     {JOB_MOVE, DB_REPORT_DAYS},
+    {JOB_ORDER, DB_REPORT_DAYS},
 };
 
 int db_report_kept(struct db *db, int64_t organization_id, int64_t *ret)
