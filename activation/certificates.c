@@ -128,7 +128,7 @@ static unsigned get_certificates(struct act_call *call)
         return status;
     if ((list = calloc(limit + 1, sizeof(*list))) == NULL)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
-    r = db_certificate_list(call->worker->db, after, list, limit + 1, &n);
+    r = db_certificate_list(call->worker->db, 0, after, list, limit + 1, &n);
     if (r == 0) {
         text_add(&body, ACT_LIST_BEGIN);
         for (size_t i = 0; i < n && i < limit; i++) {

@@ -41,7 +41,7 @@ const struct db_statement db_client_find_statement = {
 
 #define ORGANIZATION_COLUMNS                                                                       \
     "id, public_id, name, allow_clear_keys, subscription_required, " DB_UTC(                       \
-        "created_at") ", claim_code_length"
+        "created_at") ", claim_code_length, orders_need_approval, allow_legacy_delivery"
 
 const struct db_statement db_client_standing_statement = {
     .name = "client_standing",
@@ -55,12 +55,13 @@ const struct db_statement db_client_standing_statement = {
 const struct db_statement db_organization_add_statement = {
     .name = "organization_add",
     .sql = "INSERT INTO organization (name, allow_clear_keys, subscription_required,"
-           "  claim_code_length) VALUES ($1, $2, $3, $4)"
+           "  claim_code_length, orders_need_approval, allow_legacy_delivery)"
+           " VALUES ($1, $2, $3, $4, $5, $6)"
            " ON CONFLICT (name) DO NOTHING RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 4,
-    .params = {DB_TEXT, DB_BOOL, DB_BOOL, DB_INT2},
+    .n_params = 6,
+    .params = {DB_TEXT, DB_BOOL, DB_BOOL, DB_INT2, DB_BOOL, DB_BOOL},
 };
 
 const struct db_statement db_organization_find_statement = {
@@ -83,6 +84,8 @@ const struct db_statement db_organization_set_statement = {
            "  allow_clear_keys = coalesce($3, allow_clear_keys),"
            "  subscription_required = coalesce($4, subscription_required),"
            "  claim_code_length = coalesce($5, claim_code_length),"
+           "  orders_need_approval = coalesce($6, orders_need_approval),"
+           "  allow_legacy_delivery = coalesce($7, allow_legacy_delivery),"
            "  subscription_walk = CASE WHEN subscription_required <> $4 THEN ''"
            "   ELSE subscription_walk END WHERE id = CASE WHEN $4 IS NULL THEN $1"
            "   ELSE (SELECT o.id FROM organization o WHERE o.id = $1 FOR UPDATE) END"
@@ -90,8 +93,8 @@ const struct db_statement db_organization_set_statement = {
            " RETURNING " ORGANIZATION_COLUMNS,
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 5,
-    .params = {DB_INT8, DB_TEXT, DB_BOOL, DB_BOOL, DB_INT2},
+    .n_params = 7,
+    .params = {DB_INT8, DB_TEXT, DB_BOOL, DB_BOOL, DB_INT2, DB_BOOL, DB_BOOL},
 };
 
 const struct db_statement db_organization_policy_statement = {
@@ -241,6 +244,8 @@ static void read_organization(struct db_rows *rows, size_t row, struct db_organi
     ret->subscription_required = db_row_bool(rows, row, 4);
     db_row_text(rows, row, 5, ret->created, sizeof(ret->created));
     ret->claim_code_length = (unsigned)db_row_int(rows, row, 6, 0, INT16_MAX);
+    ret->orders_need_approval = db_row_bool(rows, row, 7);
+    ret->allow_legacy_delivery = db_row_bool(rows, row, 8);
 }
 
 int db_organization_add(struct db *db, struct db_organization *organization)
@@ -253,6 +258,8 @@ int db_organization_add(struct db *db, struct db_organization *organization)
     db_param_int(p, DB_BOOL, organization->allow_clear_keys);
     db_param_int(p, DB_BOOL, organization->subscription_required);
     db_param_int(p, DB_INT2, organization->claim_code_length);
+    db_param_int(p, DB_BOOL, organization->orders_need_approval);
+    db_param_int(p, DB_BOOL, organization->allow_legacy_delivery);
     r = db_run(db, DB_ORGANIZATION_ADD, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;
@@ -275,6 +282,14 @@ int db_organization_find(
     return db_rows_check(&rows);
 }
 
+static void put_choice(struct db_params *p, const bool *choice)
+{
+    if (choice != NULL)
+        db_param_int(p, DB_BOOL, *choice);
+    else
+        db_param_null(p, DB_BOOL);
+}
+
 int db_organization_set(struct db *db, int64_t row_id, const struct db_organization_change *change,
     struct db_organization *ret)
 {
@@ -287,18 +302,14 @@ int db_organization_set(struct db *db, int64_t row_id, const struct db_organizat
         db_param_text(p, change->name);
     else
         db_param_null(p, DB_TEXT);
-    if (change->allow_clear_keys != NULL)
-        db_param_int(p, DB_BOOL, *change->allow_clear_keys);
-    else
-        db_param_null(p, DB_BOOL);
-    if (change->subscription_required != NULL)
-        db_param_int(p, DB_BOOL, *change->subscription_required);
-    else
-        db_param_null(p, DB_BOOL);
+    put_choice(p, change->allow_clear_keys);
+    put_choice(p, change->subscription_required);
     if (change->claim_code_length != NULL)
         db_param_int(p, DB_INT2, *change->claim_code_length);
     else
         db_param_null(p, DB_INT2);
+    put_choice(p, change->orders_need_approval);
+    put_choice(p, change->allow_legacy_delivery);
     r = db_run(db, DB_ORGANIZATION_SET, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;

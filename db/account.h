@@ -32,6 +32,8 @@ struct db_organization {
     bool allow_clear_keys;
     bool subscription_required; /* its devices join only with a subscription that runs */
     unsigned claim_code_length; /* of codes that are made for it */
+    bool orders_need_approval;  /* each waits for another of its clients */
+    bool allow_legacy_delivery; /* of orders (db/order.h, ORDER_LEGACY) */
     char created[DB_TIME_TEXT_LEN + 1];
 };
 
@@ -75,6 +77,8 @@ struct db_organization_change {
     const bool *allow_clear_keys;
     const bool *subscription_required; /* its devices follow (db/subscription.h) */
     const unsigned *claim_code_length;
+    const bool *orders_need_approval;
+    const bool *allow_legacy_delivery;
 };
 /** `ret` is as it is by then, whoever else has changed it. Outcome 1: the name is another's. */
 int db_organization_set(struct db *db, int64_t row_id, const struct db_organization_change *change,

@@ -1,13 +1,16 @@
 #include "db/batch_view.h"
 
-#include "db/connection.h"
+#include "db/order_row.h"
 
-/* What its job has counted; a batch from before jobs has counted at its end. */
+/* What its job has counted; a batch from before jobs has counted at its end. An order that waits
+ * for its approval has none. */
+#define ORDER_COLUMN 11
 #define BATCHES                                                                                    \
     "SELECT b.id, b.public_id, b.organization_id, b.format, j.public_id,"                          \
     " coalesce(j.n_created, b.n_created, 0), coalesce(j.n_exists, 0),"                             \
     " coalesce(j.n_refused, b.n_refused, 0), " DB_UTC("b.created_at") ", " DB_UTC(                 \
-        "b.finished_at") " FROM batch b LEFT JOIN job j ON j.batch_id = b.id"
+        "b.finished_at") ", coalesce(j.line, 0), " DB_ORDER_COLUMNS                                \
+                         " FROM batch b LEFT JOIN job j ON j.batch_id = b.id LEFT JOIN" DB_ORDER_JOINS
 
 const struct db_statement db_batch_find_statement = {
     .name = "batch_find",
@@ -42,6 +45,10 @@ static void read_batch(struct db_rows *rows, size_t row, struct db_batch *ret)
     ret->refused = db_row_int(rows, row, 7, 0, INT64_MAX);
     db_row_text(rows, row, 8, ret->created_at, sizeof(ret->created_at));
     db_row_text(rows, row, 9, ret->finished_at, sizeof(ret->finished_at));
+    ret->n_done = db_row_int(rows, row, 10, 0, INT64_MAX);
+    ret->is_order = !db_row_is_null(rows, row, ORDER_COLUMN);
+    if (ret->is_order)
+        db_order_read(rows, row, ORDER_COLUMN, &ret->order);
 }
 
 int db_batch_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_batch *ret)

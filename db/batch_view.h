@@ -3,6 +3,7 @@
 
 #include "db/account.h"
 #include "db/job.h"
+#include "db/order.h"
 
 #define DB_BATCH_FORMAT_MAX 40
 
@@ -14,8 +15,11 @@ struct db_batch {
     bool has_job;                         /* not of batches from before jobs */
     uint8_t job_id[ACCOUNT_ID_LEN];
     int64_t created, exists, refused; /* rows so far */
+    int64_t n_done;                   /* of an order: devices of it that are done */
     char created_at[DB_TIME_TEXT_LEN + 1];
     char finished_at[DB_TIME_TEXT_LEN + 1]; /* "" while it is coming in, or when that broke off */
+    bool is_order;
+    struct db_order order;
 };
 
 /** Outcome 1: there is no such batch. */

@@ -41,7 +41,7 @@ struct db_job {
     bool has_n_rows;
     int64_t n_rows; /* how many devices it is about, where that is known */
     int64_t line;   /* the last one that is done; of an export, a move or an order, how many devices
-                   * are */
+                       are */
     int64_t turn;   /* how often it was taken: an older one is not ours any more */
     /* Of the file up to the end of that line; of one that is done, of all of it. */
     bool has_digest;
@@ -91,10 +91,11 @@ int db_job_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct d
 int db_job_end(struct db *db, struct db_job *job, enum db_job_state state, const char *fault,
     const uint8_t *digest);
 /** One that waits, was interrupted, or whose worker has been silent for a lease is cancelled at
- * once; one that runs at its next chunk. Outcome 1: it has ended already. */
+ * once; one that runs at its next chunk. So is its order. Outcome 1: it has ended already. */
 int db_job_cancel(struct db *db, const struct db_job *job);
 /** Interrupts imports whose worker has been silent for a lease (cancels those that are to be), with
- * an audit event each. Exports and moves need none of it: who looks for work takes them. */
+ * an audit event each. Exports, moves and orders need none of it: who looks for work takes
+ * them. */
 int db_job_sweep(struct db *db);
 
 /** By age: at most `n_max` jobs after the one with that id (NULL: from the first).

@@ -11,8 +11,9 @@
 #include "lorawan/types.h"
 
 #define DB_ORDER_MAX 1000000 /* devices of one */
-#define DB_ORDER_OPEN_MAX 20 /* of an organization, that wait or whose credentials are being made  \
-                              */
+#define DB_ORDER_OPEN_MAX                                                                          \
+    20 /* of an organization, that wait or whose credentials are being made                        \
+        */
 #define DB_ORDER_FORMAT "order" /* batch.format of one */
 #define DB_ORDER_REASON_MAX 200
 #define DB_ORDER_PROFILE_ID_LEN 4

@@ -251,6 +251,18 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_SUBSCRIPTION_DUE] = &db_subscription_due_statement,
     [DB_SUBSCRIPTION_WALK] = &db_subscription_walk_statement,
     [DB_ORGANIZATION_WALK] = &db_organization_walk_statement,
+    [DB_CERTIFICATE_SET_QUOTA] = &db_certificate_set_quota_statement,
+    [DB_EUI_BLOCK_ADD] = &db_eui_block_add_statement,
+    [DB_EUI_BLOCK_OVERLAPPING] = &db_eui_block_overlapping_statement,
+    [DB_EUI_BLOCK_FIND] = &db_eui_block_find_statement,
+    [DB_EUI_BLOCK_LIST] = &db_eui_block_list_statement,
+    [DB_EUI_BLOCK_CLOSE] = &db_eui_block_close_statement,
+    [DB_ORDER_ADD] = &db_order_add_statement,
+    [DB_ORDER_TAKE] = &db_order_take_statement,
+    [DB_ORDER_LEFT] = &db_order_left_statement,
+    [DB_ORDER_BEGIN] = &db_order_begin_statement,
+    [DB_ORDER_REJECT] = &db_order_reject_statement,
+    [DB_ORDER_WITHDRAW] = &db_order_withdraw_statement,
 };
 
 const struct db_statement *db_statement_at(enum db_statement_id id)

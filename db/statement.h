@@ -216,6 +216,18 @@ enum db_statement_id {
     DB_SUBSCRIPTION_DUE,
     DB_SUBSCRIPTION_WALK,
     DB_ORGANIZATION_WALK,
+    DB_CERTIFICATE_SET_QUOTA,
+    DB_EUI_BLOCK_ADD,
+    DB_EUI_BLOCK_OVERLAPPING,
+    DB_EUI_BLOCK_FIND,
+    DB_EUI_BLOCK_LIST,
+    DB_EUI_BLOCK_CLOSE,
+    DB_ORDER_ADD,
+    DB_ORDER_TAKE,
+    DB_ORDER_LEFT,
+    DB_ORDER_BEGIN,
+    DB_ORDER_REJECT,
+    DB_ORDER_WITHDRAW,
     DB_ORGANIZATION_POLICY,
     DB_ORGANIZATION_SET_POLICY,
     DB_SIGNAL_SCAN,
@@ -523,6 +535,18 @@ extern const struct db_statement db_subscription_notice_statement;
 extern const struct db_statement db_subscription_due_statement;
 extern const struct db_statement db_subscription_walk_statement;
 extern const struct db_statement db_organization_walk_statement;
+extern const struct db_statement db_certificate_set_quota_statement;
+extern const struct db_statement db_eui_block_add_statement;
+extern const struct db_statement db_eui_block_overlapping_statement;
+extern const struct db_statement db_eui_block_find_statement;
+extern const struct db_statement db_eui_block_list_statement;
+extern const struct db_statement db_eui_block_close_statement;
+extern const struct db_statement db_order_add_statement;
+extern const struct db_statement db_order_take_statement;
+extern const struct db_statement db_order_left_statement;
+extern const struct db_statement db_order_begin_statement;
+extern const struct db_statement db_order_reject_statement;
+extern const struct db_statement db_order_withdraw_statement;
 
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */
