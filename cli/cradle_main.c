@@ -125,6 +125,15 @@ static const struct {
     {{"subscription", "change"},
         "ID [--name NAME] [--ends-at TIME] [--count N] [--renewal none|auto] [--notice-days N]",
         "Extends it, ends it, or changes what else is given.", cli_subscription_change},
+    {{"label", "csv"}, "[--join-eui HEX16] [--profile-id HEX8]",
+        "Reads devices with their codes, JSON line by line, as POST /v1/batches/{batch}/codes "
+        "answers them, and writes what a printer of labels needs. The options hold for lines that "
+        "say no join_eui or profile_id. Asks nobody, and needs no configuration; so the next two.",
+        cli_label_csv, true},
+    {{"label", "svg"}, "[--line N] [--join-eui HEX16] [--profile-id HEX8]",
+        "Draws the label of the device in line N, the first else.", cli_label_svg, true},
+    {{"label", "sheet"}, "[--layout NAME] [--line N] [--join-eui HEX16] [--profile-id HEX8]",
+        "Draws a page of labels, the first of them that in line N.", cli_label_sheet, true},
     {{"device", "list"}, "[--batch ID]", "Lists the devices that are yours, a line each.",
         cli_device_list},
     {{"device", "show"}, "DEVEUI", "Shows one.", cli_device_show},
