@@ -48,13 +48,13 @@ static int add_head(struct delivery *d, struct jwe_file *file)
 
 static int begin_jwe(struct delivery *d, struct jwe_file *file)
 {
-    uint8_t random[2][(GCM_KEY_LEN + GCM_IV_LEN) / 2];
-    int r = keyd_random(d->call->worker->keyd, random[0], sizeof(random[0]), 2,
+    uint8_t random[2 * GCM_KEY_LEN];
+    int r = keyd_random(d->call->worker->keyd, random, GCM_KEY_LEN, 2,
         clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
 
     if (r == 0)
-        r = jwe_writer_new(d->order.public_key, random[0],
-            (const uint8_t *)random + GCM_KEY_LEN, &file->writer, &d->piece);
+        r = jwe_writer_new(
+            d->order.public_key, random, random + GCM_KEY_LEN, &file->writer, &d->piece);
     secret_wipe(random, sizeof(random));
     return r;
 }

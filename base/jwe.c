@@ -2,48 +2,20 @@
 
 #include "base/base64.h"
 #include "base/error.h"
+#include "base/rsa_oaep.h"
 #include "base/secret.h"
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PIECE 3072 /* bytes of content that are sealed at once: whole groups of Base64 */
 #define GROUP 3    /* bytes that four characters stand for */
-#define RSA_MAX 1024
-#define PART_MAX (BASE64_LEN(RSA_MAX) + 1) /* characters of a part that is not the content */
+#define PART_MAX (BASE64_LEN(RSA_OAEP_MAX) + 1) /* characters of a part that is not the content */
 
 struct jwe_writer {
     struct gcm *gcm;
     uint8_t kept[GROUP]; /* sealed, and no whole group yet */
     size_t n_kept;
 };
-
-static void pkey_cleanup(EVP_PKEY **key)
-{
-    EVP_PKEY_free(*key);
-}
-
-static void pkey_ctx_cleanup(EVP_PKEY_CTX **ctx)
-{
-    EVP_PKEY_CTX_free(*ctx);
-}
-
-static void bio_cleanup(BIO **bio)
-{
-    BIO_free(*bio);
-}
-
-/* Nobody is asked for a pass phrase. */
-static int no_pass_phrase(char *out, int size, int rwflag, void *context)
-{
-    (void)out;
-    (void)size;
-    (void)rwflag;
-    (void)context;
-    return 0;
-}
 
 static void add_part(struct text *out, const void *bytes, size_t len)
 {
@@ -59,33 +31,18 @@ static int out_of_memory(void)
 
 /* --- writing --------------------------------------------------------------------------------- */
 
-static int seal_key(const char *pem, const uint8_t *key, uint8_t *ret, size_t *ret_len)
-{
-    CLEANUP(bio_cleanup) BIO *bio = BIO_new_mem_buf(pem, -1);
-    CLEANUP(pkey_cleanup)
-    EVP_PKEY *to = bio != NULL ? PEM_read_bio_PUBKEY(bio, NULL, no_pass_phrase, NULL) : NULL;
-    CLEANUP(pkey_ctx_cleanup)
-    EVP_PKEY_CTX *ctx = to != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, to, NULL) : NULL;
-
-    *ret_len = RSA_MAX;
-    if (ctx == NULL || EVP_PKEY_encrypt_init(ctx) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_encrypt(ctx, ret, ret_len, key, GCM_KEY_LEN) != 1)
-        return error_set(ERROR_INTERNAL, "OpenSSL cannot encrypt to a public key");
-    return 0;
-}
-
 int jwe_writer_new(const char *pem, const uint8_t key[static GCM_KEY_LEN],
     const uint8_t iv[static GCM_IV_LEN], struct jwe_writer **ret, struct text *out)
 {
     CLEANUP(jwe_writer_freep) struct jwe_writer *writer = calloc(1, sizeof(*writer));
     size_t before = out->len, sealed_len;
-    uint8_t sealed[RSA_MAX];
+    uint8_t sealed[RSA_OAEP_MAX];
     int r;
 
     if (writer == NULL)
         return out_of_memory();
-    if ((r = gcm_new(key, &writer->gcm)) < 0 || (r = seal_key(pem, key, sealed, &sealed_len)) < 0)
+    if ((r = gcm_new(key, &writer->gcm)) < 0 || 
+        (r = rsa_oaep_seal(pem, key, GCM_KEY_LEN, sealed, &sealed_len)) < 0)
         return r;
     add_part(out, JWE_HEADER, strlen(JWE_HEADER));
     if (out->failed)
@@ -194,34 +151,10 @@ static bool read_bytes(FILE *file, uint8_t *out, size_t size, size_t *ret_len)
     return true;
 }
 
-static int open_key(
-    const char *pem, const uint8_t *sealed, size_t len, uint8_t ret[static GCM_KEY_LEN])
-{
-    CLEANUP(bio_cleanup) BIO *bio = BIO_new_mem_buf(pem, -1);
-    CLEANUP(pkey_cleanup)
-    EVP_PKEY *own = bio != NULL ? PEM_read_bio_PrivateKey(bio, NULL, no_pass_phrase, NULL) : NULL;
-    CLEANUP(pkey_ctx_cleanup)
-    EVP_PKEY_CTX *ctx = own != NULL ? EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL) : NULL;
-    uint8_t key[RSA_MAX];
-    size_t key_len = sizeof(key);
-    int r = 0;
-
-    if (ctx == NULL || !EVP_PKEY_is_a(own, "RSA") || EVP_PKEY_get_size(own) > RSA_MAX)
-        return error_set(ERROR_INPUT, "the key is no RSA private key in PEM without a pass phrase");
-    if (EVP_PKEY_decrypt_init(ctx) != 1 ||
-        EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) != 1 ||
-        EVP_PKEY_decrypt(ctx, key, &key_len, sealed, len) != 1 || key_len != GCM_KEY_LEN)
-        r = none();
-    else
-        memcpy(ret, key, GCM_KEY_LEN);
-    secret_wipe(key, sizeof(key));
-    return r;
-}
-
 static int read_head(struct jwe_reader *reader, const char *pem)
 {
-    uint8_t sealed[RSA_MAX + GROUP], key[GCM_KEY_LEN], iv[GCM_IV_LEN], header[sizeof(JWE_HEADER) + GROUP];
-    size_t sealed_len, iv_len;
+    uint8_t sealed[RSA_OAEP_MAX + GROUP], key[GCM_KEY_LEN], iv[GCM_IV_LEN], header[sizeof(JWE_HEADER) + GROUP];
+    size_t sealed_len, iv_len, key_len;
     ssize_t header_len = read_part(reader->file, reader->header);
     int r;
 
@@ -237,8 +170,9 @@ static int read_head(struct jwe_reader *reader, const char *pem)
     memcpy(reader->iv, iv, sizeof(iv));
     if ((reader->content = ftell(reader->file)) < 0)
         return error_set_errno("cannot read a file");
-    if ((r = open_key(pem, sealed, sealed_len, key)) == 0)
-        r = gcm_new(key, &reader->gcm);
+    r = rsa_oaep_open(pem, sealed, sealed_len, key, sizeof(key), &key_len);
+    if (r == 0)
+        r = key_len == sizeof(key) ? gcm_new(key, &reader->gcm) : none();
     secret_wipe(key, sizeof(key));
     return r;
 }

@@ -148,6 +148,11 @@ static const struct {
         "Checks such a statement against the public audit key; asks nobody, and needs no "
         "configuration. Writes what it says, and when it was signed.",
         cli_custody_verify, true},
+    {{"delivery", "open"}, "FILE --key PEM --audit-key PEM [--line N]",
+        "Opens delivery.jwe of an order with its maker's private key, after a look that it is whole "
+        "and was signed by the service's public audit key; asks nobody, and needs no configuration. "
+        "Writes a line of JSON for each device, with its keys and claim code.",
+        cli_delivery_open, true},
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
     {{"device", "move"},
         "MOVE (--batch ID | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] [--confirm N]",
