@@ -189,7 +189,7 @@ CREATE TRIGGER webhook_batch_done AFTER UPDATE OF state ON job FOR EACH ROW
     EXECUTE FUNCTION webhook_batch_done();
 COMMENT ON FUNCTION webhook_batch_done() IS 'Tells the maker that an import or an order has ended.';
 
-CREATE FUNCTION webhook_delivery_repeated() RETURNS trigger
+CREATE FUNCTION batch_download_told() RETURNS trigger
 LANGUAGE plpgsql
 SET search_path = pg_catalog, public, pg_temp
 AS $$
@@ -200,13 +200,15 @@ BEGIN
         PERFORM public.webhook_tell(b.organization_id, 256, 'delivery.repeated', NEW.at, jsonb_build_object(
             'batch', encode(b.public_id, 'hex'), 'file', NEW.name, 'times', times, 'client', encode(NEW.client_id, 'hex')))
             FROM public.batch b WHERE b.id = NEW.batch_id;
+    ELSE
+        PERFORM pg_notify('cradle_work', '');
     END IF;
     RETURN NULL;
 END
 $$;
-COMMENT ON FUNCTION webhook_delivery_repeated() IS 'Tells the maker that a file of an order was taken again.';
-CREATE TRIGGER webhook_delivery_repeated AFTER INSERT ON batch_download
-    FOR EACH ROW EXECUTE FUNCTION webhook_delivery_repeated();
+COMMENT ON FUNCTION batch_download_told() IS 'Has devices marked whose keys are taken away, and tells their maker when a file is taken again.';
+CREATE TRIGGER batch_download_told AFTER INSERT ON batch_download
+    FOR EACH ROW EXECUTE FUNCTION batch_download_told();
 COMMENT ON COLUMN webhook.events IS 'Types that are wanted, a bit each: 1 device.claimed, 2 claim.refused, 4 batch.done, 8 device.first_join, 16 device.offered, 32 device.quarantined, 64 device.suspect, 128 subscription.ending, 256 delivery.repeated.';
 
 CREATE INDEX audit_event_of_made ON audit_event (object, ((detail->>'line')::bigint)) WHERE action = 'order.chunk';

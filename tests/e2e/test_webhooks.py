@@ -17,7 +17,7 @@ from test_codes import unclaimed
 from test_jobs import csv_of
 
 TYPES = ("device.claimed", "claim.refused", "batch.done", "device.first_join", "device.offered", "device.quarantined",
-         "device.suspect", "subscription.ending")
+         "device.suspect", "subscription.ending", "delivery.repeated")
 AFTER_A_LEASE_SECONDS = 60
 LATER_SECONDS = 60
 WEBHOOKS_MAX, AT_ONCE = 20, 12
