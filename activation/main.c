@@ -70,7 +70,8 @@ static int start_keyds(struct act_service *service)
                  KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
                  KEYD_MAY(KEYD_VERB_RANDOM) | KEYD_MAY(KEYD_VERB_SIGN_CHECKPOINT) |
                  KEYD_MAY(KEYD_VERB_AUDIT_KEY) | KEYD_MAY(KEYD_VERB_WEBHOOK_SECRET) |
-                 KEYD_MAY(KEYD_VERB_SIGN_CUSTODY) |
+                 KEYD_MAY(KEYD_VERB_SIGN_CUSTODY) | KEYD_MAY(KEYD_VERB_MAKE_KEY) |
+                 KEYD_MAY(KEYD_VERB_DELIVERY_KEY) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .n_processes = service->settings.hsm_processes,
         /* Behind those of the workers: jobs, the audit, and webhooks. */

@@ -6,6 +6,9 @@
  *   2 | peer kind | peer id | class | label | kek_label | blob          a peer's KEK's tag
  *   3 | "fingerprint"                                                   the fingerprint key
  *
+ * Of a Sigfox credential dev_eui is four zero bytes and the id, big-endian, join_eui eight zero
+ * bytes, and slot that of APP: its NAK.
+ *
  * A device key's fingerprint is the first 16 bytes of HMAC-SHA-256(fingerprint key, AES-CMAC(device
  * key, 16 zero bytes)), both made in the HSM: equal for equal keys, in whatever form they came and
  * for whatever device and slot. The fingerprint key is the HMAC-SHA-256 with the tag key over 03 00

@@ -50,8 +50,10 @@ enum keyd_verb {
     KEYD_VERB_AUDIT_KEY,
     KEYD_VERB_WEBHOOK_SECRET,
     KEYD_VERB_SIGN_CUSTODY,
+    KEYD_VERB_MAKE_KEY,
+    KEYD_VERB_DELIVERY_KEY,
 };
-#define KEYD_N_VERBS 14
+#define KEYD_N_VERBS 16
 #define KEYD_MAY(verb) (1u << (verb))
 
 struct keyd_pool_config {
@@ -96,8 +98,9 @@ enum keyd_status {
     KEYD_KEK_UNKNOWN = 4,     /* the token has no storage KEK of that label */
     KEYD_BAD_INPUT = 5,       /* an OAEP text that does not open, a length that cannot be */
     KEYD_HSM_FAILED = 6,      /* the token failed: try later, nothing was learnt */
-    KEYD_CANNOT_EXPORT = 7,   /* the token was made without a key that opens this one for export */
-    KEYD_NO_AUDIT_KEY = 8,    /* the token holds no key that signs checkpoints */
+    /* the token was made without a key that opens this one for export, or lacks a mechanism */
+    KEYD_CANNOT_EXPORT = 7,
+    KEYD_NO_AUDIT_KEY = 8, /* the token holds no key that signs checkpoints */
 };
 #define KEYD_STATUS_LAST KEYD_NO_AUDIT_KEY
 const char *keyd_status_text(enum keyd_status status);
@@ -303,18 +306,21 @@ struct keyd_make_request {
 };
 
 /** The blocks of a device's record in id_key.bin, each one AES-128-ECB block under the transport
- * KEK. keyd makes all of them, from nothing but the names in the request. */
+ * KEK. keyd makes all of them, from nothing but the names in the request. A record of a Sigfox
+ * credential is identifier and key; of a device identifier, key of KEY_SLOT_APP, and key of
+ * KEY_SLOT_NWK or, where there is none, `no_key`. */
 struct keyd_record {
-    /* is_sigfox: the id, little-endian, and 12 zero bytes; else DevEUI and JoinEUI, both
-     * little-endian */
+    /* Of KEY_SLOT_APP alone. is_sigfox: the id, little-endian, and 12 zero bytes; else DevEUI and
+     * JoinEUI, both little-endian. */
     uint8_t identifier[AES_KEY_LEN];
     uint8_t key[AES_KEY_LEN];
-    uint8_t no_key[AES_KEY_LEN]; /* 16 zero bytes: in the place of a NwkKey that there is not */
+    uint8_t no_key[AES_KEY_LEN]; /* 16 zero bytes; of KEY_SLOT_APP alone, and not of Sigfox */
 };
 
 /* KEYD_BAD_INPUT: a KEK of another class; one of another length than the form needs; what is no
- * Sigfox credential's name. KEYD_KEK_TAG_REFUSED, KEYD_KEK_UNKNOWN: the transport KEK. None of them
- * touches other items. What is not of the form asked for, and all of a refused item, is zeros. */
+ * Sigfox credential's name. KEYD_KEK_TAG_REFUSED, KEYD_KEK_UNKNOWN: the transport KEK.
+ * KEYD_CANNOT_EXPORT: the token does not wrap in the form of a record. None of them touches other
+ * items. What is not of the form asked for, and all of a refused item, is zeros. */
 struct keyd_make_reply {
     enum keyd_status status;
     struct sealed_key sealed;

@@ -16,6 +16,13 @@ static const struct sealed_kek unsendable_kek = {
     .key = {.kek_label = "-", .blob_len = 24},
 };
 
+static void replace_unsendable(const struct sealed_kek *const *keks, size_t n_keks,
+    const struct sealed_kek *ret[static KEYD_KEKS_MAX])
+{
+    for (size_t i = 0; i < n_keks; i++)
+        ret[i] = keyd_sealed_kek_valid(keks[i]) ? keks[i] : &unsendable_kek;
+}
+
 int keyd_adopt_device_keys(struct keyd_channel *channel, const struct sealed_kek *const *keks,
     size_t n_keks, const struct keyd_adopt_request *requests, size_t n_requests,
     struct keyd_adopt_reply *replies, int64_t deadline_ms)
@@ -26,8 +33,7 @@ int keyd_adopt_device_keys(struct keyd_channel *channel, const struct sealed_kek
     assert(n_keks <= KEYD_KEKS_MAX && n_requests <= KEYD_BATCH_MAX);
     if (n_requests == 0)
         return 0;
-    for (size_t i = 0; i < n_keks; i++)
-        sent[i] = keyd_sealed_kek_valid(keks[i]) ? keks[i] : &unsendable_kek;
+    replace_unsendable(keks, n_keks, sent);
     r = keyd_ask(channel, KEYD_VERB_ADOPT_KEY, sent, n_keks, requests, n_requests, deadline_ms);
     secret_wipe(channel->request_frame, sizeof(channel->request_frame));
     if (r == 0)
@@ -82,6 +88,25 @@ int keyd_make_kek(struct keyd_channel *channel, const struct keyd_public_key *to
         *ret = reply->made;
     }
     return 0;
+}
+
+/* --- a root key made here --------------------------------------------------------------------- */
+
+int keyd_make_device_keys(struct keyd_channel *channel, const struct sealed_kek *const *keks,
+    size_t n_keks, const struct keyd_make_request *requests, size_t n_requests,
+    struct keyd_make_reply *replies, int64_t deadline_ms)
+{
+    const struct sealed_kek *sent[KEYD_KEKS_MAX];
+    int r;
+
+    assert(n_keks <= KEYD_KEKS_MAX && n_requests <= KEYD_BATCH_MAX);
+    if (n_requests == 0)
+        return 0;
+    replace_unsendable(keks, n_keks, sent);
+    r = keyd_ask(channel, KEYD_VERB_MAKE_KEY, sent, n_keks, requests, n_requests, deadline_ms);
+    if (r == 0)
+        memcpy(replies, channel->reply.makes, n_requests * sizeof(*replies));
+    return r;
 }
 
 /* --- export ----------------------------------------------------------------------------------- */
@@ -165,6 +190,18 @@ int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t bo
     request.body_len = (uint8_t)body_len;
     memcpy(request.body, body, body_len);
     return ask_hash(channel, KEYD_VERB_HASH_TOKEN, &request, ret_hash, deadline_ms);
+}
+
+int keyd_delivery_key(struct keyd_channel *channel, const uint8_t batch[static KEYD_BATCH_ID_LEN],
+    uint8_t ret_key[static KEYD_HASH_LEN], int64_t deadline_ms)
+{
+    struct keyd_delivery_request request;
+    int r;
+
+    memcpy(request.batch, batch, sizeof(request.batch));
+    r = ask_hash(channel, KEYD_VERB_DELIVERY_KEY, &request, ret_key, deadline_ms);
+    keyd_forget(channel);
+    return r;
 }
 
 int keyd_self_test(struct keyd_channel *channel, int64_t deadline_ms)

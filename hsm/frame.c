@@ -22,6 +22,8 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_AUDIT_KEY] = "audit-key",
     [KEYD_VERB_WEBHOOK_SECRET] = "webhook-secret",
     [KEYD_VERB_SIGN_CUSTODY] = "sign-custody",
+    [KEYD_VERB_MAKE_KEY] = "make-key",
+    [KEYD_VERB_DELIVERY_KEY] = "delivery-key",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])
@@ -189,7 +191,8 @@ bool keyd_reply_holds_secrets(const struct keyd_reply *reply)
 
     if (reply->verb == KEYD_VERB_APP_S_KEY)
         return reply->app_s_key.app_s_key.len == AES_KEY_LEN;
-    if (reply->verb == KEYD_VERB_RANDOM || reply->verb == KEYD_VERB_WEBHOOK_SECRET)
+    if (reply->verb == KEYD_VERB_RANDOM || reply->verb == KEYD_VERB_WEBHOOK_SECRET ||
+        reply->verb == KEYD_VERB_DELIVERY_KEY)
         return true;
     if (reply->verb != KEYD_VERB_JOIN)
         return false;

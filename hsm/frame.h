@@ -43,6 +43,10 @@ struct keyd_make_kek_request {
     struct sealed_kek kek; /* `key` is empty */
 };
 
+struct keyd_delivery_request {
+    uint8_t batch[KEYD_BATCH_ID_LEN];
+};
+
 struct keyd_token_request {
     uint8_t body_len;
     uint8_t body[KEYD_TOKEN_MAX];
@@ -107,6 +111,8 @@ struct keyd_request {
     union {
         struct keyd_join_request joins[KEYD_BATCH_MAX];
         struct keyd_adopt_request adopts[KEYD_BATCH_MAX];
+        struct keyd_make_request makes[KEYD_BATCH_MAX];
+        struct keyd_delivery_request delivery;
         struct keyd_adopt_kek_request adopt_kek;
         struct keyd_make_kek_request make_kek;
         struct keyd_claim_code codes[KEYD_BATCH_MAX];
@@ -129,10 +135,11 @@ struct keyd_reply {
     union {
         struct keyd_join_reply joins[KEYD_BATCH_MAX];
         struct keyd_adopt_reply adopts[KEYD_BATCH_MAX];
+        struct keyd_make_reply makes[KEYD_BATCH_MAX];
         struct keyd_adopt_kek_reply adopt_kek;
         struct keyd_make_kek_reply make_kek;
-        /* Both hash verbs and webhooks' secrets; the self-test uses the status of the first alone.
-         */
+        /* Both hash verbs, webhooks' secrets and delivery keys; the self-test uses the status of
+         * the first alone. */
         struct keyd_hash_reply hashes[KEYD_BATCH_MAX];
         struct keyd_app_s_key_reply app_s_key;
         struct keyd_random_reply randoms[KEYD_BATCH_MAX];
@@ -169,8 +176,8 @@ int keyd_reply_encode(
     const struct keyd_reply *reply, uint8_t out[static KEYD_FRAME_MAX], size_t *ret_len) MUST_CHECK;
 /** The client also checks verb, sequence and n_items against what it asked. */
 int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret) MUST_CHECK;
-/** Whether a session key in clear, a webhook's secret or random bytes are in it, which may become a
- * secret: then it and its frame are wiped after use. */
+/** Whether a session key in clear, a webhook's secret, a delivery's key or random bytes are in it,
+ * which may become a secret: then it and its frame are wiped after use. */
 bool keyd_reply_holds_secrets(const struct keyd_reply *reply);
 void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN]);
 int keyd_hello_decode(const uint8_t *data, size_t len, struct keyd_hello *ret) MUST_CHECK;

@@ -67,11 +67,27 @@ bool keyd_kek_kind_agrees(const struct sealed_kek *kek);
  * of another length is KEYD_BAD_INPUT. */
 int keyd_seal_kek(struct keyd *keyd, CK_OBJECT_HANDLE key, size_t key_len, struct sealed_kek *kek,
     uint8_t ret_kcv[static KEYD_KCV_LEN]) MUST_CHECK;
+/** What a device's row has of a root key. */
+struct keyd_sealed_root {
+    struct sealed_key sealed;
+    uint8_t kcv[KEYD_KCV_LEN];
+    uint8_t fingerprint[KEYD_FINGERPRINT_LEN];
+};
+/** Seals a root key for its row, with its tag, check value and fingerprint. A key of another length
+ * is KEYD_BAD_INPUT. */
+int keyd_seal_root(struct keyd *keyd, CK_OBJECT_HANDLE key, const struct eui64 *dev_eui,
+    const struct eui64 *join_eui, enum key_slot slot, struct keyd_sealed_root *ret) MUST_CHECK;
 /** Opens a root key in the form it came in, seals it and makes its fingerprint. */
 int keyd_adopt_key(struct keyd *keyd, const struct sealed_kek *keks,
     const struct keyd_adopt_request *request, struct keyd_adopt_reply *reply) MUST_CHECK;
 int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *request,
     struct keyd_adopt_kek_reply *reply) MUST_CHECK;
+/** Makes a root key, seals it for its row and wraps it under a transport KEK. */
+int keyd_make_root(struct keyd *keyd, const struct sealed_kek *keks,
+    const struct keyd_make_request *request, struct keyd_make_reply *reply) MUST_CHECK;
+/** The key that a batch's delivery is sealed with. */
+int keyd_delivery_hash(struct keyd *keyd, const struct keyd_delivery_request *q,
+    struct keyd_hash_reply *reply) MUST_CHECK;
 /** The secret that a webhook signs with. */
 int keyd_webhook_secret(
     struct keyd *keyd, const struct keyd_webhook *q, struct keyd_hash_reply *reply) MUST_CHECK;

@@ -136,35 +136,40 @@ static int make_fingerprint(
     return r;
 }
 
-static int make_device_tag(
-    struct keyd *keyd, const struct keyd_adopt_request *q, struct sealed_key *sealed)
+int keyd_seal_root(struct keyd *keyd, CK_OBJECT_HANDLE key, const struct eui64 *dev_eui,
+    const struct eui64 *join_eui, enum key_slot slot, struct keyd_sealed_root *ret)
 {
-    uint8_t input[HSM_TAG_INPUT_MAX];
-    const size_t len = hsm_tag_input_device(&q->dev_eui, &q->join_eui, q->slot, sealed, input);
+    uint8_t input[HSM_TAG_INPUT_MAX], mac[16];
+    int r = seal_of_length(keyd, &keyd->keys.device, key, AES_KEY_LEN, &ret->sealed, mac);
 
-    return keyd_make_tag(keyd, input, len, sealed->tag);
+    if (r == 0)
+        r = keyd_make_tag(keyd, input,
+            hsm_tag_input_device(dev_eui, join_eui, slot, &ret->sealed, input), ret->sealed.tag);
+    if (r == 0)
+        r = make_fingerprint(keyd, mac, ret->fingerprint);
+    if (r == 0)
+        memcpy(ret->kcv, mac, KEYD_KCV_LEN);
+    return r;
 }
 
 int keyd_adopt_key(struct keyd *keyd, const struct sealed_kek *keks,
     const struct keyd_adopt_request *request, struct keyd_adopt_reply *reply)
 {
     CK_OBJECT_HANDLE key = CK_INVALID_HANDLE;
-    uint8_t mac[16];
+    struct keyd_sealed_root root = {0};
     int r = bring_in(keyd, keks, request, &key);
 
     if (r == 0)
-        r = seal_of_length(keyd, &keyd->keys.device, key, AES_KEY_LEN, &reply->sealed, mac);
+        r = keyd_seal_root(keyd, key, &request->dev_eui, &request->join_eui, request->slot, &root);
     if (r > 0 && request->form == KEYD_FORM_CLEAR) /* we made it, and of the right length */
         r = p11_failed(&keyd->token, CKR_GENERAL_ERROR, "C_WrapKey (its length)");
-    if (r == 0)
-        r = make_device_tag(keyd, request, &reply->sealed);
-    if (r == 0)
-        r = make_fingerprint(keyd, mac, reply->fingerprint);
     if (r != 0) {
         (void)p11_destroy(&keyd->token, &key);
         return r;
     }
-    memcpy(reply->kcv, mac, KEYD_KCV_LEN);
+    reply->sealed = root.sealed;
+    memcpy(reply->kcv, root.kcv, sizeof(reply->kcv));
+    memcpy(reply->fingerprint, root.fingerprint, sizeof(reply->fingerprint));
     return p11_destroy(&keyd->token, &key);
 }
 

@@ -147,6 +147,14 @@ static void serve_item(
         SETTLE(keyd, keyd_webhook_secret(keyd, &request->webhooks[i], &reply->hashes[i]),
             &reply->hashes[i]);
         break;
+    case KEYD_VERB_MAKE_KEY:
+        SETTLE(keyd, keyd_make_root(keyd, request->keks, &request->makes[i], &reply->makes[i]),
+            &reply->makes[i]);
+        break;
+    case KEYD_VERB_DELIVERY_KEY:
+        SETTLE(keyd, keyd_delivery_hash(keyd, &request->delivery, &reply->hashes[i]),
+            &reply->hashes[i]);
+        break;
     case KEYD_VERB_MAKE_KEK:
         SETTLE(
             keyd, keyd_make_peer_kek(keyd, &request->make_kek, &reply->make_kek), &reply->make_kek);

@@ -218,6 +218,21 @@ int p11_wrap(struct p11_token *token, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key
     return 0;
 }
 
+int p11_wrap_block(
+    struct p11_token *token, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key, uint8_t out[static 16])
+{
+    uint8_t iv[16] = {0};
+    CK_MECHANISM mechanism = {CKM_AES_CBC, iv, sizeof(iv)};
+    CK_ULONG len = 16;
+    CK_RV rv = token->f->C_WrapKey(token->work, &mechanism, kek, key, out, &len);
+
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_WrapKey (CBC)");
+    if (len != 16)
+        return p11_failed(token, CKR_GENERAL_ERROR, "C_WrapKey (CBC, its length)");
+    return 0;
+}
+
 static int sign(struct p11_token *token, CK_MECHANISM_TYPE type, CK_OBJECT_HANDLE key,
     const uint8_t *in, size_t len, uint8_t *out, size_t out_len)
 {

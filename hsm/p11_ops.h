@@ -14,11 +14,12 @@ enum p11_use {
     P11_USE_DEVICE,    /* a device's root key: SIGN, DERIVE, DECRYPT; never leaves */
     P11_USE_PEER,      /* an NS's or AS's KEK: WRAP; never leaves */
     P11_USE_TRANSPORT, /* a maker's KEK: WRAP, UNWRAP; never leaves */
-    P11_USE_SESSION,   /* a session key: nothing but to be wrapped */
+    P11_USE_SESSION,   /* a session key, or a block of a record: nothing but to be wrapped */
     P11_USE_CLEAR,     /* a session key that leaves in clear: nothing but to be read */
     P11_USE_MIC,       /* JSIntKey, and SNwkSIntKey of a running session: SIGN */
     P11_USE_JS_ENC,    /* JSEncKey: DECRYPT */
-    P11_USE_ADOPT_KEY, /* a root key on its way in: SIGN for its check value, to be wrapped */
+    P11_USE_ADOPT_KEY, /* a root key on its way in, or made here: SIGN for its check value, to be
+                          wrapped */
     P11_USE_ADOPT_KEK, /* a peer's KEK on its way in, or made here: the same */
     P11_USE_EXPORT,    /* a root key on its way out: nothing but to be wrapped */
     P11_USE_HMAC,      /* a generic secret: SIGN; never leaves */
@@ -45,6 +46,10 @@ int p11_unwrap_oaep(struct p11_token *token, CK_OBJECT_HANDLE private_key, enum 
     const uint8_t *text, size_t len, CK_OBJECT_HANDLE *ret) MUST_CHECK;
 int p11_wrap(struct p11_token *token, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key,
     uint8_t out[static P11_WRAPPED_MAX], size_t *ret_len) MUST_CHECK;
+/** A key of 16 bytes under a KEK, as one block of AES-ECB (CKM_AES_CBC over one block, IV 0): to
+ * one who has asked for keys in that form, and nowhere else. */
+int p11_wrap_block(struct p11_token *token, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE key,
+    uint8_t out[static 16]) MUST_CHECK;
 int p11_cmac(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, size_t len,
     uint8_t out[static 16]) MUST_CHECK;
 int p11_hmac(struct p11_token *token, CK_OBJECT_HANDLE key, const uint8_t *in, size_t len,

@@ -286,6 +286,14 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
             .label = "ns"}};
     static const struct audit_checkpoint checkpoint;
     static const struct keyd_custody_request custody = {.type = CUSTODY_OF_DEVICE};
+    static const struct sealed_kek transport = {.peer_kind = PEER_ORGANIZATION,
+        .peer_id = "00112233445566778899aabbccddeeff",
+        .kek_class = KEK_CLASS_TRANSPORT,
+        .label = "order",
+        .key = {.kek_label = "store-kek.1", .blob_len = 24}};
+    static const struct sealed_kek *const keks[] = {&transport};
+    static const struct keyd_make_request make = {.slot = KEY_SLOT_APP};
+    static const struct keyd_delivery_request delivery;
     const void *const items[KEYD_N_VERBS + 1] = {
         [KEYD_VERB_JOIN] = &join,
         [KEYD_VERB_ADOPT_KEY] = &adopt,
@@ -299,6 +307,8 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         [KEYD_VERB_SIGN_CHECKPOINT] = &checkpoint,
         [KEYD_VERB_WEBHOOK_SECRET] = &webhook,
         [KEYD_VERB_SIGN_CUSTODY] = &custody,
+        [KEYD_VERB_MAKE_KEY] = &make,
+        [KEYD_VERB_DELIVERY_KEY] = &delivery,
     };
 
     keyd_pool_close(open_with_device(1, 1, NO_LIMIT));
@@ -325,8 +335,8 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
             size_t len = 0;
             struct pollfd p = {.events = POLLIN};
 
-            ck_assert_int_eq(
-                keyd_request_encode((enum keyd_verb)verb, 1, NULL, 0, items[verb], 1, frame, &len),
+            ck_assert_int_eq(keyd_request_encode((enum keyd_verb)verb, 1, keks,
+                                 verb == KEYD_VERB_MAKE_KEY, items[verb], 1, frame, &len),
                 0);
             ck_assert_int_eq(pool_channel_take(channel, deadline), 0);
             p.fd = channel->fd;

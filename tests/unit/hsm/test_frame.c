@@ -640,6 +640,8 @@ START_TEST(a_reply_with_a_secret_is_known_by_it)
     ck_assert(!keyd_reply_holds_secrets(&reply));
     reply.verb = KEYD_VERB_RANDOM;
     ck_assert(keyd_reply_holds_secrets(&reply));
+    reply.verb = KEYD_VERB_MAKE_KEY;
+    ck_assert(!keyd_reply_holds_secrets(&reply));
     reply.verb = KEYD_VERB_WEBHOOK_SECRET;
     ck_assert(keyd_reply_holds_secrets(&reply));
 }
