@@ -98,8 +98,9 @@ enum keyd_status {
     KEYD_KEK_UNKNOWN = 4,     /* the token has no storage KEK of that label */
     KEYD_BAD_INPUT = 5,       /* an OAEP text that does not open, a length that cannot be */
     KEYD_HSM_FAILED = 6,      /* the token failed: try later, nothing was learnt */
-    KEYD_CANNOT_EXPORT = 7,   /* the token was made without a key that opens this one for export */
-    KEYD_NO_AUDIT_KEY = 8,    /* the token holds no key that signs checkpoints */
+    /* the token was made without a key that opens this one for export, or lacks a mechanism */
+    KEYD_CANNOT_EXPORT = 7,
+    KEYD_NO_AUDIT_KEY = 8, /* the token holds no key that signs checkpoints */
 };
 #define KEYD_STATUS_LAST KEYD_NO_AUDIT_KEY
 const char *keyd_status_text(enum keyd_status status);
@@ -317,8 +318,9 @@ struct keyd_record {
 };
 
 /* KEYD_BAD_INPUT: a KEK of another class; one of another length than the form needs; what is no
- * Sigfox credential's name. KEYD_KEK_TAG_REFUSED, KEYD_KEK_UNKNOWN: the transport KEK. None of them
- * touches other items. What is not of the form asked for, and all of a refused item, is zeros. */
+ * Sigfox credential's name. KEYD_KEK_TAG_REFUSED, KEYD_KEK_UNKNOWN: the transport KEK.
+ * KEYD_CANNOT_EXPORT: the token does not wrap in the form of a record. None of them touches other
+ * items. What is not of the form asked for, and all of a refused item, is zeros. */
 struct keyd_make_reply {
     enum keyd_status status;
     struct sealed_key sealed;

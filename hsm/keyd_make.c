@@ -69,6 +69,8 @@ static int wrap_record(struct keyd *keyd, CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE
     uint8_t identifier[AES_KEY_LEN] = {0};
     int r = p11_wrap_block(&keyd->token, kek, key, ret->key);
 
+    if (r < 0 && keyd->token.last_rv == CKR_MECHANISM_INVALID)
+        return KEYD_CANNOT_EXPORT; /* no probe asks for it: who delivers no records needs none */
     if (r < 0 || q->slot != KEY_SLOT_APP)
         return r;
     write_identifier(q, identifier);

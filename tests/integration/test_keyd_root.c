@@ -389,7 +389,7 @@ START_TEST(a_transport_kek_that_is_not_one_is_refused_alone)
     keyd_test_adopt_kek(channel, clear, sizeof(clear), &of_ns);
     moved.peer_id[0] = 'f';
     damaged.key.blob[3] ^= 1;
-    strcpy(relabelled.key.kek_label, "store-kek.77");
+    memcpy(relabelled.key.kek_label, "store-kek.77", sizeof("store-kek.77"));
     unsendable.label[0] = '\n';
     for (size_t i = 0; i < 6; i++) {
         items[i] = wrapped_app;
@@ -500,6 +500,28 @@ START_TEST(a_failing_token_makes_no_key_and_leaves_none)
 }
 END_TEST
 
+START_TEST(a_token_that_makes_no_records_says_so_and_goes_on)
+{
+    const struct keyd_make_request record = record_of(&dev_eui, &join_eui, KEY_SLOT_APP, false);
+    const unsigned gone = calls(P11_FAULT_C_DestroyObject);
+    struct keyd_make_reply made;
+    int before = 0, after = 0;
+
+    ck_assert_uint_eq(keyd_pool_pids(pool, &before, 1), 1);
+    for (unsigned i = 0; i < 10; i++) {
+        keyd_fault_arm(control, P11_FAULT_C_WrapKey, 2, 1, CKR_MECHANISM_INVALID);
+        made = make_one(&narrow.sealed, &record);
+        must_be_refused(KEYD_CANNOT_EXPORT, &made);
+        keyd_fault_disarm(control);
+    }
+    ck_assert_uint_eq(calls(P11_FAULT_C_DestroyObject) - gone, 10);
+    made = make_one(&wide.sealed, &wrapped_app);
+    (void)open_wrapped(&wide, &made);
+    ck_assert_uint_eq(keyd_pool_pids(pool, &after, 1), 1);
+    ck_assert_int_eq(before, after);
+}
+END_TEST
+
 /* --- deliveries ------------------------------------------------------------------------------- */
 
 START_TEST(a_delivery_key_is_its_batchs_and_the_same_in_every_process)
@@ -545,6 +567,7 @@ int main(void)
         what_cannot_be_is_not_sent,
         nothing_of_a_made_key_stays_in_the_token,
         a_failing_token_makes_no_key_and_leaves_none,
+        a_token_that_makes_no_records_says_so_and_goes_on,
         a_delivery_key_is_its_batchs_and_the_same_in_every_process,
     };
 
