@@ -4,16 +4,14 @@ Skipped, and counted as that, where there is no Node or no package registry."""
 
 import json
 import os
-import re
-import shutil
 import subprocess
 import unittest
 
 import lorawan
+import npm
 import support
 
 PACKAGE = "lora-packet@0.9.3"
-INSTALL_SECONDS = 120
 NODE_SECONDS = 60
 NONCE = 511
 DEV_ADDR = "fc01abcd"
@@ -22,35 +20,13 @@ CF_LIST = "184f84e85684b85e84886684586e8400"
 KINDS = (("1.0.2", "00"), ("1.0.3", "23"), ("1.0.4", "52"), ("1.1", "80"), ("1.1", "b5"), ("1.1", "21"))
 
 
-def install(folder):
-    """The folder of the package, and why it is not there."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            return None, f"{program} is not there"
-    os.makedirs(folder)
-    with open(os.path.join(folder, "package.json"), "w", encoding="ascii") as file:
-        file.write('{"private": true}\n')
-    try:
-        run = subprocess.run(
-            ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save",
-             "--cache", os.path.join(folder, "cache"), PACKAGE],
-            cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            timeout=INSTALL_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None, f"npm has not installed {PACKAGE} in {INSTALL_SECONDS} s"
-    if run.returncode != 0:
-        code = re.search(r"npm \S+ code (\S+)", run.stderr)
-        return None, f"npm cannot install {PACKAGE}: {code[1] if code else run.stderr[-200:]}"
-    return os.path.join(folder, "node_modules", PACKAGE.partition("@")[0]), None
-
-
 class LoraPacket(unittest.TestCase):
     longMessage = True
 
     @classmethod
     def setUpClass(cls):
         cls.stack = support.shared()
-        cls.package, cls.missing = install(cls.stack.path("lora-packet"))
+        cls.package, cls.missing = npm.install(cls.stack.path("lora-packet"), PACKAGE)
         cls.ns, cls.as_ = cls.stack.home, cls.stack.application_server()
 
     def setUp(self):
