@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define FILE_MAX 16384 /* bytes of what is a member: more than any the service takes */
-#define NAME_MAX_LEN 40
+#define MEMBER_MAX 40
 
 static int read_number(const struct cli_member *member, const char *text, json_t **ret)
 {
@@ -51,11 +51,11 @@ static int read_text_of(const char *path, json_t **ret)
 
 static int put_member(json_t *body, const struct cli_member *member, const char *text)
 {
-    char name[NAME_MAX_LEN + 1] = "";
+    char name[MEMBER_MAX + 1] = "";
     json_t *value = NULL;
     int r = 0;
 
-    for (size_t i = 0; i < NAME_MAX_LEN && member->option[i] != '\0'; i++)
+    for (size_t i = 0; i < MEMBER_MAX && member->option[i] != '\0'; i++)
         name[i] = member->option[i] == '-' ? '_' : member->option[i];
     if (member->is_number)
         r = read_number(member, text, &value);
@@ -99,14 +99,16 @@ int cli_item_write(const json_t *item, void *out)
 }
 
 int cli_item_call(const struct cli_settings *settings, const char *method, const char *path,
-    const json_t *body, struct text *out)
+    const json_t *body, const char *name, struct text *out)
 {
     CLEANUP(cli_rest_done) struct cli_rest rest = {0};
     CLEANUP(cli_json_done) json_t *answer = NULL;
+    const char *value;
     int r;
 
     if ((r = cli_rest_open(settings, &rest)) < 0 ||
-        (r = cli_rest_call(&rest, method, path, body, &answer)) < 0)
+        (r = cli_rest_call(&rest, method, path, body, &answer)) < 0 ||
+        (r = cli_rest_need(&rest, answer, name, &value)) < 0)
         return r;
     return cli_item_write(answer, out);
 }

@@ -18,9 +18,10 @@ int cli_members_read(const struct cli_member *members, size_t n_members, bool ch
 
 /** The item as a line of JSON; `out` is a struct text. For cli_rest_list. */
 int cli_item_write(const json_t *item, void *out);
-/** One call of one object, which is written as such a line; `body` may be NULL. */
+/** One call, whose answer is an object with the member `name` and is written as such a line; `body`
+ * may be NULL. */
 int cli_item_call(const struct cli_settings *settings, const char *method, const char *path,
-    const json_t *body, struct text *out) MUST_CHECK;
+    const json_t *body, const char *name, struct text *out) MUST_CHECK;
 /** All items of a collection, a line each. May return CLI_USAGE: the verb has no arguments. */
 int cli_item_list(const struct cli_settings *settings, const char *collection, int argc,
     struct text *out) MUST_CHECK;

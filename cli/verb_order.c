@@ -38,22 +38,24 @@ static const struct cli_member order_members[] = {
 static const struct cli_member reject_members[] = {{.option = "reason"}};
 #define N(members) (sizeof(members) / sizeof((members)[0]))
 
+/* The answer has the member `name`. */
 static int add(const struct cli_settings *settings, const char *collection,
-    const struct cli_member *members, size_t n_members, int argc, char **argv, struct text *out)
+    const struct cli_member *members, size_t n_members, const char *name, int argc, char **argv,
+    struct text *out)
 {
     CLEANUP(cli_json_done) json_t *body = json_object();
     int r = cli_members_read(members, n_members, false, argc, argv, body);
 
     if (r != 0 || optind != argc)
         return r != 0 ? r : CLI_USAGE;
-    return cli_item_call(settings, "POST", collection, body, out);
+    return cli_item_call(settings, "POST", collection, body, name, out);
 }
 
 int cli_certificate_add(
     const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    return add(
-        settings, CERTIFICATES, certificate_members, N(certificate_members), argc, argv, out);
+    return add(settings, CERTIFICATES, certificate_members, N(certificate_members), "number", argc,
+        argv, out);
 }
 
 int cli_certificate_list(
@@ -65,7 +67,7 @@ int cli_certificate_list(
 
 int cli_block_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    return add(settings, BLOCKS, block_members, N(block_members), argc, argv, out);
+    return add(settings, BLOCKS, block_members, N(block_members), "id", argc, argv, out);
 }
 
 int cli_block_list(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -76,7 +78,7 @@ int cli_block_list(const struct cli_settings *settings, int argc, char **argv, s
 
 int cli_order_add(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
-    return add(settings, BATCHES, order_members, N(order_members), argc, argv, out);
+    return add(settings, BATCHES, order_members, N(order_members), "id", argc, argv, out);
 }
 
 /* A batch that was brought in is none. */
@@ -107,7 +109,7 @@ static int say(const struct cli_settings *settings, const char *id, const char *
         return r;
     text_addf(&path, "/%s", word);
     return path.failed ? error_set(ERROR_SYSTEM, "out of memory")
-                       : cli_item_call(settings, "POST", path.data, body, out);
+                       : cli_item_call(settings, "POST", path.data, body, "id", out);
 }
 
 int cli_order_approve(const struct cli_settings *settings, int argc, char **argv, struct text *out)

@@ -24,7 +24,7 @@ int cli_subscription_add(
 
     if (r != 0 || optind != argc)
         return r != 0 ? r : CLI_USAGE;
-    return cli_item_call(settings, "POST", SUBSCRIPTIONS, body, out);
+    return cli_item_call(settings, "POST", SUBSCRIPTIONS, body, "id", out);
 }
 
 int cli_subscription_change(
@@ -37,7 +37,7 @@ int cli_subscription_change(
     if (r != 0 || optind + 1 != argc || json_object_size(body) == 0)
         return r != 0 ? r : CLI_USAGE;
     r = cli_rest_path(&path, SUBSCRIPTIONS, argv[optind]);
-    return r < 0 ? r : cli_item_call(settings, "PATCH", path.data, body, out);
+    return r < 0 ? r : cli_item_call(settings, "PATCH", path.data, body, "id", out);
 }
 
 int cli_subscription_show(
@@ -49,7 +49,7 @@ int cli_subscription_show(
     if (argc != 2)
         return CLI_USAGE;
     r = cli_rest_path(&path, SUBSCRIPTIONS, argv[1]);
-    return r < 0 ? r : cli_item_call(settings, "GET", path.data, NULL, out);
+    return r < 0 ? r : cli_item_call(settings, "GET", path.data, NULL, "id", out);
 }
 
 int cli_subscription_list(
