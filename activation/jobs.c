@@ -238,6 +238,8 @@ static enum act_right right_to_begin(const struct db_job *job)
         return RIGHT_EXPORT;
     case JOB_MOVE:
         return act_move_right(job->move);
+    case JOB_ORDER:
+        return RIGHT_ORDER;
     default:
         return RIGHT_IMPORT;
     }

@@ -19,11 +19,13 @@ static void write_organization(struct text *out, const struct db_organization *o
     text_add_hex(out, o->id, sizeof(o->id));
     text_add(out, "\",\"name\":");
     text_add_json(out, o->name);
-    text_addf(out,
-        ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"claim_code_length\":%u"
-        ",\"created_at\":\"%s\"}",
+    text_addf(out, ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"claim_code_length\":%u",
         o->allow_clear_keys ? "true" : "false", o->subscription_required ? "true" : "false",
-        o->claim_code_length, o->created);
+        o->claim_code_length);
+    text_addf(out,
+        ",\"orders_need_approval\":%s,\"allow_legacy_delivery\":%s,\"created_at\":\"%s\"}",
+        o->orders_need_approval ? "true" : "false", o->allow_legacy_delivery ? "true" : "false",
+        o->created);
 }
 
 static unsigned answer_organization(
@@ -46,6 +48,10 @@ struct organization_body {
     bool has_subscription_required;
     uint32_t claim_code_length;
     bool has_claim_code_length;
+    bool orders_need_approval;
+    bool has_orders_need_approval;
+    bool allow_legacy_delivery;
+    bool has_allow_legacy_delivery;
 };
 
 static const struct json_field organization_fields[] = {
@@ -67,6 +73,14 @@ static const struct json_field organization_fields[] = {
         .offset = offsetof(struct organization_body, claim_code_length),
         .max = DEVICE_CODE_MAX,
         .present_offset = offsetof(struct organization_body, has_claim_code_length)},
+    {.name = "orders_need_approval",
+        .kind = JSON_BOOL,
+        .offset = offsetof(struct organization_body, orders_need_approval),
+        .present_offset = offsetof(struct organization_body, has_orders_need_approval)},
+    {.name = "allow_legacy_delivery",
+        .kind = JSON_BOOL,
+        .offset = offsetof(struct organization_body, allow_legacy_delivery),
+        .present_offset = offsetof(struct organization_body, has_allow_legacy_delivery)},
 };
 
 /* 0, or the status of the answer that was set. */
@@ -92,9 +106,11 @@ static int audit_organization(
     text_add(&detail, "{\"name\":");
     text_add_json(&detail, o->name);
     text_addf(&detail,
-        ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"claim_code_length\":%u}",
+        ",\"allow_clear_keys\":%s,\"subscription_required\":%s,\"claim_code_length\":%u",
         o->allow_clear_keys ? "true" : "false", o->subscription_required ? "true" : "false",
         o->claim_code_length);
+    text_addf(&detail, ",\"orders_need_approval\":%s,\"allow_legacy_delivery\":%s}",
+        o->orders_need_approval ? "true" : "false", o->allow_legacy_delivery ? "true" : "false");
     return act_call_audit(
         call, o->row_id, action, hex_encode(o->id, sizeof(o->id), id), detail.data);
 }
@@ -115,6 +131,8 @@ static unsigned post_organization(struct act_call *call)
     o.allow_clear_keys = body.has_allow_clear_keys && body.allow_clear_keys;
     o.subscription_required = body.has_subscription_required && body.subscription_required;
     o.claim_code_length = body.has_claim_code_length ? body.claim_code_length : DEVICE_CODE_HEX_LEN;
+    o.orders_need_approval = body.has_orders_need_approval && body.orders_need_approval;
+    o.allow_legacy_delivery = body.has_allow_legacy_delivery && body.allow_legacy_delivery;
     if ((r = db_organization_add(call->worker->db, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.create", &o)) < 0)
@@ -178,6 +196,10 @@ static unsigned patch_organization(struct act_call *call)
         change.subscription_required = &body.subscription_required;
     if (body.has_claim_code_length)
         change.claim_code_length = &body.claim_code_length;
+    if (body.has_orders_need_approval)
+        change.orders_need_approval = &body.orders_need_approval;
+    if (body.has_allow_legacy_delivery)
+        change.allow_legacy_delivery = &body.allow_legacy_delivery;
     if ((r = db_organization_set(call->worker->db, o.row_id, &change, &o)) > 0)
         return act_call_problem(call, PROBLEM_CONFLICT, "there is an organization of this name");
     if (r < 0 || (r = audit_organization(call, "organization.change", &o)) < 0)

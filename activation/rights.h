@@ -17,7 +17,7 @@ enum act_right {
     RIGHT_PEERS,          /* make, see, change and revoke network and application servers */
     RIGHT_KEKS,           /* make, list, choose and remove peers' key encryption keys */
     RIGHT_JOIN_ROUTES,    /* say which JoinEUIs are ours */
-    RIGHT_CERTIFICATES,   /* make, see and revoke certificates of makers */
+    RIGHT_CERTIFICATES,   /* make, change and revoke certificates of makers */
     RIGHT_IMPORT,         /* bring in devices with their keys */
     RIGHT_BATCHES,        /* see what his organization has brought in */
     RIGHT_CODES,          /* have claim codes made for it, and read them */
@@ -38,8 +38,13 @@ enum act_right {
     RIGHT_SUBSCRIPTIONS_CHANGE, /* make them for anybody; change those that his organization sold */
     RIGHT_EXPORT,               /* take devices of his organization away, with their keys */
     RIGHT_JOBS,                 /* see jobs of his organization */
-    RIGHT_JOBS_CANCEL, /* cancel them: who may begin one of that kind (activation/jobs.c) */
-    RIGHT_FILES,       /* fetch the files of an order of his, and delete them */
+    RIGHT_JOBS_CANCEL,      /* cancel them: who may begin one of that kind (activation/jobs.c) */
+    RIGHT_CERTIFICATES_SEE, /* see them: an administrator all, a maker his organization's */
+    RIGHT_EUI_BLOCKS_MAKE,  /* give makers blocks of identifiers, and close them */
+    RIGHT_EUI_BLOCKS,       /* see them: an administrator all, a maker his organization's */
+    RIGHT_ORDER,            /* order credentials, and take an order back */
+    RIGHT_ORDER_DECIDE,     /* approve and reject orders of other clients of his organization */
+    RIGHT_FILES,            /* fetch the files of an order of his, and delete them */
     N_ACT_RIGHTS
 };
 

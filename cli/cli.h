@@ -87,6 +87,18 @@ int cli_subscription_change(
 int cli_label_csv(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_label_svg(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_label_sheet(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_certificate_add(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_certificate_list(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_block_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_block_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_order_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_order_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_order_approve(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_order_reject(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_order_withdraw(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_move(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 
 /** ERROR_CONFIG naming the setting when `value` is empty. */

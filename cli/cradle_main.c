@@ -47,14 +47,17 @@ static const struct {
         cli_audit_verify, true},
     {{"organization", "add"},
         "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no] "
-        "[--claim-code-length 16|26]",
+        "[--claim-code-length 16|26] [--orders-need-approval yes|no] "
+        "[--allow-legacy-delivery yes|no]",
         "Makes an organization.", cli_organization_add},
     {{"organization", "set"},
         "--name NAME [--allow-clear-keys yes|no] [--subscription-required yes|no] "
-        "[--claim-code-length 16|26]",
+        "[--claim-code-length 16|26] [--orders-need-approval yes|no] "
+        "[--allow-legacy-delivery yes|no]",
         "Says anew whether its files may hold root keys in clear, whether its devices join only "
-        "with a subscription that runs, and how long claim codes are that are made for it; what is "
-        "not given stays.",
+        "with a subscription that runs, how long claim codes are that are made for it, whether its "
+        "orders wait for another of its clients, and whether they may be delivered as id_key.bin; "
+        "what is not given stays.",
         cli_organization_set},
     {{"organization", "list"}, "", "Lists the organizations, a line each.", cli_organization_list},
     {{"client", "add"}, "--organization NAME --role ROLE [--role ...] [--application-server AS-ID]",
@@ -134,6 +137,28 @@ static const struct {
         "Draws the label of the device in line N, the first else.", cli_label_svg, true},
     {{"label", "sheet"}, "[--layout NAME] [--line N] [--join-eui HEX16] [--profile-id HEX8]",
         "Draws a page of labels, the first of them that in line N.", cli_label_sheet, true},
+    {{"certificate", "add"},
+        "--organization ID --kind module|product --name NAME [--module M_...]"
+        " [--prototype-quota N]",
+        "Makes a certificate of a maker: of a module, or of a product that is built with it.",
+        cli_certificate_add},
+    {{"certificate", "list"}, "", "Lists those that are yours to see, a line each.",
+        cli_certificate_list},
+    {{"block", "add"}, "--organization ID --kind lorawan|sigfox --first ID (--size N | --last ID)",
+        "Gives a maker identifiers that its orders are made of.", cli_block_add},
+    {{"block", "list"}, "", "Lists those that are yours to see, a line each.", cli_block_list},
+    {{"order", "add"},
+        "--count N --kind lorawan|sigfox --certificate M_... --public-key FILE"
+        " [--join-eui EUI --mac-version VERSION [--profile-id HEX8]] [--delivery jwe|legacy]"
+        " [--block ID]",
+        "Orders credentials: keys made in the HSM, sealed to a public key (PEM).", cli_order_add},
+    {{"order", "list"}, "", "Lists your organization's orders, a line each.", cli_order_list},
+    {{"order", "approve"}, "BATCH", "Approves one that another client asked for.",
+        cli_order_approve},
+    {{"order", "reject"}, "BATCH [--reason TEXT]", "Rejects one that another client asked for.",
+        cli_order_reject},
+    {{"order", "withdraw"}, "BATCH", "Takes back one of its own that waits for approval.",
+        cli_order_withdraw},
     {{"device", "list"}, "[--batch ID]", "Lists the devices that are yours, a line each.",
         cli_device_list},
     {{"device", "show"}, "DEVEUI", "Shows one.", cli_device_show},

@@ -54,10 +54,13 @@ static void write_organization(struct text *out, const json_t *item)
     text_add_json(out, cli_json_text(item, "name"));
     text_addf(out,
         ",\"allow_clear_keys\":\"%s\",\"subscription_required\":\"%s\""
-        ",\"claim_code_length\":%" JSON_INTEGER_FORMAT ",\"created\":",
+        ",\"claim_code_length\":%" JSON_INTEGER_FORMAT,
         cli_json_true(item, "allow_clear_keys") ? "yes" : "no",
         cli_json_true(item, "subscription_required") ? "yes" : "no",
         json_integer_value(json_object_get(item, "claim_code_length")));
+    text_addf(out, ",\"orders_need_approval\":\"%s\",\"allow_legacy_delivery\":\"%s\",\"created\":",
+        cli_json_true(item, "orders_need_approval") ? "yes" : "no",
+        cli_json_true(item, "allow_legacy_delivery") ? "yes" : "no");
     text_add_json(out, cli_json_text(item, "created_at"));
     text_add(out, "}\n");
 }
@@ -65,7 +68,7 @@ static void write_organization(struct text *out, const json_t *item)
 /* -1 or 0: it is not said. */
 struct arguments {
     const char *name;
-    int allow_clear_keys, subscription_required;
+    int allow_clear_keys, subscription_required, orders_need_approval, allow_legacy_delivery;
     long length; /* of claim codes */
 };
 
@@ -92,11 +95,16 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
         {"allow-clear-keys", required_argument, NULL, 'c'},
         {"subscription-required", required_argument, NULL, 's'},
         {"claim-code-length", required_argument, NULL, 'l'},
+        {"orders-need-approval", required_argument, NULL, 'a'},
+        {"allow-legacy-delivery", required_argument, NULL, 'd'},
         {0},
     };
     int c, r = 0;
 
-    *ret = (struct arguments){.allow_clear_keys = -1, .subscription_required = -1};
+    *ret = (struct arguments){.allow_clear_keys = -1,
+        .subscription_required = -1,
+        .orders_need_approval = -1,
+        .allow_legacy_delivery = -1};
     while (r == 0 && (c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'n')
             ret->name = optarg;
@@ -106,6 +114,10 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
             r = read_choice("subscription-required", &ret->subscription_required);
         else if (c == 'l')
             r = read_length(optarg, &ret->length);
+        else if (c == 'a')
+            r = read_choice("orders-need-approval", &ret->orders_need_approval);
+        else if (c == 'd')
+            r = read_choice("allow-legacy-delivery", &ret->allow_legacy_delivery);
         else
             return CLI_USAGE;
     }
@@ -117,14 +129,20 @@ static int read_arguments(int argc, char **argv, struct arguments *ret)
 /* What is said beside the name, to a body. */
 static int put_settings(json_t *body, const struct arguments *arguments)
 {
+    const struct {
+        const char *member;
+        int choice;
+    } choices[] = {
+        {"allow_clear_keys", arguments->allow_clear_keys},
+        {"subscription_required", arguments->subscription_required},
+        {"orders_need_approval", arguments->orders_need_approval},
+        {"allow_legacy_delivery", arguments->allow_legacy_delivery},
+    };
     int r = 0;
 
-    if (arguments->allow_clear_keys >= 0)
-        r = json_object_set_new(
-            body, "allow_clear_keys", json_boolean(arguments->allow_clear_keys));
-    if (r == 0 && arguments->subscription_required >= 0)
-        r = json_object_set_new(
-            body, "subscription_required", json_boolean(arguments->subscription_required));
+    for (size_t i = 0; r == 0 && i < sizeof(choices) / sizeof(choices[0]); i++)
+        if (choices[i].choice >= 0)
+            r = json_object_set_new(body, choices[i].member, json_boolean(choices[i].choice));
     if (r == 0 && arguments->length != 0)
         r = json_object_set_new(body, "claim_code_length", json_integer(arguments->length));
     return r == 0 ? 0 : error_set(ERROR_SYSTEM, "out of memory");
@@ -162,16 +180,16 @@ int cli_organization_set(
     const char *same;
     int r = read_arguments(argc, argv, &arguments);
 
-    if (r != 0 || (arguments.allow_clear_keys < 0 && arguments.subscription_required < 0 &&
-                      arguments.length == 0))
-        return r != 0 ? r : CLI_USAGE;
+    body = json_object();
+    if (r != 0 || (r = put_settings(body, &arguments)) < 0)
+        return r;
+    if (json_object_size(body) == 0)
+        return CLI_USAGE;
     if ((r = cli_rest_open(settings, &rest)) < 0 ||
         (r = cli_organization_id(&rest, arguments.name, false, &id)) < 0 ||
         (r = cli_rest_path(&path, ORGANIZATIONS, id.data)) < 0)
         return r;
-    body = json_object();
-    if ((r = put_settings(body, &arguments)) < 0 ||
-        (r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
+    if ((r = cli_rest_call(&rest, "PATCH", path.data, body, &changed)) < 0 ||
         (r = cli_rest_need(&rest, changed, "id", &same)) < 0)
         return r;
     write_organization(out, changed);

@@ -177,7 +177,8 @@ class Accounts(AccountsTest):
         self.assertEqual(self.admin.call("get", path)[2], both)
         self.assertIn(both, [answer[2] for answer in answers])
         last = self.stack.psql(f"SELECT detail FROM audit_event WHERE object = '{made['id']}' ORDER BY id")[-2:]
-        self.assertIn({"name": both["name"], "allow_clear_keys": True, "subscription_required": False, "claim_code_length": 16},
+        self.assertIn({"name": both["name"], "allow_clear_keys": True, "subscription_required": False, "claim_code_length": 16,
+                       "orders_need_approval": False, "allow_legacy_delivery": False},
                       [json.loads(row[0]) for row in last])
 
     def test_auditors_see_their_own_and_administrators_all(self):
@@ -207,7 +208,8 @@ class Accounts(AccountsTest):
                 concrete = path
                 for parameter in ("organization", "offer", "client", "job", "batch", "name", "as_id", "kek", "route", "number",
                                   "dev_euis", "dev_eui", "webhook", "delivery",
-                                  "subscription", "rule"):
+                                  "subscription", "rule",
+                                  "block"):
                     concrete = concrete.replace("{%s}" % parameter, NOBODY)
                 self.assertNotIn("{", concrete, "a parameter that this test does not know")
                 by_certificate = operation.get("security") == [{"clientCertificate": []}]

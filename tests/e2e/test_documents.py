@@ -1,4 +1,4 @@
-"""The commands of README, docs/onboarding.md, docs/owners.md and docs/the-things-stack.md, run as they stand there."""
+"""The commands of README, docs/onboarding.md, docs/owners.md, docs/makers.md and docs/the-things-stack.md, run as they stand there."""
 
 import json
 import os
@@ -43,6 +43,12 @@ class Documents(unittest.TestCase):
         self.assertIn('"ResultCode":"Success"', over_tls.replace(" ", ""))
         self.assertIn("Joined", whole)
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
+
+    def test_makers(self):
+        block, asked, approved = (json.loads(said) for said in self.said("docs/makers.md"))
+        self.assertEqual((block["size"], block["given"]), (1000000, 0))
+        self.assertEqual((asked["order"]["state"], asked["order"]["count"], asked["job"]), ("requested", 12, None))
+        self.assertEqual((approved["order"]["first"], approved["order"]["last"]), ("20635f0200000000", "20635f020000000b"))
 
     def test_owners(self):
         claimed, joined, proven, handed_on, moved = self.said("docs/owners.md")

@@ -247,7 +247,9 @@ class Certificates(OperatorTest):
                 "/v1/certificates", {"organization": organization["id"], "kind": kind, "name": "Meter"}, self.admin)
             self.assertRegex(made["number"], f"^{letter}_[0-9A-HJKMNP-TV-Z]{{4}}_[0-9A-HJKMNP-TV-Z]{{4}}_[0-9A-HJKMNP-TV-Z]{{2}}$")
             self.assertEqual(made, {"number": made["number"], "kind": kind, "organization": organization["id"],
-                                    "name": "Meter", "created_at": made["created_at"], "revoked_at": None})
+                                    "name": "Meter", "module": None, "prototype_quota": 0 if kind == "module" else None,
+                                    "prototypes": 0 if kind == "module" else None, "created_at": made["created_at"],
+                                    "revoked_at": None})
             self.assertEqual(location, f"/v1/certificates/{made['number']}")
             self.assertEqual(self.events(request)[0][:2], ["certificate.create", made["number"]])
             self.assertEqual(self.admin.call("get", location)[2], made)

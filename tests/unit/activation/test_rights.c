@@ -86,15 +86,24 @@ END_TEST
 
 START_TEST(cancelling_is_for_whoever_may_begin_a_job)
 {
-    ck_assert_uint_eq(act_right_roles(RIGHT_JOBS_CANCEL), act_right_roles(RIGHT_IMPORT) |
-                                                              act_right_roles(RIGHT_EXPORT) |
-                                                              act_right_roles(RIGHT_MOVES));
+    ck_assert_uint_eq(act_right_roles(RIGHT_JOBS_CANCEL),
+        act_right_roles(RIGHT_IMPORT) | act_right_roles(RIGHT_EXPORT) |
+            act_right_roles(RIGHT_MOVES) | act_right_roles(RIGHT_ORDER));
     ck_assert(!act_right_allows(RIGHT_JOBS_CANCEL, ROLE_AUDITOR | ROLE_APPLICATION_SERVER));
 }
 END_TEST
 
-SUITE_MAIN("rights", 10, many_devices_are_moved_by_whoever_may_move_one,
-    cancelling_is_for_whoever_may_begin_a_job, every_right_has_a_sentence_of_its_own,
-    rights_name_only_roles_that_exist, every_right_is_used_by_a_route,
-    anyone_may_do_what_names_no_role_and_nobody_else_the_rest, importing_is_for_makers_alone,
-    exporting_is_for_whoever_devices_belong_to)
+START_TEST(ordering_is_for_makers_of_modules_and_its_means_come_from_administrators)
+{
+    ck_assert_uint_eq(act_right_roles(RIGHT_ORDER), ROLE_MODULE_MAKER);
+    ck_assert_uint_eq(act_right_roles(RIGHT_ORDER_DECIDE), ROLE_MODULE_MAKER);
+    ck_assert_uint_eq(act_right_roles(RIGHT_EUI_BLOCKS_MAKE), ROLE_ADMIN);
+    ck_assert_uint_eq(act_right_roles(RIGHT_CERTIFICATES), ROLE_ADMIN);
+}
+END_TEST
+
+SUITE_MAIN("rights", 10, ordering_is_for_makers_of_modules_and_its_means_come_from_administrators,
+    many_devices_are_moved_by_whoever_may_move_one, cancelling_is_for_whoever_may_begin_a_job,
+    every_right_has_a_sentence_of_its_own, rights_name_only_roles_that_exist,
+    every_right_is_used_by_a_route, anyone_may_do_what_names_no_role_and_nobody_else_the_rest,
+    importing_is_for_makers_alone, exporting_is_for_whoever_devices_belong_to)
