@@ -78,7 +78,7 @@ START_TEST(a_sigfox_device_has_a_text_of_its_own)
     struct label label = sigfox_of(CODE, "1");
 
     says(&label, "SIGFOX:EEFF0011:" CODE);
-    csv_is(&label, "eeff0011,,1," CODE ",SIGFOX:EEFF0011:" CODE "\r\n");
+    csv_is(&label, "sigfox:eeff0011,,1," CODE ",SIGFOX:EEFF0011:" CODE "\r\n");
 }
 END_TEST
 
