@@ -7,6 +7,7 @@
  * answer never costs a device. */
 #include "activation/claim_run.h"
 #include "activation/operator_check.h"
+#include "device/sigfox_tag.h"
 #include "device/tr005.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -94,6 +95,21 @@ static void run_freep(struct claims_run **claims)
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
+/* False: it is no text of a Sigfox device's label. */
+static bool read_sigfox(const char *qr, struct act_claim_entry *ret)
+{
+    CLEANUP(sigfox_tag_wipe) struct sigfox_tag tag;
+    uint8_t *eui = ret->claim.dev_eui.bytes;
+    const size_t n_zeros = sizeof(ret->claim.dev_eui.bytes) - sizeof(tag.id);
+
+    if (!sigfox_tag_parse(qr, strlen(qr), &tag))
+        return false;
+    memset(eui, 0, n_zeros);
+    memcpy(eui + n_zeros, tag.id, sizeof(tag.id));
+    memcpy(ret->code, tag.pac, sizeof(ret->code));
+    return true;
+}
+
 /* Which device, and its code. NULL, or what is wrong, with its member. */
 static const char *read_device(
     const struct claim_item *item, struct act_claim_entry *ret, const char **ret_member)
@@ -105,6 +121,8 @@ static const char *read_device(
     if (item->has_qr) {
         if (item->has_dev_eui || item->has_code)
             return "qr stands for dev_eui and code: give the one or the two";
+        if (read_sigfox(item->qr, ret))
+            return NULL;
         outcome = tr005_parse_claim(item->qr, strlen(item->qr), &tag);
         if (outcome != TR005_OK)
             return tr005_outcome_text(outcome);

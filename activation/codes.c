@@ -19,7 +19,7 @@
 #include <string.h>
 
 #define CHUNK_DEVICES DB_BATCH_ROWS_MAX
-#define LINE_MAX 256 /* bytes of a line of the answer; serials may be escaped */
+#define LINE_MAX 320 /* bytes of a line of the answer; serials may be escaped */
 #define DETAIL_MAX 100
 #define ROUTE_TEXT_MAX 60
 
@@ -107,7 +107,7 @@ static int tell(struct code_run *run)
 {
     struct code_chunk *c = run->chunk;
     struct text *out = &run->lines;
-    char dev_eui[EUI64_TEXT_LEN + 1];
+    char dev_eui[EUI64_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1];
     uint64_t n = 0;
 
     text_clear(out);
@@ -115,8 +115,13 @@ static int tell(struct code_run *run)
         if (!c->stored[i])
             continue;
         n++;
-        text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":\"%s\",\"serial\":", c->due[i]->line,
+        text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":\"%s\"", c->due[i]->line,
             eui64_format(&c->due[i]->dev_eui, dev_eui));
+        if (c->due[i]->has_join_eui)
+            text_addf(out, ",\"join_eui\":\"%s\"", eui64_format(&c->due[i]->join_eui, join_eui));
+        else
+            text_add(out, ",\"join_eui\":null");
+        text_add(out, ",\"serial\":");
         if (c->due[i]->serial[0] != '\0')
             text_add_json(out, c->due[i]->serial);
         else

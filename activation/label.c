@@ -147,6 +147,8 @@ int label_csv_line(const struct label *label, struct text *out)
     (void)eui64_format(&label->dev_eui, id);
     if (label->kind == LABEL_LORAWAN)
         (void)eui64_format(&label->join_eui, join_eui);
+    if (label->kind == LABEL_SIGFOX)
+        text_add(out, "sigfox:");
     text_add(out, id + (strlen(id) - strlen(name)));
     add_field(out, ",", join_eui);
     add_field(out, ",", label->serial);

@@ -1,17 +1,16 @@
 /* Labels as SVG. A label is drawn in units of a tenth of a module of its QR code; a document or the
  * place on a sheet scales the whole. */
 #include "activation/label_draw.h"
+#include "activation/label_qr.h"
 
 #include "base/error.h"
 #include "base/secret.h"
 #include <assert.h>
-#include <qrencode.h>
 #include <string.h>
 
-#define QUIET 4             /* modules around a QR code (ISO/IEC 18004) */
-#define SYMBOL_WIDTH_MAX 41 /* modules: version 6, which holds 154 characters at level M */
-#define UNIT 10             /* units of a module */
-#define UM_PER_UNIT 60      /* of a single label: 0.6 mm a module */
+#define QUIET 4        /* modules around a QR code (ISO/IEC 18004) */
+#define UNIT 10        /* units of a module */
+#define UM_PER_UNIT 60 /* of a single label: 0.6 mm a module */
 
 #define GROUP 4           /* characters of codes and EUIs between blanks */
 #define WORDS_WIDE_MAX 19 /* characters of a line: four groups */
@@ -23,12 +22,7 @@
 #define CHAR_WIDTH_PERCENT 62
 #define LINE_HEIGHT_PERCENT 125
 
-static_assert(LABEL_TEXT_MAX <= 154, "the longest text fits in the largest symbol");
-
-struct symbol {
-    unsigned width;
-    uint8_t modules[SYMBOL_WIDTH_MAX * SYMBOL_WIDTH_MAX]; /* 1: dark */
-};
+static_assert(LABEL_TEXT_MAX <= LABEL_QR_TEXT_MAX, "the longest text has a QR code");
 
 /* What people read. */
 struct words {
@@ -39,7 +33,7 @@ struct words {
 
 /* A label that is ready to be drawn. It holds the code. */
 struct drawing {
-    struct symbol symbol;
+    struct label_qr qr;
     struct words words;
     unsigned symbol_size, font_size, line_height; /* units, as the next */
     unsigned width, height;
@@ -53,71 +47,20 @@ static void drawing_wipe(struct drawing *drawing)
 
 /* --- the QR code ------------------------------------------------------------------------------ */
 
-static void input_done(QRinput **input)
-{
-    if (*input != NULL)
-        QRinput_free(*input);
-}
-
-static void code_done(QRcode **code)
-{
-    if (*code == NULL)
-        return;
-    secret_wipe((*code)->data, (size_t)(*code)->width * (size_t)(*code)->width);
-    QRcode_free(*code);
-}
-
-static int encode(const char *text, size_t len, struct symbol *ret)
-{
-    CLEANUP(input_done) QRinput *input = QRinput_new2(0, QR_ECLEVEL_M);
-    CLEANUP(code_done) QRcode *code = NULL;
-
-    if (input == NULL ||
-        QRinput_append(input, QR_MODE_AN, (int)len, (const unsigned char *)text) != 0 ||
-        (code = QRcode_encodeInput(input)) == NULL)
-        return error_set_errno("a QR code cannot be made");
-    if (code->width < 1 || code->width > SYMBOL_WIDTH_MAX)
-        return error_set(ERROR_INTERNAL, "a QR code is larger than its text is long");
-    ret->width = (unsigned)code->width;
-    for (size_t i = 0; i < (size_t)ret->width * ret->width; i++)
-        ret->modules[i] = code->data[i] & 1;
-    return 0;
-}
-
-/* The library gives memory back that it has not wiped, and takes no memory of others. So a text of
- * the same length follows, which takes the same steps, and the same blocks again. */
-static void cover(size_t len)
-{
-    char text[LABEL_TEXT_MAX];
-    struct symbol symbol;
-
-    memset(text, 'X', sizeof(text));
-    (void)encode(text, len, &symbol);
-}
-
-static int make_symbol(const char *text, struct symbol *ret)
-{
-    size_t len = strlen(text);
-    int r = encode(text, len, ret);
-
-    cover(len);
-    return r;
-}
-
 /* Lines of one module's width: the dark runs of a row behind one another. */
-static void add_symbol(struct text *out, const struct symbol *symbol)
+static void add_qr(struct text *out, const struct label_qr *qr)
 {
     text_addf(out, "<path transform=\"scale(%d)\" stroke=\"#000\" d=\"", UNIT);
-    for (unsigned y = 0; y < symbol->width; y++) {
-        const uint8_t *row = symbol->modules + (size_t)y * symbol->width;
+    for (unsigned y = 0; y < qr->width; y++) {
+        const uint8_t *row = qr->modules + (size_t)y * qr->width;
         unsigned pen = 0; /* where it is; 0: not in this row yet */
 
-        for (unsigned x = 0; x < symbol->width; x++) {
+        for (unsigned x = 0; x < qr->width; x++) {
             unsigned first = x;
 
             if (row[x] == 0)
                 continue;
-            while (x + 1 < symbol->width && row[x + 1] != 0)
+            while (x + 1 < qr->width && row[x + 1] != 0)
                 x++;
             if (pen == 0)
                 text_addf(out, "M%u %u.5", QUIET + first, QUIET + y);
@@ -181,9 +124,9 @@ static void measure(struct drawing *d)
 {
     unsigned n = (unsigned)d->words.n;
 
-    d->symbol_size = UNIT * (d->symbol.width + 2 * QUIET);
+    d->symbol_size = UNIT * (d->qr.width + 2 * QUIET);
     if (d->beneath) {
-        d->font_size = UNIT * d->symbol.width * 100 / (WORDS_WIDE_MAX * CHAR_WIDTH_PERCENT);
+        d->font_size = UNIT * d->qr.width * 100 / (WORDS_WIDE_MAX * CHAR_WIDTH_PERCENT);
     } else {
         n = n > SLIM_LINES_MIN ? n : SLIM_LINES_MIN;
         d->font_size = d->symbol_size * 100 / (n * LINE_HEIGHT_PERCENT);
@@ -205,7 +148,10 @@ static int prepare(const struct label *label, bool beneath, struct drawing *ret)
 
     *ret = (struct drawing){.beneath = beneath};
     if (r == 0)
-        r = make_symbol(text, &ret->symbol);
+        r = label_qr_make(text, &ret->qr);
+    if (r == 0 && !label_qr_says(&ret->qr, text))
+        r = error_set(
+            ERROR_INTERNAL, "device %s: the QR code of its label is read as something else", name);
     secret_wipe(text, sizeof(text));
     if (r < 0)
         return r;
@@ -224,7 +170,7 @@ static void add_drawing(struct text *out, const struct drawing *d)
     unsigned y =
         d->beneath ? d->symbol_size : (d->symbol_size - (unsigned)d->words.n * d->line_height) / 2;
 
-    add_symbol(out, &d->symbol);
+    add_qr(out, &d->qr);
     text_addf(
         out, "<g font-family=\"monospace\" font-size=\"%u\" xml:space=\"preserve\">", d->font_size);
     for (size_t i = 0; i < d->words.n; i++) {

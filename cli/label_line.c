@@ -2,11 +2,12 @@
 
 #include "base/error.h"
 #include "base/hex.h"
+#include "device/sigfox_tag.h"
 #include <jansson.h>
 #include <string.h>
+#include <strings.h>
 
 #define SIGFOX_PREFIX "sigfox:" /* as paths have their ids */
-#define SIGFOX_ID_LEN 4
 
 /* "": there is none. NULL: it is no text. */
 static const char *member(const json_t *object, const char *name)
@@ -18,16 +19,20 @@ static const char *member(const json_t *object, const char *name)
     return json_string_value(value);
 }
 
+/* No DevEUI begins with four zero bytes; a Sigfox id has them before it. */
 static bool read_dev_eui(const char *text, struct label *ret)
 {
+    static const uint8_t zeros[sizeof(ret->dev_eui.bytes) - SIGFOX_ID_LEN];
     const size_t n = strlen(SIGFOX_PREFIX);
-    uint8_t *id = ret->dev_eui.bytes + sizeof(ret->dev_eui.bytes) - SIGFOX_ID_LEN;
+    uint8_t *id = ret->dev_eui.bytes + sizeof(zeros);
 
-    if (eui64_parse(text, strlen(text), &ret->dev_eui))
+    if (eui64_parse(text, strlen(text), &ret->dev_eui)) {
+        if (memcmp(ret->dev_eui.bytes, zeros, sizeof(zeros)) == 0)
+            ret->kind = LABEL_SIGFOX;
         return true;
+    }
     ret->kind = LABEL_SIGFOX;
-    ret->dev_eui = (struct eui64){{0}};
-    text += strncmp(text, SIGFOX_PREFIX, n) == 0 ? n : 0;
+    text += strncasecmp(text, SIGFOX_PREFIX, n) == 0 ? n : 0;
     return hex_decode(text, strlen(text), id, SIGFOX_ID_LEN);
 }
 

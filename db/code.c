@@ -49,8 +49,8 @@ const struct db_statement db_code_walk_statement = {
     .name = "code_walk",
     .sql = "SELECT d.dev_eui, d.batch_line, d.serial, coalesce(c.generation, 0),"
            "  d.ownership = 'unowned' AND (c.dev_eui IS NULL"
-           "   OR (c.origin = 'made' AND (c.made_by = $2 OR $3)))"
-           " FROM (SELECT dev_eui, batch_line, serial, ownership FROM device"
+           "   OR (c.origin = 'made' AND (c.made_by = $2 OR $3))), d.join_eui"
+           " FROM (SELECT dev_eui, batch_line, serial, ownership, join_eui FROM device"
            "  WHERE batch_id = $1 AND batch_line > $4 ORDER BY batch_line LIMIT $5) d"
            " LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui ORDER BY d.batch_line",
     .shape = DB_SHAPE_MANY,
@@ -94,7 +94,7 @@ const struct db_statement db_code_make_statement = {
 const struct db_statement db_code_walk_job_statement = {
     .name = "code_walk_job",
     .sql = "SELECT r.dev_eui, r.line, d.serial, coalesce(c.generation, 0),"
-           "  coalesce(" ITS_TO_HAVE " AND ($3 OR c.made_by IN ($2, $4)), false)"
+           "  coalesce(" ITS_TO_HAVE " AND ($3 OR c.made_by IN ($2, $4)), false), d.join_eui"
            " FROM (SELECT dev_eui, line FROM job_row WHERE job_id = $1 AND line > $6"
            "  AND outcome = 'moved' ORDER BY line LIMIT $7) r"
            " JOIN device d ON d.dev_eui = r.dev_eui"
@@ -231,6 +231,9 @@ int db_code_walk(struct db *db, const struct db_code_call *call, int64_t after,
         db_row_text(&rows, i, 2, ret[i].serial, sizeof(ret[i].serial));
         ret[i].generation = (uint32_t)db_row_int(&rows, i, 3, 0, INT32_MAX - 1);
         ret[i].due = db_row_bool(&rows, i, 4);
+        ret[i].has_join_eui = !db_row_is_null(&rows, i, 5);
+        if (ret[i].has_join_eui)
+            db_row_bytes(&rows, i, 5, ret[i].join_eui.bytes, sizeof(ret[i].join_eui.bytes));
     }
     return db_rows_check(&rows);
 }

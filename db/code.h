@@ -44,6 +44,8 @@ void db_code_end(struct db *db, const struct db_code_call *call);
 #define DB_CODE_REISSUE_DAYS 30
 struct db_code_device {
     struct eui64 dev_eui;
+    bool has_join_eui;
+    struct eui64 join_eui;
     int64_t line;
     char serial[DB_SERIAL_MAX + 1]; /* "" for none */
     uint32_t generation;            /* of the code that it has; 0: none */

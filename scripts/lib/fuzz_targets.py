@@ -31,6 +31,7 @@ TARGETS = {
     "join_frame": ("lorawan/frame.c", 40),
     "json_body": ("api/json.c", 1024),
     "keyd_frame": ("hsm/frame.c", 4096),
+    "label_line": ("cli/label_line.c", 512),
     "tr005": ("device/tr005.c", 512),
     "ts002": ("joinserver/ts002.c", 1024),
 }

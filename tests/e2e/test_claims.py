@@ -225,6 +225,13 @@ class Claims(ClaimTest):
         status, _, problem = owner.call("post", "/v1/claims", {"qr": text, "code": "A"})
         self.assertEqual((status, problem["field"]), (400, "qr"), problem)
 
+    def test_a_label_of_a_sigfox_device_is_read_as_one(self):
+        owner, text = self.owner(), f"SIGFOX:{secrets.token_hex(4).upper()}:{secrets.token_hex(8).upper()}"
+        status, _, problem = owner.call("post", "/v1/claims", {"qr": text})
+        self.assertEqual((status, problem["type"].rpartition("/")[2].rpartition(":")[2]), (403, "claim-refused"), problem)
+        status, _, problem = owner.call("post", "/v1/claims", {"qr": text + ":"})
+        self.assertEqual((status, problem["field"]), (400, "qr"), problem)
+
     def test_what_is_malformed_is_named(self):
         owner, device = self.owner(), self.device()
         good = {"dev_eui": device["dev_eui"], "code": device["code"]}

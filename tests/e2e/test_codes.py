@@ -1,5 +1,6 @@
 """Claim codes: those that a file gives are kept as hashes, those that are made here are told once, to their maker alone."""
 
+import csv
 import http.client
 import json
 import os
@@ -57,7 +58,7 @@ class CodesTest(JobTest):
         numbers = [line["line"] for line in lines]
         self.assertEqual(numbers, sorted(set(numbers)))
         for line in lines:
-            self.assertEqual(set(line), {"line", "dev_eui", "serial", "code", "generation"})
+            self.assertEqual(set(line), {"line", "dev_eui", "serial", "join_eui", "code", "generation"})
             self.assertRegex(line["code"], STRONG)
         self.assertEqual(len({line["code"] for line in lines}), len(lines), "two codes are the same")
         return {line["dev_eui"]: line for line in lines}
@@ -139,10 +140,24 @@ class Made(CodesTest):
         for eui, line in codes.items():
             number, row = due[eui]
             self.assertEqual((line["line"], line["serial"], line["generation"]), (number, row["serial"] or None, 1))
+            self.assertEqual(line["join_eui"], row["join_eui"])
         after = self.stored(rows)
         self.assertEqual(set(after), set(due) | set(before))
         self.assertEqual({eui: after[eui] for eui in before}, before)
         self.assertEqual({after[eui][:3] for eui in due}, {(1, "made", False)})
+
+    def test_labels_are_made_of_the_answer_and_are_claimed(self):
+        codes = self.made(self.batch(unclaimed(3)), secrets.token_hex(8))
+        lines = "".join(json.dumps(line) + "\n" for line in codes.values())
+        made = subprocess.run([self.stack.program("cli/cradle"), "label", "csv", "--profile-id", "AABB1122"],
+                              input=lines, capture_output=True, text=True, check=True)
+        labels = list(csv.DictReader(made.stdout.splitlines()))
+        self.assertEqual([(row["dev_eui"], row["join_eui"], row["code"]) for row in labels],
+                         [(line["dev_eui"], line["join_eui"], line["code"]) for line in codes.values()])
+        owner = Rest(self.stack, self.stack.demo["clients"]["owner"])
+        for row in labels:
+            status, _, answer = owner.call("post", "/v1/claims", {"qr": row["qr"]})
+            self.assertEqual((status, answer.get("dev_eui")), (200, row["dev_eui"]), answer)
 
     def test_the_same_key_makes_them_anew_and_another_leaves_them_alone(self):
         rows, key = unclaimed(CHUNK_ROWS + 3), secrets.token_hex(8)

@@ -1,4 +1,5 @@
-"""The commands of README, docs/onboarding.md, docs/owners.md, docs/makers.md and docs/the-things-stack.md, run as they stand there."""
+"""The commands of README, docs/makers.md, docs/onboarding.md, docs/owners.md and docs/the-things-stack.md,
+run as they stand there."""
 
 import json
 import os
@@ -73,6 +74,13 @@ class Documents(unittest.TestCase):
         put, got, deleted = map(json.loads, claimed.split())
         self.assertEqual(got, {"homeNetID": "000013", "locked": True})
         self.assertEqual((set(put), set(deleted)), ({*got, "ownerToken"}, {"ownerToken"}))
+
+    def test_labels(self):
+        said = self.said("docs/makers.md")
+        labels = next(block for block in said if "dev_eui,join_eui,serial,code,qr" in block).split()
+        self.assertTrue(labels[1].startswith("00005e1000000041,00005e1000000040,SN-0041,0123456789ABCDEF,LW:D0:00005E1000000040:"
+                                             "00005E1000000041:AABB1122:O0123456789ABCDEF:SSN-0041:C"))
+        self.assertTrue(labels[2].startswith("00005e1000000042,00005e1000000040,\"'=0042\",FEDCBA9876543210,LW:D0:"))
 
     def test_onboarding(self):
         begin, tried, imported, sealed, codes, tested, exported, opened = self.said("docs/onboarding.md")

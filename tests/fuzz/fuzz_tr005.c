@@ -1,6 +1,8 @@
 /* Any text as that of an onboarding QR code: what is read has its form, is written and read back as
  * the same, and is the same in small letters. The other way round, whatever fills the struct is
- * refused or written, and then read back as the same. */
+ * refused or written, and then read back as the same. So with the text of a Sigfox device, which is
+ * never one of TR005 too. */
+#include "device/sigfox_tag.h"
 #include "device/tr005.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -93,12 +95,43 @@ static void try_parse(const uint8_t *data, size_t size)
     }
 }
 
+static void try_write_sigfox(const struct sigfox_tag *tag)
+{
+    char text[SIGFOX_TAG_MAX + 1], normal[DEVICE_CODE_MAX + 1];
+    struct sigfox_tag again;
+    bool written = sigfox_tag_write(tag, text);
+
+    FUZZ_HOLDS((text[0] != '\0') == written);
+    if (!written)
+        return;
+    FUZZ_HOLDS(device_code_parse(tag->pac, strlen(tag->pac), normal));
+    FUZZ_HOLDS(sigfox_tag_parse(text, strlen(text), &again));
+    FUZZ_HOLDS(memcmp(again.id, tag->id, sizeof(tag->id)) == 0);
+    FUZZ_HOLDS(strcmp(again.pac, tag->pac) == 0);
+}
+
+static void try_sigfox(const uint8_t *data, size_t size)
+{
+    struct sigfox_tag tag;
+    struct tr005 other;
+
+    if (sigfox_tag_parse((const char *)data, size, &tag)) {
+        FUZZ_HOLDS(tr005_parse((const char *)data, size, &other) == TR005_NO_TAG);
+        FUZZ_HOLDS(tag.pac[0] != '\0');
+        try_write_sigfox(&tag);
+    }
+    memset(&tag, 0, sizeof(tag));
+    memcpy(&tag, data, size < sizeof(tag) ? size : sizeof(tag));
+    try_write_sigfox(&tag);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct tr005 tag = {.token = ""};
 
     try_parse(data, size);
     try_cases(data, size);
+    try_sigfox(data, size);
     memcpy(&tag, data, size < sizeof(tag) ? size : sizeof(tag));
     (void)try_write(&tag);
     tag.token[0] = '\0';

@@ -168,7 +168,8 @@ class Lists(unittest.TestCase):
         self.assertEqual(len(rows), len(LINES))
         for row, line in zip(rows, LINES):
             serial = line.get("serial") or ""
-            self.assertEqual(row["dev_eui"], line["dev_eui"].removeprefix("sigfox:"))
+            bare = line["dev_eui"].removeprefix("sigfox:")
+            self.assertEqual(row["dev_eui"], "sigfox:" + bare if len(bare) == 8 else bare)
             self.assertEqual(row["join_eui"], line.get("join_eui") or "")
             self.assertEqual(row["code"], line["code"].upper())
             self.assertEqual(row["serial"], "'" + serial if serial[:1] in ("=", "-") else serial)
@@ -178,6 +179,11 @@ class Lists(unittest.TestCase):
     def test_any_number_of_devices_is_listed(self):
         lines = [device(i, code=f"{i:016X}") for i in range(5000)]
         self.assertEqual([row["code"] for row in listed(lines=lines)], [line["code"] for line in lines])
+
+    def test_a_sigfox_id_is_one_however_it_is_spelled(self):
+        for spelling in ("0011aabb", "0011AABB", "sigfox:0011aabb", "SIGFOX:0011AABB", "000000000011aabb"):
+            row = listed(lines=[{"dev_eui": spelling, "code": "00112233445566AA"}])[0]
+            self.assertEqual((row["dev_eui"], row["qr"]), ("sigfox:0011aabb", "SIGFOX:0011AABB:00112233445566AA"))
 
     def test_what_lines_do_not_say_is_an_option(self):
         line = {"dev_eui": "70b3d57ed0050001", "code": "AB"}

@@ -203,6 +203,39 @@ START_TEST(what_is_written_is_read_back)
 }
 END_TEST
 
+static char pick(uint64_t *state, const char *alphabet)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return alphabet[(*state >> 33) % strlen(alphabet)];
+}
+
+START_TEST(whatever_is_written_is_read_as_it_was_and_written_again_the_same)
+{
+    static const char code[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char serial[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./";
+    uint64_t state = 1;
+
+    for (size_t i = 0; i < 2000; i++) {
+        struct tr005 tag = {.token = ""}, again;
+        char text[TR005_WRITTEN_MAX + 1], twice[TR005_WRITTEN_MAX + 1];
+
+        for (size_t k = 0; k < sizeof(tag.dev_eui.bytes); k++) {
+            tag.dev_eui.bytes[k] = (uint8_t)pick(&state, code);
+            tag.join_eui.bytes[k] = (uint8_t)pick(&state, serial);
+        }
+        for (size_t k = 0; k < i % (DEVICE_CODE_MAX + 1); k++)
+            tag.token[k] = pick(&state, code);
+        for (size_t k = 0; k < i % (TR005_SERIAL_MAX + 1); k++)
+            tag.serial[k] = pick(&state, serial);
+        ck_assert_int_eq(tr005_write(&tag, text), TR005_OK);
+        ck_assert_int_eq(tr005_parse(text, strlen(text), &again), TR005_OK);
+        ck_assert_mem_eq(&again, &tag, sizeof(tag));
+        ck_assert_int_eq(tr005_write(&again, twice), TR005_OK);
+        ck_assert_str_eq(twice, text);
+    }
+}
+END_TEST
+
 START_TEST(nothing_is_written_that_would_be_read_as_another)
 {
     static const struct {
@@ -249,4 +282,5 @@ SUITE_MAIN("tr005", 10, the_example_of_the_specification_holds, a_checksum_that_
     a_serial_number_is_printable_and_not_longer_than_it_may_be, a_tag_that_counts_stands_there_once,
     drafts_are_still_on_labels, what_is_no_tag_is_told_from_a_broken_one,
     no_text_is_longer_than_a_qr_code_can_be, a_claim_needs_the_token, what_is_written_is_read_back,
+    whatever_is_written_is_read_as_it_was_and_written_again_the_same,
     nothing_is_written_that_would_be_read_as_another, each_outcome_has_a_sentence_of_its_own)
