@@ -2,6 +2,7 @@
 #include "activation/delivery.h"
 
 #include "activation/batches.h"
+#include "activation/label.h"
 #include "activation/worker.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -13,9 +14,10 @@
 #include <string.h>
 
 #define DETAIL_MAX 160
+#define LINE_LAST 1000000 /* of an order */
 #define TYPE_BYTES "application/octet-stream"
 /* Room for a chunk of the longest lines, sealed: what a secret is written into is not moved. */
-#define PIECE_MAX ((size_t)1 << 18)
+#define PIECE_MAX ((size_t)1 << 19)
 
 static const char no_files[] = "there is no such order, or it is not yours to have";
 static const char weak[] =
@@ -26,13 +28,17 @@ static const struct file {
     const char *name, *type;
     bool of_jwe, of_legacy; /* deliveries that it is of */
     bool holds_keys;
+    const char *line;    /* of one in parts, what the query calls the first line; else NULL */
     const char *warning; /* NULL: none */
     int (*write)(struct delivery *d);
 } files[] = {
-    {"delivery.jwe", TYPE_JOSE, true, false, true, NULL, delivery_write_jwe},
-    {"id_key.bin", TYPE_BYTES, false, true, true, weak, delivery_write_id_key},
-    {"id_key.key", TYPE_TEXT, false, true, true, NULL, delivery_write_id_key_key},
-    {"id_pac.txt", TYPE_TEXT, true, true, false, NULL, delivery_write_id_pac},
+    {"delivery.jwe", TYPE_JOSE, true, false, true, NULL, NULL, delivery_write_jwe},
+    {"id_key.bin", TYPE_BYTES, false, true, true, NULL, weak, delivery_write_id_key},
+    {"id_key.key", TYPE_TEXT, false, true, true, NULL, NULL, delivery_write_id_key_key},
+    {"id_pac.txt", TYPE_TEXT, true, true, false, NULL, NULL, delivery_write_id_pac},
+    {"labels.csv", LABEL_CSV_TYPE, true, true, false, NULL, NULL, delivery_write_labels_csv},
+    {"labels.svg", LABEL_SVG_TYPE, true, true, false, "line", NULL, delivery_write_label},
+    {"sheet.svg", LABEL_SVG_TYPE, true, true, false, "from", NULL, delivery_write_sheet},
 };
 #define N_FILES (sizeof(files) / sizeof(files[0]))
 
@@ -45,7 +51,9 @@ static bool is_of(const struct file *file, const struct db_order_files *order)
 
 int delivery_send(struct delivery *d)
 {
-    int r = act_call_piece(d->call, d->type, &d->piece);
+    int r = d->piece.len > 0 || d->piece.failed
+                ? act_call_piece(d->call, d->type, &d->piece)
+                : 0;
 
     text_clear(&d->piece);
     return r;
@@ -54,24 +62,29 @@ int delivery_send(struct delivery *d)
 int delivery_walk(struct delivery *d, delivery_take take, void *context)
 {
     const size_t record_len = delivery_record_len(&d->shape);
+    struct db *db = d->call->worker->db;
     struct db_order_files now;
     size_t len;
-    int64_t line = 0;
-    int r = 0;
+    int64_t line = d->line;
+    int r = db_order_file_at(db, d->batch_id, &line, d->bytes, &len);
 
-    while (r == 0 && (r = db_order_file_read(
-                          d->call->worker->db, d->batch_id, &line, d->bytes, &len)) == 0) {
-        for (size_t at = 0; r == 0 && at + record_len <= len; at += record_len) {
+    while (r == 0) {
+        int taken = 0;
+
+        for (size_t at = 0; taken == 0 && at + record_len <= len; at += record_len) {
             struct delivery_record record;
 
             delivery_record_read(&d->shape, d->bytes + at, &record);
             line = record.line;
-            r = take(d, &record, context);
+            if (line >= d->line)
+                taken = take(d, &record, context);
         }
-        if (r == 0)
-            r = delivery_send(d);
+        if (taken != 0)
+            return taken < 0 ? taken : 0;
+        if ((r = delivery_send(d)) == 0)
+            r = db_order_file_read(db, d->batch_id, &line, d->bytes, &len);
     }
-    if (r <= 0)
+    if (r < 0)
         return r;
     /* What is deleted meanwhile ends like this, too. */
     if ((r = db_order_files(d->call->worker->db, d->batch_id, &now)) == 0 && now.are_gone)
@@ -141,19 +154,23 @@ static int audit(struct act_call *call, const char *action, const char *detail)
 }
 
 /* Before the first byte leaves. Outcome 1: the files are gone. */
-static int take(struct act_call *call, int64_t batch_id, const struct file *file)
+static int take(const struct delivery *d, const struct file *file)
 {
+    struct act_call *call = d->call;
     struct db *db = call->worker->db;
-    char detail[DETAIL_MAX];
+    char detail[DETAIL_MAX], name[DB_ORDER_FILE_NAME_MAX + 1];
     int64_t times = 0;
     int r = db_begin(db);
 
+    (void)snprintf(name, sizeof(name), "%s", file->name);
+    if (file->line != NULL)
+        (void)snprintf(name, sizeof(name), "%s?%s=%" PRId64, file->name, file->line, d->line);
     if (r == 0)
-        r = db_order_file_take(db, batch_id, file->name, file->holds_keys, call->caller->client_id,
+        r = db_order_file_take(db, d->batch_id, name, file->holds_keys, call->caller->client_id,
             api_request_id(call->request), &times);
     if (r == 0) {
         (void)snprintf(detail, sizeof(detail), "{\"file\":\"%s\",\"times\":%" PRId64 "}",
-            file->name, times);
+            name, times);
         r = audit(call, "delivery.download", detail);
     }
     if (r != 0) {
@@ -167,13 +184,34 @@ static int send_file(struct delivery *d, const struct file *file)
 {
     int r = open_delivery(d);
 
-    if (r == 0 && (r = take(d->call, d->batch_id, file)) == 0) {
+    if (r == 0 && (r = take(d, file)) == 0) {
         act_call_header(d->call, "Cache-Control", "no-store");
         d->type = file->type;
         r = file->write(d);
     }
     close_delivery(d);
     return r;
+}
+
+/* 0, or the status of the answer it set. */
+static unsigned read_query(struct act_call *call, const struct file *file, struct delivery *d)
+{
+    const char *const known[] = {file->line, "layout"};
+    const size_t n_known = file->write == delivery_write_sheet ? 2 : file->line != NULL ? 1 : 0;
+    const char *text = file->line != NULL ? api_request_query(call->request, file->line) : NULL;
+    char *end = NULL;
+
+    if (api_request_unknown_query(call->request, known, n_known) != NULL)
+        return act_call_problem(
+            call, PROBLEM_BAD_REQUEST, "the query names something that this file does not have");
+    d->line = text != NULL ? strtoll(text, &end, 10) : 1;
+    if (text != NULL && (*text < '0' || *text > '9' || *end != '\0' || d->line < 1 || d->line > LINE_LAST))
+        return act_call_bad_field(call, file->line, "a line is a number from 1 on");
+    d->layout = n_known == 2 ? api_request_query(call->request, "layout") : NULL;
+    if (d->layout != NULL && label_layout_find(d->layout) == NULL)
+        return act_call_bad_field(
+            call, "layout", "there is no such page of labels: see docs/makers.md");
+    return 0;
 }
 
 static unsigned get_file(struct act_call *call)
@@ -190,6 +228,8 @@ static unsigned get_file(struct act_call *call)
         i++;
     if (i == N_FILES)
         return act_call_problem(call, PROBLEM_NOT_FOUND, "the order has no file of this name");
+    if ((status = read_query(call, &files[i], &d)) != 0)
+        return status;
     d.shape = (struct delivery_shape){.is_sigfox = d.order.is_sigfox,
         .has_nwk = !d.order.is_sigfox && d.order.mac_version == LW_MAC_1_1,
         .is_legacy = d.order.is_legacy,
@@ -200,6 +240,10 @@ static unsigned get_file(struct act_call *call)
         return act_call_problem(call, PROBLEM_GONE, "the files of this order were deleted");
     if (r < 0 && !call->in_pieces)
         return act_call_failed(call, r);
+    if (r == 0 && !call->in_pieces && files[i].line != NULL)
+        return act_call_problem(call, PROBLEM_NOT_FOUND, "the order has no such line");
+    if (r == 0 && !call->in_pieces) /* an order of which nothing could be made */
+        r = act_call_piece(call, files[i].type, &(struct text){0});
     if (r < 0)
         log_warn("request=%s a file broke off: %s", api_request_id(call->request), error_text());
     call->broken_off = r < 0;

@@ -1,5 +1,6 @@
 #include "activation/delivery.h"
 
+#include "activation/label.h"
 #include "activation/worker.h"
 #include "base/base64.h"
 #include "base/clock.h"
@@ -132,4 +133,97 @@ static int add_id_pac(struct delivery *d, const struct delivery_record *record, 
 int delivery_write_id_pac(struct delivery *d)
 {
     return delivery_walk(d, add_id_pac, NULL);
+}
+
+/* --- labels ---------------------------------------------------------------------------------- */
+
+static int read_label(
+    struct delivery *d, const struct delivery_record *record, struct label *ret)
+{
+    struct delivery_secret secret;
+    int r = open_record(d, record, &secret);
+
+    if (r == 0) {
+        *ret = (struct label){.kind = d->shape.is_sigfox ? LABEL_SIGFOX : LABEL_LORAWAN,
+            .dev_eui = record->dev_eui,
+            .join_eui = d->shape.join_eui};
+        memcpy(ret->profile_id, d->order.profile, sizeof(ret->profile_id));
+        memcpy(ret->code, secret.code, sizeof(ret->code));
+    }
+    secret_wipe(&secret, sizeof(secret));
+    return r;
+}
+
+static int add_csv(struct delivery *d, const struct delivery_record *record, void *context)
+{
+    struct label label;
+    int r = read_label(d, record, &label);
+
+    (void)context;
+    text_reserve(&d->piece, LABEL_CSV_LINE_MAX);
+    if (r == 0)
+        r = label_csv_line(&label, &d->piece);
+    label_wipe(&label);
+    return r;
+}
+
+int delivery_write_labels_csv(struct delivery *d)
+{
+    text_add(&d->piece, label_csv_head());
+    return delivery_walk(d, add_csv, NULL);
+}
+
+static int add_label(struct delivery *d, const struct delivery_record *record, void *context)
+{
+    struct label label;
+    int r;
+
+    (void)context;
+    if (record->line != d->line)
+        return DELIVERY_ENOUGH;
+    r = read_label(d, record, &label);
+    text_reserve(&d->piece, LABEL_SVG_MAX);
+    if (r == 0)
+        r = label_svg(&label, &d->piece);
+    label_wipe(&label);
+    if (r == 0)
+        r = delivery_send(d);
+    return r < 0 ? r : DELIVERY_ENOUGH;
+}
+
+int delivery_write_label(struct delivery *d)
+{
+    return delivery_walk(d, add_label, NULL);
+}
+
+static int add_to_sheet(struct delivery *d, const struct delivery_record *record, void *context)
+{
+    struct label_sheet *sheet = context;
+    struct label label;
+    int r;
+
+    if (sheet->n == label_layout_size(sheet->layout))
+        return DELIVERY_ENOUGH;
+    if ((r = read_label(d, record, &label)) == 0) {
+        if (sheet->n == 0) {
+            text_reserve(&d->piece, LABEL_SVG_MAX);
+            label_sheet_begin(sheet, sheet->layout, &d->piece);
+        }
+        text_reserve(&d->piece, LABEL_SVG_MAX);
+        r = label_sheet_add(sheet, &label, &d->piece);
+    }
+    label_wipe(&label);
+    return r == 0 ? delivery_send(d) : r;
+}
+
+int delivery_write_sheet(struct delivery *d)
+{
+    struct label_sheet sheet = {.layout = d->layout != NULL ? label_layout_find(d->layout) : label_layout_at(0)};
+    int r = delivery_walk(d, add_to_sheet, &sheet);
+
+    if (r < 0 || sheet.n == 0)
+        return r;
+    text_reserve(&d->piece, LABEL_SVG_MAX);
+    label_sheet_end(&sheet, &d->piece);
+    return delivery_send(d);
 }

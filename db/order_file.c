@@ -51,10 +51,19 @@ const struct db_statement db_order_file_read_statement = {
     .params = {DB_INT8, DB_INT8},
 };
 
+const struct db_statement db_order_file_at_statement = {
+    .name = "order_file_at",
+    .sql = "SELECT line, bytes FROM delivery_part WHERE batch_id = $1 AND line <= $2"
+           " ORDER BY line DESC LIMIT 1",
+    .shape = DB_SHAPE_ONE_OR_NONE,
+    .n_params = 2,
+    .params = {DB_INT8, DB_INT8},
+};
+
 const struct db_statement db_order_file_list_statement = {
     .name = "order_file_list",
-    .sql = "SELECT name, count(*), " DB_UTC("min(at)") ", " DB_UTC("max(at)")
-           " FROM batch_download WHERE batch_id = $1 GROUP BY name ORDER BY name LIMIT $2",
+    .sql = "SELECT split_part(name, '?', 1), count(*), " DB_UTC("min(at)") ", " DB_UTC("max(at)")
+           " FROM batch_download WHERE batch_id = $1 GROUP BY 1 ORDER BY 1 LIMIT $2",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_INT8, DB_INT8},
@@ -158,8 +167,8 @@ int db_order_file_take(struct db *db, int64_t batch_id, const char *name, bool h
     return db_rows_check(&rows);
 }
 
-int db_order_file_read(
-    struct db *db, int64_t batch_id, int64_t *line, uint8_t *bytes, size_t *ret_len)
+static int read_part(struct db *db, enum db_statement_id statement, int64_t batch_id,
+    int64_t *line, uint8_t *bytes, size_t *ret_len)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -167,11 +176,23 @@ int db_order_file_read(
 
     db_param_int(p, DB_INT8, batch_id);
     db_param_int(p, DB_INT8, *line);
-    if ((r = db_run(db, DB_ORDER_FILE_READ, &rows)) < 0 || rows.n == 0)
+    if ((r = db_run(db, statement, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
-    *line = db_row_int(&rows, 0, 0, *line + 1, INT64_MAX);
+    *line = db_row_int(&rows, 0, 0, 1, INT64_MAX);
     *ret_len = db_row_bytes_upto(&rows, 0, 1, bytes, DB_ORDER_PART_MAX);
     return db_rows_check(&rows);
+}
+
+int db_order_file_read(
+    struct db *db, int64_t batch_id, int64_t *line, uint8_t *bytes, size_t *ret_len)
+{
+    return read_part(db, DB_ORDER_FILE_READ, batch_id, line, bytes, ret_len);
+}
+
+int db_order_file_at(
+    struct db *db, int64_t batch_id, int64_t *line, uint8_t *bytes, size_t *ret_len)
+{
+    return read_part(db, DB_ORDER_FILE_AT, batch_id, line, bytes, ret_len);
 }
 
 int db_order_file_list(struct db *db, int64_t batch_id, struct db_order_taken *ret, size_t *ret_n)

@@ -36,12 +36,17 @@ int db_order_file_take(struct db *db, int64_t batch_id, const char *name, bool h
 int db_order_file_read(
     struct db *db, int64_t batch_id, int64_t *line, uint8_t *bytes, size_t *ret_len);
 
+/** The piece that line `*line` is in, if it is in any; else as above. */
+int db_order_file_at(
+    struct db *db, int64_t batch_id, int64_t *line, uint8_t *bytes, size_t *ret_len);
+
 struct db_order_taken {
     char name[DB_ORDER_FILE_NAME_MAX + 1];
     int64_t times;
     char first_at[DB_TIME_TEXT_LEN + 1], last_at[DB_TIME_TEXT_LEN + 1];
 };
-/** By name, at most DB_ORDER_FILES_LISTED_MAX: the files that were taken. */
+/** By name, at most DB_ORDER_FILES_LISTED_MAX: the files that were taken, as a whole or (behind a
+ * question mark) in parts. */
 int db_order_file_list(struct db *db, int64_t batch_id, struct db_order_taken *ret, size_t *ret_n);
 
 /** The files of an order that is ready are over now. Outcome 1: there are none. */

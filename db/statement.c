@@ -163,6 +163,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_ORDER_FILE_HOLD] = &db_order_file_hold_statement,
     [DB_ORDER_FILE_TAKE] = &db_order_file_take_statement,
     [DB_ORDER_FILE_READ] = &db_order_file_read_statement,
+    [DB_ORDER_FILE_AT] = &db_order_file_at_statement,
     [DB_ORDER_FILE_LIST] = &db_order_file_list_statement,
     [DB_ORDER_FILE_DISCARD] = &db_order_file_discard_statement,
     [DB_ORDER_FILE_PURGE] = &db_order_file_purge_statement,

@@ -161,6 +161,7 @@ enum db_statement_id {
     DB_ORDER_FILE_HOLD,
     DB_ORDER_FILE_TAKE,
     DB_ORDER_FILE_READ,
+    DB_ORDER_FILE_AT,
     DB_ORDER_FILE_LIST,
     DB_ORDER_FILE_DISCARD,
     DB_ORDER_FILE_PURGE,
@@ -441,6 +442,7 @@ extern const struct db_statement db_order_files_statement;
 extern const struct db_statement db_order_file_hold_statement;
 extern const struct db_statement db_order_file_take_statement;
 extern const struct db_statement db_order_file_read_statement;
+extern const struct db_statement db_order_file_at_statement;
 extern const struct db_statement db_order_file_list_statement;
 extern const struct db_statement db_order_file_discard_statement;
 extern const struct db_statement db_order_file_purge_statement;

@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import csv
+import io
 import json
 import os
 import secrets
@@ -210,6 +212,24 @@ class Deliveries(Orders):
         wanted = [f"{d['dev_eui'].upper()};{d['code']};N/A" for d in self.opened(self.fetched(batch))]
         self.assertEqual(self.taken(batch, "id_pac.txt").decode().splitlines(), wanted)
 
+    def test_labels_are_those_of_the_delivery(self):
+        n = SLOW_CHUNK + 2
+        batch = self.ready(n)
+        devices = self.opened(self.fetched(batch))
+        rows = list(csv.DictReader(io.StringIO(self.taken(batch, "labels.csv").decode())))
+        self.assertEqual([(row["dev_eui"].lower(), row["code"]) for row in rows], [(d["dev_eui"], d["code"]) for d in devices])
+        self.assertTrue(all(row["qr"].startswith("LW:D0:") for row in rows))
+        for path, line, wanted in (("labels.svg", "line", 1), ("sheet.svg", "from", 3)):
+            image = self.taken(batch, f"{path}?{line}={n - wanted + 1}").decode()
+            self.assertTrue(image.startswith("<?xml") or image.startswith("<svg"), image[:60])
+            for device in devices[-wanted:]:
+                self.assertIn(device["dev_eui"].upper(), image.replace(" ", "").upper())
+            self.assertNotIn(devices[-wanted - 1]["dev_eui"].upper(), image.replace(" ", "").upper())
+            self.assertEqual(self.file(batch, f"{path}?{line}={n + 1}")[0], 404)
+            self.assertEqual(self.file(batch, f"{path}?{line}=0")[0], 400)
+        self.assertEqual(self.file(batch, "sheet.svg?layout=none")[0], 400)
+        self.assertEqual(self.file(batch, "labels.csv?line=1")[0], 400)
+
     def test_who_takes_what_is_counted_and_the_second_time_is_told(self):
         batch = self.ready(1)
         hook = self.maker.call("post", "/v1/webhooks", {"url": "https://receiver.example/", "events": ["delivery.repeated"]})[2]
@@ -223,7 +243,8 @@ class Deliveries(Orders):
         self.assertEqual((said["type"], said["object"]["file"], said["object"]["times"], said["object"]["batch"]),
                          ("delivery.repeated", "delivery.jwe", 2, batch))
         items = self.maker.call("get", f"/v1/batches/{batch}/files")[2]["items"]
-        self.assertEqual([(item["name"], item["times"]) for item in items], [("delivery.jwe", 2), ("id_pac.txt", 1)])
+        self.assertEqual([(item["name"], item["times"]) for item in items], 
+                         [("delivery.jwe", 2), ("id_pac.txt", 1), ("labels.csv", 0), ("labels.svg", 0), ("sheet.svg", 0)])
         self.assertEqual(self.stack.psql("SELECT detail->>'file', detail->>'times' FROM audit_event WHERE action ="
                                          f" 'delivery.download' AND object = '{batch}' ORDER BY id"),
                          [["delivery.jwe", "1"], ["id_pac.txt", "1"], ["delivery.jwe", "2"]])

@@ -46,10 +46,16 @@ class Documents(unittest.TestCase):
         self.assertEqual(devices.count('"outcome":"created"'), len(devices.splitlines()) - 1)
 
     def test_makers(self):
-        block, asked, approved = (json.loads(said) for said in self.said("docs/makers.md"))
+        said = self.said("docs/makers.md")
+        block, asked, approved = map(json.loads, said[:3])
         self.assertEqual((block["size"], block["given"]), (1000000, 0))
         self.assertEqual((asked["order"]["state"], asked["order"]["count"], asked["job"]), ("requested", 12, None))
         self.assertEqual((approved["order"]["first"], approved["order"]["last"]), ("20635f0200000000", "20635f020000000b"))
+        files, device = map(json.loads, said[3].splitlines()[1:])
+        self.assertEqual((files["ready"], files["items"][0]["name"], files["items"][0]["times"]), (True, "delivery.jwe", 0))
+        self.assertEqual((device["line"], device["dev_eui"]), (7, "20635f0200000006"))
+        self.assertEqual(self.stack.psql("SELECT state FROM batch_order"), [["ready"]])
+        self.labels(said)
 
     def test_owners(self):
         claimed, joined, proven, handed_on, moved = self.said("docs/owners.md")
@@ -75,8 +81,7 @@ class Documents(unittest.TestCase):
         self.assertEqual(got, {"homeNetID": "000013", "locked": True})
         self.assertEqual((set(put), set(deleted)), ({*got, "ownerToken"}, {"ownerToken"}))
 
-    def test_labels(self):
-        said = self.said("docs/makers.md")
+    def labels(self, said):
         labels = next(block for block in said if "dev_eui,join_eui,serial,code,qr" in block).split()
         self.assertTrue(labels[1].startswith("00005e1000000041,00005e1000000040,SN-0041,0123456789ABCDEF,LW:D0:00005E1000000040:"
                                              "00005E1000000041:AABB1122:O0123456789ABCDEF:SSN-0041:C"))
