@@ -182,10 +182,12 @@ static unsigned read_ranges(
 
         (void)snprintf(field, sizeof(field), "allow_ranges[%zu].first", i);
         if (!device_id_parse(item->first, strlen(item->first), &ret[i].first))
-            return act_call_bad_field(call, field, "first is no DevEUI of 16 hexadecimal digits and no Sigfox id");
+            return act_call_bad_field(
+                call, field, "first is no DevEUI of 16 hexadecimal digits and no Sigfox id");
         (void)snprintf(field, sizeof(field), "allow_ranges[%zu].last", i);
         if (!device_id_parse(item->last, strlen(item->last), &ret[i].last))
-            return act_call_bad_field(call, field, "last is no DevEUI of 16 hexadecimal digits and no Sigfox id");
+            return act_call_bad_field(
+                call, field, "last is no DevEUI of 16 hexadecimal digits and no Sigfox id");
         if (eui64_to_u64(&ret[i].last) < eui64_to_u64(&ret[i].first))
             return act_call_bad_field(call, field, "last is less than first");
     }

@@ -81,9 +81,9 @@ static void write_key(
     bool is_sigfox = device_kind_of(dev_eui) == DEVICE_SIGFOX;
 
     text_addf(out, "{\"key\":\"%s\"",
-        is_sigfox                    ? "nak"
+        is_sigfox                   ? "nak"
         : key->slot == KEY_SLOT_APP ? "app_key"
-                                     : "nwk_key");
+                                    : "nwk_key");
     write_origin(out, key);
     text_add(out, ",\"sealed\":{\"kek\":");
     text_add_json(out, key->kek_label);
@@ -135,8 +135,7 @@ static void write_document(
 
     text_add(out, "{\"schema\":\"" SCHEMA "\",");
     act_device_identity_write(out, r);
-    text_addf(out,
-        ",\"credential\":\"%s\",\"issued_to\":\"%s\",\"adopted_at\":\"%s\"",
+    text_addf(out, ",\"credential\":\"%s\",\"issued_to\":\"%s\",\"adopted_at\":\"%s\"",
         device_credential_text(r->credential),
         device->is_brought ? actors[CUSTODY_MAKER] : actors[CUSTODY_OWNER], device->created_at);
     add_text(out, "import_format", c->import_format);

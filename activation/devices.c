@@ -95,7 +95,8 @@ static void write_holding(struct text *out, const struct db_device *d)
     add_text(out, "home_net_id", net_id);
     add_text(out, "as_id", r->as_id);
     add_text(out, "exposed_since", d->exposed_since);
-    add_text(out, "replaced_by", d->has_replaced_by ? device_id_format(&d->replaced_by, dev_eui) : "");
+    add_text(
+        out, "replaced_by", d->has_replaced_by ? device_id_format(&d->replaced_by, dev_eui) : "");
     add_text(out, "replaces", d->has_replaces ? device_id_format(&d->replaces, dev_eui) : "");
     write_test_window(out, d);
     write_subscription(out, d);
@@ -122,10 +123,9 @@ void act_device_write(struct text *out, const struct db_device *d)
         (void)hex_encode(d->batch_id, sizeof(d->batch_id), batch);
     text_add(out, "{");
     act_device_identity_write(out, r);
-    text_addf(out,
-        ",\"held\":%s,\"credential\":\"%s\",\"trust\":\"%s\",\"created_at\":\"%s\"",
-        d->is_held ? "true" : "false",
-        device_credential_text(r->credential), device_trust_text(r->trust), d->created_at);
+    text_addf(out, ",\"held\":%s,\"credential\":\"%s\",\"trust\":\"%s\",\"created_at\":\"%s\"",
+        d->is_held ? "true" : "false", device_credential_text(r->credential),
+        device_trust_text(r->trust), d->created_at);
     add_text(out, "serial", d->serial);
     add_text(out, "batch", batch);
     if (d->is_held)

@@ -14,9 +14,9 @@ struct column;
 typedef bool column_reader(
     struct import_draft *draft, const struct column *column, const char *text, size_t len);
 
-static column_reader read_directive, read_tag, read_sigfox_id, read_pac, read_dev_eui, read_join_eui, read_key,
-    read_mac_version, read_home_net_id, read_as_id, read_code, read_serial, read_name,
-    read_join_nonce, read_dev_nonce, read_used_dev_nonces, read_state;
+static column_reader read_directive, read_tag, read_sigfox_id, read_pac, read_dev_eui,
+    read_join_eui, read_key, read_mac_version, read_home_net_id, read_as_id, read_code, read_serial,
+    read_name, read_join_nonce, read_dev_nonce, read_used_dev_nonces, read_state;
 
 /* `kinds` is what the column takes besides a text. A number would lose the zeros that an EUI or a
  * key begins with. */
@@ -115,8 +115,8 @@ static bool read_sigfox_id(
     size_t at = sizeof(id.bytes) - SIGFOX_ID_LEN;
 
     (void)column;
-    draft->row.has_dev_eui = len == 2 * (size_t)SIGFOX_ID_LEN &&
-                             hex_decode(text, len, id.bytes + at, SIGFOX_ID_LEN);
+    draft->row.has_dev_eui =
+        len == 2 * (size_t)SIGFOX_ID_LEN && hex_decode(text, len, id.bytes + at, SIGFOX_ID_LEN);
     draft->row.dev_eui = id;
     return draft->row.has_dev_eui;
 }

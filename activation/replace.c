@@ -215,12 +215,13 @@ static unsigned read_call(struct replace_run *replace)
         return status;
     replace->dev_eui = replace->device.record.dev_eui;
     if (!device_id_parse(body->by, strlen(body->by), &entry->claim.dev_eui))
-        return act_call_bad_field(call, "by", "by is no DevEUI of 16 hexadecimal digits and no Sigfox id");
+        return act_call_bad_field(
+            call, "by", "by is no DevEUI of 16 hexadecimal digits and no Sigfox id");
     if (eui64_to_u64(&entry->claim.dev_eui) == eui64_to_u64(&replace->dev_eui))
         return act_call_bad_field(call, "by", "by is the device itself");
     if (device_kind_of(&entry->claim.dev_eui) != device_kind_of(&replace->dev_eui))
-        return act_call_bad_field(
-            call, "by", "by is of another kind: a LoRaWAN device replaces one, a Sigfox device one");
+        return act_call_bad_field(call, "by",
+            "by is of another kind: a LoRaWAN device replaces one, a Sigfox device one");
     if (body->has_code && !device_code_parse(body->code, strlen(body->code), entry->code))
         return act_call_bad_field(call, "code", "code is not 1 to 32 letters and digits");
     return 0;

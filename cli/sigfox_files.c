@@ -62,8 +62,8 @@ static void take_record(const uint8_t *clear, size_t place, struct sigfox_record
     memcpy(ret->nak.bytes, clear + BLOCK_LEN, sizeof(ret->nak.bytes));
 }
 
-int sigfox_files_read_keys(struct sigfox_files *files, const struct secret_key *key,
-    const uint8_t *bytes, size_t len)
+int sigfox_files_read_keys(
+    struct sigfox_files *files, const struct secret_key *key, const uint8_t *bytes, size_t len)
 {
     size_t n = len / SIGFOX_RECORD_LEN;
     uint8_t *clear;

@@ -173,8 +173,9 @@ int cli_device_explain(const struct cli_settings *settings, int argc, char **arg
     for (size_t i = 0; i < json_array_size(items); i++)
         explain_attempt(out, json_array_get(items, i));
     if (device_id_parse(argv[1], strlen(argv[1]), &id) && device_id_is_sigfox(&id))
-        text_add(out, "A Sigfox device does not join: joins are of LoRaWAN alone. Whether it may be "
-                      "used tells: cradle device preflight\n");
+        text_add(out,
+            "A Sigfox device does not join: joins are of LoRaWAN alone. Whether it may be "
+            "used tells: cradle device preflight\n");
     else if (json_array_size(items) == 0)
         text_add(out, "No attempt has come to this join server under the device's present owner: "
                       "no gateway has heard it, or its network does not ask here. Whether all is "

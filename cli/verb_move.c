@@ -20,7 +20,8 @@ static void close_file(FILE **file)
         (void)fclose(*file);
 }
 
-/* An identifier a line, in any common spelling; empty lines and those that begin with '#' are skipped.
+/* An identifier a line, in any common spelling; empty lines and those that begin with '#' are
+ * skipped.
  */
 static int read_devices(const char *path, json_t *ret)
 {
@@ -40,7 +41,8 @@ static int read_devices(const char *path, json_t *ret)
         if (len == 0 || line[0] == '#')
             continue;
         if (!device_id_parse(line, (size_t)len, &dev_eui))
-            return error_set(ERROR_INPUT, "%s: line %zu is no DevEUI and no Sigfox id", path, number);
+            return error_set(
+                ERROR_INPUT, "%s: line %zu is no DevEUI and no Sigfox id", path, number);
         if (json_array_append_new(ret, json_string(device_id_format(&dev_eui, text))) != 0)
             return error_set(ERROR_SYSTEM, "out of memory");
     }

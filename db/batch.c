@@ -28,18 +28,19 @@ const struct db_statement db_batch_begin_statement = {
  * by index alone. */
 const struct db_statement db_batch_devices_statement = {
     .name = "batch_devices",
-    .sql = "INSERT INTO device (dev_eui, kind, join_eui, mac_version, credential, ownership, service,"
-           "  trust, ownership_epoch, nonce_epoch, home_net_id, as_id, batch_id, organization_id,"
-           "  batch_line, serial, name, owner_id)"
-           " SELECT dev_eui, CASE WHEN mac_version IS NULL THEN 'sigfox' ELSE 'lorawan' END, join_eui,"
-           "  mac_version, credential, ownership, service, trust,"
-           "  ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2, line, serial, name,"
-           "  CASE WHEN ownership <> 'unowned' THEN $2 END"
-           " FROM unnest($3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],"
-           "  $9::text[], $10::int8[], $11::int8[], $12::bytea[], $13::text[], $14::int8[],"
-           "  $15::text[], $16::text[]) AS i(dev_eui, join_eui, mac_version, credential, ownership,"
-           "  service, trust, ownership_epoch, nonce_epoch, home_net_id, as_id, line, serial, name)"
-           " ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui",
+    .sql =
+        "INSERT INTO device (dev_eui, kind, join_eui, mac_version, credential, ownership, service,"
+        "  trust, ownership_epoch, nonce_epoch, home_net_id, as_id, batch_id, organization_id,"
+        "  batch_line, serial, name, owner_id)"
+        " SELECT dev_eui, CASE WHEN mac_version IS NULL THEN 'sigfox' ELSE 'lorawan' END, join_eui,"
+        "  mac_version, credential, ownership, service, trust,"
+        "  ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2, line, serial, name,"
+        "  CASE WHEN ownership <> 'unowned' THEN $2 END"
+        " FROM unnest($3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],"
+        "  $9::text[], $10::int8[], $11::int8[], $12::bytea[], $13::text[], $14::int8[],"
+        "  $15::text[], $16::text[]) AS i(dev_eui, join_eui, mac_version, credential, ownership,"
+        "  service, trust, ownership_epoch, nonce_epoch, home_net_id, as_id, line, serial, name)"
+        " ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 16,
