@@ -116,7 +116,7 @@ static int tell(struct code_run *run)
             continue;
         n++;
         text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":\"%s\"", c->due[i]->line,
-            eui64_format(&c->due[i]->dev_eui, dev_eui));
+            device_id_format(&c->due[i]->dev_eui, dev_eui));
         if (c->due[i]->has_join_eui)
             text_addf(out, ",\"join_eui\":\"%s\"", eui64_format(&c->due[i]->join_eui, join_eui));
         else

@@ -7,7 +7,7 @@
 #define DB_WEBHOOK_URL_MAX 1000
 #define DB_WEBHOOKS_MAX 20 /* of one organization */
 
-/** What may be told, as bits of `events`; migrations 0020, 0026, 0027 and 0029 have the same. */
+/** What may be told, as bits of `events`; migrations 0020, 0026, 0027 and 0030 have the same. */
 enum webhook_event {
     WEBHOOK_DEVICE_CLAIMED = 1 << 0,
     WEBHOOK_CLAIM_REFUSED = 1 << 1,

@@ -88,7 +88,7 @@ class Documents(unittest.TestCase):
         self.assertTrue(labels[2].startswith("00005e1000000042,00005e1000000040,\"'=0042\",FEDCBA9876543210,LW:D0:"))
 
     def test_onboarding(self):
-        begin, tried, imported, sealed, codes, tested, exported, opened = self.said("docs/onboarding.md")
+        begin, tried, imported, sealed, codes, tested, sigfox, exported, opened = self.said("docs/onboarding.md")
         self.assertEqual(begin, "")
         self.assertEqual(tried.count('"outcome":"created"'), 2)
         self.assertEqual(imported.count('"outcome":"created"'), 4)
@@ -97,6 +97,7 @@ class Documents(unittest.TestCase):
         self.assertEqual(re.findall(r'"serial":"(SN-\d+)","code":"[0-9A-F]{16}"', codes), ["SN-0031", "SN-0032"])
         self.assertIn("Joined", tested)
         self.assertRegex(tested, r'"windows":\[\{"net_id":"000024".*"devices":1,"joins":1,"used_up":0\}\]')
+        self.assertIn('"dev_eui":"sigfox:5e000031","outcome":"created"', sigfox)
         self.assertIn('"kind":"export","state":"waiting"', exported)
         self.assertIn("event: end\ndata: {", exported)
         self.assertRegex(opened, r"^\n( [0-9a-f]{2}){16}\n$")
