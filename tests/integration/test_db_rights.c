@@ -176,7 +176,7 @@ START_TEST(functions_with_rights_of_the_owner_fix_their_search_path)
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace"),
-        9);
+        8);
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace AND proconfig::text NOT LIKE '%search_path%'"),

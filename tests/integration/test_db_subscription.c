@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "tests/integration/db_fixture.h"
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -12,6 +13,8 @@
 #define N_DEVICES 250 /* more than two pieces */
 #define N_RACERS 12
 #define N_PLACES 5
+#define N_OTHERS 5000 /* devices of somebody else */
+#define N_PAGES 60    /* that a piece of two devices may look at */
 #define PATIENCE_MS 20000
 #define HASH 0xaa
 #define YEAR_S (365 * (int64_t)86400)
@@ -588,6 +591,93 @@ START_TEST(what_has_ended_is_not_taken_by_a_transaction_that_began_before)
 }
 END_TEST
 
+/* Pages that a statement looks at, as the session runs it. */
+static int64_t n_pages(const char *statement)
+{
+    char text[200];
+    const char *hit, *read;
+    int64_t n;
+    PGresult *result;
+
+    (void)snprintf(text, sizeof(text),
+        "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF, SUMMARY OFF) %s", statement);
+    result = PQexec(db->conn, text);
+    ck_assert_msg(PQresultStatus(result) == PGRES_TUPLES_OK, "%s", PQresultErrorMessage(result));
+    ck_assert_int_ge(PQntuples(result), 2);
+    hit = strstr(PQgetvalue(result, 1, 0), " hit=");
+    read = strstr(PQgetvalue(result, 1, 0), " read=");
+    ck_assert_ptr_nonnull(hit);
+    n = strtoll(hit + strlen(" hit="), NULL, 10);
+    n += read != NULL ? strtoll(read + strlen(" read="), NULL, 10) : 0;
+    PQclear(result);
+    return n;
+}
+
+/* clang-format off */
+/* Of somebody else, by whichever of both that can be told. */
+static void others_devices(void)
+{
+    sql("INSERT INTO organization (name) VALUES ('other')");
+    sql("INSERT INTO device (dev_eui, join_eui, mac_version, organization_id, credential, owner_id,"
+        "  ownership)"
+        " SELECT int8send(g), '\\x70b3d5ff00000001', '1.0.3', o.id, 'activable', o.id, 'claimed'"
+        " FROM generate_series(1, " DB_DECIMAL(N_OTHERS) ") g, organization o"
+        " WHERE o.name = 'other'");
+    sql("INSERT INTO subscription (organization_id, seller_id, name, starts_at, ends_at, term_s,"
+        "  n_places, renewal, notice_days)"
+        " SELECT id, id, 'other', now(), now() + interval '1 year', 86400, " DB_DECIMAL(N_OTHERS) ","
+        "  'none', 0 FROM organization WHERE name = 'other'");
+    /* Counting them one by one takes its time, and is not what this is about. */
+    sql("ALTER TABLE device_entitlement DISABLE TRIGGER entitlement_counted;"
+        "INSERT INTO device_entitlement (dev_eui, subscription_id)"
+        " SELECT d.dev_eui, s.id FROM device d, subscription s"
+        " WHERE s.name = 'other' AND d.owner_id = s.organization_id");
+    sql("ANALYZE");
+}
+/* clang-format on */
+
+static const struct {
+    const char *begin, *run;
+} walks[] = {
+    {"UPDATE subscription SET walk = '' WHERE name = 'fleet'",
+        "SELECT ret_walked FROM subscription_walk(3)"},
+    {"UPDATE organization SET subscription_walk = ''"
+     " WHERE id = (SELECT organization_id FROM subscription WHERE name = 'fleet')",
+        "SELECT ret_walked FROM organization_walk(3)"},
+};
+#define N_WALKS (sizeof(walks) / sizeof(walks[0]))
+
+/* Whole, and what the session's first reads of the catalog does not count. */
+static int64_t n_pages_of_walk(size_t walk)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < 2; i++) {
+        sql(walks[walk].begin);
+        n = n_pages(walks[walk].run);
+        ck_assert_int_eq(number_of("SELECT count(*) FROM subscription s, organization o"
+                                   " WHERE s.walk IS NOT NULL OR o.subscription_walk IS NOT NULL"),
+            0);
+    }
+    return n;
+}
+
+START_TEST(a_piece_of_a_walk_reads_its_own_devices_and_no_others)
+{
+    begin(2, 2);
+    ck_ok(take(db, 1));
+    ck_ok(take(db, 2));
+    (void)n_pages_of_walk((size_t)_i);
+    others_devices();
+    /* By the plan of when next to nothing was there, and by one of its own time. */
+    ck_assert_int_le(n_pages_of_walk((size_t)_i), N_PAGES);
+    db_drop(db);
+    ck_ok(db_exec(db, "SELECT 1", false));
+    ck_assert_int_le(n_pages_of_walk((size_t)_i), N_PAGES);
+    end();
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_test(tcase, of_many_at_once_as_many_get_a_place_as_there_are);
@@ -605,6 +695,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, where_devices_need_one_those_without_are_suspended_until_they_do_not);
     tcase_add_test(tcase, no_claim_slips_past_that_subscriptions_come_to_be_needed);
     tcase_add_test(tcase, what_has_ended_is_not_taken_by_a_transaction_that_began_before);
+    tcase_add_loop_test(
+        tcase, a_piece_of_a_walk_reads_its_own_devices_and_no_others, 0, (int)N_WALKS);
 }
 
 int main(void)
