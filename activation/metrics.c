@@ -117,6 +117,8 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->claims[i].help = "Claims, by what they came to; limited ones were not looked at.";
         metrics->claims[i].labels = claim_labels[i];
     }
+    metrics->claim_commits.name = "cradle_claim_commits_total";
+    metrics->claim_commits.help = "Transactions that settled claims, of one call or of many.";
     metrics->claim_alarm.name = "cradle_claim_alarm";
     metrics->claim_alarm.kind = METRIC_GAUGE;
     metrics->claim_alarm.help = "1 while all clients together make too many wrong claims.";
@@ -163,6 +165,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, &metrics->foreign_keys, 1);
     metrics_write(out, metrics->codes, N_CODE_COUNTERS);
     metrics_write(out, metrics->claims, N_CLAIM_COUNTERS);
+    metrics_write(out, &metrics->claim_commits, 1);
     metrics_write(out, &metrics->claim_alarm, 1);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
     metrics_write(out, &metrics->chained, 1);

@@ -53,6 +53,7 @@ struct act_metrics {
     struct metric foreign_keys;
     struct metric codes[N_CODE_COUNTERS];
     struct metric claims[N_CLAIM_COUNTERS];
+    struct metric claim_commits; /* fewer than claims, where those share them */
     struct metric claim_alarm;
     struct metric tokens[N_TOKEN_COUNTERS];
     struct metric chained;     /* audit events, by this service */

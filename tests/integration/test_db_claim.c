@@ -44,7 +44,10 @@ static void end(void)
 
 static struct db_claim claim_of(uint32_t number, uint8_t hash)
 {
-    struct db_claim claim = {.dev_eui = eui_of(number), .generation = 1};
+    struct db_claim claim = {.claimant = &claimant,
+        .allowance = DB_CLAIM_CLIENT_BURST,
+        .dev_eui = eui_of(number),
+        .generation = 1};
 
     memset(claim.hash, hash, sizeof(claim.hash));
     memset(claim.new_hash, NEW_HASH, sizeof(claim.new_hash));
@@ -54,19 +57,19 @@ static struct db_claim claim_of(uint32_t number, uint8_t hash)
 static enum db_claim_outcome settle(struct db_claim claim)
 {
     ck_ok(db_begin(db));
-    ck_ok(db_claim_settle(db, &claimant, &claim, 1));
+    ck_ok(db_claim_settle(db, &claim, 1, true));
     ck_ok(db_commit(db));
     return claim.outcome;
 }
 
 /* How long this claimant waits with a device, and how many wrong ones he has left. */
-static int64_t wait_of(uint32_t number, size_t *ret_allowance)
+static int64_t wait_of(uint32_t number, unsigned *ret_allowance)
 {
     struct db_claim claim = claim_of(number, 0);
-    int64_t wait_s;
 
-    ck_ok(db_claim_load(db, &claimant, &claim, 1, &wait_s, ret_allowance));
-    return wait_s > claim.wait_s ? wait_s : claim.wait_s;
+    ck_ok(db_claim_load(db, &claim, 1));
+    *ret_allowance = claim.allowance;
+    return claim.wait_s;
 }
 
 static int64_t limits(const char *condition)
@@ -86,7 +89,7 @@ START_TEST(what_waited_behind_another_claim_has_lost)
     begin();
     other = open_as("cradle_activation");
     ck_ok(db_begin(other));
-    ck_ok(db_claim_settle(other, &claimant, &first, 1));
+    ck_ok(db_claim_settle(other, &first, 1, true));
     ck_assert_int_eq(first.outcome, CLAIM_CLAIMED);
     ck_assert_uint_eq(first.ownership_epoch, 2);
     db_rollback(other);
@@ -106,7 +109,7 @@ END_TEST
 
 START_TEST(wrong_ones_fill_the_buckets_and_time_empties_them)
 {
-    size_t allowance;
+    unsigned allowance;
 
     begin();
     ck_assert_int_eq(wait_of(1, &allowance), 0);
@@ -131,7 +134,7 @@ END_TEST
 
 START_TEST(guessing_by_many_makes_each_wrong_one_dearer_and_nobody_waits_for_others)
 {
-    size_t allowance;
+    unsigned allowance;
     int64_t n;
     bool on;
 
@@ -174,7 +177,7 @@ END_TEST
 
 START_TEST(nobody_saves_up_guesses)
 {
-    size_t allowance;
+    unsigned allowance;
 
     begin();
     ck_assert_int_eq(settle(claim_of(1, 0)), CLAIM_CODE);
@@ -304,13 +307,13 @@ static const struct {
     const char *before, *after; /* the DevEUI */
 } costs[] = {
     {DB_CLAIM_LOAD, "ARRAY['\\x",
-        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[],"
-        " decode(repeat('07', 16), 'hex'), NULL, 0"},
+        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[], ARRAY[0],"
+        " ARRAY[decode(repeat('07', 16), 'hex')], ARRAY[NULL]::bytea[]"},
     {DB_CLAIM_SETTLE, "ARRAY['\\x",
-        "']::bytea[], ARRAY[1], ARRAY[decode(repeat('00', 32), 'hex')],"
-        " ARRAY[decode(repeat('bb', 32), 'hex')], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], 0,"
-        " decode(repeat('00', 32), 'hex'), decode(repeat('07', 16), 'hex'), 'test',"
-        " ARRAY[NULL]::bytea[]"},
+        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[], ARRAY[0],"
+        " ARRAY[decode(repeat('07', 16), 'hex')], ARRAY[1], ARRAY[decode(repeat('00', 32), 'hex')],"
+        " ARRAY[decode(repeat('bb', 32), 'hex')], ARRAY[decode(repeat('00', 32), 'hex')],"
+        " ARRAY['test'], ARRAY[5], true"},
 };
 
 static char *explain_run(size_t statement, uint32_t number)
@@ -379,7 +382,8 @@ START_TEST(buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empt
         const char *nulls;
         unsigned n_buckets;
     } plans[] = {{DB_CLAIM_LOAD, "NULL, NULL, NULL, NULL, NULL, NULL, NULL", 5},
-        {DB_CLAIM_SETTLE, "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
+        {DB_CLAIM_SETTLE,
+            "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
 
     begin();
     pg_sql(cluster, database, "VACUUM ANALYZE claim_limit");
