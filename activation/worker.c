@@ -14,12 +14,11 @@ struct job {
     uint64_t number; /* the smaller, the older */
 };
 
-enum queue_kind { QUEUE_SHORT, QUEUE_LONG, QUEUE_TOGETHER, N_QUEUES };
-
 struct queue {
     struct job jobs[ACT_QUEUE_MAX];
     size_t first, n;
-    unsigned n_busy; /* workers with what they took from it */
+    unsigned n_busy;        /* workers with what they took from it */
+    struct metric *waiting; /* n, for those who look */
 };
 
 struct thread {
@@ -28,7 +27,7 @@ struct thread {
     struct act_worker worker;
     int64_t long_for; /* the organization that its long call is of; 0: it has none */
     /* What it took. */
-    enum queue_kind kind;
+    enum act_queue kind;
     size_t n_jobs;
     struct job jobs[ACT_TOGETHER_MAX];
     struct act_call calls[ACT_TOGETHER_MAX];
@@ -51,6 +50,7 @@ static bool queue_put(struct queue *queue, struct job job)
     if (queue->n == ACT_QUEUE_MAX)
         return false;
     queue->jobs[(queue->first + queue->n++) % ACT_QUEUE_MAX] = job;
+    metric_set(queue->waiting, (int64_t)queue->n);
     return true;
 }
 
@@ -59,11 +59,11 @@ static struct job queue_take(struct queue *queue)
     struct job job = queue->jobs[queue->first];
 
     queue->first = (queue->first + 1) % ACT_QUEUE_MAX;
-    queue->n--;
+    metric_set(queue->waiting, (int64_t)--queue->n);
     return job;
 }
 
-static unsigned busy_max(const struct act_workers *workers, enum queue_kind kind)
+static unsigned busy_max(const struct act_workers *workers, enum act_queue kind)
 {
     unsigned n = workers->n_threads - 1; /* token.workers is 2 or more */
 
@@ -72,12 +72,12 @@ static unsigned busy_max(const struct act_workers *workers, enum queue_kind kind
     return kind == QUEUE_TOGETHER && n > ACT_TOGETHER_WORKERS ? ACT_TOGETHER_WORKERS : n;
 }
 
-static bool may_take(const struct act_workers *workers, enum queue_kind kind)
+static bool may_take(const struct act_workers *workers, enum act_queue kind)
 {
     return workers->queues[kind].n > 0 && workers->queues[kind].n_busy < busy_max(workers, kind);
 }
 
-static uint64_t oldest(const struct act_workers *workers, enum queue_kind kind)
+static uint64_t oldest(const struct act_workers *workers, enum act_queue kind)
 {
     const struct queue *queue = &workers->queues[kind];
 
@@ -85,7 +85,7 @@ static uint64_t oldest(const struct act_workers *workers, enum queue_kind kind)
 }
 
 /* Where the next is to be taken from; N_QUEUES: there is none that a worker may take now. */
-static enum queue_kind choose(const struct act_workers *workers)
+static enum act_queue choose(const struct act_workers *workers)
 {
     if (may_take(workers, QUEUE_TOGETHER) &&
         (!may_take(workers, QUEUE_SHORT) ||
@@ -97,7 +97,7 @@ static enum queue_kind choose(const struct act_workers *workers)
 }
 
 /* One, or as many of one route as are waiting to be answered together. */
-static void take(struct thread *thread, enum queue_kind kind)
+static void take(struct thread *thread, enum act_queue kind)
 {
     struct queue *queue = &thread->workers->queues[kind];
     const struct act_route *route = queue->jobs[queue->first].route;
@@ -131,7 +131,7 @@ static bool take_long_place(struct thread *thread, int64_t organization_id)
 static bool wait_for_jobs(struct thread *thread)
 {
     struct act_workers *workers = thread->workers;
-    enum queue_kind kind;
+    enum act_queue kind;
 
     (void)pthread_mutex_lock(&workers->lock);
     while ((kind = choose(workers)) == N_QUEUES && !workers->stopping)
@@ -358,6 +358,8 @@ int act_workers_start(struct act_service *service, struct act_workers **ret)
     workers->service = service;
     workers->threads = threads;
     workers->n_threads = n;
+    for (size_t i = 0; i < N_QUEUES; i++)
+        workers->queues[i].waiting = &service->metrics.waiting[i];
     (void)pthread_mutex_init(&workers->lock, NULL);
     (void)pthread_cond_init(&workers->wake, NULL);
     while (n_started < n && (r = start_thread(workers, n_started)) == 0)
@@ -372,7 +374,7 @@ int act_workers_start(struct act_service *service, struct act_workers **ret)
     return 0;
 }
 
-static enum queue_kind kind_of(const struct api_request *request, const struct act_route *route)
+static enum act_queue kind_of(const struct api_request *request, const struct act_route *route)
 {
     size_t len;
 
@@ -387,7 +389,7 @@ static enum queue_kind kind_of(const struct api_request *request, const struct a
 int act_workers_submit(struct act_workers *workers, struct api_request *request,
     struct api_stream *stream, const struct act_route *route)
 {
-    enum queue_kind kind = kind_of(request, route);
+    enum act_queue kind = kind_of(request, route);
     struct job job = {.request = request, .stream = stream, .route = route};
     bool taken;
 
