@@ -164,8 +164,8 @@ const struct db_statement db_rule_load_statement = {
 };
 
 /* The rule's row is locked first: who waits for it goes on with its newest count. Then devices,
- * then codes, in the order of DevEUIs, as in every other statement that changes them. A device
- * whose code was made anew meanwhile is left for the next look. */
+ * then the hot rows and codes, in the order of DevEUIs, as in every other statement that changes
+ * them. A device whose code was made anew meanwhile is left for the next look. */
 const struct db_statement db_rule_claim_statement = {
     .name = "rule_claim",
     .sql =
@@ -178,6 +178,7 @@ const struct db_statement db_rule_claim_statement = {
         "  WHERE d.batch_id = (SELECT batch_id FROM rule) AND " CLAIMABLE
         "  ORDER BY d.dev_eui LIMIT (SELECT max_devices - n_used FROM rule)"
         "  FOR NO KEY UPDATE OF d),"
+        " held AS MATERIALIZED (SELECT device_joins_hold(ARRAY(SELECT dev_eui FROM due)) AS n),"
         " coded AS (INSERT INTO claim_code AS c (dev_eui, generation, hash, weak, origin, made_by)"
         "  SELECT due.dev_eui, due.generation, due.hash, false, 'claimed', rule.public_id"
         "   FROM due, rule ORDER BY due.dev_eui"
@@ -188,7 +189,7 @@ const struct db_statement db_rule_claim_statement = {
         " moved AS (UPDATE device d SET owner_id = rule.to_id, ownership = 'claimed',"
         "   ownership_epoch = d.ownership_epoch + 1, service = 'active',"
         "   home_net_id = rule.home_net_id, as_id = rule.as_id, name = NULL"
-        "  FROM coded, rule WHERE d.dev_eui = coded.dev_eui),"
+        "  FROM coded, rule, held WHERE d.dev_eui = coded.dev_eui AND held.n >= 0),"
         " told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
         "  SELECT rule.to_id, 'rule-' || encode(rule.public_id, 'hex'), 'device.claim',"
         "   encode(coded.dev_eui, 'hex'), jsonb_build_object('generation', coded.generation,"

@@ -2,6 +2,7 @@
 #include "db/subscription.h"
 
 #include "base/clock.h"
+#include "db/connection.h"
 #include "tests/integration/db_fixture.h"
 #include <pthread.h>
 #include <sched.h>
@@ -339,6 +340,71 @@ START_TEST(of_many_claims_at_once_as_many_come_through_as_there_are_places)
 }
 END_TEST
 
+struct both {
+    pthread_t thread;
+    struct db *db;
+    struct db_claim claims[2];
+    int result;
+};
+
+static void *claim_both(void *arg)
+{
+    struct both *b = arg;
+
+    b->result = db_begin(b->db);
+    if (b->result == 0)
+        b->result = db_claim_settle(b->db, b->claims, 2, true);
+    if (b->result == 0)
+        b->result = db_commit(b->db);
+    return NULL;
+}
+
+static const char *hex_of(uint32_t number)
+{
+    static char hex[EUI64_TEXT_LEN + 1];
+    const struct eui64 eui = eui_of(number);
+
+    return eui64_format(&eui, hex);
+}
+
+/* Places are taken in the order of subscriptions, and each brings its device's hot row. */
+START_TEST(whatever_subscriptions_claims_want_hot_rows_are_locked_in_the_order_of_deveuis)
+{
+    struct db_subscription second;
+    struct both both = {.result = -1};
+    struct db *first_row;
+    char text[120];
+
+    begin(2, 2);
+    second = subscription;
+    ck_ok(db_subscription_add(db, &second));
+    set_up_claims(2);
+    both.db = open_as("cradle_activation");
+    both.claims[0] = claim_of(1, HASH);
+    memcpy(both.claims[0].subscription, second.id, sizeof(second.id));
+    both.claims[1] = claim_of(2, HASH);
+    first_row = open_as("cradle_activation");
+    ck_ok(db_begin(first_row));
+    (void)snprintf(
+        text, sizeof(text), "SELECT device_joins_hold(ARRAY['\\x%s'::bytea])", hex_of(1));
+    ck_ok(db_exec(first_row, text, false));
+    ck_assert_int_eq(pthread_create(&both.thread, NULL, claim_both, &both), 0);
+    wait_until("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+               " AND query LIKE 'WITH seen%'");
+    (void)snprintf(text, sizeof(text),
+        "SELECT FROM device_join WHERE dev_eui = '\\x%s' FOR UPDATE NOWAIT", hex_of(2));
+    sql(text); /* it has not come so far */
+    db_rollback(first_row);
+    pthread_join(both.thread, NULL);
+    ck_ok(both.result);
+    ck_assert_int_eq(both.claims[0].outcome, CLAIM_CLAIMED);
+    ck_assert_int_eq(both.claims[1].outcome, CLAIM_CLAIMED);
+    db_close(first_row);
+    db_close(both.db);
+    end();
+}
+END_TEST
+
 /* --- time ------------------------------------------------------------------------------------- */
 
 START_TEST(of_an_end_is_told_once_and_again_of_another)
@@ -591,6 +657,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, without_a_place_a_right_claim_changes_nothing);
     tcase_add_test(tcase, a_subscription_is_asked_for_before_any_code);
     tcase_add_test(tcase, of_many_claims_at_once_as_many_come_through_as_there_are_places);
+    tcase_add_test(
+        tcase, whatever_subscriptions_claims_want_hot_rows_are_locked_in_the_order_of_deveuis);
     tcase_add_test(tcase, of_an_end_is_told_once_and_again_of_another);
     tcase_add_test(tcase, what_renews_is_extended_by_whole_terms_and_suspends_nothing);
     tcase_add_test(tcase,
