@@ -25,52 +25,138 @@ enum act_bearing act_bears_token(
                                                                                 : BEARS_STALE;
 }
 
-/* Outcome 1: its hash or its time is wrong, or its client is gone or revoked. */
-static int verify(struct act_worker *worker, const char *text, struct act_token *ret_token,
-    struct db_client *ret_client)
+/* A token as it was shown, by one request or by several of those that are looked at together. */
+struct shown {
+    const char *text;
+    struct act_token token;
+    uint8_t body[ACT_TOKEN_BODY_LEN], hash[ACT_TOKEN_HASH_LEN];
+    struct db_client client;
+    bool good;
+};
+
+/* Which of them the text is; else one more. */
+static size_t find_shown(struct shown *all, size_t *n, const char *text)
 {
-    uint8_t body[ACT_TOKEN_BODY_LEN], hash[ACT_TOKEN_HASH_LEN], right_hash[KEYD_HASH_LEN];
+    struct shown *one = &all[*n];
+
+    one->text = text;
+    one->good = act_token_parse(text, one->body, one->hash, &one->token);
+    for (size_t i = 0; one->good && i < *n; i++)
+        if (all[i].good && memcmp(all[i].body, one->body, sizeof(one->body)) == 0 &&
+            secret_equal(all[i].hash, one->hash, sizeof(one->hash)))
+            return i;
+    return (*n)++;
+}
+
+/* Those that may be good so far, in their order. */
+static size_t remaining(struct shown *all, size_t n, struct shown **ret)
+{
+    size_t n_good = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (all[i].good)
+            ret[n_good++] = &all[i];
+    return n_good;
+}
+
+static int check_hashes(struct act_worker *worker, struct shown *all, size_t n)
+{
+    uint8_t right[ACT_TOGETHER_MAX][KEYD_HASH_LEN];
+    const uint8_t *bodies[ACT_TOGETHER_MAX];
+    struct shown *due[ACT_TOGETHER_MAX];
+    size_t n_due = remaining(all, n, due);
     int r;
 
-    if (!act_token_parse(text, body, hash, ret_token))
-        return 1;
-    r = keyd_hash_token(
-        worker->keyd, body, sizeof(body), right_hash, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
-    if (r < 0)
+    for (size_t i = 0; i < n_due; i++)
+        bodies[i] = due[i]->body;
+    r = keyd_hash_tokens(worker->keyd, bodies, ACT_TOKEN_BODY_LEN, n_due, right,
+        clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    for (size_t i = 0; r == 0 && i < n_due; i++)
+        due[i]->good = secret_equal(due[i]->hash, right[i], sizeof(due[i]->hash)) &&
+                       clock_unix_s() < due[i]->token.expires_unix_s;
+    return r;
+}
+
+static int check_clients(struct act_worker *worker, struct shown *all, size_t n)
+{
+    struct db_client clients[ACT_TOGETHER_MAX];
+    const uint8_t *ids[ACT_TOGETHER_MAX];
+    struct shown *due[ACT_TOGETHER_MAX];
+    bool found[ACT_TOGETHER_MAX];
+    size_t n_due = remaining(all, n, due);
+    int r;
+
+    if (n_due == 0)
+        return 0;
+    for (size_t i = 0; i < n_due; i++)
+        ids[i] = due[i]->token.client_id;
+    r = db_clients_find(worker->db, ids, n_due, clients, found);
+    for (size_t i = 0; r == 0 && i < n_due; i++) {
+        due[i]->good = found[i] && !clients[i].revoked;
+        if (due[i]->good)
+            due[i]->client = clients[i];
+    }
+    return r;
+}
+
+/* A token that is good stays known, one that is not is forgotten. */
+static void note(struct act_token_table *known, const struct shown *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (all[i].good)
+            act_token_table_note(
+                known, all[i].text, &all[i].token, all[i].client.organization_id, clock_unix_s());
+        else
+            act_token_table_forget(known, all[i].text);
+    }
+}
+
+int act_authenticate_all(struct act_worker *worker, const struct api_request *const *requests,
+    size_t n, struct act_caller *ret, bool *ret_good)
+{
+    struct shown all[ACT_TOGETHER_MAX];
+    size_t of[ACT_TOGETHER_MAX], n_all = 0;
+    int r;
+
+    for (size_t i = 0; i < n; i++) {
+        const char *text = api_request_bearer(requests[i]);
+
+        ret_good[i] = text != NULL;
+        if (text != NULL)
+            of[i] = find_shown(all, &n_all, text);
+    }
+    if ((r = check_hashes(worker, all, n_all)) < 0 || (r = check_clients(worker, all, n_all)) < 0)
         return r;
-    if (!secret_equal(hash, right_hash, sizeof(hash)) ||
-        clock_unix_s() >= ret_token->expires_unix_s)
-        return 1;
-    if ((r = db_client_find(worker->db, ret_token->client_id, ret_client)) != 0)
-        return r;
-    return ret_client->revoked ? 1 : 0;
+    note(&worker->service->tokens, all, n_all);
+    for (size_t i = 0; i < n; i++) {
+        const struct db_client *client;
+
+        ret_good[i] = ret_good[i] && all[of[i]].good;
+        if (!ret_good[i])
+            continue;
+        client = &all[of[i]].client;
+        ret[i] = (struct act_caller){
+            .organization_id = client->organization_id,
+            .claim_code_length = client->claim_code_length,
+            .roles = client->roles,
+        };
+        memcpy(ret[i].client_id, client->id, sizeof(ret[i].client_id));
+        memcpy(ret[i].organization_public_id, client->organization_public_id,
+            sizeof(ret[i].organization_public_id));
+    }
+    return 0;
 }
 
 int act_authenticate(
     struct act_worker *worker, const struct api_request *request, struct act_caller *ret)
 {
-    struct act_token_table *known = &worker->service->tokens;
-    const char *text = api_request_bearer(request);
-    struct act_token token;
-    struct db_client client;
-    int r;
+    struct act_caller caller;
+    bool good;
+    int r = act_authenticate_all(worker, &request, 1, &caller, &good);
 
-    if (text == NULL)
-        return 1;
-    r = verify(worker, text, &token, &client);
-    if (r > 0)
-        act_token_table_forget(known, text);
-    if (r != 0)
-        return r;
-    act_token_table_note(known, text, &token, client.organization_id, clock_unix_s());
-    *ret = (struct act_caller){
-        .organization_id = client.organization_id,
-        .claim_code_length = client.claim_code_length,
-        .roles = client.roles,
-    };
-    memcpy(ret->client_id, client.id, sizeof(ret->client_id));
-    memcpy(ret->organization_public_id, client.organization_public_id,
-        sizeof(ret->organization_public_id));
+    if (r < 0 || !good)
+        return r < 0 ? r : 1;
+    *ret = caller;
     return 0;
 }
 

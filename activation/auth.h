@@ -39,6 +39,10 @@ enum act_bearing act_bears_token(
  * database is failing. The service's table of known tokens learns what was found. */
 int act_authenticate(struct act_worker *worker, const struct api_request *request,
     struct act_caller *ret) MUST_CHECK;
+/** The same of up to ACT_TOGETHER_MAX requests, by one message to keyd and one statement: a token
+ * that several show is looked at once for all of them. ret_good[i]: ret[i] is who asks. */
+int act_authenticate_all(struct act_worker *worker, const struct api_request *const *requests,
+    size_t n, struct act_caller *ret, bool *ret_good) MUST_CHECK;
 
 /** The client that the application server of the certificate is. Peer, its CA and revocation list,
  * and client are read for each call: what is revoked is refused from then on. Outcome 1: no

@@ -40,7 +40,7 @@ void act_claim_run_name(struct act_claim_run *run, const char *route, const stru
 
 /* What is asked of the claimant's own affairs alone, before any code is looked at: or a
  * subscription with a place, and one without, would tell which codes are right. */
-static enum act_claim_fault fault_of(const struct db_claim *claim, int64_t wait_s)
+static enum act_claim_fault fault_of(const struct db_claim *claim)
 {
     static const enum act_claim_fault places[] = {
         [PLACE_FREE] = FAULT_NONE,
@@ -53,39 +53,71 @@ static enum act_claim_fault fault_of(const struct db_claim *claim, int64_t wait_
         return FAULT_HOME;
     if (!claim->as_known)
         return FAULT_AS;
-    return places[claim->place] == FAULT_NONE && wait_s != 0 ? FAULT_LIMITED : places[claim->place];
+    return places[claim->place] == FAULT_NONE && claim->wait_s != 0 ? FAULT_LIMITED
+                                                                    : places[claim->place];
 }
 
-/* Those that may be looked at now, at most as many as could all be wrong. *ret_n: how many entries
- * from `at` on it is about. */
-static int load(struct act_claim_run *run, size_t at, size_t *ret_n)
-{
-    size_t n = run->n - at < DB_CLAIM_CHUNK_MAX ? run->n - at : DB_CLAIM_CHUNK_MAX, allowance = 1;
-    int64_t wait_s = 0;
-    int r;
+/* What goes through all steps together. Of secret_realloc. */
+struct chunk {
+    struct act_worker *worker;
+    struct act_claim_run *runs[DB_CLAIM_CHUNK_MAX]; /* whose they are */
+    struct act_claim_entry *due[DB_CLAIM_CHUNK_MAX];
+    struct db_claim claims[DB_CLAIM_CHUNK_MAX];
+    size_t n_due;
+    uint8_t random[DB_CLAIM_CHUNK_MAX][DEVICE_CODE_RANDOM_LEN];
+    struct keyd_claim_code clear[2 * DB_CLAIM_CHUNK_MAX];
+    struct db_code hashed[2 * DB_CLAIM_CHUNK_MAX];
+};
 
-    for (size_t i = 0; i < n; i++)
-        run->claims[i] = run->entries[at + i].claim;
-    r = db_claim_load(run->call->worker->db, &run->claimant, run->claims, n, &wait_s, &allowance);
+static void chunk_freep(struct chunk **chunk)
+{
+    secret_free(*chunk);
+}
+
+static struct chunk *chunk_new(struct act_worker *worker)
+{
+    struct chunk *chunk = act_claim_room(sizeof(*chunk));
+
+    if (chunk != NULL)
+        chunk->worker = worker;
+    return chunk;
+}
+
+static void chunk_add(struct chunk *chunk, struct act_claim_run *run, struct act_claim_entry *entry)
+{
+    chunk->runs[chunk->n_due] = run;
+    chunk->claims[chunk->n_due] = entry->claim;
+    chunk->claims[chunk->n_due].claimant = &run->claimant;
+    chunk->due[chunk->n_due++] = entry;
+}
+
+/* Of those at `i` and `to` the former takes the latter's place. */
+static void chunk_move(struct chunk *chunk, size_t i, size_t to)
+{
+    chunk->runs[to] = chunk->runs[i];
+    chunk->due[to] = chunk->due[i];
+    chunk->claims[to] = chunk->claims[i];
+}
+
+/* Leaves those that may be looked at now; the others have their fault. */
+static int load(struct chunk *chunk)
+{
+    size_t n = chunk->n_due;
+    int r = db_claim_load(chunk->worker->db, chunk->claims, n);
+
     if (r < 0)
         return r;
-    if (wait_s == 0 && n > allowance)
-        n = allowance;
-    run->n_due = 0;
+    chunk->n_due = 0;
     for (size_t i = 0; i < n; i++) {
-        struct act_claim_entry *entry = &run->entries[at + i];
-        const struct db_claim *claim = &run->claims[i];
+        struct act_claim_entry *entry = chunk->due[i];
 
-        entry->wait_s = wait_s > claim->wait_s ? wait_s : claim->wait_s;
+        entry->wait_s = chunk->claims[i].wait_s;
         if (entry->wait_s != 0)
-            metric_add(&run->call->worker->service->metrics.claims[COUNT_CLAIM_LIMITED], 1);
-        entry->fault = fault_of(claim, entry->wait_s);
-        if (entry->fault != FAULT_NONE)
-            continue;
-        run->due[run->n_due] = entry;
-        run->claims[run->n_due++] = *claim;
+            metric_add(&chunk->worker->service->metrics.claims[COUNT_CLAIM_LIMITED], 1);
+        entry->fault = fault_of(&chunk->claims[i]);
+        if (entry->fault == FAULT_NONE)
+            chunk_move(chunk, i, chunk->n_due++);
     }
-    *ret_n = n;
     return 0;
 }
 
@@ -110,29 +142,29 @@ static void put_given(struct keyd_claim_code *ret, const struct db_claim *claim,
 }
 
 /* The given code and the one to come, of right and wrong ones alike. */
-static int hash(struct act_claim_run *run)
+static int hash(struct chunk *chunk)
 {
-    struct act_worker *worker = run->call->worker;
-    size_t n = run->n_due;
-    int r = keyd_random(worker->keyd, run->random[0], sizeof(run->random[0]), n,
+    size_t n = chunk->n_due;
+    struct db_claim *claims = chunk->claims;
+    int r = keyd_random(chunk->worker->keyd, chunk->random[0], sizeof(chunk->random[0]), n,
         clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++) {
-        struct act_claim_entry *entry = run->due[i];
+        struct act_claim_entry *entry = chunk->due[i];
 
-        device_code_make(run->random[i], run->call->caller->claim_code_length, entry->new_code);
-        entry->generation = run->claims[i].generation + 1;
-        put_given(&run->clear[2 * i], &run->claims[i], entry->code);
-        put_code(&run->clear[2 * i + 1], &run->claims[i], entry->generation, entry->new_code);
+        device_code_make(
+            chunk->random[i], chunk->runs[i]->call->caller->claim_code_length, entry->new_code);
+        entry->generation = claims[i].generation + 1;
+        put_given(&chunk->clear[2 * i], &claims[i], entry->code);
+        put_code(&chunk->clear[2 * i + 1], &claims[i], entry->generation, entry->new_code);
     }
-    r = act_code_hash(worker, run->clear, 2 * n, run->hashed);
-    secret_wipe(run->clear, sizeof(run->clear));
+    r = act_code_hash(chunk->worker, chunk->clear, 2 * n, chunk->hashed);
+    secret_wipe(chunk->clear, sizeof(chunk->clear));
     for (size_t i = 0; r == 0 && i < n; i++) {
-        memcpy(run->claims[i].hash, run->hashed[2 * i].hash, sizeof(run->claims[i].hash));
-        memcpy(
-            run->claims[i].new_hash, run->hashed[2 * i + 1].hash, sizeof(run->claims[i].new_hash));
+        memcpy(claims[i].hash, chunk->hashed[2 * i].hash, sizeof(claims[i].hash));
+        memcpy(claims[i].new_hash, chunk->hashed[2 * i + 1].hash, sizeof(claims[i].new_hash));
     }
     return r;
 }
@@ -154,13 +186,36 @@ static int take_key(struct act_claim_run *run)
     return r < 0 ? r : 0;
 }
 
+/* In the transaction, the keys of all. Leaves those whose calls they are. */
+static int take_keys(struct chunk *chunk)
+{
+    const struct db_idempotency *calls[DB_CLAIM_CHUNK_MAX];
+    bool other[DB_CLAIM_CHUNK_MAX];
+    size_t n = 0, n_kept = 0;
+    int r;
+
+    for (size_t i = 0; i < chunk->n_due; i++)
+        if (chunk->runs[i]->key != NULL)
+            calls[n++] = &chunk->runs[i]->idempotency;
+    if ((r = db_idempotency_take_all(chunk->worker->db, calls, n, other)) < 0)
+        return r;
+    n = 0;
+    for (size_t i = 0; i < chunk->n_due; i++) {
+        chunk->runs[i]->other_call = chunk->runs[i]->key != NULL && other[n++];
+        if (!chunk->runs[i]->other_call)
+            chunk_move(chunk, i, n_kept++);
+    }
+    chunk->n_due = n_kept;
+    return 0;
+}
+
 /* Somebody was faster, perhaps the same call; the last turn takes that for what it says. */
-static bool is_raced(struct act_claim_run *run, bool last)
+static bool is_raced(struct chunk *chunk, bool last)
 {
     bool raced = false;
 
-    for (size_t i = 0; i < run->n_due; i++) {
-        enum db_claim_outcome *outcome = &run->claims[i].outcome;
+    for (size_t i = 0; i < chunk->n_due; i++) {
+        enum db_claim_outcome *outcome = &chunk->claims[i].outcome;
 
         raced |= *outcome == CLAIM_AGAIN || *outcome == CLAIM_RACED;
         if (last && *outcome == CLAIM_AGAIN)
@@ -173,31 +228,40 @@ static bool is_raced(struct act_claim_run *run, bool last)
  * same call was faster or the result of the commit is not known. A claim that did come through
  * finds itself then. */
 #define CLAIM_ONCE_MORE 3
-static int settle(struct act_claim_run *run, bool last)
+static int commit(struct chunk *chunk, const struct act_claim_run *run)
 {
-    struct db *db = run->call->worker->db;
+    struct db *db = chunk->worker->db;
+    int r = db_commit(db);
+
+    if (r == 0)
+        metric_add(&chunk->worker->service->metrics.claim_commits, 1);
+    if (r != ERROR_DB_UNKNOWN)
+        return r;
+    log_warn("request=%s the result of a claim's commit is unknown: %s", run->claimant.request_id,
+        error_text());
+    db_drop(db);
+    return CLAIM_ONCE_MORE;
+}
+
+static int settle(struct act_claim_run *run, struct chunk *chunk, bool last)
+{
+    struct db *db = chunk->worker->db;
     int r = db_begin(db);
 
     if (r == 0)
         r = take_key(run);
-    if (r == 0 && run->n_due > 0)
-        r = db_claim_settle(db, &run->claimant, run->claims, run->n_due);
-    if (r == 0 && is_raced(run, last))
+    if (r == 0 && chunk->n_due > 0)
+        r = db_claim_settle(db, chunk->claims, chunk->n_due, last);
+    if (r == 0 && is_raced(chunk, last))
         r = CLAIM_ONCE_MORE;
     if (r == 0 && run->also != NULL)
-        r = run->also(run);
+        r = run->also(run, chunk->n_due > 0 ? &chunk->claims[0] : NULL);
     if (r != 0) {
         db_rollback(db);
         return r;
     }
-    r = db_commit(db);
-    if (r == ERROR_DB_UNKNOWN) {
-        log_warn("request=%s the result of a claim's commit is unknown: %s",
-            run->claimant.request_id, error_text());
-        db_drop(db);
-        run->came_before = true;
-        return CLAIM_ONCE_MORE;
-    }
+    r = commit(chunk, run);
+    run->came_before |= r == CLAIM_ONCE_MORE;
     return r;
 }
 
@@ -210,20 +274,20 @@ static enum act_claim_counter counter_of(enum db_claim_outcome outcome)
                                        : COUNT_CLAIM_REFUSED;
 }
 
-/* What is committed may be told. */
-static void take_over(struct act_claim_run *run)
+/* What is committed may be told. False: that it is to be looked at again. */
+static bool take_over(struct chunk *chunk, size_t i)
 {
-    struct act_metrics *metrics = &run->call->worker->service->metrics;
+    struct act_claim_entry *entry = chunk->due[i];
+    enum db_claim_outcome outcome = chunk->claims[i].outcome;
 
-    run->key_taken = true;
-    for (size_t i = 0; i < run->n_due; i++) {
-        struct act_claim_entry *entry = run->due[i];
-
-        entry->claim = run->claims[i];
-        if (entry->claim.outcome > CLAIM_REPEATED)
-            secret_wipe(entry->new_code, sizeof(entry->new_code));
-        metric_add(&metrics->claims[counter_of(entry->claim.outcome)], 1);
-    }
+    chunk->runs[i]->key_taken = true;
+    if (outcome > CLAIM_REPEATED)
+        secret_wipe(entry->new_code, sizeof(entry->new_code));
+    if (outcome == CLAIM_LIMITED)
+        return false;
+    entry->claim = chunk->claims[i];
+    metric_add(&chunk->worker->service->metrics.claims[counter_of(outcome)], 1);
+    return true;
 }
 
 static int not_ended(void)
@@ -233,26 +297,95 @@ static int not_ended(void)
 
 int act_claim_run_chunk(struct act_claim_run *run, size_t at, size_t *ret_n)
 {
+    CLEANUP(chunk_freep) struct chunk *chunk = chunk_new(run->call->worker);
+    size_t n = run->n - at < DB_CLAIM_CHUNK_MAX ? run->n - at : DB_CLAIM_CHUNK_MAX;
     int r = CLAIM_ONCE_MORE;
 
+    if (chunk == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for claims");
+    *ret_n = n;
     for (int i = 0; i < TURNS_MAX && r == CLAIM_ONCE_MORE; i++) {
-        if ((r = load(run, at, ret_n)) < 0 || run->n_due == 0 || (r = hash(run)) < 0)
+        chunk->n_due = 0;
+        for (size_t k = 0; k < n; k++)
+            chunk_add(chunk, run, &run->entries[at + k]);
+        if ((r = load(chunk)) < 0 || chunk->n_due == 0 || (r = hash(chunk)) < 0)
             return r;
-        r = settle(run, i == TURNS_MAX - 1);
+        r = settle(run, chunk, i == TURNS_MAX - 1);
     }
-    if (r == 0)
-        take_over(run);
-    return r == CLAIM_ONCE_MORE ? not_ended() : r;
+    if (r == CLAIM_ONCE_MORE)
+        return not_ended();
+    for (size_t i = 0; r == 0 && i < chunk->n_due; i++) {
+        if (take_over(chunk, i))
+            continue;
+        *ret_n = (size_t)(chunk->due[i] - &run->entries[at]); /* and all behind it */
+        break;
+    }
+    return r;
 }
 
 int act_claim_run_alone(struct act_claim_run *run)
 {
+    CLEANUP(chunk_freep) struct chunk *chunk = chunk_new(run->call->worker);
     int r = CLAIM_ONCE_MORE;
 
-    run->n_due = 0;
+    if (chunk == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory for a call");
     for (int i = 0; i < TURNS_MAX && r == CLAIM_ONCE_MORE; i++)
-        r = settle(run, i == TURNS_MAX - 1);
+        r = settle(run, chunk, i == TURNS_MAX - 1);
     return r == CLAIM_ONCE_MORE ? not_ended() : r;
+}
+
+/* --- calls that wait together ----------------------------------------------------------------- */
+
+static int settle_together(struct chunk *chunk)
+{
+    struct db *db = chunk->worker->db;
+    int r = db_begin(db);
+
+    if (r == 0)
+        r = take_keys(chunk);
+    if (r == 0 && chunk->n_due > 0)
+        r = db_claim_settle(db, chunk->claims, chunk->n_due, false);
+    if (r == 0)
+        return commit(chunk, chunk->runs[0]);
+    db_rollback(db);
+    return r;
+}
+
+/* Of runs whose only entries are in the chunk. */
+static int run_together(struct chunk *chunk)
+{
+    int r = load(chunk);
+
+    if (r == 0 && chunk->n_due > 0)
+        r = hash(chunk);
+    return r == 0 && chunk->n_due > 0 ? settle_together(chunk) : r;
+}
+
+void act_claim_run_together(struct act_claim_run *const *runs, size_t n, bool *ret_done)
+{
+    CLEANUP(chunk_freep) struct chunk *chunk = chunk_new(runs[0]->call->worker);
+    int r;
+
+    memset(ret_done, 0, n * sizeof(*ret_done));
+    if (chunk == NULL)
+        return;
+    for (size_t i = 0; i < n; i++)
+        chunk_add(chunk, runs[i], &runs[i]->entries[0]);
+    r = run_together(chunk);
+    if (r < 0)
+        log_error("request=%s claims could not be settled together: %s",
+            runs[0]->claimant.request_id, error_text());
+    for (size_t i = 0; i < n; i++)
+        ret_done[i] = runs[i]->entries[0].fault != FAULT_NONE || (r == 0 && runs[i]->other_call);
+    for (size_t i = 0; r == 0 && i < chunk->n_due; i++) {
+        enum db_claim_outcome outcome = chunk->claims[i].outcome;
+        bool again = outcome == CLAIM_AGAIN || outcome == CLAIM_RACED;
+
+        for (size_t k = 0; k < n; k++)
+            if (runs[k] == chunk->runs[i])
+                ret_done[k] = !again && take_over(chunk, i);
+    }
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */

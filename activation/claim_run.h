@@ -1,6 +1,8 @@
 /* Claims on their way, chunk by chunk: load, hash in keyd, settle in one transaction, with whatever
  * else is to be there together with them or not at all. POST /v1/claims is made of this, and what
- * begins with a claim. */
+ * begins with a claim.
+ *
+ * A chunk is of one call, or of one claim each of calls that wait together, whosever they are. */
 #pragma once
 
 #include "activation/call.h"
@@ -37,19 +39,14 @@ struct act_claim_run {
     bool key_taken;
     bool came_before; /* the same call may have come through before */
     bool key_found;   /* its key was there: it came before, whatever it came to */
+    bool other_call;  /* its key was used for another one */
     struct act_claim_entry *entries;
     size_t n;
     /* What else is done in the transaction of a chunk, or NULL; behind its claims, whatever they
-     * came to. Outcome CLAIM_RUN_ANSWERED: it has set an answer, and nothing of the chunk holds. */
-    int (*also)(struct act_claim_run *run);
+     * came to. Outcome CLAIM_RUN_ANSWERED: it has set an answer, and nothing of the chunk holds.
+     * `claim` is what the first claim came to; NULL: there is none. */
+    int (*also)(struct act_claim_run *run, const struct db_claim *claim);
     void *context; /* of `also` */
-    /* Of one chunk. */
-    struct act_claim_entry *due[DB_CLAIM_CHUNK_MAX];
-    struct db_claim claims[DB_CLAIM_CHUNK_MAX];
-    size_t n_due;
-    uint8_t random[DB_CLAIM_CHUNK_MAX][DEVICE_CODE_RANDOM_LEN];
-    struct keyd_claim_code clear[2 * DB_CLAIM_CHUNK_MAX];
-    struct db_code hashed[2 * DB_CLAIM_CHUNK_MAX];
 };
 
 /** Zeros, of secret_realloc; NULL: there is no memory. */
@@ -63,6 +60,11 @@ void act_claim_run_name(struct act_claim_run *run, const char *route, const stru
 #define CLAIM_RUN_ANSWERED 2
 /** The entries from `at` on, *ret_n of them; what is committed may be told. */
 int act_claim_run_chunk(struct act_claim_run *run, size_t at, size_t *ret_n);
+/** The first entries of up to DB_CLAIM_CHUNK_MAX calls of one worker and route, which name
+ * different devices and no Idempotency-Key twice: in one turn, each by itself as if it were alone.
+ * ret_done[i]: it came to its end, and may be told; the others, which were raced or limited
+ * meanwhile or of which nothing is known, are to be run as chunks of their own. */
+void act_claim_run_together(struct act_claim_run *const *runs, size_t n, bool *ret_done);
 /** What `also` does, without a claim. */
 int act_claim_run_alone(struct act_claim_run *run);
 

@@ -365,9 +365,32 @@ static unsigned take_call(struct claims_run *claims)
     return 0;
 }
 
+static struct claims_run *claims_new(struct act_call *call)
+{
+    struct claims_run *claims = act_claim_room(sizeof(*claims));
+
+    if (claims != NULL)
+        claims->run.call = call;
+    return claims;
+}
+
+/* 0, or the status of the answer it set. */
+static unsigned read_call(struct claims_run *claims)
+{
+    struct act_call *call = claims->run.call;
+    unsigned status;
+
+    if (api_request_unknown_query(call->request, NULL, 0) != NULL)
+        return act_call_problem(call, PROBLEM_BAD_REQUEST, "this call takes no query");
+    if ((status = read_body(claims)) != 0)
+        return status;
+    name(&claims->run);
+    return 0;
+}
+
 static unsigned post_claims(struct act_call *call)
 {
-    CLEANUP(run_freep) struct claims_run *claims = act_claim_room(sizeof(*claims));
+    CLEANUP(run_freep) struct claims_run *claims = claims_new(call);
     struct act_claim_run *run;
     size_t n = 0;
     unsigned status;
@@ -376,12 +399,8 @@ static unsigned post_claims(struct act_call *call)
     if (claims == NULL)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
     run = &claims->run;
-    run->call = call;
-    if (api_request_unknown_query(call->request, NULL, 0) != NULL)
-        return act_call_problem(call, PROBLEM_BAD_REQUEST, "this call takes no query");
-    if ((status = read_body(claims)) != 0)
+    if ((status = read_call(claims)) != 0)
         return status;
-    name(run);
     if ((status = take_call(claims)) != 0)
         return status;
     for (size_t at = 0; r == 0 && at < run->n; at += n)
@@ -391,12 +410,63 @@ static unsigned post_claims(struct act_call *call)
     return claims->body->has_list ? answer_list(run) : answer_one(run);
 }
 
+/* --- calls that wait together ----------------------------------------------------------------- */
+
+_Static_assert(ACT_TOGETHER_MAX <= DB_CLAIM_CHUNK_MAX, "they are one chunk");
+
+/* What is of the same device, or is perhaps the same call, comes behind the other. */
+static bool is_behind(const struct act_claim_run *run, const struct act_claim_run *other)
+{
+    const struct db_idempotency *call = &run->idempotency, *before = &other->idempotency;
+
+    if (eui64_to_u64(&run->entries[0].claim.dev_eui) ==
+        eui64_to_u64(&other->entries[0].claim.dev_eui))
+        return true;
+    return run->key != NULL && other->key != NULL && strcmp(run->key, other->key) == 0 &&
+           memcmp(call->client_id, before->client_id, ACCOUNT_ID_LEN) == 0;
+}
+
+static bool goes_with(
+    const struct claims_run *claims, struct act_claim_run *const *others, size_t n)
+{
+    bool behind = claims->body->has_list;
+
+    for (size_t i = 0; i < n && !behind; i++)
+        behind = is_behind(&claims->run, others[i]);
+    return !behind;
+}
+
+static void post_claims_together(struct act_call *const *calls, size_t n)
+{
+    struct claims_run *all[ACT_TOGETHER_MAX] = {NULL};
+    struct act_claim_run *runs[ACT_TOGETHER_MAX];
+    bool done[ACT_TOGETHER_MAX];
+    size_t n_runs = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        all[i] = claims_new(calls[i]);
+        if (all[i] != NULL && read_call(all[i]) == 0 && goes_with(all[i], runs, n_runs))
+            runs[n_runs++] = &all[i]->run;
+    }
+    if (n_runs > 0)
+        act_claim_run_together(runs, n_runs, done);
+    for (size_t i = 0; i < n_runs; i++) {
+        if (done[i] && runs[i]->other_call)
+            (void)act_claim_run_failed(runs[i], CLAIM_RUN_OTHER_CALL);
+        else if (done[i])
+            (void)answer_one(runs[i]);
+    }
+    for (size_t i = 0; i < n; i++)
+        run_freep(&all[i]);
+}
+
 static const struct act_route routes[] = {
     {.method = API_POST,
         .path = "/v1/claims",
         .right = RIGHT_CLAIM,
         .body_max = CLAIMS_BODY_MAX,
-        .work = post_claims},
+        .work = post_claims,
+        .work_together = post_claims_together},
 };
 
 const struct act_area act_area_claims = ACT_AREA(routes);

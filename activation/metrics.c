@@ -51,6 +51,12 @@ static const char *const token_labels[N_TOKEN_COUNTERS] = {
     [COUNT_TOKEN_REFUSED] = "outcome=\"refused\"",
 };
 
+static const char *const queue_labels[N_QUEUES] = {
+    [QUEUE_SHORT] = "queue=\"short\"",
+    [QUEUE_LONG] = "queue=\"long\"",
+    [QUEUE_TOGETHER] = "queue=\"together\"",
+};
+
 enum act_trust_counter act_trust_counter(enum device_move move)
 {
     return move == MOVE_SUSPECT      ? COUNT_TRUST_SUSPECT
@@ -92,6 +98,12 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->requests[i].help = "Requests answered, by route and class of status.";
         metrics->requests[i].labels = metrics->labels[i];
     }
+    for (size_t i = 0; i < N_QUEUES; i++) {
+        metrics->waiting[i].name = "cradle_activation_requests_waiting";
+        metrics->waiting[i].kind = METRIC_GAUGE;
+        metrics->waiting[i].help = "Requests that wait for a worker now.";
+        metrics->waiting[i].labels = queue_labels[i];
+    }
     for (size_t i = 0; i < N_IMPORT_COUNTERS; i++) {
         metrics->imports[i].name = "cradle_import_rows_total";
         metrics->imports[i].help = "Rows of import files, by what became of them.";
@@ -117,6 +129,8 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->claims[i].help = "Claims, by what they came to; limited ones were not looked at.";
         metrics->claims[i].labels = claim_labels[i];
     }
+    metrics->claim_commits.name = "cradle_claim_commits_total";
+    metrics->claim_commits.help = "Transactions that settled claims, of one call or of many.";
     metrics->claim_alarm.name = "cradle_claim_alarm";
     metrics->claim_alarm.kind = METRIC_GAUGE;
     metrics->claim_alarm.help = "1 while all clients together make too many wrong claims.";
@@ -159,10 +173,12 @@ void act_metrics_request(
 void act_metrics_write(struct act_metrics *metrics, struct text *out)
 {
     metrics_write(out, metrics->requests, metrics->n_requests);
+    metrics_write(out, metrics->waiting, N_QUEUES);
     metrics_write(out, metrics->imports, N_IMPORT_COUNTERS);
     metrics_write(out, &metrics->foreign_keys, 1);
     metrics_write(out, metrics->codes, N_CODE_COUNTERS);
     metrics_write(out, metrics->claims, N_CLAIM_COUNTERS);
+    metrics_write(out, &metrics->claim_commits, 1);
     metrics_write(out, &metrics->claim_alarm, 1);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
     metrics_write(out, &metrics->chained, 1);

@@ -41,6 +41,9 @@ enum act_subscription_counter {
 };
 enum act_service_counter { COUNT_SERVICE_SUSPENDED, COUNT_SERVICE_RESUMED, N_SERVICE_COUNTERS };
 
+/* Where requests wait for a worker (activation/worker.h). */
+enum act_queue { QUEUE_SHORT, QUEUE_LONG, QUEUE_TOGETHER, N_QUEUES };
+
 #define ACT_N_STATUS_CLASSES 5 /* 1xx .. 5xx */
 #define ACT_METRIC_LABELS_MAX 160
 
@@ -49,10 +52,12 @@ struct act_metrics {
     struct metric requests[(ACT_ROUTES_MAX + 1) * ACT_N_STATUS_CLASSES];
     char labels[(ACT_ROUTES_MAX + 1) * ACT_N_STATUS_CLASSES][ACT_METRIC_LABELS_MAX];
     size_t n_requests;
+    struct metric waiting[N_QUEUES]; /* now */
     struct metric imports[N_IMPORT_COUNTERS];
     struct metric foreign_keys;
     struct metric codes[N_CODE_COUNTERS];
     struct metric claims[N_CLAIM_COUNTERS];
+    struct metric claim_commits; /* fewer than claims, where those share them */
     struct metric claim_alarm;
     struct metric tokens[N_TOKEN_COUNTERS];
     struct metric chained;     /* audit events, by this service */

@@ -175,24 +175,24 @@ static int change(struct replace_run *replace)
     return r;
 }
 
-static int replace_in_place(struct act_claim_run *run)
+static int replace_in_place(struct act_claim_run *run, const struct db_claim *claim)
 {
     struct replace_run *replace = run->context;
     const struct eui64 *by = &replace->entry.claim.dev_eui;
     int r;
 
-    if (run->n_due > 0 && run->claims[0].outcome > CLAIM_OWN)
+    if (claim != NULL && claim->outcome > CLAIM_OWN)
         return 0; /* refused, and that is all */
     if ((r = load(replace)) != 0)
         return r;
     /* What the same call did before is not done once more; the device may be resumed by now. */
-    if (run->n_due > 0 && run->claims[0].outcome == CLAIM_REPEATED)
+    if (claim != NULL && claim->outcome == CLAIM_REPEATED)
         return 0;
     if (run->came_before && replace->device.has_replaced_by &&
         eui64_to_u64(&replace->device.replaced_by) == eui64_to_u64(by))
         return 0;
     /* Without a code a key is kept only where the call came through. */
-    if (run->n_due == 0 && run->key_found)
+    if (claim == NULL && run->key_found)
         return 0;
     if ((r = judge(run, MOVE_REPLACE, &replace->device)) != 0 ||
         (r = judge(run, MOVE_TAKE_PLACE, &replace->by)) != 0)

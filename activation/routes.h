@@ -17,6 +17,10 @@ typedef unsigned (*act_answer)(struct act_service *service, struct api_request *
 /** On a worker's thread: it may ask the database and keyd. It sets the call's answer
  * (activation/call.h) and returns its status. */
 typedef unsigned (*act_work)(struct act_call *call);
+/** The same of up to ACT_TOGETHER_MAX calls that waited at once, by whomever each. It answers those
+ * that it can answer together; what it leaves without an answer is a call as any other then, and
+ * goes to the route's `work`. */
+typedef void (*act_work_together)(struct act_call *const *calls, size_t n);
 
 /** What goes through api/stream.h, so that it may have any size or take any time. Such a route
  * takes a body slot; one of events, which may last, another place (activation/body_slots.h). */
@@ -29,9 +33,12 @@ struct act_route {
     size_t body_max;   /* bytes; 0: no body, or STREAMS_BOTH */
     act_answer answer; /* on the server's thread: must not block. Exactly one of these two is set */
     act_work work;     /* on a worker's thread */
-    bool changes;      /* it is one transaction, and honours Idempotency-Key */
-    const char *query; /* with `changes`: the one parameter its query may have; NULL: none */
-    bool is_long;      /* may take seconds: never occupies every worker */
+    /* Besides `work`, for calls with small bodies; NULL: each by itself. Only of a path without
+     * parameters, and not with `changes`, `is_long`, `streams` or `by_certificate`. */
+    act_work_together work_together;
+    bool changes;             /* it is one transaction, and honours Idempotency-Key */
+    const char *query;        /* with `changes`: the one parameter its query may have; NULL: none */
+    bool is_long;             /* may take seconds: never occupies every worker */
     enum act_streams streams; /* only with `work`, and not with `changes` */
     /* Of the claim API of The Things Join Server: the caller is an application server, known by its
      * certificate, and knows {"message"} in the place of a problem document. */

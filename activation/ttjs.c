@@ -167,10 +167,10 @@ static int name_call(struct put *put)
 
 /* Of the one claim. Made again after its owner has bound the device elsewhere, it is not what this
  * call asks for, and his code stays what it is. */
-static int keep_terms(struct act_claim_run *run)
+static int keep_terms(struct act_claim_run *run, const struct db_claim *claim)
 {
     const struct put *put = run->context;
-    const struct db_claim *asked = &put->entry.claim, *claim = &run->claims[0];
+    const struct db_claim *asked = &put->entry.claim;
     int r;
 
     if (claim->outcome > CLAIM_REPEATED)

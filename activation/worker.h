@@ -1,6 +1,12 @@
 /* The threads that may wait: each owns a database connection and a keyd channel, takes one request
  * at a time from a bounded queue, finds out who is asking, and has the route's handler answer.
  *
+ * Requests of a route that may answer many at once (work_together) stand in a queue of their own,
+ * as far as they are small: who comes to it takes all that wait. Alone, a request waits for nobody,
+ * and under load they share what each would pay by itself. At most ACT_TOGETHER_WORKERS are there
+ * at once, so that the others find some waiting; the older of such a request and of any other is
+ * first.
+ *
  * Requests that may take seconds (is_long) stand in a queue of their own and never occupy every
  * worker, so that a token can be had while files are imported. */
 #pragma once
@@ -10,7 +16,10 @@
 #include "api/stream.h"
 #include "db/db.h"
 
-#define ACT_QUEUE_MAX 256          /* waiting requests of each kind */
+#define ACT_QUEUE_MAX 256   /* waiting requests of each kind */
+#define ACT_TOGETHER_MAX 32 /* requests that are answered at once */
+#define ACT_TOGETHER_WORKERS 2
+#define ACT_TOGETHER_BODY_MAX 1024 /* bytes */
 #define ACT_KEYD_DEADLINE_MS 10000 /* for one message to keyd */
 #define ACT_STATEMENT_MS 30000     /* the longest a statement may take */
 

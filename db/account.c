@@ -31,12 +31,13 @@ const struct db_statement db_client_add_statement = {
 
 const struct db_statement db_client_find_statement = {
     .name = "client_find",
-    .sql = "SELECT c.organization_id, o.name, c.roles, c.secret_hash, c.revoked_at IS NOT NULL,"
-           "  o.public_id, o.claim_code_length"
-           " FROM client c JOIN organization o ON o.id = c.organization_id WHERE c.id = $1",
-    .shape = DB_SHAPE_ONE_OR_NONE,
+    .sql = "SELECT i.ordinal::int4, c.organization_id, o.name, c.roles, c.secret_hash,"
+           "  c.revoked_at IS NOT NULL, o.public_id, o.claim_code_length"
+           " FROM unnest($1::bytea[]) WITH ORDINALITY AS i(id, ordinal)"
+           " JOIN client c ON c.id = i.id JOIN organization o ON o.id = c.organization_id",
+    .shape = DB_SHAPE_MANY,
     .n_params = 1,
-    .params = {DB_BYTEA},
+    .params = {DB_BYTEA_ARRAY},
 };
 
 #define ORGANIZATION_COLUMNS                                                                       \
@@ -191,30 +192,51 @@ int db_client_add(struct db *db, struct db_client *client)
     return db_rows_check(&rows);
 }
 
-int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_client *ret)
+static void read_client(struct db_rows *rows, size_t row, struct db_client *ret)
+{
+    ret->organization_id = db_row_int(rows, row, 1, 1, INT64_MAX);
+    db_row_text(rows, row, 2, ret->organization, sizeof(ret->organization));
+    ret->roles = (unsigned)db_row_int(rows, row, 3, 0, INT32_MAX);
+    db_row_bytes(rows, row, 4, ret->secret_hash, sizeof(ret->secret_hash));
+    ret->revoked = db_row_bool(rows, row, 5);
+    db_row_bytes(rows, row, 6, ret->organization_public_id, sizeof(ret->organization_public_id));
+    ret->claim_code_length = (unsigned)db_row_int(rows, row, 7, 0, INT16_MAX);
+}
+
+int db_clients_find(
+    struct db *db, const uint8_t *const *ids, size_t n, struct db_client *ret, bool *ret_found)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
-    struct db_client client = {0};
     struct db_params *p = db_params_of(db);
     int r;
 
-    db_param_bytes(p, id, ACCOUNT_ID_LEN);
-    r = db_run(db, DB_CLIENT_FIND, &rows);
-    if (r < 0)
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, ids[i], ACCOUNT_ID_LEN);
+    if ((r = db_run(db, DB_CLIENT_FIND, &rows)) < 0)
         return r;
-    if (rows.n == 0)
-        return 1;
-    memcpy(client.id, id, sizeof(client.id));
-    client.organization_id = db_row_int(&rows, 0, 0, 1, INT64_MAX);
-    db_row_text(&rows, 0, 1, client.organization, sizeof(client.organization));
-    client.roles = (unsigned)db_row_int(&rows, 0, 2, 0, INT32_MAX);
-    db_row_bytes(&rows, 0, 3, client.secret_hash, sizeof(client.secret_hash));
-    client.revoked = db_row_bool(&rows, 0, 4);
-    db_row_bytes(&rows, 0, 5, client.organization_public_id, sizeof(client.organization_public_id));
-    client.claim_code_length = (unsigned)db_row_int(&rows, 0, 6, 0, INT16_MAX);
-    r = db_rows_check(&rows);
-    if (r < 0)
-        return r;
+    memset(ret_found, 0, n * sizeof(*ret_found));
+    for (size_t i = 0; i < rows.n; i++) {
+        size_t at = (size_t)db_row_int(&rows, i, 0, 1, (int64_t)n);
+
+        if (at == 0)
+            break;
+        ret[at - 1] = (struct db_client){0};
+        memcpy(ret[at - 1].id, ids[at - 1], sizeof(ret->id));
+        read_client(&rows, i, &ret[at - 1]);
+        ret_found[at - 1] = true;
+    }
+    return db_rows_check(&rows);
+}
+
+int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_client *ret)
+{
+    struct db_client client;
+    bool found;
+    int r = db_clients_find(db, &id, 1, &client, &found);
+
+    if (r < 0 || !found)
+        return r < 0 ? r : 1;
     *ret = client;
     return 0;
 }

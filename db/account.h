@@ -56,6 +56,9 @@ struct db_client {
 /** Makes the organization when it does not exist: of the `cradle` command. `organization_id` is
  * filled. */
 int db_client_add(struct db *db, struct db_client *client);
+/** Those that are there, each in its id's place; two ids may be the same. */
+int db_clients_find(
+    struct db *db, const uint8_t *const *ids, size_t n, struct db_client *ret, bool *ret_found);
 /** Outcome 1: no such client. */
 int db_client_find(struct db *db, const uint8_t id[static ACCOUNT_ID_LEN], struct db_client *ret);
 /** Of a client that is there, whether it may still do what it has begun: is it revoked by now, and

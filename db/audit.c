@@ -69,6 +69,30 @@ const struct db_statement db_idempotency_find_statement = {
     .params = {DB_BYTEA, DB_TEXT, DB_TEXT},
 };
 
+/* In one order, so that two that take the same keys never wait for each other in a ring. */
+const struct db_statement db_idempotency_take_all_statement = {
+    .name = "idempotency_take_all",
+    .sql = "INSERT INTO idempotency (client_id, route, key, fingerprint)"
+           " SELECT client_id, $1, key, fingerprint"
+           "  FROM unnest($2::bytea[], $3::text[], $4::bytea[]) AS i(client_id, key, fingerprint)"
+           "  ORDER BY client_id, key ON CONFLICT DO NOTHING RETURNING 1",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 4,
+    .params = {DB_TEXT, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY},
+};
+
+const struct db_statement db_idempotency_compare_statement = {
+    .name = "idempotency_compare",
+    .sql = "SELECT i.ordinal::int4, o.fingerprint = i.fingerprint"
+           " FROM unnest($2::bytea[], $3::text[], $4::bytea[]) WITH ORDINALITY"
+           "  AS i(client_id, key, fingerprint, ordinal) JOIN idempotency o"
+           "  ON o.client_id = i.client_id AND o.route = $1 AND o.key = i.key",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 4,
+    .params = {DB_TEXT, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY},
+};
+
 const struct db_statement db_idempotency_keep_statement = {
     .name = "idempotency_keep",
     .sql = "UPDATE idempotency SET status = $4, content_type = $5, location = $6, body = $7"
@@ -241,6 +265,55 @@ int db_idempotency_take(
     if (r < 0)
         return r;
     return rows.n == 1 ? 0 : find(db, call, ret);
+}
+
+static void put_calls(struct db_params *p, const struct db_idempotency *const *calls, size_t n)
+{
+    db_param_text(p, calls[0]->route);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, calls[i]->client_id, ACCOUNT_ID_LEN);
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, calls[i]->key);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, calls[i]->fingerprint, sizeof(calls[i]->fingerprint));
+}
+
+static int compare(
+    struct db *db, const struct db_idempotency *const *calls, size_t n, bool *ret_other)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    put_calls(db_params_of(db), calls, n);
+    if ((r = db_run(db, DB_IDEMPOTENCY_COMPARE, &rows)) < 0)
+        return r;
+    if (rows.n != n) /* forgotten between the two statements */
+        return error_set(ERROR_DB, "database: an idempotency key was purged just now");
+    for (size_t i = 0; i < n; i++) {
+        int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);
+
+        if (ordinal > 0)
+            ret_other[ordinal - 1] = !db_row_bool(&rows, i, 1);
+    }
+    return db_rows_check(&rows);
+}
+
+int db_idempotency_take_all(
+    struct db *db, const struct db_idempotency *const *calls, size_t n, bool *ret_other)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
+    memset(ret_other, 0, n * sizeof(*ret_other));
+    if (n == 0)
+        return 0;
+    put_calls(db_params_of(db), calls, n);
+    if ((r = db_run(db, DB_IDEMPOTENCY_TAKE_ALL, &rows)) < 0)
+        return r;
+    return rows.n == n ? 0 : compare(db, calls, n, ret_other);
 }
 
 int db_idempotency_keep(struct db *db, const struct db_idempotency *call, unsigned status,

@@ -68,6 +68,10 @@ void db_idempotency_answer_done(struct db_idempotency_answer *answer);
  * was used before, and `ret` says what was answered. */
 int db_idempotency_take(
     struct db *db, const struct db_idempotency *call, struct db_idempotency_answer *ret);
+/** Takes the keys of different calls of one route, no two of them of one client and key, and waits
+ * for others as that does. ret_other[i]: this key was used for another call. */
+int db_idempotency_take_all(
+    struct db *db, const struct db_idempotency *const *calls, size_t n, bool *ret_other);
 /** Keeps the answer, inside the same transaction. `content_type`, `location` and `body` may be
  * NULL. */
 int db_idempotency_keep(struct db *db, const struct db_idempotency *call, unsigned status,

@@ -11,6 +11,7 @@ static const char *const outcome_names[] = {
     [CLAIM_OWN] = "own",
     [CLAIM_AGAIN] = "again",
     [CLAIM_NO_PLACE] = "no-place",
+    [CLAIM_LIMITED] = "limited",
     [CLAIM_UNKNOWN] = "unknown",
     [CLAIM_QUARANTINED] = "quarantined",
     [CLAIM_TAKEN] = "taken",
@@ -48,7 +49,7 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
 /* What a claim is to take a place of; of nobody else's. */
 #define OWN_SUBSCRIPTION(columns)                                                                  \
     " LEFT JOIN LATERAL (SELECT " columns " FROM subscription"                                     \
-    "  WHERE public_id = i.wanted AND organization_id = $7 LIMIT 1) s ON true"
+    "  WHERE public_id = i.wanted AND organization_id = i.org LIMIT 1) s ON true"
 
 /* How long the bucket l of a scope holds others up: while more than its burst is not forgiven. */
 #define WAIT_S(l, seconds, burst)                                                                  \
@@ -56,8 +57,8 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
     ".due - now()) - " DB_DECIMAL(seconds) "::int8 * (" DB_DECIMAL(burst) " - 1)))"
 
 #define WAIT_DEVICE_S WAIT_S("l", DB_CLAIM_DEVICE_S, DB_CLAIM_DEVICE_BURST)
-#define WAIT_CLIENT_S WAIT_S("c", DB_CLAIM_CLIENT_S, DB_CLAIM_CLIENT_BURST)
-#define WAIT_ALARM_S WAIT_S("c", DB_CLAIM_CLIENT_S, 1)
+#define WAIT_CLIENT_S WAIT_S("b", DB_CLAIM_CLIENT_S, DB_CLAIM_CLIENT_BURST)
+#define WAIT_ALARM_S WAIT_S("b", DB_CLAIM_CLIENT_S, 1)
 #define WAIT_NETWORK_S WAIT_S("n", DB_CLAIM_NETWORK_S, DB_CLAIM_NETWORK_BURST)
 #define CLIENT_BURST DB_DECIMAL(DB_CLAIM_CLIENT_BURST)
 #define CLIENT_S DB_DECIMAL(DB_CLAIM_CLIENT_S)
@@ -67,125 +68,121 @@ enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
 #define LATELY "c.issued_at > now() - make_interval(days => " DB_DECIMAL(IDEMPOTENCY_DAYS) ")"
 
 /* clang-format off */
-/* A row more of the answer tells of the claimant: its ordinal is 0. Every row asks for the same,
- * whatever is here. */
+/* Every row asks for the same, whatever is here. */
 const struct db_statement db_claim_load_statement = {
     .name = "claim_load",
     .sql =
-        "WITH input AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[])"
-        "  WITH ORDINALITY AS i(dev_eui, net_id, as_id, wanted, ordinal)),"
-        " one AS MATERIALIZED (SELECT " ALARM_ON " AS alarm)"
+        "WITH one AS MATERIALIZED (SELECT " ALARM_ON " AS alarm)"
         " SELECT i.ordinal::int4,"
         "  (CASE WHEN c.dev_eui = i.dev_eui THEN c.generation ELSE 1 END)::int4,"
-        "  (CASE WHEN o.due > now() THEN least(coalesce(" WAIT_DEVICE_S ", 0),"
-        "   ceil(extract(epoch FROM o.due - now()))) ELSE 0 END)::int8,"
+        "  greatest(CASE WHEN o.due > now() THEN least(" WAIT_DEVICE_S ","
+        "    ceil(extract(epoch FROM o.due - now()))) ELSE 0 END,"
+        "   CASE WHEN alarm THEN " WAIT_ALARM_S " ELSE " WAIT_CLIENT_S " END,"
+        "   CASE WHEN b.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
+        "    FROM b.due - now()))) ELSE 0 END)::int8,"
         "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
         "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
         "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
-        "   AND p.name = i.as_id AND p.revoked_at IS NULL), 0::int8,"
+        "   AND p.name = i.as_id AND p.revoked_at IS NULL),"
+        "  (CASE WHEN alarm THEN 1 ELSE " CLIENT_BURST " END - coalesce(greatest(0, ceil("
+        "   extract(epoch FROM b.due - now()) / " CLIENT_S ")), 0))::int8,"
         "  CASE WHEN i.wanted IS NULL THEN 0 WHEN s.id IS NULL THEN 1"
         "   WHEN EXISTS (SELECT FROM device_entitlement e WHERE e.dev_eui = i.dev_eui"
         "    AND e.subscription_id = s.id) THEN 0"
         "   WHEN NOT s.runs THEN 2 WHEN s.n_used >= s.n_places THEN 3 ELSE 0 END,"
         "  c.dev_eui IS NOT DISTINCT FROM i.dev_eui AND c.origin <> 'given'"
-        " FROM input i"
+        " FROM one, unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[],"
+        "  $6::bytea[], $7::bytea[]) WITH ORDINALITY"
+        "  AS i(dev_eui, net_id, as_id, wanted, org, client, network, ordinal)"
         NEAREST("c", "claim_code", "generation, origin")
+        BUCKET("b", "1", "i.client")
         BUCKET("l", "2", "i.dev_eui")
-        BUCKET("o", "3", "$5 || i.dev_eui")
-        OWN_SUBSCRIPTION("id, n_used, n_places, subscription_runs(subscription) AS runs")
-        " UNION ALL"
-        " SELECT 0, 1, greatest(CASE WHEN alarm THEN " WAIT_ALARM_S " ELSE " WAIT_CLIENT_S " END,"
-        "  CASE WHEN c.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
-        "   FROM c.due - now()))) ELSE 0 END, 0)::int8, true, true,"
-        "  (CASE WHEN alarm THEN 1 ELSE " CLIENT_BURST " END - coalesce(greatest(0, ceil("
-        "   extract(epoch FROM c.due - now()) / " CLIENT_S ")), 0))::int8, 0, false"
-        " FROM one"
-        BUCKET("c", "1", "$5")
-        BUCKET("n", "4", "$6"),
+        BUCKET("o", "3", "i.client || i.dev_eui")
+        BUCKET("n", "4", "i.network")
+        OWN_SUBSCRIPTION("id, n_used, n_places, subscription_runs(subscription) AS runs"),
     .shape = DB_SHAPE_MANY,
     .n_params = 7,
-    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA, DB_BYTEA, DB_INT8},
+    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY,
+        DB_BYTEA_ARRAY, DB_BYTEA_ARRAY},
 };
 
 /* Rows are looked for again, and locked, only where all is right: a wrong code takes the same steps
  * whether the device is here or not. Devices come before codes and in the order of DevEUIs, as in
- * every other statement that changes them. What `judged` says is read without a lock, of the moment
+ * every other statement that changes them. What `seen` says is read without a lock, of the moment
  * when the statement began: where it finds nothing wrong with a claim that did not come through,
- * another one was faster. */
+ * another one was faster. `n` is a claim's place, `r` the request's id. */
 const struct db_statement db_claim_settle_statement = {
     .name = "claim_settle",
     .sql =
-        "WITH input AS MATERIALIZED (SELECT * FROM unnest($1, $2, $3,"
-        " $4, $5, $6, $11) WITH ORDINALITY"
-        " AS i(dev_eui, generation, hash, new_hash, net_id, as_id, wanted, ordinal)),"
-        " judged AS MATERIALIZED (SELECT i.*, s.id AS sub, d.ownership_epoch, CASE"
+        "WITH seen AS (SELECT i.*, s.id AS sub, CASE"
         " WHEN d.dev_eui IS DISTINCT FROM i.dev_eui THEN 'unknown'"
-        " WHEN d.owner_id = $7 AND c.dev_eui = i.dev_eui"
-        " AND c.made_by = $8 AND " LATELY " AND d.trust <> 'quarantined' THEN 'again'"
-        " WHEN d.owner_id = $7 THEN 'own'"
+        " WHEN d.owner_id = org AND c.dev_eui = i.dev_eui"
+        " AND c.made_by = call AND " LATELY " AND d.trust <> 'quarantined' THEN 'again'"
+        " WHEN d.owner_id = org THEN 'own'"
         " WHEN d.trust = 'quarantined' THEN 'quarantined'"
         " WHEN d.ownership <> 'unowned' THEN 'taken'"
         " WHEN d.credential NOT IN ('delivered', 'personalized', 'activable') THEN 'credential'"
         " WHEN c.dev_eui IS DISTINCT FROM i.dev_eui THEN 'no-code'"
         " WHEN c.weak AND l.n_wrong >= " WEAK_MAX " THEN 'locked'"
         " WHEN c.hash <> i.hash THEN 'code'"
-        " ELSE 'raced' END AS reason"
-        " FROM input i"
-        NEAREST("d", "device", "owner_id, ownership, ownership_epoch, credential, trust")
-        NEAREST("c", "claim_code", "hash, weak, origin, made_by, issued_at")
+        " ELSE 'raced' END AS why"
+        " FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) WITH ORDINALITY"
+        " AS i(dev_eui, net, server, wanted, org, client, generation, hash, new_hash, call, r, most, n)"
+        NEAREST("d", "device", "owner_id, ownership, credential, trust")
+        NEAREST("c", "claim_code", "hash, weak, made_by, issued_at")
         BUCKET("l", "2", "i.dev_eui")
         OWN_SUBSCRIPTION("id") "),"
-        " due AS MATERIALIZED (SELECT j.ordinal, j.dev_eui, j.new_hash, j.wanted, j.sub,"
-        " CASE WHEN d.ownership = 'unowned' THEN j.net_id ELSE d.home_net_id END AS net_id,"
-        " CASE WHEN d.ownership = 'unowned' THEN j.as_id ELSE d.as_id END AS as_id, c.generation, d.ownership_epoch, d.ownership = 'unowned' AS fresh"
-        " FROM judged j JOIN device d ON d.dev_eui = j.dev_eui"
-        " JOIN claim_code c ON c.dev_eui = j.dev_eui"
-        " WHERE j.reason IN ('again', 'raced')"
-        " AND c.generation = j.generation AND d.trust <> 'quarantined' AND ("
+        " judged AS (SELECT *, CASE WHEN most > count(*) FILTER (WHERE why NOT IN ('again', 'own',"
+        " 'raced')) OVER (PARTITION BY client ORDER BY n ROWS BETWEEN UNBOUNDED PRECEDING AND 1"
+        " PRECEDING) THEN why ELSE 'limited' END AS reason FROM seen),"
+        " due AS (SELECT j.*, CASE WHEN d.ownership = 'unowned' THEN net ELSE home_net_id END AS net_id,"
+        " CASE WHEN d.ownership = 'unowned' THEN server ELSE as_id END AS as_id,"
+        " d.ownership_epoch, d.ownership = 'unowned' AS fresh"
+        " FROM judged j JOIN device d USING (dev_eui) JOIN claim_code c USING (dev_eui)"
+        " WHERE reason IN ('again', 'raced')"
+        " AND c.generation = j.generation AND trust <> 'quarantined' AND ("
         " (d.ownership = 'unowned' AND c.hash = j.hash"
         " AND d.credential IN ('delivered', 'personalized', 'activable'))"
-        " OR (d.owner_id = $7 AND c.made_by = $8))"
-        " ORDER BY j.dev_eui FOR NO KEY UPDATE OF d, c),"
-        /* Locks them: behind devices, and in one order. */
-        " places AS (SELECT id, n_free FROM subscription_places("
-        " ARRAY(SELECT sub FROM due WHERE fresh))),"
-        " won AS (SELECT r.* FROM (SELECT *, row_number() OVER ("
-        " PARTITION BY fresh, sub ORDER BY dev_eui) AS place FROM due) r"
-        " LEFT JOIN places p ON p.id = r.sub"
-        " WHERE r.wanted IS NULL OR NOT r.fresh OR r.place <= p.n_free),"
-        " moved AS (UPDATE device d SET owner_id = $7, ownership = 'claimed',"
+        " OR (d.owner_id = org AND made_by = call))"
+        " ORDER BY dev_eui FOR NO KEY UPDATE OF d, c),"
+        /* Locks them: behind devices, and in one order; then the hot rows, which the places that
+         * are taken would come upon in another order than joins do. */
+        " places AS (SELECT id, n_free, device_joins_hold(ARRAY(SELECT dev_eui FROM due WHERE fresh))"
+        " FROM subscription_places(ARRAY(SELECT sub FROM due WHERE fresh))),"
+        " won AS (SELECT d.* FROM (SELECT *, row_number() OVER ("
+        " PARTITION BY fresh, sub ORDER BY dev_eui) AS place FROM due) d"
+        " LEFT JOIN places p ON p.id = sub"
+        " WHERE wanted IS NULL OR NOT fresh OR place <= n_free),"
+        " moved AS (UPDATE device d SET owner_id = org, ownership = 'claimed',"
         " ownership_epoch = d.ownership_epoch + 1, service = 'active',"
         " home_net_id = won.net_id, as_id = won.as_id, name = NULL"
-        " FROM won WHERE d.dev_eui = won.dev_eui AND won.fresh),"
-        " coded AS (UPDATE claim_code c SET generation = c.generation + 1, hash = won.new_hash,"
-        " weak = false, origin = 'claimed', made_by = $8, issued_at = now(),"
+        " FROM won WHERE d.dev_eui = won.dev_eui AND fresh),"
+        " coded AS (UPDATE claim_code c SET generation = c.generation + 1, hash = new_hash,"
+        " weak = false, origin = 'claimed', made_by = call, issued_at = now(),"
         " released_by = NULL, released_at = NULL"
         " FROM won WHERE c.dev_eui = won.dev_eui),"
         " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
-        " object, detail) SELECT $7, $9, $10,"
-        " CASE WHEN won.fresh THEN 'device.claim' ELSE 'device.claim.repeat' END,"
-        " device_text(won.dev_eui), jsonb_build_object('generation', won.generation + 1,"
-        " 'home_net_id', encode(won.net_id, 'hex'), 'as_id', won.as_id,"
-        " 'subscription', encode(won.wanted, 'hex'))"
-        " FROM won),"
+        " object, detail) SELECT org, client, r,"
+        " CASE WHEN fresh THEN 'device.claim' ELSE 'device.claim.repeat' END,"
+        " device_text(dev_eui), jsonb_build_object('generation', generation + 1,"
+        " 'home_net_id', encode(net_id, 'hex'), 'as_id', as_id,"
+        " 'subscription', encode(wanted, 'hex')) FROM won ORDER BY n),"
         " entitled AS (INSERT INTO device_entitlement (dev_eui, subscription_id)"
         " SELECT dev_eui, sub FROM won WHERE fresh AND wanted IS NOT NULL ORDER BY sub),"
-        " settled AS MATERIALIZED (SELECT j.ordinal, j.dev_eui,"
-        " CASE WHEN won.fresh THEN 'claimed' WHEN NOT won.fresh THEN 'repeated'"
-        " WHEN j.ordinal IN (SELECT ordinal FROM due) THEN 'no-place'"
-        " ELSE j.reason END AS outcome, CASE WHEN j.reason = 'unknown' THEN 0"
-        " ELSE coalesce(won.ownership_epoch + won.fresh::int, j.ownership_epoch) END AS epoch,"
-        " won.net_id, won.as_id"
-        " FROM judged j LEFT JOIN won USING (ordinal)),"
+        " settled AS (SELECT j.*, CASE WHEN fresh THEN 'claimed' WHEN NOT fresh THEN 'repeated'"
+        " WHEN n IN (SELECT n FROM due) THEN 'no-place'"
+        " ELSE j.reason END AS outcome, ownership_epoch + fresh::int AS epoch, net_id, as_id"
+        " FROM judged j LEFT JOIN won USING (n)),"
         " events AS (INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id,"
-        " outcome) SELECT dev_eui, $7, $9, $10, outcome FROM settled"
-        " WHERE outcome NOT IN ('own', 'again') ORDER BY ordinal)"
-        " SELECT ordinal::int4, outcome, epoch, net_id, as_id FROM settled",
+        " outcome) SELECT dev_eui, org, client, r, outcome FROM settled"
+        " WHERE outcome NOT IN ('own', 'again', 'limited') AND ($13 OR outcome <> 'raced') ORDER BY n)"
+        " SELECT n::int4, outcome, epoch, net_id, as_id FROM settled",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 11,
-    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
-        DB_TEXT_ARRAY, DB_INT8, DB_BYTEA, DB_BYTEA, DB_TEXT, DB_BYTEA_ARRAY},
+    .n_params = 13,
+    .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY,
+        DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY,
+        DB_TEXT_ARRAY, DB_INT4_ARRAY, DB_BOOL},
 };
 /* clang-format on */
 
@@ -283,8 +280,12 @@ static void network_bytes(const struct db_claimant *claimant, uint8_t out[static
     bytes_write_u64_be(&w, claimant->network);
 }
 
-static void put_homes(struct db_params *p, const struct db_claim *claims, size_t n)
+/* What both statements ask for: the devices, what is wanted for them, and who claims. */
+static void put_claims(struct db_params *p, const struct db_claim *claims, size_t n)
 {
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, claims[i].dev_eui.bytes, sizeof(claims[i].dev_eui.bytes));
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++) {
         if (claims[i].has_home_net_id)
@@ -299,10 +300,6 @@ static void put_homes(struct db_params *p, const struct db_claim *claims, size_t
         else
             db_element_null(p);
     }
-}
-
-static void put_subscriptions(struct db_params *p, const struct db_claim *claims, size_t n)
-{
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++) {
         if (claims[i].has_subscription)
@@ -310,52 +307,52 @@ static void put_subscriptions(struct db_params *p, const struct db_claim *claims
         else
             db_element_null(p);
     }
-}
-
-static void put_devices(struct db_params *p, const struct db_claim *claims, size_t n)
-{
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, claims[i].claimant->organization_id);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, claims[i].dev_eui.bytes, sizeof(claims[i].dev_eui.bytes));
+        db_element_bytes(p, claims[i].claimant->client_id, sizeof(claims[i].claimant->client_id));
 }
 
-int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_claim *claims,
-    size_t n, int64_t *ret_wait_s, size_t *ret_allowance)
+static void put_networks(struct db_params *p, const struct db_claim *claims, size_t n)
+{
+    uint8_t network[NETWORK_LEN];
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++) {
+        network_bytes(claims[i].claimant, network);
+        if (claims[i].claimant->has_network)
+            db_element_bytes(p, network, sizeof(network));
+        else
+            db_element_null(p);
+    }
+}
+
+int db_claim_load(struct db *db, struct db_claim *claims, size_t n)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
-    uint8_t network[NETWORK_LEN];
     int r;
 
-    put_devices(p, claims, n);
-    put_homes(p, claims, n);
-    put_subscriptions(p, claims, n);
-    db_param_bytes(p, claimant->client_id, sizeof(claimant->client_id));
-    network_bytes(claimant, network);
-    if (claimant->has_network)
-        db_param_bytes(p, network, sizeof(network));
-    else
-        db_param_null(p, DB_BYTEA);
-    db_param_int(p, DB_INT8, claimant->organization_id);
+    put_claims(p, claims, n);
+    put_networks(p, claims, n);
     if ((r = db_run(db, DB_CLAIM_LOAD, &rows)) < 0)
         return r;
-    for (size_t i = 0; i < rows.n; i++) {
-        int64_t ordinal = db_row_int(&rows, i, 0, 0, (int64_t)n);
-        int64_t wait_s = db_row_int(&rows, i, 2, 0, INT64_MAX);
+    if (rows.n != n)
+        return error_set(ERROR_INTERNAL, "database: a claim was not loaded");
+    for (size_t i = 0; i < n; i++) {
+        int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);
+        struct db_claim *claim = &claims[ordinal > 0 ? ordinal - 1 : 0];
         int64_t allowance = db_row_int(&rows, i, 5, INT64_MIN, INT64_MAX);
 
-        if (ordinal == 0) {
-            *ret_wait_s = wait_s;
-            *ret_allowance = allowance > 1 ? (size_t)allowance : 1;
-            continue;
-        }
-        claims[ordinal - 1].generation = (uint32_t)db_row_int(&rows, i, 1, 1, INT32_MAX - 1);
-        claims[ordinal - 1].wait_s = wait_s;
-        claims[ordinal - 1].home_known = db_row_bool(&rows, i, 3);
-        claims[ordinal - 1].as_known = db_row_bool(&rows, i, 4);
-        claims[ordinal - 1].place =
-            (enum db_claim_place)db_row_int(&rows, i, 6, PLACE_FREE, PLACE_FULL);
-        claims[ordinal - 1].is_made = db_row_bool(&rows, i, 7);
+        claim->generation = (uint32_t)db_row_int(&rows, i, 1, 1, INT32_MAX - 1);
+        claim->wait_s = db_row_int(&rows, i, 2, 0, INT64_MAX);
+        claim->home_known = db_row_bool(&rows, i, 3);
+        claim->as_known = db_row_bool(&rows, i, 4);
+        claim->allowance = allowance > 1 ? (unsigned)allowance : 1;
+        claim->place = (enum db_claim_place)db_row_int(&rows, i, 6, PLACE_FREE, PLACE_FULL);
+        claim->is_made = db_row_bool(&rows, i, 7);
     }
     return db_rows_check(&rows);
 }
@@ -371,7 +368,7 @@ static bool outcome_parse(const char *text, enum db_claim_outcome *ret)
     return false;
 }
 
-/* A bucket, and what a wrong claim puts into it. */
+/* A bucket, and what wrong claims put into it. */
 struct drop {
     enum limit_scope scope;
     uint8_t subject[ACCOUNT_ID_LEN + sizeof(struct eui64)];
@@ -379,15 +376,28 @@ struct drop {
     int64_t seconds, n;
 };
 
-static struct drop drop_of(enum limit_scope scope, int64_t seconds, int64_t n, const void *subject,
-    size_t len, const void *more, size_t more_len)
+struct drops {
+    struct drop list[4 * DB_CLAIM_CHUNK_MAX];
+    size_t n;
+};
+
+/* A bucket stands there once, whoever fills it how often: a row is written once by a statement. */
+static void add_drop(struct drops *drops, enum limit_scope scope, int64_t seconds,
+    const void *subject, size_t len, const void *more, size_t more_len)
 {
-    struct drop drop = {.scope = scope, .seconds = seconds, .n = n, .len = len + more_len};
+    struct drop drop = {.scope = scope, .seconds = seconds, .n = 1, .len = len + more_len};
 
     memcpy(drop.subject, subject, len);
     if (more_len > 0)
         memcpy(drop.subject + len, more, more_len);
-    return drop;
+    for (size_t i = 0; i < drops->n; i++) {
+        if (drops->list[i].scope == scope &&
+            memcmp(drops->list[i].subject, drop.subject, sizeof(drop.subject)) == 0) {
+            drops->list[i].n++;
+            return;
+        }
+    }
+    drops->list[drops->n++] = drop;
 }
 
 static int put_drops(struct db *db, const struct drop *drops, size_t n)
@@ -409,41 +419,32 @@ static int put_drops(struct db *db, const struct drop *drops, size_t n)
     return db_run_quiet(db, DB_CLAIM_COUNT);
 }
 
-/* One bucket of the claimant, one of where he is, and two a device that was claimed in vain. */
-static int count_wrong(
-    struct db *db, const struct db_claimant *claimant, const struct db_claim *claims, size_t n)
+/* For each that was wrong: its claimant's bucket, that of where he is, the device's, and that of
+ * the two. */
+static int count_wrong(struct db *db, const struct db_claim *claims, size_t n)
 {
-    struct drop drops[2 * DB_CLAIM_CHUNK_MAX + 2];
+    struct drops drops = {.n = 0};
     uint8_t network[NETWORK_LEN];
-    size_t n_drops = 0;
-    int64_t n_wrong = 0;
 
     for (size_t i = 0; i < n; i++) {
+        const struct db_claimant *who = claims[i].claimant;
         const uint8_t *dev_eui = claims[i].dev_eui.bytes;
 
         if (claims[i].outcome < CLAIM_UNKNOWN || claims[i].outcome == CLAIM_RACED)
             continue; /* who was too slow has guessed nothing */
-        n_wrong++;
-        drops[n_drops++] =
-            drop_of(SCOPE_DEVICE, DB_CLAIM_DEVICE_S, 1, dev_eui, sizeof(struct eui64), NULL, 0);
-        drops[n_drops++] = drop_of(SCOPE_OWN, DB_CLAIM_OWN_S, 1, claimant->client_id,
-            ACCOUNT_ID_LEN, dev_eui, sizeof(struct eui64));
+        add_drop(&drops, SCOPE_DEVICE, DB_CLAIM_DEVICE_S, dev_eui, sizeof(struct eui64), NULL, 0);
+        add_drop(&drops, SCOPE_OWN, DB_CLAIM_OWN_S, who->client_id, ACCOUNT_ID_LEN, dev_eui,
+            sizeof(struct eui64));
+        add_drop(&drops, SCOPE_CLIENT, DB_CLAIM_CLIENT_S, who->client_id, ACCOUNT_ID_LEN, NULL, 0);
+        network_bytes(who, network);
+        if (who->has_network)
+            add_drop(&drops, SCOPE_NETWORK, DB_CLAIM_NETWORK_S, network, sizeof(network), NULL, 0);
     }
-    if (n_wrong == 0)
-        return 0;
-    drops[n_drops++] = drop_of(
-        SCOPE_CLIENT, DB_CLAIM_CLIENT_S, n_wrong, claimant->client_id, ACCOUNT_ID_LEN, NULL, 0);
-    network_bytes(claimant, network);
-    if (claimant->has_network)
-        drops[n_drops++] =
-            drop_of(SCOPE_NETWORK, DB_CLAIM_NETWORK_S, n_wrong, network, sizeof(network), NULL, 0);
-    return put_drops(db, drops, n_drops);
+    return drops.n > 0 ? put_drops(db, drops.list, drops.n) : 0;
 }
 
-static void put_claims(struct db_params *p, const struct db_claimant *claimant,
-    const struct db_claim *claims, size_t n)
+static void put_codes(struct db_params *p, const struct db_claim *claims, size_t n)
 {
-    put_devices(p, claims, n);
     db_param_array(p, DB_INT4_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_int(p, claims[i].generation);
@@ -453,31 +454,43 @@ static void put_claims(struct db_params *p, const struct db_claimant *claimant,
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_bytes(p, claims[i].new_hash, sizeof(claims[i].new_hash));
-    put_homes(p, claims, n);
-    db_param_int(p, DB_INT8, claimant->organization_id);
-    db_param_bytes(p, claimant->call, sizeof(claimant->call));
-    db_param_bytes(p, claimant->client_id, sizeof(claimant->client_id));
-    db_param_text(p, claimant->request_id);
-    put_subscriptions(p, claims, n);
+}
+
+static void put_calls(struct db_params *p, const struct db_claim *claims, size_t n)
+{
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, claims[i].claimant->call, sizeof(claims[i].claimant->call));
+    db_param_array(p, DB_TEXT_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_text(p, claims[i].claimant->request_id);
+    db_param_array(p, DB_INT4_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, claims[i].allowance);
 }
 
 /* As the device has it now, which a repeated claim does not change. */
-static void read_home(struct db_rows *rows, size_t row, int column, struct db_claim *claim)
+static void read_standing(struct db_rows *rows, size_t row, int column, struct db_claim *claim)
 {
-    claim->has_home_net_id = !db_row_is_null(rows, row, column);
+    claim->ownership_epoch = (uint32_t)db_row_int(rows, row, column, 0, UINT32_MAX);
+    claim->has_home_net_id = !db_row_is_null(rows, row, column + 1);
     if (claim->has_home_net_id)
-        db_row_bytes(rows, row, column, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
-    db_row_text(rows, row, column + 1, claim->as_id, sizeof(claim->as_id));
+        db_row_bytes(
+            rows, row, column + 1, claim->home_net_id.bytes, sizeof(claim->home_net_id.bytes));
+    db_row_text(rows, row, column + 2, claim->as_id, sizeof(claim->as_id));
 }
 
-int db_claim_settle(
-    struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n)
+int db_claim_settle(struct db *db, struct db_claim *claims, size_t n, bool last)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
     char outcome[16];
     int r;
 
-    put_claims(db_params_of(db), claimant, claims, n);
+    put_claims(p, claims, n);
+    put_codes(p, claims, n);
+    put_calls(p, claims, n);
+    db_param_int(p, DB_BOOL, last);
     if ((r = db_run(db, DB_CLAIM_SETTLE, &rows)) < 0)
         return r;
     for (size_t i = 0; i < rows.n; i++) {
@@ -486,14 +499,13 @@ int db_claim_settle(
         db_row_text(&rows, i, 1, outcome, sizeof(outcome));
         if (ordinal == 0 || !outcome_parse(outcome, &claims[ordinal - 1].outcome))
             return error_set(ERROR_INTERNAL, "database: a claim came to nothing that is known");
-        claims[ordinal - 1].ownership_epoch = (uint32_t)db_row_int(&rows, i, 2, 0, UINT32_MAX);
         if (claims[ordinal - 1].outcome <= CLAIM_REPEATED)
-            read_home(&rows, i, 3, &claims[ordinal - 1]);
+            read_standing(&rows, i, 2, &claims[ordinal - 1]);
     }
     if (rows.n != n)
         return error_set(ERROR_INTERNAL, "database: a claim came to nothing");
     r = db_rows_check(&rows);
-    return r < 0 ? r : count_wrong(db, claimant, claims, n);
+    return r < 0 ? r : count_wrong(db, claims, n);
 }
 
 int db_claim_lock(struct db *db, const struct db_claimant *claimant, int *ret_session)

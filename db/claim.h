@@ -45,6 +45,7 @@ enum db_claim_outcome {
     CLAIM_AGAIN,    /* the same call claimed it just now: load and try again */
     CLAIM_NO_PLACE, /* the code is right, and the subscription's last place taken meanwhile, or its
                      * end come; nothing has changed */
+    CLAIM_LIMITED,  /* behind as many wrong ones of its client as he may make: not looked at */
     CLAIM_UNKNOWN,  /* no such device */
     CLAIM_QUARANTINED,
     CLAIM_TAKEN,      /* it is somebody else's */
@@ -68,6 +69,7 @@ enum db_claim_place {
 
 /** A claim on its way. */
 struct db_claim {
+    const struct db_claimant *claimant;
     struct eui64 dev_eui;
     bool has_home_net_id;
     struct net_id home_net_id;
@@ -75,9 +77,10 @@ struct db_claim {
     bool has_subscription;
     uint8_t subscription[ACCOUNT_ID_LEN];
     /* Of db_claim_load. */
-    uint32_t generation;       /* of the device's code, and 1 where there is none */
-    bool is_made;              /* here, and not by a file; false where there is none */
-    int64_t wait_s;            /* not to be looked at before; 0: now */
+    uint32_t generation; /* of the device's code, and 1 where there is none */
+    bool is_made;        /* here, and not by a file; false where there is none */
+    int64_t wait_s;      /* not to be looked at before; 0: now */
+    unsigned allowance;  /* how many wrong ones its client may still make at once: 1 and more */
     bool home_known, as_known; /* where they are named; else true */
     enum db_claim_place place;
     /* Of keyd: the given code at `generation`, and the new one at the next. */
@@ -85,21 +88,20 @@ struct db_claim {
     uint8_t new_hash[DB_CODE_HASH_LEN];
     /* Of db_claim_settle. */
     enum db_claim_outcome outcome;
-    uint32_t ownership_epoch;
+    uint32_t ownership_epoch; /* of what came through */
 };
 
-/** Fills what claims need to be hashed and judged. *ret_wait_s: for how long nothing of this
- * claimant is looked at; *ret_allowance: how many wrong ones he may still make at once. One cost,
- * whether a device is here or not. */
-int db_claim_load(struct db *db, const struct db_claimant *claimant, struct db_claim *claims,
-    size_t n, int64_t *ret_wait_s, size_t *ret_allowance);
+/** Fills what claims need to be hashed and judged. One cost, whether a device is here or not. */
+int db_claim_load(struct db *db, struct db_claim *claims, size_t n);
 
-/** In a transaction of the caller, of up to DB_CLAIM_CHUNK_MAX different devices: those whose code
- * is right become the claimant's, with their new code, its hash, the place that they were to take
- * and an audit event in his history; wrong ones are counted. Each leaves a claim_event, but for
- * what is the claimant's already. */
-int db_claim_settle(
-    struct db *db, const struct db_claimant *claimant, struct db_claim *claims, size_t n);
+/** In a transaction of the caller, of up to DB_CLAIM_CHUNK_MAX different devices, by one claimant
+ * or many: those whose code is right become their claimants', with their new code, its hash, the
+ * place that they were to take and an audit event in the claimant's history; wrong ones are
+ * counted. They are judged in their order, as if one came after the other: once a client has made
+ * as many wrong ones as his claims allow, the rest of his are CLAIM_LIMITED. Each leaves a
+ * claim_event, but for those, for what is the claimant's already and, unless this is the last turn,
+ * for CLAIM_RACED. */
+int db_claim_settle(struct db *db, struct db_claim *claims, size_t n, bool last);
 
 /** Takes the call's name for this connection, so that a repetition does not make codes anew behind
  * the back of a call that is about to tell them. Outcome 1: another connection has it. It is free

@@ -165,8 +165,9 @@ const struct db_statement db_rule_load_statement = {
 };
 
 /* The rule's row is locked first: who waits for it goes on with its newest count. Then devices,
- * then codes, in the order of DevEUIs, as in every other statement that changes them. A device
- * whose code was made anew meanwhile is left for the next look. A Sigfox device gets no network. */
+ * then the hot rows and codes, in the order of DevEUIs, as in every other statement that changes
+ * them. A device whose code was made anew meanwhile is left for the next look. A Sigfox device gets no
+ * network. */
 const struct db_statement db_rule_claim_statement = {
     .name = "rule_claim",
     .sql =
@@ -179,6 +180,7 @@ const struct db_statement db_rule_claim_statement = {
         "  WHERE d.batch_id = (SELECT batch_id FROM rule) AND " CLAIMABLE
         "  ORDER BY d.dev_eui LIMIT (SELECT max_devices - n_used FROM rule)"
         "  FOR NO KEY UPDATE OF d),"
+        " held AS MATERIALIZED (SELECT device_joins_hold(ARRAY(SELECT dev_eui FROM due)) AS n),"
         " coded AS (INSERT INTO claim_code AS c (dev_eui, generation, hash, weak, origin, made_by)"
         "  SELECT due.dev_eui, due.generation, due.hash, false, 'claimed', rule.public_id"
         "   FROM due, rule ORDER BY due.dev_eui"
@@ -190,7 +192,7 @@ const struct db_statement db_rule_claim_statement = {
         "   ownership_epoch = d.ownership_epoch + 1, service = 'active', name = NULL,"
         "   home_net_id = CASE WHEN d.dev_eui >= " DB_FIRST_DEV_EUI " THEN rule.home_net_id END,"
         "   as_id = CASE WHEN d.dev_eui >= " DB_FIRST_DEV_EUI " THEN rule.as_id END"
-        "  FROM coded, rule WHERE d.dev_eui = coded.dev_eui),"
+        "  FROM coded, rule, held WHERE d.dev_eui = coded.dev_eui AND held.n >= 0),"
         " told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
         "  SELECT rule.to_id, 'rule-' || encode(rule.public_id, 'hex'), 'device.claim',"
         "   device_text(coded.dev_eui), jsonb_build_object('generation', coded.generation,"

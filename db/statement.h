@@ -75,6 +75,8 @@ enum db_statement_id {
     DB_AUDIT_PAGE_OWN,
     DB_AUDIT_NODES,
     DB_IDEMPOTENCY_TAKE,
+    DB_IDEMPOTENCY_TAKE_ALL,
+    DB_IDEMPOTENCY_COMPARE,
     DB_IDEMPOTENCY_FIND,
     DB_IDEMPOTENCY_KEEP,
     DB_IDEMPOTENCY_PURGE,
@@ -357,6 +359,8 @@ extern const struct db_statement db_audit_page_all_statement;
 extern const struct db_statement db_audit_page_own_statement;
 extern const struct db_statement db_audit_nodes_statement;
 extern const struct db_statement db_idempotency_take_statement;
+extern const struct db_statement db_idempotency_take_all_statement;
+extern const struct db_statement db_idempotency_compare_statement;
 extern const struct db_statement db_idempotency_find_statement;
 extern const struct db_statement db_idempotency_keep_statement;
 extern const struct db_statement db_idempotency_purge_statement;

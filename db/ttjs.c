@@ -52,8 +52,8 @@ enum load_column {
     LOAD_CLAIMED,
 };
 
-/* Rows are locked in the order of DevEUIs, and devices before codes, as in every other statement
- * that changes them. What each device becomes is the table of moves' word. */
+/* Rows are locked in the order of DevEUIs, devices before subscriptions, hot rows and codes, as in
+ * every other statement that changes them. What each device becomes is the table of moves' word. */
 const struct db_statement db_ttjs_release_statement = {
     .name = "ttjs_release",
     .sql =
@@ -65,12 +65,13 @@ const struct db_statement db_ttjs_release_statement = {
         "  WHERE d.owner_id = $11 AND d.as_id = $12 AND d.ownership_epoch = i.epoch"
         "   AND d.credential = i.credential AND d.ownership = i.ownership"
         "   AND d.trust = i.trust ORDER BY i.dev_eui FOR NO KEY UPDATE OF d),"
-        " places AS MATERIALIZED (SELECT count(*) AS n FROM subscription_places(ARRAY("
-        "   SELECT e.subscription_id FROM device_entitlement e JOIN held USING (dev_eui)))),"
+        " places AS MATERIALIZED (SELECT count(*) AS n,"
+        "   device_joins_hold(ARRAY(SELECT dev_eui FROM held)) AS n_joins FROM subscription_places("
+        "   ARRAY(SELECT e.subscription_id FROM device_entitlement e JOIN held USING (dev_eui)))),"
         " moved AS (UPDATE device d SET owner_id = NULL, ownership = held.next_ownership,"
         "   ownership_epoch = held.next_epoch, service = held.next_service,"
         "   home_net_id = NULL, as_id = NULL, name = NULL"
-        "  FROM held, places WHERE d.dev_eui = held.dev_eui AND places.n >= 0),"
+        "  FROM held, places WHERE d.dev_eui = held.dev_eui AND n >= 0 AND n_joins >= 0),"
         " coded AS (INSERT INTO claim_code AS c (dev_eui, generation, hash, weak, origin,"
         "   made_by, released_by, released_at)"
         "  SELECT dev_eui, generation, hash, false, 'claimed', $13, $11, now()"

@@ -386,7 +386,11 @@ struct keyd_claim_code {
 int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_code *codes,
     size_t n_codes, uint8_t (*ret_hashes)[KEYD_HASH_LEN], int64_t deadline_ms);
 
-/** HMAC-SHA-256 with the token key over "token-v1" | body: signs and checks an access token. */
+/** HMAC-SHA-256 with the token key over "token-v1" | body: checks up to KEYD_BATCH_MAX access
+ * tokens, whose bodies have the same length. All, or an error. */
+int keyd_hash_tokens(struct keyd_channel *channel, const uint8_t *const *bodies, size_t body_len,
+    size_t n, uint8_t (*ret_hashes)[KEYD_HASH_LEN], int64_t deadline_ms);
+/** The same of one: signs or checks it. */
 int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t body_len,
     uint8_t ret_hash[static KEYD_HASH_LEN], int64_t deadline_ms);
 

@@ -144,19 +144,16 @@ static int item_failed(enum keyd_status status)
 
 /* --- keyed hashes ----------------------------------------------------------------------------- */
 
-/* One hash of one item; NULL: none is wanted. */
-static int ask_hash(struct keyd_channel *channel, enum keyd_verb verb, const void *item,
-    uint8_t *ret_hash, int64_t deadline_ms)
+/* The hashes of items that were asked for: all, or an error. */
+static int take_hashes(struct keyd_channel *channel, size_t n, uint8_t (*ret_hashes)[KEYD_HASH_LEN])
 {
-    const struct keyd_hash_reply *reply = &channel->reply.hashes[0];
-    int r = keyd_ask(channel, verb, NULL, 0, item, 1, deadline_ms);
+    for (size_t i = 0; i < n; i++) {
+        const struct keyd_hash_reply *reply = &channel->reply.hashes[i];
 
-    if (r < 0)
-        return r;
-    if (reply->status != KEYD_OK)
-        return item_failed(reply->status);
-    if (ret_hash != NULL)
-        memcpy(ret_hash, reply->hash, KEYD_HASH_LEN);
+        if (reply->status != KEYD_OK)
+            return item_failed(reply->status);
+        memcpy(ret_hashes[i], reply->hash, KEYD_HASH_LEN);
+    }
     return 0;
 }
 
@@ -170,43 +167,66 @@ int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_
         return 0;
     r = keyd_ask(channel, KEYD_VERB_HASH_CODE, NULL, 0, codes, n_codes, deadline_ms);
     secret_wipe(channel->request_frame, sizeof(channel->request_frame));
-    for (size_t i = 0; r == 0 && i < n_codes; i++) {
-        const struct keyd_hash_reply *reply = &channel->reply.hashes[i];
+    return r < 0 ? r : take_hashes(channel, n_codes, ret_hashes);
+}
 
-        if (reply->status != KEYD_OK)
-            return item_failed(reply->status);
-        memcpy(ret_hashes[i], reply->hash, KEYD_HASH_LEN);
+int keyd_hash_tokens(struct keyd_channel *channel, const uint8_t *const *bodies, size_t body_len,
+    size_t n, uint8_t (*ret_hashes)[KEYD_HASH_LEN], int64_t deadline_ms)
+{
+    struct keyd_token_request requests[KEYD_BATCH_MAX];
+    int r;
+
+    assert(n <= KEYD_BATCH_MAX);
+    if (n == 0)
+        return 0;
+    if (body_len > KEYD_TOKEN_MAX)
+        return error_set(ERROR_INPUT, "a token's body has at most %d bytes", KEYD_TOKEN_MAX);
+    for (size_t i = 0; i < n; i++) {
+        requests[i] = (struct keyd_token_request){.body_len = (uint8_t)body_len};
+        memcpy(requests[i].body, bodies[i], body_len);
     }
-    return r;
+    r = keyd_ask(channel, KEYD_VERB_HASH_TOKEN, NULL, 0, requests, n, deadline_ms);
+    return r < 0 ? r : take_hashes(channel, n, ret_hashes);
 }
 
 int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t body_len,
     uint8_t ret_hash[static KEYD_HASH_LEN], int64_t deadline_ms)
 {
-    struct keyd_token_request request = {0};
+    uint8_t hashes[1][KEYD_HASH_LEN];
+    int r = keyd_hash_tokens(channel, &body, body_len, 1, hashes, deadline_ms);
 
-    if (body_len > KEYD_TOKEN_MAX)
-        return error_set(ERROR_INPUT, "a token's body has at most %d bytes", KEYD_TOKEN_MAX);
-    request.body_len = (uint8_t)body_len;
-    memcpy(request.body, body, body_len);
-    return ask_hash(channel, KEYD_VERB_HASH_TOKEN, &request, ret_hash, deadline_ms);
+    if (r == 0)
+        memcpy(ret_hash, hashes[0], KEYD_HASH_LEN);
+    return r;
 }
 
 int keyd_delivery_key(struct keyd_channel *channel, const uint8_t batch[static KEYD_BATCH_ID_LEN],
     uint8_t ret_key[static KEYD_HASH_LEN], int64_t deadline_ms)
 {
     struct keyd_delivery_request request;
+    uint8_t keys[1][KEYD_HASH_LEN];
     int r;
 
     memcpy(request.batch, batch, sizeof(request.batch));
-    r = ask_hash(channel, KEYD_VERB_DELIVERY_KEY, &request, ret_key, deadline_ms);
+    r = keyd_ask(channel, KEYD_VERB_DELIVERY_KEY, NULL, 0, &request, 1, deadline_ms);
+    if (r == 0)
+        r = take_hashes(channel, 1, keys);
+    if (r == 0)
+        memcpy(ret_key, keys[0], KEYD_HASH_LEN);
+    secret_wipe(keys, sizeof(keys));
     keyd_forget(channel);
     return r;
 }
 
 int keyd_self_test(struct keyd_channel *channel, int64_t deadline_ms)
 {
-    return ask_hash(channel, KEYD_VERB_SELF_TEST, NULL, NULL, deadline_ms);
+    int r = keyd_ask(channel, KEYD_VERB_SELF_TEST, NULL, 0, NULL, 1, deadline_ms);
+
+    if (r < 0)
+        return r;
+    return channel->reply.hashes[0].status == KEYD_OK
+               ? 0
+               : item_failed(channel->reply.hashes[0].status);
 }
 
 /* --- random bytes ----------------------------------------------------------------------------- */

@@ -116,7 +116,7 @@ struct keyd_request {
         struct keyd_adopt_kek_request adopt_kek;
         struct keyd_make_kek_request make_kek;
         struct keyd_claim_code codes[KEYD_BATCH_MAX];
-        struct keyd_token_request token;
+        struct keyd_token_request tokens[KEYD_BATCH_MAX];
         struct keyd_app_s_key_request app_s_key;
         struct keyd_random_request randoms[KEYD_BATCH_MAX];
         struct keyd_webhook webhooks[KEYD_BATCH_MAX];

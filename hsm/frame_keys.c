@@ -140,7 +140,7 @@ static void write_token(struct bytes_writer *w, const void *items, size_t i, siz
 
 static void read_token(struct bytes_reader *r, struct keyd_request *request, size_t i)
 {
-    struct keyd_token_request *q = &request->token + i;
+    struct keyd_token_request *q = &request->tokens[i];
 
     memset(q, 0, sizeof(*q));
     q->body_len = (uint8_t)keyd_read_ranged(r, 0, KEYD_TOKEN_MAX);
@@ -261,13 +261,14 @@ const struct keyd_verb_shape keyd_shape_random = {.items_max = KEYD_BATCH_MAX,
     .read_reply = read_random_reply};
 KEYD_ASSERT_FITS(0, 0, KEYD_BATCH_MAX, RANDOM_LEN, RANDOM_REPLY_LEN);
 
-const struct keyd_verb_shape keyd_shape_hash_token = {.items_max = 1,
+const struct keyd_verb_shape keyd_shape_hash_token = {.items_max = KEYD_BATCH_MAX,
     .request_len = TOKEN_LEN,
     .reply_len = KEYD_HASH_REPLY_LEN,
     .write_request = write_token,
     .read_request = read_token,
     .write_reply = keyd_write_hash_reply,
     .read_reply = keyd_read_hash_reply};
+KEYD_ASSERT_FITS(0, 0, KEYD_BATCH_MAX, TOKEN_LEN, KEYD_HASH_REPLY_LEN);
 
 static void write_nothing(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {

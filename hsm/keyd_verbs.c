@@ -128,7 +128,7 @@ static void serve_item(
         SETTLE(keyd, hash_code(keyd, &request->codes[i], &reply->hashes[i]), &reply->hashes[i]);
         break;
     case KEYD_VERB_HASH_TOKEN:
-        SETTLE(keyd, hash_token(keyd, &request->token, &reply->hashes[i]), &reply->hashes[i]);
+        SETTLE(keyd, hash_token(keyd, &request->tokens[i], &reply->hashes[i]), &reply->hashes[i]);
         break;
     case KEYD_VERB_SELF_TEST:
         SETTLE(keyd, p11_self_test(&keyd->token, &keyd->keys, &keyd->known), &reply->hashes[i]);

@@ -162,7 +162,7 @@ class Claims(ClaimTest):
         with self.stack.locked(f"SELECT FROM device WHERE dev_eui = '\\x{device['dev_eui']}' FOR UPDATE"):
             call.start()
             support.wait_until(lambda: self.stack.psql(
-                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%judged%'"),
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'WITH seen%'"),
                 support.READY_SECONDS, "the call waits for the device")
             status, headers, problem = owner.call("post", "/v1/claims", body, Idempotency_Key="k")
             self.assertEqual((status, headers["Retry-After"]), (409, "1"), problem)

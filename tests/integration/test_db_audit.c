@@ -103,12 +103,40 @@ START_TEST(old_answers_of_calls_are_forgotten_in_pieces)
 }
 END_TEST
 
+START_TEST(keys_that_are_taken_together_are_each_its_own_call_s)
+{
+    uint8_t clients[2][ACCOUNT_ID_LEN] = {{1}, {2}};
+    struct db_idempotency all[4];
+    const struct db_idempotency *calls[4];
+    bool other[4];
+
+    for (size_t i = 0; i < 4; i++) {
+        all[i] = (struct db_idempotency){
+            .client_id = clients[i / 2], .route = "r", .key = i % 2 == 0 ? "b" : "a"};
+        calls[i] = &all[i];
+    }
+    sql("INSERT INTO client (id, organization_id, roles, secret_hash)"
+        " SELECT decode(rpad(n, 32, '0'), 'hex'), 1, 2, sha256('') FROM unnest(ARRAY['01', '02']) n");
+    ck_ok(db_idempotency_take_all(db, calls, 0, other));
+    ck_ok(db_idempotency_take_all(db, calls, 3, other));
+    for (size_t i = 0; i < 3; i++)
+        ck_assert(!other[i]);
+    ck_assert_int_eq(number("SELECT count(*) FROM idempotency"), 3);
+    all[1].fingerprint[0] = 1; /* another call than that of before */
+    ck_ok(db_idempotency_take_all(db, calls, 4, other));
+    for (size_t i = 0; i < 4; i++)
+        ck_assert_int_eq(other[i], i == 1);
+    ck_assert_int_eq(number("SELECT count(*) FROM idempotency"), 4);
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, an_organizations_events_are_found_by_its_index_and_all_by_their_number);
     tcase_add_test(tcase, events_are_listed_of_one_organization_or_of_all);
     tcase_add_test(tcase, old_answers_of_calls_are_forgotten_in_pieces);
+    tcase_add_test(tcase, keys_that_are_taken_together_are_each_its_own_call_s);
 }
 
 int main(void)

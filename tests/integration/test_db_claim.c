@@ -44,7 +44,10 @@ static void end(void)
 
 static struct db_claim claim_of(uint32_t number, uint8_t hash)
 {
-    struct db_claim claim = {.dev_eui = eui_of(number), .generation = 1};
+    struct db_claim claim = {.claimant = &claimant,
+        .allowance = DB_CLAIM_CLIENT_BURST,
+        .dev_eui = eui_of(number),
+        .generation = 1};
 
     memset(claim.hash, hash, sizeof(claim.hash));
     memset(claim.new_hash, NEW_HASH, sizeof(claim.new_hash));
@@ -54,19 +57,19 @@ static struct db_claim claim_of(uint32_t number, uint8_t hash)
 static enum db_claim_outcome settle(struct db_claim claim)
 {
     ck_ok(db_begin(db));
-    ck_ok(db_claim_settle(db, &claimant, &claim, 1));
+    ck_ok(db_claim_settle(db, &claim, 1, true));
     ck_ok(db_commit(db));
     return claim.outcome;
 }
 
 /* How long this claimant waits with a device, and how many wrong ones he has left. */
-static int64_t wait_of(uint32_t number, size_t *ret_allowance)
+static int64_t wait_of(uint32_t number, unsigned *ret_allowance)
 {
     struct db_claim claim = claim_of(number, 0);
-    int64_t wait_s;
 
-    ck_ok(db_claim_load(db, &claimant, &claim, 1, &wait_s, ret_allowance));
-    return wait_s > claim.wait_s ? wait_s : claim.wait_s;
+    ck_ok(db_claim_load(db, &claim, 1));
+    *ret_allowance = claim.allowance;
+    return claim.wait_s;
 }
 
 static int64_t limits(const char *condition)
@@ -86,7 +89,7 @@ START_TEST(what_waited_behind_another_claim_has_lost)
     begin();
     other = open_as("cradle_activation");
     ck_ok(db_begin(other));
-    ck_ok(db_claim_settle(other, &claimant, &first, 1));
+    ck_ok(db_claim_settle(other, &first, 1, true));
     ck_assert_int_eq(first.outcome, CLAIM_CLAIMED);
     ck_assert_uint_eq(first.ownership_epoch, 2);
     db_rollback(other);
@@ -106,7 +109,7 @@ END_TEST
 
 START_TEST(wrong_ones_fill_the_buckets_and_time_empties_them)
 {
-    size_t allowance;
+    unsigned allowance;
 
     begin();
     ck_assert_int_eq(wait_of(1, &allowance), 0);
@@ -131,7 +134,7 @@ END_TEST
 
 START_TEST(guessing_by_many_makes_each_wrong_one_dearer_and_nobody_waits_for_others)
 {
-    size_t allowance;
+    unsigned allowance;
     int64_t n;
     bool on;
 
@@ -174,7 +177,7 @@ END_TEST
 
 START_TEST(nobody_saves_up_guesses)
 {
-    size_t allowance;
+    unsigned allowance;
 
     begin();
     ck_assert_int_eq(settle(claim_of(1, 0)), CLAIM_CODE);
@@ -282,6 +285,185 @@ START_TEST(what_is_forgiven_is_forgotten_but_not_of_weak_codes)
 }
 END_TEST
 
+/* --- claims of many at once ------------------------------------------------------------------- */
+
+#define N_TOGETHER 10 /* devices that anybody gets who knows their code, which is HASH's */
+
+static struct db_claimant
+    others[2]; /* besides `claimant`: of an organization each, and a network */
+
+static void begin_together(void)
+{
+    make_devices(3, N_TOGETHER - 2, LW_MAC_1_0_3);
+    begin();
+    for (uint32_t i = 2; i <= N_TOGETHER; i++) {
+        struct db_code code = {.dev_eui = eui_of(i), .generation = 1};
+
+        memset(code.hash, HASH, sizeof(code.hash));
+        ck_ok(db_code_give(db, &code, 1));
+    }
+    for (uint8_t i = 0; i < 2; i++) {
+        char sql[300];
+
+        (void)snprintf(sql, sizeof(sql),
+            "WITH made AS (INSERT INTO organization (name) VALUES ('other %d') RETURNING id)"
+            " INSERT INTO client (id, organization_id, roles, secret_hash) SELECT"
+            " decode(repeat('0%d', 16), 'hex'), id, 8, decode(repeat('00', 32), 'hex') FROM made",
+            i, i + 1);
+        ck_assert_int_eq(pg_sql(cluster, database, sql), 0);
+        others[i] = (struct db_claimant){
+            .organization_id = pg_number(cluster, database, "SELECT max(id) FROM organization"),
+            .request_id = i == 0 ? "one" : "two",
+            .has_network = true,
+            .network = 42,
+            .call = {[0] = (uint8_t)(i + 1)}};
+        memset(others[i].client_id, i + 1, sizeof(others[i].client_id));
+    }
+}
+
+static struct db_claim claim_by(const struct db_claimant *who, uint32_t number, uint8_t hash)
+{
+    struct db_claim claim = claim_of(number, hash);
+
+    claim.claimant = who;
+    return claim;
+}
+
+static void settle_all(struct db_claim *claims, size_t n, bool last)
+{
+    ck_ok(db_begin(db));
+    ck_ok(db_claim_settle(db, claims, n, last));
+    ck_ok(db_commit(db));
+}
+
+static int64_t events(const char *condition)
+{
+    char sql[200];
+
+    (void)snprintf(sql, sizeof(sql), "SELECT count(*) FROM claim_event WHERE %s", condition);
+    return pg_number(cluster, database, sql);
+}
+
+static int64_t devices_of(const struct db_claimant *who)
+{
+    char sql[200];
+
+    (void)snprintf(sql, sizeof(sql),
+        "SELECT count(*) FROM device d JOIN audit_event a ON a.object = encode(d.dev_eui, 'hex')"
+        " AND a.organization_id = d.owner_id AND a.request_id = '%s' WHERE d.owner_id = %lld",
+        who->request_id, (long long)who->organization_id);
+    return pg_number(cluster, database, sql);
+}
+
+START_TEST(claims_of_many_come_to_what_each_would_alone)
+{
+    begin_together();
+    {
+        struct db_claim claims[] = {
+            claim_by(&others[1], 4, HASH),
+            claim_by(&claimant, 1, HASH),
+            claim_by(&others[0], 2, 0),
+            claim_by(&others[0], 3, HASH),
+            claim_by(&others[1], 99, HASH),
+            claim_by(&others[0], 98, HASH),
+        };
+
+        settle_all(claims, 6, true);
+        ck_assert_int_eq(claims[0].outcome, CLAIM_CLAIMED);
+        ck_assert_int_eq(claims[1].outcome, CLAIM_CLAIMED);
+        ck_assert_int_eq(claims[2].outcome, CLAIM_CODE);
+        ck_assert_int_eq(claims[3].outcome, CLAIM_CLAIMED);
+        ck_assert_int_eq(claims[4].outcome, CLAIM_UNKNOWN);
+        ck_assert_int_eq(claims[5].outcome, CLAIM_UNKNOWN);
+    }
+    ck_assert_int_eq(devices_of(&claimant), 1);
+    ck_assert_int_eq(devices_of(&others[0]), 1);
+    ck_assert_int_eq(devices_of(&others[1]), 1);
+    ck_assert_int_eq(
+        events("request_id = 'one' AND client_id = decode(repeat('01', 16), 'hex')"), 3);
+    ck_assert_int_eq(
+        events("request_id = 'two' AND client_id = decode(repeat('02', 16), 'hex')"), 2);
+    /* Each pays for his own alone; the network for both. */
+    ck_assert_int_eq(limits("scope = 1 AND n_wrong = 2 AND get_byte(subject, 0) = 1"), 1);
+    ck_assert_int_eq(limits("scope = 1 AND n_wrong = 1 AND get_byte(subject, 0) = 2"), 1);
+    ck_assert_int_eq(limits("scope = 1"), 2);
+    ck_assert_int_eq(limits("scope = 2 AND n_wrong = 1"), 3);
+    ck_assert_int_eq(limits("scope = 3 AND n_wrong = 1"), 3);
+    ck_assert_int_eq(limits("scope = 4 AND n_wrong = 3"), 1);
+    end();
+}
+END_TEST
+
+START_TEST(behind_as_many_wrong_ones_as_it_may_make_a_client_s_claims_are_not_looked_at)
+{
+    struct db_claim claims[N_TOGETHER];
+
+    begin_together();
+    claims[0] = claim_by(&others[0], 1, HASH); /* right: counts for nothing */
+    claims[1] = claim_by(&others[0], 2, 0);
+    claims[2] = claim_by(&others[1], 3, 0);
+    claims[3] = claim_by(&others[0], 4, 0);
+    claims[4] = claim_by(&others[0], 5, HASH); /* behind two wrong ones of two */
+    claims[5] = claim_by(&others[0], 6, 0);
+    claims[6] = claim_by(&others[1], 7, HASH);
+    for (size_t i = 0; i < 7; i++)
+        claims[i].allowance = 2;
+    settle_all(claims, 7, true);
+    ck_assert_int_eq(claims[0].outcome, CLAIM_CLAIMED);
+    ck_assert_int_eq(claims[1].outcome, CLAIM_CODE);
+    ck_assert_int_eq(claims[2].outcome, CLAIM_CODE);
+    ck_assert_int_eq(claims[3].outcome, CLAIM_CODE);
+    ck_assert_int_eq(claims[4].outcome, CLAIM_LIMITED);
+    ck_assert_int_eq(claims[5].outcome, CLAIM_LIMITED);
+    ck_assert_int_eq(claims[6].outcome, CLAIM_CLAIMED); /* another's limit is not his */
+    ck_assert_int_eq(devices_of(&others[0]), 1);
+    ck_assert_int_eq(events("true"), 5); /* what is not looked at is not recorded, nor counted */
+    ck_assert_int_eq(limits("scope = 1 AND n_wrong = 2 AND get_byte(subject, 0) = 1"), 1);
+    ck_assert_int_eq(limits("scope = 2"), 3);
+    end();
+}
+END_TEST
+
+START_TEST(who_was_too_slow_is_recorded_in_the_last_turn_alone)
+{
+    struct db_claim claims[2];
+
+    begin_together();
+    for (int last = 0; last < 2; last++) {
+        claims[0] = claim_by(&others[0], 1, HASH);
+        claims[0].generation = 7; /* as somebody's who had loaded another one */
+        claims[1] = claim_by(&others[1], (uint32_t)(2 + last), HASH);
+        settle_all(claims, 2, last);
+        ck_assert_int_eq(claims[0].outcome, CLAIM_RACED);
+        ck_assert_int_eq(claims[1].outcome, CLAIM_CLAIMED);
+        ck_assert_int_eq(events("outcome = 'raced'"), last);
+    }
+    ck_assert_int_eq(limits("true"), 0);
+    end();
+}
+END_TEST
+
+START_TEST(what_is_loaded_together_is_each_claimant_s_own)
+{
+    struct db_claim claims[3];
+
+    begin_together();
+    for (int i = 0; i < DB_CLAIM_CLIENT_BURST; i++) {
+        claims[0] = claim_by(&others[0], 90, 0);
+        settle_all(claims, 1, true);
+    }
+    claims[0] = claim_by(&others[0], 1, 0);
+    claims[1] = claim_by(&others[1], 2, 0);
+    claims[2] = claim_by(&claimant, 90, 0); /* the device that another has tried */
+    ck_ok(db_claim_load(db, claims, 3));
+    ck_assert_int_gt(claims[0].wait_s, 0);
+    ck_assert_int_eq(claims[1].wait_s, 0);
+    ck_assert_int_eq(claims[2].wait_s, 0);
+    ck_assert_uint_eq(claims[1].allowance, DB_CLAIM_CLIENT_BURST);
+    end();
+}
+END_TEST
+
 /* How a statement is found to work; freed by the caller. `how`: words of EXPLAIN. */
 static char *explain(enum db_statement_id id, const char *how, const char *arguments)
 {
@@ -304,13 +486,13 @@ static const struct {
     const char *before, *after; /* the DevEUI */
 } costs[] = {
     {DB_CLAIM_LOAD, "ARRAY['\\x",
-        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[],"
-        " decode(repeat('07', 16), 'hex'), NULL, 0"},
+        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[], ARRAY[0],"
+        " ARRAY[decode(repeat('07', 16), 'hex')], ARRAY[NULL]::bytea[]"},
     {DB_CLAIM_SETTLE, "ARRAY['\\x",
-        "']::bytea[], ARRAY[1], ARRAY[decode(repeat('00', 32), 'hex')],"
-        " ARRAY[decode(repeat('bb', 32), 'hex')], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], 0,"
-        " decode(repeat('00', 32), 'hex'), decode(repeat('07', 16), 'hex'), 'test',"
-        " ARRAY[NULL]::bytea[]"},
+        "']::bytea[], ARRAY[NULL]::bytea[], ARRAY[NULL]::text[], ARRAY[NULL]::bytea[], ARRAY[0],"
+        " ARRAY[decode(repeat('07', 16), 'hex')], ARRAY[1], ARRAY[decode(repeat('00', 32), 'hex')],"
+        " ARRAY[decode(repeat('bb', 32), 'hex')], ARRAY[decode(repeat('00', 32), 'hex')],"
+        " ARRAY['test'], ARRAY[5], true"},
 };
 
 static char *explain_run(size_t statement, uint32_t number)
@@ -379,7 +561,8 @@ START_TEST(buckets_are_looked_up_by_their_whole_key_even_when_planned_on_an_empt
         const char *nulls;
         unsigned n_buckets;
     } plans[] = {{DB_CLAIM_LOAD, "NULL, NULL, NULL, NULL, NULL, NULL, NULL", 5},
-        {DB_CLAIM_SETTLE, "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
+        {DB_CLAIM_SETTLE,
+            "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL", 1}};
 
     begin();
     pg_sql(cluster, database, "VACUUM ANALYZE claim_limit");
@@ -411,6 +594,11 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, wrong_ones_fill_the_buckets_and_time_empties_them);
     tcase_add_test(tcase, guessing_by_many_makes_each_wrong_one_dearer_and_nobody_waits_for_others);
     tcase_add_test(tcase, nobody_saves_up_guesses);
+    tcase_add_test(tcase, claims_of_many_come_to_what_each_would_alone);
+    tcase_add_test(
+        tcase, behind_as_many_wrong_ones_as_it_may_make_a_client_s_claims_are_not_looked_at);
+    tcase_add_test(tcase, who_was_too_slow_is_recorded_in_the_last_turn_alone);
+    tcase_add_test(tcase, what_is_loaded_together_is_each_claimant_s_own);
     tcase_add_test(tcase, a_change_is_made_of_what_was_read_and_by_its_owner);
     tcase_add_test(tcase, a_code_is_renewed_of_the_generation_that_was_read);
     tcase_add_test(tcase, what_is_forgiven_is_forgotten_but_not_of_weak_codes);

@@ -2,6 +2,7 @@
 #include "db/subscription.h"
 
 #include "base/clock.h"
+#include "db/connection.h"
 #include "tests/integration/db_fixture.h"
 #include <libpq-fe.h>
 #include <pthread.h>
@@ -137,7 +138,6 @@ struct racer {
     struct db *db;
     uint32_t number;
     int result;
-    struct db_claimant claimant;
     struct db_claim claim;
 };
 
@@ -221,11 +221,12 @@ END_TEST
 
 /* --- claims ----------------------------------------------------------------------------------- */
 
-/* All devices are anybody's who knows their codes, which have this hash. */
-static struct db_claimant set_up_claims(uint32_t n)
-{
-    struct db_claimant claimant = {.organization_id = owner, .request_id = "test"};
+static struct db_claimant claimant;
 
+/* All devices are anybody's who knows their codes, which have this hash. */
+static void set_up_claims(uint32_t n)
+{
+    claimant = (struct db_claimant){.organization_id = owner, .request_id = "test"};
     memset(claimant.client_id, 7, sizeof(claimant.client_id));
     sql("UPDATE device SET ownership = 'unowned', owner_id = NULL, service = 'inactive';"
         "INSERT INTO client (id, organization_id, roles, secret_hash)"
@@ -237,12 +238,15 @@ static struct db_claimant set_up_claims(uint32_t n)
         memset(code.hash, HASH, sizeof(code.hash));
         ck_ok(db_code_give(db, &code, 1));
     }
-    return claimant;
 }
 
 static struct db_claim claim_of(uint32_t number, uint8_t hash)
 {
-    struct db_claim claim = {.dev_eui = eui_of(number), .generation = 1, .has_subscription = true};
+    struct db_claim claim = {.claimant = &claimant,
+        .allowance = DB_CLAIM_CHUNK_MAX,
+        .dev_eui = eui_of(number),
+        .generation = 1,
+        .has_subscription = true};
 
     memset(claim.hash, hash, sizeof(claim.hash));
     memset(claim.new_hash, 0xbb, sizeof(claim.new_hash));
@@ -252,15 +256,14 @@ static struct db_claim claim_of(uint32_t number, uint8_t hash)
 
 START_TEST(without_a_place_a_right_claim_changes_nothing)
 {
-    struct db_claimant claimant;
     struct db_claim claims[4];
 
     begin(4, 2);
-    claimant = set_up_claims(4);
+    set_up_claims(4);
     for (uint32_t i = 0; i < 4; i++)
         claims[i] = claim_of(i + 1, i == 1 ? 0 : HASH);
     ck_ok(db_begin(db));
-    ck_ok(db_claim_settle(db, &claimant, claims, 4));
+    ck_ok(db_claim_settle(db, claims, 4, true));
     ck_ok(db_commit(db));
     ck_assert_int_eq(claims[0].outcome, CLAIM_CLAIMED);
     ck_assert_int_eq(claims[1].outcome, CLAIM_CODE); /* takes no place */
@@ -277,30 +280,27 @@ END_TEST
 
 START_TEST(a_subscription_is_asked_for_before_any_code)
 {
-    struct db_claimant claimant;
     struct db_claim claim;
-    size_t allowance;
-    int64_t wait_s;
 
     begin(3, 1);
     ck_ok(take(db, 3));
-    claimant = set_up_claims(2);
+    set_up_claims(2);
     sql("UPDATE device SET owner_id = organization_id, ownership = 'claimed' WHERE dev_eui ="
         " (SELECT dev_eui FROM device_entitlement)");
     for (uint32_t i = 1; i <= 4; i++) { /* with a code, without, holding it, unknown */
         claim = claim_of(i, HASH);
-        ck_ok(db_claim_load(db, &claimant, &claim, 1, &wait_s, &allowance));
+        ck_ok(db_claim_load(db, &claim, 1));
         ck_assert_int_eq(claim.place, i == 3 ? PLACE_FREE : PLACE_FULL);
     }
     sql("UPDATE subscription SET n_places = 2");
-    ck_ok(db_claim_load(db, &claimant, &claim, 1, &wait_s, &allowance));
+    ck_ok(db_claim_load(db, &claim, 1));
     ck_assert_int_eq(claim.place, PLACE_FREE);
     pass("366 days");
-    ck_ok(db_claim_load(db, &claimant, &claim, 1, &wait_s, &allowance));
+    ck_ok(db_claim_load(db, &claim, 1));
     ck_assert_int_eq(claim.place, PLACE_ENDED);
     claimant.organization_id =
         number_of("INSERT INTO organization (name) VALUES ('another') RETURNING id");
-    ck_ok(db_claim_load(db, &claimant, &claim, 1, &wait_s, &allowance));
+    ck_ok(db_claim_load(db, &claim, 1));
     ck_assert_int_eq(claim.place, PLACE_UNKNOWN);
     end();
 }
@@ -313,7 +313,7 @@ static void *race_to_claim(void *arg)
     pthread_barrier_wait(r->start);
     r->result = db_begin(r->db);
     if (r->result == 0)
-        r->result = db_claim_settle(r->db, &r->claimant, &r->claim, 1);
+        r->result = db_claim_settle(r->db, &r->claim, 1, true);
     if (r->result == 0)
         r->result = db_commit(r->db);
     return NULL;
@@ -322,13 +322,11 @@ static void *race_to_claim(void *arg)
 START_TEST(of_many_claims_at_once_as_many_come_through_as_there_are_places)
 {
     static struct racer racers[N_RACERS];
-    struct db_claimant claimant;
     unsigned n_claimed = 0;
 
     begin(N_RACERS, N_PLACES);
-    claimant = set_up_claims(N_RACERS);
+    set_up_claims(N_RACERS);
     for (uint32_t i = 0; i < N_RACERS; i++) {
-        racers[i].claimant = claimant;
         racers[i].claim = claim_of(i + 1, HASH);
     }
     run_race(racers, race_to_claim);
@@ -341,6 +339,71 @@ START_TEST(of_many_claims_at_once_as_many_come_through_as_there_are_places)
     ck_assert_uint_eq(n_claimed, N_PLACES);
     ck_assert_int_eq(number_of("SELECT count(*) FROM device WHERE owner_id IS NOT NULL"), N_PLACES);
     ck_assert_int_eq(number_of("SELECT n_used FROM subscription"), N_PLACES);
+    end();
+}
+END_TEST
+
+struct both {
+    pthread_t thread;
+    struct db *db;
+    struct db_claim claims[2];
+    int result;
+};
+
+static void *claim_both(void *arg)
+{
+    struct both *b = arg;
+
+    b->result = db_begin(b->db);
+    if (b->result == 0)
+        b->result = db_claim_settle(b->db, b->claims, 2, true);
+    if (b->result == 0)
+        b->result = db_commit(b->db);
+    return NULL;
+}
+
+static const char *hex_of(uint32_t number)
+{
+    static char hex[EUI64_TEXT_LEN + 1];
+    const struct eui64 eui = eui_of(number);
+
+    return eui64_format(&eui, hex);
+}
+
+/* Places are taken in the order of subscriptions, and each brings its device's hot row. */
+START_TEST(whatever_subscriptions_claims_want_hot_rows_are_locked_in_the_order_of_deveuis)
+{
+    struct db_subscription second;
+    struct both both = {.result = -1};
+    struct db *first_row;
+    char text[120];
+
+    begin(2, 2);
+    second = subscription;
+    ck_ok(db_subscription_add(db, &second));
+    set_up_claims(2);
+    both.db = open_as("cradle_activation");
+    both.claims[0] = claim_of(1, HASH);
+    memcpy(both.claims[0].subscription, second.id, sizeof(second.id));
+    both.claims[1] = claim_of(2, HASH);
+    first_row = open_as("cradle_activation");
+    ck_ok(db_begin(first_row));
+    (void)snprintf(
+        text, sizeof(text), "SELECT device_joins_hold(ARRAY['\\x%s'::bytea])", hex_of(1));
+    ck_ok(db_exec(first_row, text, false));
+    ck_assert_int_eq(pthread_create(&both.thread, NULL, claim_both, &both), 0);
+    wait_until("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+               " AND query LIKE 'WITH seen%'");
+    (void)snprintf(text, sizeof(text),
+        "SELECT FROM device_join WHERE dev_eui = '\\x%s' FOR UPDATE NOWAIT", hex_of(2));
+    sql(text); /* it has not come so far */
+    db_rollback(first_row);
+    pthread_join(both.thread, NULL);
+    ck_ok(both.result);
+    ck_assert_int_eq(both.claims[0].outcome, CLAIM_CLAIMED);
+    ck_assert_int_eq(both.claims[1].outcome, CLAIM_CLAIMED);
+    db_close(first_row);
+    db_close(both.db);
     end();
 }
 END_TEST
@@ -533,13 +596,13 @@ static void *need_them(void *arg)
     return NULL;
 }
 
-static struct db_claim claim_without(const struct db_claimant *claimant, uint32_t number)
+static struct db_claim claim_without(uint32_t number)
 {
     struct db_claim claim = claim_of(number, HASH);
 
     claim.has_subscription = false;
     ck_ok(db_begin(db));
-    ck_ok(db_claim_settle(db, claimant, &claim, 1));
+    ck_ok(db_claim_settle(db, &claim, 1, true));
     ck_assert_int_eq(claim.outcome, CLAIM_CLAIMED);
     return claim;
 }
@@ -547,12 +610,11 @@ static struct db_claim claim_without(const struct db_claimant *claimant, uint32_
 START_TEST(no_claim_slips_past_that_subscriptions_come_to_be_needed)
 {
     struct racer other = {.result = -1};
-    struct db_claimant claimant;
 
     begin(2, 1);
-    claimant = set_up_claims(2);
+    set_up_claims(2);
     other.db = open_as("cradle_activation");
-    (void)claim_without(&claimant, 1); /* before it */
+    (void)claim_without(1); /* before it */
     ck_assert_int_eq(pthread_create(&other.thread, NULL, need_them, &other), 0);
     wait_until("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
                " AND query LIKE 'UPDATE organization%'");
@@ -560,7 +622,7 @@ START_TEST(no_claim_slips_past_that_subscriptions_come_to_be_needed)
     pthread_join(other.thread, NULL);
     ck_ok(other.result);
     ck_assert_uint_eq(work().n_suspended, 1);
-    (void)claim_without(&claimant, 2); /* behind it, and at once */
+    (void)claim_without(2); /* behind it, and at once */
     ck_ok(db_commit(db));
     ck_assert_int_eq(n_of("suspended"), 2);
     db_close(other.db);
@@ -685,6 +747,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, without_a_place_a_right_claim_changes_nothing);
     tcase_add_test(tcase, a_subscription_is_asked_for_before_any_code);
     tcase_add_test(tcase, of_many_claims_at_once_as_many_come_through_as_there_are_places);
+    tcase_add_test(
+        tcase, whatever_subscriptions_claims_want_hot_rows_are_locked_in_the_order_of_deveuis);
     tcase_add_test(tcase, of_an_end_is_told_once_and_again_of_another);
     tcase_add_test(tcase, what_renews_is_extended_by_whole_terms_and_suspends_nothing);
     tcase_add_test(tcase,

@@ -70,12 +70,13 @@ static struct db_webhook hook(int64_t organization, unsigned events)
 static enum db_claim_outcome claim(uint32_t device, uint8_t hash)
 {
     struct db_claimant claimant = {.organization_id = owner, .request_id = "test"};
-    struct db_claim c = {.dev_eui = eui_of(device), .generation = 1};
+    struct db_claim c = {
+        .claimant = &claimant, .allowance = 1, .dev_eui = eui_of(device), .generation = 1};
 
     memset(claimant.client_id, 7, sizeof(claimant.client_id));
     memset(c.hash, hash, sizeof(c.hash));
     ck_ok(db_begin(one));
-    ck_ok(db_claim_settle(one, &claimant, &c, 1));
+    ck_ok(db_claim_settle(one, &c, 1, true));
     ck_ok(db_commit(one));
     return c.outcome;
 }
@@ -135,13 +136,14 @@ END_TEST
 START_TEST(what_is_rolled_back_is_not_told)
 {
     struct db_claimant claimant = {.organization_id = owner, .request_id = "test"};
-    struct db_claim c = {.dev_eui = eui_of(1), .generation = 1};
+    struct db_claim c = {
+        .claimant = &claimant, .allowance = 1, .dev_eui = eui_of(1), .generation = 1};
 
     (void)hook(owner, ALL_EVENTS);
     memset(claimant.client_id, 7, sizeof(claimant.client_id));
     memset(c.hash, HASH, sizeof(c.hash));
     ck_ok(db_begin(one));
-    ck_ok(db_claim_settle(one, &claimant, &c, 1));
+    ck_ok(db_claim_settle(one, &c, 1, true));
     ck_assert_int_eq(c.outcome, CLAIM_CLAIMED);
     db_rollback(one);
     ck_assert_int_eq(number("SELECT count(*) FROM webhook_delivery"), 0);
@@ -202,12 +204,13 @@ END_TEST
 START_TEST(an_attempt_whose_transaction_is_under_way_is_told_later)
 {
     struct db_claimant claimant = {.organization_id = owner, .request_id = "test"};
-    struct db_claim c = {.dev_eui = eui_of(1), .generation = 1};
+    struct db_claim c = {
+        .claimant = &claimant, .allowance = 1, .dev_eui = eui_of(1), .generation = 1};
 
     (void)hook(maker, ALL_EVENTS);
     memset(claimant.client_id, 7, sizeof(claimant.client_id));
     ck_ok(db_begin(two));
-    ck_ok(db_claim_settle(two, &claimant, &c, 1));
+    ck_ok(db_claim_settle(two, &c, 1, true));
     sql("UPDATE webhook_scan SET looked_until = looked_until - interval '10 s'");
     ck_ok(db_webhook_look(one));
     ck_assert_int_eq(number("SELECT count(*) FROM webhook_scan"

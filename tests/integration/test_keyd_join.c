@@ -442,6 +442,7 @@ START_TEST(hashes_depend_on_every_input_and_on_their_purpose)
 {
     const struct eui64 one = {{1, 2, 3, 4, 5, 6, 7, 8}}, other = {{1, 2, 3, 4, 5, 6, 7, 9}};
     struct keyd_claim_code codes[KEYD_BATCH_MAX];
+    const uint8_t *bodies[KEYD_BATCH_MAX];
     uint8_t h[6][KEYD_HASH_LEN], again[KEYD_BATCH_MAX][KEYD_HASH_LEN];
 
     codes[0] = keyd_test_code(&one, 1, "ABCD");
@@ -463,6 +464,16 @@ START_TEST(hashes_depend_on_every_input_and_on_their_purpose)
         keyd_hash_claim_codes(channel, codes, KEYD_BATCH_MAX, again, keyd_test_deadline()), 0);
     for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
         ck_assert_mem_eq(again[i], h[i % 4], KEYD_HASH_LEN);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
+        bodies[i] = (const uint8_t *)(i % 2 == 0 ? "ABCD" : "ABCE");
+    ck_assert_int_eq(
+        keyd_hash_tokens(channel, bodies, 4, KEYD_BATCH_MAX, again, keyd_test_deadline()), 0);
+    for (size_t i = 0; i < KEYD_BATCH_MAX; i++)
+        ck_assert_mem_eq(again[i], h[4 + i % 2], KEYD_HASH_LEN);
+    ck_assert_int_eq(
+        keyd_hash_tokens(channel, bodies, KEYD_TOKEN_MAX + 1, 1, again, keyd_test_deadline()),
+        ERROR_INPUT);
+    ck_assert_int_eq(keyd_hash_tokens(channel, NULL, 4, 0, NULL, keyd_test_deadline()), 0);
     codes[1].code_len = KEYD_CODE_MAX + 1;
     ck_assert_int_eq(
         keyd_hash_claim_codes(channel, codes, 2, again, keyd_test_deadline()), ERROR_INPUT);

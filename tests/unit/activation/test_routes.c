@@ -35,6 +35,13 @@ START_TEST(every_route_is_complete)
             ck_assert_uint_eq(act_right_roles(route->right), ROLE_APPLICATION_SERVER);
             ck_assert_int_eq(route->streams, STREAMS_NOT);
         }
+        /* What many are answered by at once knows no path but this one, and nobody but clients. */
+        if (route->work_together != NULL) {
+            ck_assert(route->work != NULL && !route->changes && !route->is_long);
+            ck_assert(!route->by_certificate && route->streams == STREAMS_NOT);
+            ck_assert_ptr_null(strchr(route->path, '{'));
+            ck_assert_uint_ne(act_right_roles(route->right), ROLES_ANYONE);
+        }
         if (act_right_roles(route->right) != ROLES_ANYONE)
             ck_assert_msg(route->work != NULL, "%s: nobody checks the token", route->path);
     }
