@@ -61,8 +61,11 @@ def measure(stack, options):
         if process.poll() is None:
             process.terminate()
             process.wait()
+    if result["claims"] == 0 or result["seconds"] == 0:
+        raise Failed(f"nothing was claimed in the measured time, and {result['claimed']} of {options.devices} devices in the second of "
+                     "warm-up before it: where that is all, take more --devices.")
     ((wal, images), cpu), ((wal_end, images_end), cpu_end) = marks
-    n = max(result["claims"], 1)
+    n = result["claims"]
     used = {name: cpu_end[name] - cpu[name] for name in cpu}
     used["load"] = result["load_cpu_us"]
     busy = used.pop("all")

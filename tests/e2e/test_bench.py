@@ -152,7 +152,7 @@ class Answers(unittest.TestCase):
         with bench_stack.Stack(support.Stack.program(""), 1) as stack:
             bench_claims.prepare(stack, options)
             stack.psql.ask("UPDATE claim_code SET hash = sha256(hash) WHERE get_byte(dev_eui, 7) = 7")
-            process = stack.bench("claims", devices=400, seed=bench_claims.SEED, version="1.0.3", connections=1, seconds=2,
+            process = stack.bench("claims", devices=400, seed=bench_claims.SEED, version="1.0.3", connections=1, seconds=60,
                                   ports=stack.activation_port)
             result, good = bench_claims.result_of(process, "claims")
             self.assertEqual((result["checked"], result["errors"], good), (400, 2, False))
