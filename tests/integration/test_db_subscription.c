@@ -682,7 +682,7 @@ static void others_devices(void)
     sql("INSERT INTO organization (name) VALUES ('other')");
     sql("INSERT INTO device (dev_eui, join_eui, mac_version, organization_id, credential, owner_id,"
         "  ownership)"
-        " SELECT int8send(g), '\\x70b3d5ff00000001', '1.0.3', o.id, 'activable', o.id, 'claimed'"
+        " SELECT int8send(g + (1::int8 << 40)), '\\x70b3d5ff00000001', '1.0.3', o.id, 'activable', o.id, 'claimed'"
         " FROM generate_series(1, " DB_DECIMAL(N_OTHERS) ") g, organization o"
         " WHERE o.name = 'other'");
     sql("INSERT INTO subscription (organization_id, seller_id, name, starts_at, ends_at, term_s,"
