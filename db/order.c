@@ -26,6 +26,15 @@ static const char *const kinds[] = {
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 #define WORD_MAX 16
 
+/* Those who ask at once are counted one after the other. */
+const struct db_statement db_order_lock_statement = {
+    .name = "order_lock",
+    .sql = "SELECT FROM organization WHERE id = $1 FOR NO KEY UPDATE",
+    .shape = DB_SHAPE_ONE,
+    .n_params = 1,
+    .params = {DB_INT8},
+};
+
 #define N_OPEN                                                                                     \
     "(SELECT count(*) FROM batch_order o JOIN batch b ON b.id = o.batch_id"                        \
     "  WHERE b.organization_id = $1 AND o.state IN ('requested', 'approved'))"
@@ -219,6 +228,10 @@ int db_order_add(
     struct db_params *p = db_params_of(db);
     int r;
 
+    db_param_int(p, DB_INT8, wish->organization_id);
+    if ((r = db_run_quiet(db, DB_ORDER_LOCK)) < 0)
+        return r;
+    p = db_params_of(db);
     db_param_int(p, DB_INT8, wish->organization_id);
     db_param_int(p, DB_INT8, wish->module_id);
     db_param_text(p, kinds[wish->kind]);

@@ -258,6 +258,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_EUI_BLOCK_FIND] = &db_eui_block_find_statement,
     [DB_EUI_BLOCK_LIST] = &db_eui_block_list_statement,
     [DB_EUI_BLOCK_CLOSE] = &db_eui_block_close_statement,
+    [DB_ORDER_LOCK] = &db_order_lock_statement,
     [DB_ORDER_ADD] = &db_order_add_statement,
     [DB_ORDER_TAKE] = &db_order_take_statement,
     [DB_ORDER_LEFT] = &db_order_left_statement,

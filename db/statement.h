@@ -223,6 +223,7 @@ enum db_statement_id {
     DB_EUI_BLOCK_FIND,
     DB_EUI_BLOCK_LIST,
     DB_EUI_BLOCK_CLOSE,
+    DB_ORDER_LOCK,
     DB_ORDER_ADD,
     DB_ORDER_TAKE,
     DB_ORDER_LEFT,
@@ -543,6 +544,7 @@ extern const struct db_statement db_eui_block_overlapping_statement;
 extern const struct db_statement db_eui_block_find_statement;
 extern const struct db_statement db_eui_block_list_statement;
 extern const struct db_statement db_eui_block_close_statement;
+extern const struct db_statement db_order_lock_statement;
 extern const struct db_statement db_order_add_statement;
 extern const struct db_statement db_order_take_statement;
 extern const struct db_statement db_order_left_statement;

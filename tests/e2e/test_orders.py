@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 
+import support
 from test_accounts import NOBODY, Rest
 from test_operator import OperatorTest
 
@@ -278,6 +279,20 @@ class Asking(OrderTest):
         self.refused(400, "delivery", "post", "/v1/batches", {**legacy, "mac_version": "1.1"}, maker)
         made = self.made("/v1/batches", legacy, maker)[1]
         self.assertIn("nothing protects", made["order"]["warning"])
+
+
+    def test_cancelling_its_job_cancels_an_order_and_is_for_those_who_may_order(self):
+        maker = self.maker()
+        block = self.block(maker.organization, COUNT_MAX)
+        made = self.order(maker, COUNT_MAX)[0]
+        product_maker = Rest(self.stack, self.client({"id": maker.organization}, "product_maker"))
+        self.refused(403, None, "delete", f"/v1/jobs/{made['job']}", rest=product_maker)
+        status, headers, _ = maker.call("delete", f"/v1/jobs/{made['job']}")
+        self.assertEqual((status, self.events(headers["X-Request-Id"])[0][:2]), (204, ["job.cancel", made["job"]]))
+        support.wait_until(lambda: maker.call("get", f"/v1/batches/{made['id']}")[2]["order"]["state"] == "cancelled", 60,
+                           "the order to be cancelled")
+        # What was given is never given again.
+        self.assertEqual(maker.call("get", f"/v1/eui-blocks/{block['id']}")[2]["given"], COUNT_MAX)
 
 
 class TheWordOfAnother(OrderTest):

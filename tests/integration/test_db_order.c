@@ -434,10 +434,19 @@ struct racer {
     pthread_barrier_t *start;
     struct db *db;
     struct db_batch batch;
+    bool asks; /* for an order; else it begins one */
     const uint8_t *decided_by;
     int64_t left;
     int result;
 };
+
+static int ask(struct racer *r)
+{
+    struct db_order_wish wish = wish_of(1);
+    uint8_t id[ACCOUNT_ID_LEN];
+
+    return db_order_add(r->db, &wish, id);
+}
 
 static void *race(void *arg)
 {
@@ -445,7 +454,9 @@ static void *race(void *arg)
 
     r->result = db_begin(r->db);
     pthread_barrier_wait(r->start);
-    if (r->result == 0)
+    if (r->result == 0 && r->asks)
+        r->result = ask(r);
+    else if (r->result == 0)
         r->result = db_order_begin(r->db, r->batch.row_id, r->decided_by, "racing", &r->left);
     if (r->result == 0)
         r->result = db_commit(r->db);
@@ -534,6 +545,29 @@ START_TEST(of_many_who_approve_one_order_one_does)
 }
 END_TEST
 
+START_TEST(of_many_who_ask_at_once_no_more_do_than_may_be_open)
+{
+    static struct racer racers[N_RACERS];
+    struct db_order_wish wish;
+    unsigned n_asked = 0;
+
+    begin();
+    wish = wish_of(1);
+    for (int i = 0; i < DB_ORDER_OPEN_MAX - 2; i++)
+        (void)add_order(db, &wish);
+    for (unsigned i = 0; i < N_RACERS; i++)
+        racers[i] = (struct racer){.asks = true};
+    run_racers(racers);
+    for (unsigned i = 0; i < N_RACERS; i++) {
+        ck_assert_int_ge(racers[i].result, 0);
+        n_asked += racers[i].result == 0;
+    }
+    ck_assert_uint_eq(n_asked, 2);
+    ck_assert_int_eq(number_of("SELECT count(*) FROM batch_order"), DB_ORDER_OPEN_MAX);
+    end();
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_test(tcase, an_order_is_seen_as_it_was_asked_for);
@@ -551,6 +585,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, a_quota_is_of_a_module_and_never_below_what_was_used);
     tcase_add_test(tcase, of_many_orders_at_once_none_overlaps_and_no_gap_is_left);
     tcase_add_test(tcase, of_many_who_approve_one_order_one_does);
+    tcase_add_test(tcase, of_many_who_ask_at_once_no_more_do_than_may_be_open);
 }
 
 int main(void)
