@@ -250,7 +250,7 @@ class Deliveries(Orders):
         self.assertEqual((said["type"], said["object"]["file"], said["object"]["times"], said["object"]["batch"]),
                          ("delivery.repeated", "delivery.jwe", 2, batch))
         items = self.maker.call("get", f"/v1/batches/{batch}/files")[2]["items"]
-        self.assertEqual([(item["name"], item["times"]) for item in items], 
+        self.assertEqual([(item["name"], item["times"]) for item in items],
                          [("delivery.jwe", 2), ("id_pac.txt", 1), ("labels.csv", 0), ("labels.svg", 0), ("sheet.svg", 0)])
         self.assertEqual(self.stack.psql("SELECT detail->>'file', detail->>'times' FROM audit_event WHERE action ="
                                          f" 'delivery.download' AND object = '{batch}' ORDER BY id"),

@@ -88,8 +88,8 @@ static int chunk(struct db *db, struct db_order_run *run, size_t n)
     int r;
 
     for (size_t i = 0; i < n; i++) {
-        struct db_batch_key key = {.sealed = {.kek_label = "store-device.1", .blob_len = 24},
-            .origin = DB_KEY_MADE};
+        struct db_batch_key key = {
+            .sealed = {.kek_label = "store-device.1", .blob_len = 24}, .origin = DB_KEY_MADE};
         uint64_t id = eui64_to_u64(&run->first) + (uint64_t)line - 1 + i;
 
         rows[i] = (struct db_batch_row){.record = {.join_eui = run->join_eui,
@@ -243,9 +243,11 @@ START_TEST(devices_are_marked_by_their_lines_once_a_file_with_keys_was_taken)
     ck_ok(db_order_files(one, run.job.batch_id, &files));
     ck_assert(files.is_ready && !files.are_gone);
     ck_assert_str_eq(files.manifest, "jws");
-    ck_ok(db_order_file_take(one, run.job.batch_id, "id_pac.txt", false, run.client_id, "r", &times));
+    ck_ok(
+        db_order_file_take(one, run.job.batch_id, "id_pac.txt", false, run.client_id, "r", &times));
     ck_assert_int_eq(db_order_run_mark(one), 1);
-    ck_ok(db_order_file_take(one, run.job.batch_id, "delivery.jwe", true, run.client_id, "r", &times));
+    ck_ok(db_order_file_take(
+        one, run.job.batch_id, "delivery.jwe", true, run.client_id, "r", &times));
     ck_assert_int_eq(times, 1);
     sql("UPDATE device SET credential = 'activable' WHERE batch_line = 2");
     ck_ok(db_order_run_mark(one));
@@ -254,7 +256,8 @@ START_TEST(devices_are_marked_by_their_lines_once_a_file_with_keys_was_taken)
     ck_ok(db_order_run_mark(one));
     ck_assert_int_eq(db_order_run_mark(two), 1);
     ck_assert_int_eq(number("SELECT count(*) FROM device WHERE credential = 'delivered'"), N - 1);
-    ck_ok(db_order_file_take(one, run.job.batch_id, "delivery.jwe", true, run.client_id, "r", &times));
+    ck_ok(db_order_file_take(
+        one, run.job.batch_id, "delivery.jwe", true, run.client_id, "r", &times));
     ck_assert_int_eq(times, 2);
 }
 END_TEST

@@ -89,15 +89,16 @@ START_TEST(a_line_says_what_anybody_may_see)
     record = record_of(&shapes[1], gcm);
     record.dev_eui = (struct eui64){{0x20, 0x63, 0x5f, 0, 1, 2, 3, 4}};
     delivery_line_write(&shapes[1], &record, &line);
-    ck_assert(strstr(line.data, "{\"line\":7,\"dev_eui\":\"20635f0001020304\","
-                                "\"join_eui\":\"0000000000000000\",\"mac_version\":\"1.1\","
-                                "\"app_kcv\":\"050607\",\"nwk_kcv\":\"08090a\",\"sealed\":\"") ==
-              line.data);
+    ck_assert(strstr(line.data,
+                  "{\"line\":7,\"dev_eui\":\"20635f0001020304\","
+                  "\"join_eui\":\"0000000000000000\",\"mac_version\":\"1.1\","
+                  "\"app_kcv\":\"050607\",\"nwk_kcv\":\"08090a\",\"sealed\":\"") == line.data);
     text_clear(&line);
     record = record_of(&shapes[4], gcm);
     delivery_line_write(&shapes[4], &record, &line);
-    ck_assert(strstr(line.data, "{\"line\":7,\"dev_eui\":\"sigfox:01020304\",\"app_kcv\":\"050607\","
-                                "\"sealed\":\"") == line.data);
+    ck_assert(
+        strstr(line.data, "{\"line\":7,\"dev_eui\":\"sigfox:01020304\",\"app_kcv\":\"050607\","
+                          "\"sealed\":\"") == line.data);
 }
 END_TEST
 
