@@ -18,8 +18,8 @@
 #define MECHANISM "AES key wrap (RFC 3394)"
 #define NOT_IN_CLEAR                                                                               \
     "It was not in clear in its maker's file. How he made and kept it is not recorded."
-#define MADE_HERE                                                                                  \
-    "It did not exist before: the HSM's generator made it, wrapped it for its maker, and it was in "  \
+#define MADE_HERE                                                                                    \
+    "It did not exist before: the HSM's generator made it, wrapped it for its maker, and it was in " \
     "clear nowhere here."
 #define BINDING "HMAC-SHA-256 over DevEUI, JoinEUI, slot, KEK and wrapped key"
 
@@ -105,8 +105,8 @@ static void write_delivery(struct text *out, const struct db_custody_delivery *d
 {
     text_addf(out, "{\"exposed_to\":\"%s\",\"file\":", actors[CUSTODY_MAKER]);
     text_add_json(out, d->file);
-    text_addf(out, ",\"first_at\":\"%s\",\"last_at\":\"%s\",\"times\":%" PRId64 "}",
-        d->first_at, d->last_at, d->times);
+    text_addf(out, ",\"first_at\":\"%s\",\"last_at\":\"%s\",\"times\":%" PRId64 "}", d->first_at,
+        d->last_at, d->times);
 }
 
 /* The hash of a history is for those whose history it is. */

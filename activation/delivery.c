@@ -51,9 +51,7 @@ static bool is_of(const struct file *file, const struct db_order_files *order)
 
 int delivery_send(struct delivery *d)
 {
-    int r = d->piece.len > 0 || d->piece.failed
-                ? act_call_piece(d->call, d->type, &d->piece)
-                : 0;
+    int r = d->piece.len > 0 || d->piece.failed ? act_call_piece(d->call, d->type, &d->piece) : 0;
 
     text_clear(&d->piece);
     return r;
@@ -94,8 +92,8 @@ int delivery_walk(struct delivery *d, delivery_take take, void *context)
 
 static int open_delivery(struct delivery *d)
 {
-    int r = keyd_delivery_key(d->call->worker->keyd, d->order.batch, d->key,
-        clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    int r = keyd_delivery_key(
+        d->call->worker->keyd, d->order.batch, d->key, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
 
     if (r < 0 || (r = gcm_new(d->key, &d->gcm)) < 0)
         return r;
@@ -150,7 +148,8 @@ static unsigned find_ready(struct act_call *call, int64_t *ret_batch_id, struct 
 
 static int audit(struct act_call *call, const char *action, const char *detail)
 {
-    return act_call_audit(call, call->caller->organization_id, action, act_call_param(call, 0), detail);
+    return act_call_audit(
+        call, call->caller->organization_id, action, act_call_param(call, 0), detail);
 }
 
 /* Before the first byte leaves. Outcome 1: the files are gone. */
@@ -169,8 +168,8 @@ static int take(const struct delivery *d, const struct file *file)
         r = db_order_file_take(db, d->batch_id, name, file->holds_keys, call->caller->client_id,
             api_request_id(call->request), &times);
     if (r == 0) {
-        (void)snprintf(detail, sizeof(detail), "{\"file\":\"%s\",\"times\":%" PRId64 "}",
-            name, times);
+        (void)snprintf(
+            detail, sizeof(detail), "{\"file\":\"%s\",\"times\":%" PRId64 "}", name, times);
         r = audit(call, "delivery.download", detail);
     }
     if (r != 0) {
@@ -205,7 +204,8 @@ static unsigned read_query(struct act_call *call, const struct file *file, struc
         return act_call_problem(
             call, PROBLEM_BAD_REQUEST, "the query names something that this file does not have");
     d->line = text != NULL ? strtoll(text, &end, 10) : 1;
-    if (text != NULL && (*text < '0' || *text > '9' || *end != '\0' || d->line < 1 || d->line > LINE_LAST))
+    if (text != NULL &&
+        (*text < '0' || *text > '9' || *end != '\0' || d->line < 1 || d->line > LINE_LAST))
         return act_call_bad_field(call, file->line, "a line is a number from 1 on");
     d->layout = n_known == 2 ? api_request_query(call->request, "layout") : NULL;
     if (d->layout != NULL && label_layout_find(d->layout) == NULL)
@@ -259,7 +259,8 @@ static void add_time(struct text *out, const char *member, const char *time)
         text_add(out, "null");
 }
 
-static void write_file(struct text *out, const struct file *file, const struct db_order_taken *taken)
+static void write_file(
+    struct text *out, const struct file *file, const struct db_order_taken *taken)
 {
     text_addf(out, "{\"name\":\"%s\",\"holds_keys\":%s,\"times\":%" PRId64, file->name,
         file->holds_keys ? "true" : "false", taken != NULL ? taken->times : 0);

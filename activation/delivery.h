@@ -22,7 +22,8 @@ struct delivery {
 
 #define DELIVERY_ENOUGH 1
 /** Takes a record of the order, in the order of lines. DELIVERY_ENOUGH: no more. */
-typedef int (*delivery_take)(struct delivery *d, const struct delivery_record *record, void *context);
+typedef int (*delivery_take)(
+    struct delivery *d, const struct delivery_record *record, void *context);
 /** Gives all records from d->line on to `take`, and sends the piece after each chunk of them. */
 int delivery_walk(struct delivery *d, delivery_take take, void *context);
 /** Sends the piece, which is empty then. */

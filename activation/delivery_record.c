@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define AAD_LEN (DELIVERY_BATCH_ID_LEN + 4 + sizeof(struct eui64))
-#define LINE_MAX 512   /* bytes of a line in delivery.jwe */
+#define LINE_MAX 512 /* bytes of a line in delivery.jwe */
 
 static_assert(DELIVERY_KEYS_MAX >= 2 * KEYD_WRAPPED_LEN, "two wrapped keys have room");
 static_assert(DELIVERY_KEYS_MAX >= sizeof(struct keyd_record), "and a record of id_key.bin has");
@@ -42,8 +42,8 @@ size_t delivery_record_len(const struct delivery_shape *shape)
     return head_len(shape) + delivery_sealed_len(shape);
 }
 
-static int begin(struct gcm *gcm, bool open, const uint8_t *batch,
-    const struct delivery_record *record)
+static int begin(
+    struct gcm *gcm, bool open, const uint8_t *batch, const struct delivery_record *record)
 {
     uint8_t aad[AAD_LEN];
     struct bytes_writer w = bytes_writer_over(aad, sizeof(aad));
@@ -143,8 +143,7 @@ void delivery_line_write(
         base64url_encode(record->sealed, delivery_sealed_len(shape), sealed));
 }
 
-void delivery_digest_add(
-    uint8_t digest[static DELIVERY_DIGEST_LEN], const char *line, size_t len)
+void delivery_digest_add(uint8_t digest[static DELIVERY_DIGEST_LEN], const char *line, size_t len)
 {
     uint8_t input[DELIVERY_DIGEST_LEN + LINE_MAX];
 

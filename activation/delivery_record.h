@@ -67,5 +67,4 @@ void delivery_line_write(
     const struct delivery_shape *shape, const struct delivery_record *record, struct text *out);
 /** The digest of records: of none zeros, of one more SHA-256 over the digest before and its line in
  * delivery.jwe, line feed included. So it goes on where a chunk ended, whatever the chunks are. */
-void delivery_digest_add(
-    uint8_t digest[static DELIVERY_DIGEST_LEN], const char *line, size_t len);
+void delivery_digest_add(uint8_t digest[static DELIVERY_DIGEST_LEN], const char *line, size_t len);

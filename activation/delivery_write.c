@@ -34,8 +34,8 @@ static int add_line(struct delivery *d, const struct delivery_record *record, vo
 static int add_head(struct delivery *d, struct jwe_file *file)
 {
     char key[BASE64_LEN(GCM_KEY_LEN) + 1], line[sizeof(BATCH_KEY_LINE) + sizeof(key)];
-    int len = snprintf(
-        line, sizeof(line), BATCH_KEY_LINE, base64url_encode(d->key, sizeof(d->key), key));
+    int len =
+        snprintf(line, sizeof(line), BATCH_KEY_LINE, base64url_encode(d->key, sizeof(d->key), key));
     int r;
 
     if ((r = jwe_writer_add(
@@ -50,8 +50,8 @@ static int add_head(struct delivery *d, struct jwe_file *file)
 static int begin_jwe(struct delivery *d, struct jwe_file *file)
 {
     uint8_t random[2 * GCM_KEY_LEN];
-    int r = keyd_random(d->call->worker->keyd, random, GCM_KEY_LEN, 2,
-        clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    int r = keyd_random(
+        d->call->worker->keyd, random, GCM_KEY_LEN, 2, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
 
     if (r == 0)
         r = jwe_writer_new(
@@ -73,7 +73,8 @@ int delivery_write_jwe(struct delivery *d)
     return r;
 }
 
-/* --- files of plain lines and records ---------------------------------------------------------- */
+/* --- files of plain lines and records ----------------------------------------------------------
+ */
 
 static int open_record(
     struct delivery *d, const struct delivery_record *record, struct delivery_secret *ret)
@@ -106,8 +107,7 @@ int delivery_write_id_key_key(struct delivery *d)
 {
     char text[BASE64_LEN(DB_ORDER_TEXT_MAX) + 1];
 
-    text_add(
-        &d->piece, base64_encode(d->order.transport_text, d->order.transport_text_len, text));
+    text_add(&d->piece, base64_encode(d->order.transport_text, d->order.transport_text_len, text));
     text_add(&d->piece, "\n");
     return delivery_send(d);
 }
@@ -137,8 +137,7 @@ int delivery_write_id_pac(struct delivery *d)
 
 /* --- labels ---------------------------------------------------------------------------------- */
 
-static int read_label(
-    struct delivery *d, const struct delivery_record *record, struct label *ret)
+static int read_label(struct delivery *d, const struct delivery_record *record, struct label *ret)
 {
     struct delivery_secret secret;
     int r = open_record(d, record, &secret);
@@ -218,7 +217,8 @@ static int add_to_sheet(struct delivery *d, const struct delivery_record *record
 
 int delivery_write_sheet(struct delivery *d)
 {
-    struct label_sheet sheet = {.layout = d->layout != NULL ? label_layout_find(d->layout) : label_layout_at(0)};
+    struct label_sheet sheet = {
+        .layout = d->layout != NULL ? label_layout_find(d->layout) : label_layout_at(0)};
     int r = delivery_walk(d, add_to_sheet, &sheet);
 
     if (r < 0 || sheet.n == 0)

@@ -288,7 +288,7 @@ static int take_each(struct act_job_worker *w)
 /* Jobs, and a step of all that is done between them. Outcome 1: there is nothing to do. */
 static int do_some(struct act_job_worker *w)
 {
-    static int (*const steps[])(struct act_worker *worker) = {act_rule_step, order_run_mark};
+    static int (*const steps[])(struct act_worker * worker) = {act_rule_step, order_run_mark};
     int r = take_each(w);
     bool any = r == 0;
 

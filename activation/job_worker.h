@@ -1,7 +1,7 @@
 /* The thread that does jobs which nobody waits for, exports, moves and orders, and between them
- * claims by rules and marks what was delivered. It has a database connection and a keyd channel of its own, takes the next job that waits
- * for anybody, and works on it chunk by chunk under a lease, so that any number of services may do
- * so at once. */
+ * claims by rules and marks what was delivered. It has a database connection and a keyd channel of
+ * its own, takes the next job that waits for anybody, and works on it chunk by chunk under a lease,
+ * so that any number of services may do so at once. */
 #pragma once
 
 #include "activation/service.h"

@@ -197,8 +197,8 @@ static int start(struct app *app)
     if ((r = read_exchange_key(service->settings.exchange_key, &service->exchange_key)) < 0 ||
         (r = db_open(&config, &app->db)) < 0 || (r = db_await(app->db, program_stop_wanted)) != 0 ||
         (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0 ||
-        (r = order_makers_start(
-             service, service->settings.workers + 3, &service->order_makers)) < 0 ||
+        (r = order_makers_start(service, service->settings.workers + 3, &service->order_makers)) <
+            0 ||
         (r = act_job_worker_start(service, service->settings.workers, &service->jobs)) < 0 ||
         (r = act_job_events_start(service, &service->events)) < 0 ||
         (r = act_audit_keeper_start(service, service->settings.workers + 1, &service->audit)) < 0 ||

@@ -76,8 +76,9 @@ static int64_t deadline(void)
     return clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS;
 }
 
-static int make_keys(struct maker *m, const struct order_plan *plan, const struct order_chunk *chunk,
-    size_t at, size_t n, enum key_slot slot, struct keyd_make_reply *replies)
+static int make_keys(struct maker *m, const struct order_plan *plan,
+    const struct order_chunk *chunk, size_t at, size_t n, enum key_slot slot,
+    struct keyd_make_reply *replies)
 {
     const struct sealed_kek *transport = &plan->transport;
     struct making *w = m->making;
@@ -98,8 +99,8 @@ static int make_keys(struct maker *m, const struct order_plan *plan, const struc
     return r;
 }
 
-static int make_codes(struct maker *m, const struct order_plan *plan, struct order_chunk *chunk,
-    size_t at, size_t n)
+static int make_codes(
+    struct maker *m, const struct order_plan *plan, struct order_chunk *chunk, size_t at, size_t n)
 {
     struct making *w = m->making;
     int r = keyd_random(m->keyd, w->random[0], sizeof(w->random[0]), n, deadline());
@@ -120,8 +121,8 @@ static int make_codes(struct maker *m, const struct order_plan *plan, struct ord
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct db_code *code = &chunk->codes[at + i];
 
-        *code = (struct db_code){
-            .dev_eui = w->codes[i].dev_eui, .generation = w->codes[i].generation};
+        *code =
+            (struct db_code){.dev_eui = w->codes[i].dev_eui, .generation = w->codes[i].generation};
         memcpy(code->hash, w->hashes[i], sizeof(code->hash));
     }
     return r;
@@ -148,8 +149,8 @@ static void put_keys(const struct order_plan *plan, const struct keyd_make_reply
     memcpy(out, app->record.identifier, AES_KEY_LEN);
     memcpy(out + AES_KEY_LEN, app->record.key, AES_KEY_LEN);
     if (!shape->is_sigfox)
-        memcpy(out + (size_t)2 * AES_KEY_LEN,
-            shape->has_nwk ? nwk->record.key : app->record.no_key, AES_KEY_LEN);
+        memcpy(out + (size_t)2 * AES_KEY_LEN, shape->has_nwk ? nwk->record.key : app->record.no_key,
+            AES_KEY_LEN);
 }
 
 static int seal(struct maker *m, const struct order_plan *plan, struct gcm *gcm,
@@ -162,16 +163,15 @@ static int seal(struct maker *m, const struct order_plan *plan, struct gcm *gcm,
     take_key(&w->app[i], &row->app);
     if (row->has_nwk)
         take_key(&w->nwk[i], &row->nwk);
-    *record = (struct delivery_record){
-        .line = (uint32_t)row->line, .dev_eui = row->record.dev_eui};
+    *record = (struct delivery_record){.line = (uint32_t)row->line, .dev_eui = row->record.dev_eui};
     memcpy(record->app_kcv, w->app[i].kcv, sizeof(record->app_kcv));
     if (row->has_nwk)
         memcpy(record->nwk_kcv, w->nwk[i].kcv, sizeof(record->nwk_kcv));
     w->secret = (struct delivery_secret){.keys = {0}};
     memcpy(w->secret.code, w->codes[i].code, w->codes[i].code_len);
     put_keys(plan, &w->app[i], &w->nwk[i], w->secret.keys);
-    return delivery_seal(gcm, plan->batch, &plan->shape, &w->secret,
-        w->random[i] + DEVICE_CODE_RANDOM_LEN, record);
+    return delivery_seal(
+        gcm, plan->batch, &plan->shape, &w->secret, w->random[i] + DEVICE_CODE_RANDOM_LEN, record);
 }
 
 /* Nobody's, and inert, until whoever builds them says which were built. */

@@ -1,6 +1,6 @@
-/* Two threads that make the credentials of an order, each in a key process of its own, while a third
- * one stores what they have made: a new key costs a core longer than its row does. They know no
- * database. What they have made and nobody took is forgotten, and with it the keys: nothing but
+/* Two threads that make the credentials of an order, each in a key process of its own, while a
+ * third one stores what they have made: a new key costs a core longer than its row does. They know
+ * no database. What they have made and nobody took is forgotten, and with it the keys: nothing but
  * what is stored is anything. Called by the thread that does jobs alone. */
 #pragma once
 
@@ -35,8 +35,7 @@ struct order_chunk {
 struct order_makers;
 
 /** Calls on keyd channels number `channel` and following, one a thread. */
-int order_makers_start(
-    struct act_service *service, unsigned channel, struct order_makers **ret);
+int order_makers_start(struct act_service *service, unsigned channel, struct order_makers **ret);
 /** NULL is fine. */
 void order_makers_stop(struct order_makers *makers);
 

@@ -78,8 +78,8 @@ static int audit(struct order_run *run, const char *action, const struct text *d
 /* --- end ------------------------------------------------------------------------------------- */
 
 /* One transaction. */
-static int end(struct order_run *run, enum db_job_state state, const char *fault,
-    const char *manifest)
+static int end(
+    struct order_run *run, enum db_job_state state, const char *fault, const char *manifest)
 {
     CLEANUP(text_done) struct text detail = {0};
     struct db *db = run->worker->db;
@@ -145,9 +145,8 @@ static int make_transport(struct order_run *run)
 
     if (rsa_public_parse(o->public_key, KEYD_RSA_MAX, &to) != RSA_PUBLIC_OK)
         return error_set(ERROR_INTERNAL, "the public key of an order cannot be read any more");
-    r = keyd_make_kek(run->worker->keyd, &to,
-        o->is_legacy ? TRANSPORT_LEGACY_LEN : TRANSPORT_LEN, &o->transport, &made, &status,
-        deadline());
+    r = keyd_make_kek(run->worker->keyd, &to, o->is_legacy ? TRANSPORT_LEGACY_LEN : TRANSPORT_LEN,
+        &o->transport, &made, &status, deadline());
     if (r == 0 && status != KEYD_OK)
         r = error_set(
             ERROR_HSM, "the key of a delivery was not made: %s", keyd_status_text(status));
@@ -295,9 +294,7 @@ static int write_chunk(struct order_run *run, const struct order_chunk *chunk, s
 
         if (r == 0)
             r = db_order_run_write(run->worker->db, &run->order, chunk->line, w->part, len);
-        return r < 0 ? r
-                     : db_job_rows_add(
-                           run->worker->db, run->order.job.row_id, w->told, n_told);
+        return r < 0 ? r : db_job_rows_add(run->worker->db, run->order.job.row_id, w->told, n_told);
     }
 }
 

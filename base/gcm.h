@@ -1,5 +1,5 @@
-/* AES-256-GCM with one key, for what leaves in pieces or record by record: what keys of the HSM have
- * wrapped already, and claim codes. Belongs to one thread. */
+/* AES-256-GCM with one key, for what leaves in pieces or record by record: what keys of the HSM
+ * have wrapped already, and claim codes. Belongs to one thread. */
 #pragma once
 
 #include "base/cleanup.h"

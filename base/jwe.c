@@ -41,7 +41,7 @@ int jwe_writer_new(const char *pem, const uint8_t key[static GCM_KEY_LEN],
 
     if (writer == NULL)
         return out_of_memory();
-    if ((r = gcm_new(key, &writer->gcm)) < 0 || 
+    if ((r = gcm_new(key, &writer->gcm)) < 0 ||
         (r = rsa_oaep_seal(pem, key, GCM_KEY_LEN, sealed, &sealed_len)) < 0)
         return r;
     add_part(out, JWE_HEADER, strlen(JWE_HEADER));
@@ -120,8 +120,8 @@ struct jwe_reader {
 
 static int none(void)
 {
-    return error_set(ERROR_INPUT,
-        "this is no JWE of RSA-OAEP and A256GCM, is for another key, or was changed");
+    return error_set(
+        ERROR_INPUT, "this is no JWE of RSA-OAEP and A256GCM, is for another key, or was changed");
 }
 
 /* Up to the next dot, which is taken, or the end of the text. -1: too long. */
@@ -153,7 +153,8 @@ static bool read_bytes(FILE *file, uint8_t *out, size_t size, size_t *ret_len)
 
 static int read_head(struct jwe_reader *reader, const char *pem)
 {
-    uint8_t sealed[RSA_OAEP_MAX + GROUP], key[GCM_KEY_LEN], iv[GCM_IV_LEN], header[sizeof(JWE_HEADER) + GROUP];
+    uint8_t sealed[RSA_OAEP_MAX + GROUP], key[GCM_KEY_LEN], iv[GCM_IV_LEN],
+        header[sizeof(JWE_HEADER) + GROUP];
     size_t sealed_len, iv_len, key_len;
     ssize_t header_len = read_part(reader->file, reader->header);
     int r;

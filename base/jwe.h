@@ -26,7 +26,7 @@ int jwe_writer_end(struct jwe_writer *writer, struct text *out) MUST_CHECK;
 
 /** Takes a piece of the content; not 0: it is enough, and the reading's result. */
 typedef int (*jwe_take)(void *context, const uint8_t *bytes, size_t len);
-/** Reads one from a file that can be read again, with the RSA private key in `pem`: first all of it,
- * to see that it is whole and was not changed, then once more, giving the content to `take`.
+/** Reads one from a file that can be read again, with the RSA private key in `pem`: first all of
+ * it, to see that it is whole and was not changed, then once more, giving the content to `take`.
  * ERROR_INPUT: it is none, is for another key, or was changed. */
 int jwe_read(FILE *file, const char *pem, jwe_take take, void *context) MUST_CHECK;

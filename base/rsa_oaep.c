@@ -49,8 +49,8 @@ int rsa_oaep_seal(const char *pem, const void *clear, size_t len, uint8_t ret[st
     return 0;
 }
 
-int rsa_oaep_open(const char *pem, const void *sealed, size_t len, uint8_t *ret, size_t size,
-    size_t *ret_len)
+int rsa_oaep_open(
+    const char *pem, const void *sealed, size_t len, uint8_t *ret, size_t size, size_t *ret_len)
 {
     CLEANUP(bio_cleanup) BIO *bio = BIO_new_mem_buf(pem, -1);
     CLEANUP(pkey_cleanup)

@@ -72,8 +72,7 @@ int cli_device_custody(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_custody_verify(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
-int cli_delivery_open(
-    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_delivery_open(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_preflight(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_subscription_add(

@@ -82,8 +82,8 @@ static int open_transport(struct delivery_reading *d, const json_t *manifest)
 
     if (len < 0)
         return malformed("its transport key cannot be read");
-    return rsa_oaep_open(d->private_pem, sealed, (size_t)len, d->transport, sizeof(d->transport),
-        &d->transport_len);
+    return rsa_oaep_open(
+        d->private_pem, sealed, (size_t)len, d->transport, sizeof(d->transport), &d->transport_len);
 }
 
 static int read_manifest(struct delivery_reading *d)
@@ -92,15 +92,15 @@ static int read_manifest(struct delivery_reading *d)
     CLEANUP(json_cleanup) json_t *manifest = NULL;
     const char *batch, *digest;
     uint64_t time;
-    int r = custody_open(
-        CUSTODY_OF_DELIVERY, d->text, d->len, d->audit_key, &time, &document);
+    int r = custody_open(CUSTODY_OF_DELIVERY, d->text, d->len, d->audit_key, &time, &document);
 
     if (r < 0)
         return r;
     manifest = json_loadb(document.data, document.len, JSON_REJECT_DUPLICATES, NULL);
     batch = text_of(manifest, "batch");
     digest = text_of(manifest, "digest");
-    if (strlen(batch) != 2 * sizeof(d->batch) || !hex_decode(batch, strlen(batch), d->batch, sizeof(d->batch)) ||
+    if (strlen(batch) != 2 * sizeof(d->batch) ||
+        !hex_decode(batch, strlen(batch), d->batch, sizeof(d->batch)) ||
         strlen(digest) != sizeof(d->digest_wanted) - 1 || !read_shape(manifest, &d->shape))
         return malformed("its manifest says other things than one does");
     memcpy(d->digest_wanted, digest, sizeof(d->digest_wanted));
@@ -150,8 +150,7 @@ static int unwrap(const struct delivery_reading *d, const uint8_t *wrapped, cons
 {
     static const uint8_t zeros[AES_KEY_LEN];
     uint8_t mac[AES_KEY_LEN];
-    int r = aes_unwrap(
-        d->transport, d->transport_len, wrapped, KEYD_WRAPPED_LEN, ret->bytes);
+    int r = aes_unwrap(d->transport, d->transport_len, wrapped, KEYD_WRAPPED_LEN, ret->bytes);
 
     if (r == 0)
         r = aes_cmac(ret, zeros, sizeof(zeros), mac);

@@ -1,5 +1,5 @@
-/* delivery.jwe, as a maker's bench opens it: the manifest that the service's HSM has signed, and the
- * records with their keys and claim codes. In constant memory, however long it is. */
+/* delivery.jwe, as a maker's bench opens it: the manifest that the service's HSM has signed, and
+ * the records with their keys and claim codes. In constant memory, however long it is. */
 #pragma once
 
 #include "activation/delivery_record.h"

@@ -52,10 +52,11 @@ const struct db_statement db_custody_events_statement = {
 /* The files that hold keys. */
 const struct db_statement db_custody_deliveries_statement = {
     .name = "custody_deliveries",
-    .sql = "SELECT w.name, count(*), " DB_UTC("min(w.at)") ", " DB_UTC("max(w.at)")
-           " FROM device d JOIN batch_download w ON w.batch_id = d.batch_id"
-           " WHERE d.dev_eui = $1 AND w.name IN ('delivery.jwe', 'id_key.bin')"
-           " GROUP BY w.name ORDER BY w.name LIMIT " DB_DECIMAL(DB_CUSTODY_DELIVERIES_MAX),
+    .sql = "SELECT w.name, count(*), " DB_UTC("min(w.at)") ", " DB_UTC(
+        "max(w.at)") " FROM device d JOIN batch_download w ON w.batch_id = d.batch_id"
+                     " WHERE d.dev_eui = $1 AND w.name IN ('delivery.jwe', 'id_key.bin')"
+                     " GROUP BY w.name ORDER BY w.name LIMIT " DB_DECIMAL(
+                         DB_CUSTODY_DELIVERIES_MAX),
     .shape = DB_SHAPE_MANY,
     .n_params = 1,
     .params = {DB_BYTEA},

@@ -127,8 +127,8 @@ int db_order_files(struct db *db, int64_t batch_id, struct db_order_files *ret)
         db_row_bytes(&rows, 0, 7, ret->profile, sizeof(ret->profile));
     db_row_text(&rows, 0, 8, ret->public_key, sizeof(ret->public_key));
     if (!db_row_is_null(&rows, 0, 9))
-        ret->transport_text_len = db_row_bytes_upto(
-            &rows, 0, 9, ret->transport_text, sizeof(ret->transport_text));
+        ret->transport_text_len =
+            db_row_bytes_upto(&rows, 0, 9, ret->transport_text, sizeof(ret->transport_text));
     db_row_text(&rows, 0, 10, ret->manifest, sizeof(ret->manifest));
     db_row_text(&rows, 0, 11, ret->until, sizeof(ret->until));
     db_row_text(&rows, 0, 12, ret->deleted_at, sizeof(ret->deleted_at));
@@ -167,8 +167,8 @@ int db_order_file_take(struct db *db, int64_t batch_id, const char *name, bool h
     return db_rows_check(&rows);
 }
 
-static int read_part(struct db *db, enum db_statement_id statement, int64_t batch_id,
-    int64_t *line, uint8_t *bytes, size_t *ret_len)
+static int read_part(struct db *db, enum db_statement_id statement, int64_t batch_id, int64_t *line,
+    uint8_t *bytes, size_t *ret_len)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);

@@ -150,8 +150,8 @@ static void read_transport(struct db_rows *rows, int column, struct db_order_run
         (uint8_t)db_row_bytes_upto(rows, 0, column + 2, kek->key.blob, sizeof(kek->key.blob));
     db_row_bytes(rows, 0, column + 3, kek->key.tag, sizeof(kek->key.tag));
     db_row_bytes(rows, 0, column + 4, ret->transport_kcv, sizeof(ret->transport_kcv));
-    ret->transport_text_len = db_row_bytes_upto(
-        rows, 0, column + 5, ret->transport_text, sizeof(ret->transport_text));
+    ret->transport_text_len =
+        db_row_bytes_upto(rows, 0, column + 5, ret->transport_text, sizeof(ret->transport_text));
 }
 
 static void read_what(struct db_rows *rows, int column, struct db_order_run *ret)
@@ -303,8 +303,8 @@ int db_order_run_end(struct db *db, struct db_order_run *run, enum db_job_state 
     run->job.state = state;
     if (state != JOB_DONE)
         return 0;
-    return db_batch_finish(db, run->job.batch_id, (size_t)run->job.counts.created,
-        (size_t)run->job.counts.refused);
+    return db_batch_finish(
+        db, run->job.batch_id, (size_t)run->job.counts.created, (size_t)run->job.counts.refused);
 }
 
 int db_order_run_put_back(struct db *db, const struct db_order_run *run, unsigned seconds)

@@ -16,10 +16,10 @@
 #define DB_ORDER_REQUEST_ID_MAX 40
 #define DB_ORDER_PROFILE_LEN 4
 #define DB_ORDER_KCV_LEN 3
-#define DB_ORDER_TEXT_MAX 1024         /* bytes of a transport key sealed to a public key */
-#define DB_ORDER_PART_MAX (64u << 10)  /* bytes of a piece of the records */
-#define DB_ORDER_FILES_DAYS 30         /* how long files are kept */
-#define DB_ORDER_MARKED_AT_ONCE 256    /* devices that one statement marks as delivered */
+#define DB_ORDER_TEXT_MAX 1024        /* bytes of a transport key sealed to a public key */
+#define DB_ORDER_PART_MAX (64u << 10) /* bytes of a piece of the records */
+#define DB_ORDER_FILES_DAYS 30        /* how long files are kept */
+#define DB_ORDER_MARKED_AT_ONCE 256   /* devices that one statement marks as delivered */
 
 struct db_order_run {
     struct db_job job; /* its n_rows are how many are to be made */

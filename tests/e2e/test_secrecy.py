@@ -12,8 +12,10 @@ import lorawan
 import support
 from certificates import Owner
 from test_accounts import Rest
+from test_deliveries import Orders
 
 CHUNK = 1 << 20
+N_ORDERED = 40
 
 
 def spellings(key_hex):
@@ -28,10 +30,11 @@ def spellings(key_hex):
 
 
 class Needles:
-    """Keys to look for, found by one pass over a haystack."""
+    """Keys to look for, and codes, found by one pass over a haystack."""
 
-    def __init__(self, keys):
+    def __init__(self, keys, codes=()):
         self.needles = {spelling: name for name, key in keys.items() for spelling in spellings(key)}
+        self.needles.update({text.encode(): f"code {code}" for code in codes for text in (code, code.lower())})
         self.longest = max(map(len, self.needles))
 
     def of(self, data):
@@ -94,7 +97,9 @@ class NoKeyOutsideKeyd(unittest.TestCase):
                     cls.keys[f"{slot} of {device['dev_eui']}"] = device[slot]
         for server in cls.stack.demo["network_servers"] + cls.stack.demo["application_servers"]:
             cls.keys[f"KEK {server['kek_label']}"] = server["kek"]
-        cls.needles = Needles({**cls.keys, "KEK made here": cls.made_kek()})
+        ordered = cls.ordered()
+        keys = {f"{name} {device['line']} of an order": device[name] for device in ordered for name in ("app_key", "nwk_key")}
+        cls.needles = Needles({**cls.keys, "KEK made here": cls.made_kek(), **keys}, [device["code"] for device in ordered])
 
     @classmethod
     def made_kek(cls):
@@ -106,6 +111,18 @@ class NoKeyOutsideKeyd(unittest.TestCase):
         if status != 201:
             raise AssertionError(f"/v1/keks: {status} {made}")
         return owner.opened(made["sealed"]).hex()
+
+    @classmethod
+    def ordered(cls):
+        """Devices of an order whose file was fetched, and opened by its maker: their keys and codes left for him alone."""
+
+        class Order(Orders):
+            stack = cls.stack
+
+        Order.begin()
+        order = Order()
+        path = order.fetched(order.ready(N_ORDERED, version="1.1"))
+        return order.opened(path)
 
     def test_memory_of_the_services_holds_no_key(self):
         if os.geteuid() != 0:
