@@ -21,6 +21,7 @@ static const struct {
     [RIGHT_KEKS] = {ROLE_OPERATOR, "manage key encryption keys"},
     [RIGHT_JOIN_ROUTES] = {ROLE_OPERATOR, "manage join routes"},
     [RIGHT_CERTIFICATES] = {ROLE_ADMIN, "manage certificates"},
+    [RIGHT_ID_PAC] = {ROLES_MAKER, "make devices activable"},
     [RIGHT_IMPORT] = {ROLES_MAKER, "import devices"},
     [RIGHT_BATCHES] = {ROLES_MAKER, "see batches"},
     [RIGHT_CODES] = {ROLES_MAKER, "have claim codes made"},

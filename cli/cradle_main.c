@@ -125,6 +125,10 @@ static const struct {
     {{"subscription", "change"},
         "ID [--name NAME] [--ends-at TIME] [--count N] [--renewal none|auto] [--notice-days N]",
         "Extends it, ends it, or changes what else is given.", cli_subscription_change},
+    {{"id-pac", NULL}, "CERTIFICATE FILE",
+        "Says what was built, by a list of ID;PAC lines: those devices become activable under the "
+        "certificate. Shows the lines that were refused, and how many there are of each outcome.",
+        cli_id_pac},
     {{"device", "list"}, "[--batch ID]", "Lists the devices that are yours, a line each.",
         cli_device_list},
     {{"device", "show"}, "DEVEUI", "Shows one.", cli_device_show},

@@ -174,3 +174,29 @@ CREATE INDEX job_to_do ON job (kind, id) WHERE kind IN ('export', 'move', 'order
 ALTER TABLE device_key DROP CONSTRAINT device_key_origin_check,
     ADD CONSTRAINT device_key_origin_check CHECK (origin IN ('clear', 'wrapped', 'sealed', 'made'));
 COMMENT ON COLUMN device_key.origin IS 'How its maker''s file brought it: in clear, wrapped under his transport KEK, or sealed to the exchange key; or made here, in the HSM, for an order. Null: from before this was recorded.';
+
+-- What a label says stays what the list of built devices is checked by, also where its device was claimed before that list came.
+ALTER TABLE claim_code
+    ADD COLUMN pac_generation integer CHECK (pac_generation >= 1),
+    ADD COLUMN pac_hash bytea CHECK (octet_length(pac_hash) = 32),
+    ADD COLUMN pac_made boolean,
+    ADD CONSTRAINT claim_code_pac CHECK ((pac_hash IS NULL) = (pac_generation IS NULL) AND (pac_hash IS NULL) = (pac_made IS NULL)),
+    ADD CONSTRAINT claim_code_pac_of_before CHECK (pac_hash IS NULL OR origin = 'claimed');
+COMMENT ON COLUMN claim_code.pac_generation IS 'Of the last code that was its maker''s: its generation. No claim is made by it any more; the list of built devices is checked by it. Null while the present code is the maker''s, and for codes that were renewed before this was kept.';
+COMMENT ON COLUMN claim_code.pac_hash IS 'Of the same, the keyed hash.';
+COMMENT ON COLUMN claim_code.pac_made IS 'Of the same, whether it was made here.';
+
+CREATE FUNCTION claim_code_keeps_pac() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.pac_generation := OLD.generation;
+    NEW.pac_hash := OLD.hash;
+    NEW.pac_made := OLD.origin = 'made';
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION claim_code_keeps_pac() IS 'A claim, or an owner, renews a code that was the maker''s.';
+CREATE TRIGGER claim_code_keeps_pac BEFORE UPDATE OF origin ON claim_code
+    FOR EACH ROW WHEN (OLD.origin <> 'claimed' AND NEW.origin = 'claimed') EXECUTE FUNCTION claim_code_keeps_pac();

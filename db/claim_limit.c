@@ -1,0 +1,102 @@
+#include "db/claim_limit.h"
+
+#include "base/bytes.h"
+#include <string.h>
+
+/* In one order, so that two that count the same never wait for each other in a ring. */
+const struct db_statement db_claim_count_statement = {
+    .name = "claim_count",
+    .sql =
+        "INSERT INTO claim_limit AS l (scope, subject, due, n_wrong)"
+        " SELECT scope, subject, now() + make_interval(secs => seconds * n * CASE"
+        "   WHEN scope = 1 AND " ALARM_ON " THEN " DB_DECIMAL(
+            DB_CLAIM_ALARM_SLOWER) " ELSE 1 END), n"
+                                   " FROM unnest($1::int2[], $2::bytea[], $3::int4[], $4::int4[])"
+                                   "  AS i(scope, subject, seconds, n) ORDER BY scope, subject"
+                                   " ON CONFLICT (scope, subject) DO UPDATE SET"
+                                   "  due = greatest(l.due, now()) + (excluded.due - now()),"
+                                   "  n_wrong = least(l.n_wrong::int8 + excluded.n_wrong, 2147483647)::int4",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 4,
+    .params = {DB_INT2_ARRAY, DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY},
+};
+
+void db_claimant_put_network(struct db_params *p, const struct db_claimant *claimant)
+{
+    uint8_t network[DB_NETWORK_LEN];
+    struct bytes_writer w = bytes_writer_over(network, sizeof(network));
+
+    bytes_write_u64_be(&w, claimant->network);
+    if (claimant->has_network)
+        db_param_bytes(p, network, sizeof(network));
+    else
+        db_param_null(p, DB_BYTEA);
+}
+
+/* A bucket, and what wrong codes put into it. */
+struct drop {
+    enum db_limit_scope scope;
+    uint8_t subject[ACCOUNT_ID_LEN + sizeof(struct eui64)];
+    size_t len;
+    int64_t seconds, n;
+};
+
+static struct drop drop_of(enum db_limit_scope scope, int64_t seconds, int64_t n,
+    const void *subject, size_t len, const void *more, size_t more_len)
+{
+    struct drop drop = {.scope = scope, .seconds = seconds, .n = n, .len = len + more_len};
+
+    memcpy(drop.subject, subject, len);
+    if (more_len > 0)
+        memcpy(drop.subject + len, more, more_len);
+    return drop;
+}
+
+static int put_drops(struct db *db, const struct drop *drops, size_t n)
+{
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_INT2_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, drops[i].scope);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, drops[i].subject, drops[i].len);
+    db_param_array(p, DB_INT4_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, drops[i].seconds);
+    db_param_array(p, DB_INT4_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, drops[i].n);
+    return db_run_quiet(db, DB_CLAIM_COUNT);
+}
+
+/* One bucket of the claimant, one of where he is, and two a device that was tried in vain. */
+int db_wrong_count(
+    struct db *db, const struct db_claimant *claimant, const struct db_wrong *wrong, size_t n)
+{
+    struct drop drops[2 * DB_WRONG_MAX + 2];
+    uint8_t network[DB_NETWORK_LEN];
+    struct bytes_writer w = bytes_writer_over(network, sizeof(network));
+    size_t n_drops = 0;
+    int64_t n_wrong = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t *dev_eui = wrong[i].dev_eui.bytes;
+
+        n_wrong += !wrong[i].is_his;
+        drops[n_drops++] =
+            drop_of(SCOPE_DEVICE, DB_CLAIM_DEVICE_S, 1, dev_eui, sizeof(struct eui64), NULL, 0);
+        drops[n_drops++] = drop_of(SCOPE_OWN, DB_CLAIM_OWN_S, 1, claimant->client_id,
+            ACCOUNT_ID_LEN, dev_eui, sizeof(struct eui64));
+    }
+    if (n_wrong > 0)
+        drops[n_drops++] = drop_of(
+            SCOPE_CLIENT, DB_CLAIM_CLIENT_S, n_wrong, claimant->client_id, ACCOUNT_ID_LEN, NULL, 0);
+    bytes_write_u64_be(&w, claimant->network);
+    if (n_wrong > 0 && claimant->has_network)
+        drops[n_drops++] =
+            drop_of(SCOPE_NETWORK, DB_CLAIM_NETWORK_S, n_wrong, network, sizeof(network), NULL, 0);
+    return n_drops > 0 ? put_drops(db, drops, n_drops) : 0;
+}
