@@ -145,9 +145,10 @@ static const struct {
         cli_custody_verify, true},
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
     {{"device", "move"},
-        "MOVE (--batch ID | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] [--confirm N]",
-        "Moves many devices, those of a batch or a DevEUI a line of a file, and prints what became "
-        "of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
+        "MOVE (--batch ID [--credential STATE] | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] "
+        "[--confirm N]",
+        "Moves many devices, those of a batch (in a state of their credential) or a DevEUI a line "
+        "of a file, and prints what became of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
         "lift or scrap.",
         cli_device_move},
 };

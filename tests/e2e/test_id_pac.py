@@ -464,13 +464,20 @@ class Uploads(IdPacTest):
     def test_what_was_not_built_can_be_scrapped(self):
         maker = self.company()
         number = self.certificate(maker, "product")
-        rows = self.built(maker, 4)
+        rows = self.built(maker, 5)
         self.stack.psql(f"UPDATE device SET credential = 'generated' WHERE dev_eui = '\\x{rows[2]['dev_eui']}';"
-                        f"UPDATE device SET credential = 'delivered' WHERE dev_eui = '\\x{rows[3]['dev_eui']}'")
+                        f"UPDATE device SET credential = 'delivered' WHERE dev_eui IN ('\\x{rows[3]['dev_eui']}', '\\x{rows[4]['dev_eui']}')")
         self.assertEqual(self.outcomes(maker, number, rows[:2]), ["activable"] * 2)
-        status, headers, job = maker.call("post", "/v1/devices/moves", {
-            "move": "scrap", "devices": [row["dev_eui"] for row in rows[2:]], "confirm": 2})
-        self.assertEqual(status, 202, job)
-        support.wait_until(lambda: maker.call("get", headers["Location"])[2]["state"] == "done", support.READY_SECONDS, "it is done")
-        self.assertEqual(self.states(rows), [["activable"]] * 2 + [["scrapped"]] * 2)
-        self.assertEqual(self.reasons_of(maker, number, rows), ["exists"] * 2 + ["scrapped"] * 2)
+        batch = rows[0]["batch"]
+        for body, field in (({"batch": batch, "credential": "broken", "confirm": 1}, "credential"),
+                            ({"devices": [rows[2]["dev_eui"]], "credential": "delivered", "confirm": 1}, "credential"),
+                            ({"batch": batch, "credential": "delivered", "confirm": 1}, "confirm")):
+            status, _, problem = maker.call("post", "/v1/devices/moves", {"move": "scrap", **body})
+            self.assertEqual((status, problem.get("field")), (400, field), problem)
+        for body in ({"batch": batch, "credential": "delivered", "confirm": 2}, {"devices": [rows[2]["dev_eui"]], "confirm": 1}):
+            status, headers, job = maker.call("post", "/v1/devices/moves", {"move": "scrap", **body})
+            self.assertEqual(status, 202, job)
+            support.wait_until(lambda at=headers["Location"]: maker.call("get", at)[2]["state"] == "done",
+                               support.READY_SECONDS, "it is done")
+        self.assertEqual(self.states(rows), [["activable"]] * 2 + [["scrapped"]] * 3)
+        self.assertEqual(self.reasons_of(maker, number, rows), ["exists"] * 2 + ["scrapped"] * 3)
