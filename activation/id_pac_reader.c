@@ -127,6 +127,8 @@ static enum id_pac_reading end_line(struct id_pac_reader *reader, struct id_pac_
         parse(text, len, &chunk->lines[chunk->n++]);
         reader->n_given++;
     }
+    if (reader->number == UINT32_MAX)
+        return break_off(reader, "more lines than there are numbers for");
     secret_wipe(reader->line, reader->len);
     reader->len = 0;
     reader->number++;
