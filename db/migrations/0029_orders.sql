@@ -200,3 +200,11 @@ $$;
 COMMENT ON FUNCTION claim_code_keeps_pac() IS 'A claim, or an owner, renews a code that was the maker''s.';
 CREATE TRIGGER claim_code_keeps_pac BEFORE UPDATE OF origin ON claim_code
     FOR EACH ROW WHEN (OLD.origin <> 'claimed' AND NEW.origin = 'claimed') EXECUTE FUNCTION claim_code_keeps_pac();
+
+-- A device that is handed over is not its former maker's to test.
+DROP TRIGGER device_test_window_ends ON device;
+CREATE TRIGGER device_test_window_ends BEFORE UPDATE OF ownership, ownership_epoch, credential, organization_id ON device
+    FOR EACH ROW WHEN (NEW.test_net_id IS NOT NULL AND (NEW.ownership <> 'unowned'
+        OR NEW.ownership_epoch <> OLD.ownership_epoch OR NEW.credential = 'scrapped' OR NEW.organization_id <> OLD.organization_id))
+    EXECUTE FUNCTION device_test_window_ends();
+COMMENT ON FUNCTION device_test_window_ends() IS 'A test window is of a device that nobody owns, that is not scrapped, and that its maker has not handed over.';

@@ -227,6 +227,26 @@ START_TEST(a_label_says_its_pac_whoever_has_renewed_the_code_since)
 }
 END_TEST
 
+START_TEST(a_hand_over_ends_what_its_former_maker_let_the_device_do)
+{
+    static const char *const windows = "count(*) FROM device WHERE test_net_id IS NOT NULL";
+
+    begin(3);
+    run("UPDATE device SET test_net_id = '\\x000013', test_max_joins = 3, test_opened_at = now(),"
+        " test_until = now() + interval '1 day'");
+    ck_assert_int_eq(try_it(1, HASH), ID_PAC_HANDED_OVER);
+    ck_assert_int_eq(number(windows), 2);
+    run("UPDATE device SET organization_id = (SELECT id FROM organization WHERE name = 'builder')"
+        " WHERE credential <> 'activable' AND right(encode(dev_eui, 'hex'), 1) = '2'");
+    ck_assert_int_eq(number(windows), 1);
+    run("UPDATE certificate SET organization_id = (SELECT id FROM organization WHERE name = 'maker')");
+    as_maker();
+    ck_assert_int_eq(try_it(3, HASH), ID_PAC_ACTIVABLE);
+    ck_assert_int_eq(number(windows), 1); /* it is still his */
+    end();
+}
+END_TEST
+
 START_TEST(nothing_is_looked_at_behind_as_many_wrong_ones_as_are_allowed)
 {
     struct db_id_pac lines[6];
@@ -426,6 +446,7 @@ static void add(TCase *tcase)
         (int)(sizeof(reasons) / sizeof(reasons[0])));
     tcase_add_test(tcase, whoever_ordered_a_device_is_told_and_a_stranger_is_not);
     tcase_add_test(tcase, a_label_says_its_pac_whoever_has_renewed_the_code_since);
+    tcase_add_test(tcase, a_hand_over_ends_what_its_former_maker_let_the_device_do);
     tcase_add_test(tcase, nothing_is_looked_at_behind_as_many_wrong_ones_as_are_allowed);
     tcase_add_test(tcase, a_revoked_certificate_makes_nothing_activable);
     tcase_add_test(tcase, of_lists_at_once_each_device_is_made_activable_by_one);
