@@ -14,7 +14,7 @@ import time
 import support
 from test_accounts import Rest
 from test_claims import HOME, ClaimTest
-from test_codes import unclaimed
+from test_codes import CodeNeedles, unclaimed
 from test_jobs import csv_of, root_of
 
 CHUNK = 64
@@ -340,6 +340,28 @@ class Guesses(IdPacTest):
         row = self.built(maker, 1)[0]
         body = list_of([guess for _ in range(8) for guess in self.wrong([row])] + [row])
         self.assertEqual([line["reason"] for line in self.lines(maker, number, body)], ["wrong-pac"] * 5 + ["limited"] * 4)
+
+
+class Secrecy(IdPacTest):
+    def test_a_pac_is_nowhere_once_its_list_is_answered(self):
+        maker = self.company()
+        number = self.certificate(maker, "product")
+        rows = self.built(maker, 3)
+        wrong = self.wrong(rows[:1])
+        self.lines(maker, number, list_of(rows[1:] + wrong))
+        needles = CodeNeedles({row["code"] for row in rows[1:] + wrong})
+        self.stack.psql("CHECKPOINT")
+        (cluster,) = self.stack.psql("SHOW data_directory")[0]
+        for tree in (cluster, self.stack.state):
+            found, n_files = needles.in_tree(tree)
+            self.assertGreater(n_files, 10)
+            self.assertEqual(found, set())
+        if os.geteuid() != 0:
+            self.skipTest("only root may read the memory of a process that is not dumpable")
+        (pid,) = self.stack.pids("activation")
+        found, n_bytes = needles.in_process(pid)
+        self.assertGreater(n_bytes, 1 << 20)
+        self.assertEqual(found, set())
 
 
 class Uploads(IdPacTest):
