@@ -429,7 +429,7 @@ START_TEST(what_is_refused_costs_a_stranger_the_same_whatever_the_reason)
 
         if (first != NULL)
             ck_assert_msg(
-                strcmp(first, plan) == 0, "%u: %.3000s\nis not\n%.3000s", device, first, plan);
+                strcmp(first, plan) == 0, "%u: %.1500s\nis not\n%.1500s", device, first, plan);
         free(first);
         first = plan;
     }
