@@ -81,6 +81,18 @@ static void init_trust(struct act_metrics *metrics)
     }
 }
 
+static void init_id_pacs(struct act_metrics *metrics)
+{
+    for (unsigned i = 0; i < N_ID_PAC_COUNTS; i++) {
+        (void)snprintf(metrics->id_pac_labels[i], sizeof(metrics->id_pac_labels[i]),
+            "outcome=\"%s\"", id_pac_count_text(i));
+        metrics->id_pacs[i].name = "cradle_id_pac_lines_total";
+        metrics->id_pacs[i].help =
+            "Lines of makers' lists of what was built, by what became of them.";
+        metrics->id_pacs[i].labels = metrics->id_pac_labels[i];
+    }
+}
+
 void act_metrics_init(struct act_metrics *metrics)
 {
     size_t n_routes = act_route_count();
@@ -146,6 +158,7 @@ void act_metrics_init(struct act_metrics *metrics)
         metrics->webhooks[i].labels = webhook_labels[i];
     }
     init_trust(metrics);
+    init_id_pacs(metrics);
     for (size_t i = 0; i < N_SUBSCRIPTION_COUNTERS; i++) {
         metrics->subscriptions[i].name = "cradle_subscription_events_total";
         metrics->subscriptions[i].help =
@@ -180,6 +193,7 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, metrics->claims, N_CLAIM_COUNTERS);
     metrics_write(out, &metrics->claim_commits, 1);
     metrics_write(out, &metrics->claim_alarm, 1);
+    metrics_write(out, metrics->id_pacs, N_ID_PAC_COUNTS);
     metrics_write(out, metrics->tokens, N_TOKEN_COUNTERS);
     metrics_write(out, &metrics->chained, 1);
     metrics_write(out, &metrics->checkpoints, 1);

@@ -1,6 +1,7 @@
 /* Counters of the activation service. */
 #pragma once
 
+#include "activation/id_pac_report.h"
 #include "activation/routes.h"
 #include "base/metrics.h"
 #include "device/signal.h"
@@ -59,6 +60,8 @@ struct act_metrics {
     struct metric claims[N_CLAIM_COUNTERS];
     struct metric claim_commits; /* fewer than claims, where those share them */
     struct metric claim_alarm;
+    struct metric id_pacs[N_ID_PAC_COUNTS];
+    char id_pac_labels[N_ID_PAC_COUNTS][ACT_METRIC_LABELS_MAX];
     struct metric tokens[N_TOKEN_COUNTERS];
     struct metric chained;     /* audit events, by this service */
     struct metric checkpoints; /* signed for it */

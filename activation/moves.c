@@ -14,6 +14,7 @@
 
 #define MOVES_BODY_MAX 524288 /* bytes */
 #define MOVE_TEXT_MAX 16
+#define CREDENTIAL_TEXT_MAX 16
 #define FIELD_MAX 24
 #define DETAIL_MAX 240
 
@@ -52,7 +53,8 @@ struct moves_body {
     uint8_t batch[ACCOUNT_ID_LEN];
     uint8_t to[ACCOUNT_ID_LEN];
     uint32_t days, confirm;
-    bool has_devices, has_batch, has_to, has_days, has_confirm;
+    char credential[CREDENTIAL_TEXT_MAX + 1];
+    bool has_devices, has_batch, has_to, has_days, has_confirm, has_credential;
     size_t n_devices;
     struct eui64 devices[DB_MOVE_DEVICES_MAX];
 };
@@ -80,6 +82,11 @@ static const struct json_field fields[] = {
         .offset = MEMBER(batch),
         .size = SIZE_OF(batch),
         .present_offset = MEMBER(has_batch)},
+    {.name = "credential",
+        .kind = JSON_TEXT,
+        .offset = MEMBER(credential),
+        .size = SIZE_OF(credential),
+        .present_offset = MEMBER(has_credential)},
     {.name = "to",
         .kind = JSON_HEX,
         .offset = MEMBER(to),
@@ -215,6 +222,12 @@ static unsigned find_batch(struct act_call *call, struct asked *asked)
             call, "batch", "batch is none that this organization has brought in");
     asked->devices.batch_id = batch.row_id;
     asked->devices.any_holder = any;
+    asked->devices.has_credential = asked->body->has_credential;
+    if (asked->devices.has_credential &&
+        !device_credential_parse(asked->body->credential, &asked->devices.credential))
+        return act_call_bad_field(call, "credential",
+            "credential is none of ordered, generated, delivered, personalized, activable and "
+            "scrapped");
     return 0;
 }
 
@@ -227,6 +240,9 @@ static unsigned read_devices(struct act_call *call, struct asked *asked)
             "which devices? Give devices, a list of identifiers, or batch: the one or the other");
     if (body->has_batch)
         return find_batch(call, asked);
+    if (body->has_credential)
+        return act_call_bad_field(call, "credential",
+            "credential goes with batch: the devices of a list are named one by one");
     asked->devices.list = body->devices;
     asked->devices.n = body->n_devices;
     return check_list(call, body);

@@ -26,6 +26,7 @@ static const struct {
     [RIGHT_EUI_BLOCKS] = {ROLES_MAKER | (unsigned)ROLE_ADMIN, "see blocks of identifiers"},
     [RIGHT_ORDER] = {ROLE_MODULE_MAKER, "order credentials"},
     [RIGHT_ORDER_DECIDE] = {ROLE_MODULE_MAKER, "decide about orders"},
+    [RIGHT_ID_PAC] = {ROLES_MAKER, "make devices activable"},
     [RIGHT_IMPORT] = {ROLES_MAKER, "import devices"},
     [RIGHT_BATCHES] = {ROLES_MAKER, "see batches"},
     [RIGHT_CODES] = {ROLES_MAKER, "have claim codes made"},

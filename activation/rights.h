@@ -18,6 +18,7 @@ enum act_right {
     RIGHT_KEKS,           /* make, list, choose and remove peers' key encryption keys */
     RIGHT_JOIN_ROUTES,    /* say which JoinEUIs are ours */
     RIGHT_CERTIFICATES,   /* make, change and revoke certificates of makers */
+    RIGHT_ID_PAC,         /* say what was built: that becomes activable (activation/id_pac.c) */
     RIGHT_IMPORT,         /* bring in devices with their keys */
     RIGHT_BATCHES,        /* see what his organization has brought in */
     RIGHT_CODES,          /* have claim codes made for it, and read them */

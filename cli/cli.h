@@ -63,6 +63,7 @@ int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, stru
 int cli_kek_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_kek_use(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_kek_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_id_pac(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_show(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_joins(const struct cli_settings *settings, int argc, char **argv, struct text *out);

@@ -159,6 +159,10 @@ static const struct {
         cli_order_reject},
     {{"order", "withdraw"}, "BATCH", "Takes back one of its own that waits for approval.",
         cli_order_withdraw},
+    {{"id-pac", NULL}, "CERTIFICATE FILE",
+        "Says what was built, by a list of ID;PAC lines: those devices become activable under the "
+        "certificate. Shows the lines that were refused, and how many there are of each outcome.",
+        cli_id_pac},
     {{"device", "list"}, "[--batch ID]", "Lists the devices that are yours, a line each.",
         cli_device_list},
     {{"device", "show"}, "DEVEUI", "Shows one.", cli_device_show},
@@ -180,9 +184,10 @@ static const struct {
         cli_delivery_open, true},
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
     {{"device", "move"},
-        "MOVE (--batch ID | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] [--confirm N]",
-        "Moves many devices, those of a batch or an identifier a line of a file, and prints what became "
-        "of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
+        "MOVE (--batch ID [--credential STATE] | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] "
+        "[--confirm N]",
+        "Moves many devices, those of a batch (in a state of their credential) or an identifier a line "
+        "of a file, and prints what became of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
         "lift or scrap.",
         cli_device_move},
     {{"sigfox", "decrypt"}, "--key-file FILE --id-key FILE --id-pac FILE [--out FILE]",

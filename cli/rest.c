@@ -46,6 +46,7 @@ static size_t take_answer(char *data, size_t size, size_t n, void *user)
 
 struct exchange {
     const char *method, *path, *content_type, *body;
+    FILE *from;                  /* what is sent in the place of `body`; NULL: nothing */
     FILE *into;                  /* NULL: the answer is an object */
     const char *user, *password; /* NULL: with the access token */
 };
@@ -60,6 +61,7 @@ static const struct {
     {"/v1/application-servers", "cradle as list", "cradle as revoke"},
     {"/v1/keks", "cradle kek list", "cradle kek revoke"},
     {"/v1/join-routes", "cradle route list", "cradle route remove"},
+    {"/id-pac", "the same list, which finds what is done", NULL},
     {"/v1/organizations", "cradle organization list", NULL},
 };
 
@@ -103,6 +105,24 @@ static bool set_patience(CURL *curl, bool large)
            curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, SILENCE_S) == CURLE_OK;
 }
 
+static size_t give_body(char *data, size_t size, size_t n, void *user)
+{
+    size_t len = fread(data, size, n, user);
+
+    return len == 0 && ferror((FILE *)user) != 0 ? CURL_READFUNC_ABORT : len;
+}
+
+/* Of any size, in chunks. */
+static bool set_body(CURL *curl, const struct exchange *exchange)
+{
+    if (exchange->from != NULL)
+        return curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L) == CURLE_OK &&
+               curl_easy_setopt(curl, CURLOPT_READFUNCTION, give_body) == CURLE_OK &&
+               curl_easy_setopt(curl, CURLOPT_READDATA, exchange->from) == CURLE_OK;
+    return exchange->body == NULL ||
+           curl_easy_setopt(curl, CURLOPT_POSTFIELDS, exchange->body) == CURLE_OK;
+}
+
 static bool set_options(CURL *curl, const struct cli_rest *rest, const struct exchange *exchange,
     const char *url, struct curl_slist *headers, struct sink *sink, char *why)
 {
@@ -110,8 +130,7 @@ static bool set_options(CURL *curl, const struct cli_rest *rest, const struct ex
            set_trust(curl, rest->settings->activation_ca) &&
            curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, exchange->method) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
-           (exchange->body == NULL ||
-               curl_easy_setopt(curl, CURLOPT_POSTFIELDS, exchange->body) == CURLE_OK) &&
+           set_body(curl, exchange) &&
            (exchange->user == NULL ||
                (curl_easy_setopt(curl, CURLOPT_USERNAME, exchange->user) == CURLE_OK &&
                    curl_easy_setopt(curl, CURLOPT_PASSWORD, exchange->password) == CURLE_OK)) &&
@@ -236,18 +255,33 @@ static int exchange_json(
     return 0;
 }
 
-int cli_rest_download(struct cli_rest *rest, const char *path, FILE *into)
+static int exchange_file(struct cli_rest *rest, const struct exchange *exchange)
 {
     CLEANUP(secret_buffer_done) struct secret_buffer body = {0};
     CLEANUP(cli_json_done) json_t *answer = NULL;
-    const struct exchange exchange = {.method = "GET", .path = path, .into = into};
-    int r = perform(rest, &exchange, &body);
+    int r = perform(rest, exchange, &body);
 
     if (r < 0 || rest->status == DONE)
         return r;
     if (body.len > 0)
         answer = json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, NULL);
     return refusal(rest, answer);
+}
+
+int cli_rest_download(struct cli_rest *rest, const char *path, FILE *into)
+{
+    const struct exchange exchange = {.method = "GET", .path = path, .into = into};
+
+    return exchange_file(rest, &exchange);
+}
+
+int cli_rest_upload(
+    struct cli_rest *rest, const char *path, const char *content_type, FILE *from, FILE *into)
+{
+    const struct exchange exchange = {
+        .method = "POST", .path = path, .content_type = content_type, .from = from, .into = into};
+
+    return exchange_file(rest, &exchange);
 }
 
 static int read_secret(const char *path, char ret[static SECRET_MAX + 1])

@@ -28,6 +28,10 @@ int cli_rest_call(struct cli_rest *rest, const char *method, const char *path, c
  * error.
  */
 int cli_rest_download(struct cli_rest *rest, const char *path, FILE *into) MUST_CHECK;
+/** A POST of a file of any size, which is sent as it is read, and whose answer is taken as that of
+ * cli_rest_download. */
+int cli_rest_upload(struct cli_rest *rest, const char *path, const char *content_type, FILE *from,
+    FILE *into) MUST_CHECK;
 /** The text of a member that an answer of the last call must have, as long as `answer` lives. */
 int cli_rest_need(const struct cli_rest *rest, const json_t *answer, const char *name,
     const char **ret) MUST_CHECK;

@@ -72,6 +72,7 @@ static const struct {
     {"to", OPTION_TEXT},
     {"days", OPTION_NUMBER},
     {"confirm", OPTION_NUMBER},
+    {"credential", OPTION_TEXT},
 };
 
 static int put_option(json_t *body, int which, const char *name, const char *value)
@@ -110,6 +111,7 @@ static int read_arguments(int argc, char **argv, json_t *body)
         {"to", required_argument, NULL, 4},
         {"days", required_argument, NULL, 5},
         {"confirm", required_argument, NULL, 6},
+        {"credential", required_argument, NULL, 7},
         {0},
     };
     int c, at, r;

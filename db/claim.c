@@ -1,8 +1,7 @@
 #include "db/claim.h"
 
-#include "base/bytes.h"
 #include "db/audit.h"
-#include "db/connection.h"
+#include "db/claim_limit.h"
 #include <string.h>
 
 static const char *const outcome_names[] = {
@@ -23,46 +22,12 @@ static const char *const outcome_names[] = {
 };
 _Static_assert(sizeof(outcome_names) / sizeof(outcome_names[0]) == DB_N_CLAIM_OUTCOMES,
     "an outcome has no name");
-
-#define NETWORK_LEN 8 /* bytes */
-
-/* The fifth is the alarm, which only SQL writes and reads. */
-enum limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK };
-#define ALARM_SUBJECT "'\\x0000000000000000'::bytea"
-#define ALARM_ON                                                                                   \
-    "EXISTS (SELECT FROM claim_limit WHERE scope = 5 AND subject = " ALARM_SUBJECT                 \
-    " AND due > now())"
-
-/* A bucket by its key. A join would do as well, but not for a plan that was made while the table
- * was all but empty: that one reads all buckets of the scope, and lasts while they become many. */
-#define BUCKET(alias, scope, subject)                                                              \
-    " LEFT JOIN LATERAL (SELECT due, n_wrong FROM claim_limit"                                     \
-    "  WHERE scope = " scope " AND subject = " subject " LIMIT 1) " alias " ON true"
-
-/* The row of the device that is asked for or, where there is none, of the one after it, at the same
- * cost, and of no account: or the time of a refusal would tell what is here. Whoever reads it
- * compares the DevEUI. */
-#define NEAREST(alias, table, columns)                                                             \
-    " LEFT JOIN LATERAL (SELECT dev_eui, " columns " FROM " table                                  \
-    "  WHERE dev_eui >= i.dev_eui ORDER BY dev_eui LIMIT 1) " alias " ON true"
+_Static_assert(DB_CLAIM_CHUNK_MAX <= DB_WRONG_MAX, "a chunk may be wrong as a whole");
 
 /* What a claim is to take a place of; of nobody else's. */
 #define OWN_SUBSCRIPTION(columns)                                                                  \
     " LEFT JOIN LATERAL (SELECT " columns " FROM subscription"                                     \
     "  WHERE public_id = i.wanted AND organization_id = i.org LIMIT 1) s ON true"
-
-/* How long the bucket l of a scope holds others up: while more than its burst is not forgiven. */
-#define WAIT_S(l, seconds, burst)                                                                  \
-    "greatest(0, ceil(extract(epoch FROM " l                                                       \
-    ".due - now()) - " DB_DECIMAL(seconds) "::int8 * (" DB_DECIMAL(burst) " - 1)))"
-
-#define WAIT_DEVICE_S WAIT_S("l", DB_CLAIM_DEVICE_S, DB_CLAIM_DEVICE_BURST)
-#define WAIT_CLIENT_S WAIT_S("b", DB_CLAIM_CLIENT_S, DB_CLAIM_CLIENT_BURST)
-#define WAIT_ALARM_S WAIT_S("b", DB_CLAIM_CLIENT_S, 1)
-#define WAIT_NETWORK_S WAIT_S("n", DB_CLAIM_NETWORK_S, DB_CLAIM_NETWORK_BURST)
-#define CLIENT_BURST DB_DECIMAL(DB_CLAIM_CLIENT_BURST)
-#define CLIENT_S DB_DECIMAL(DB_CLAIM_CLIENT_S)
-#define WEAK_MAX DB_DECIMAL(DB_CLAIM_WEAK_MAX)
 
 /* For how long a repeated call finds its claim: as long as its key is kept. */
 #define LATELY "c.issued_at > now() - make_interval(days => " DB_DECIMAL(IDEMPOTENCY_DAYS) ")"
@@ -75,17 +40,12 @@ const struct db_statement db_claim_load_statement = {
         "WITH one AS MATERIALIZED (SELECT " ALARM_ON " AS alarm)"
         " SELECT i.ordinal::int4,"
         "  (CASE WHEN c.dev_eui = i.dev_eui THEN c.generation ELSE 1 END)::int4,"
-        "  greatest(CASE WHEN o.due > now() THEN least(" WAIT_DEVICE_S ","
-        "    ceil(extract(epoch FROM o.due - now()))) ELSE 0 END,"
-        "   CASE WHEN alarm THEN " WAIT_ALARM_S " ELSE " WAIT_CLIENT_S " END,"
-        "   CASE WHEN b.due > now() THEN least(" WAIT_NETWORK_S ", ceil(extract(epoch"
-        "    FROM b.due - now()))) ELSE 0 END)::int8,"
+        "  greatest(" WAIT_OF_DEVICE ", " WAIT_OF_CLIENT("b", DB_CLAIM_CLIENT_BURST) "),"
         "  i.net_id IS NULL OR EXISTS (SELECT FROM peer_net_id n JOIN peer p ON p.id = n.peer_id"
         "   WHERE n.net_id = i.net_id AND p.revoked_at IS NULL),"
         "  i.as_id IS NULL OR EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server'"
         "   AND p.name = i.as_id AND p.revoked_at IS NULL),"
-        "  (CASE WHEN alarm THEN 1 ELSE " CLIENT_BURST " END - coalesce(greatest(0, ceil("
-        "   extract(epoch FROM b.due - now()) / " CLIENT_S ")), 0))::int8,"
+        "  " ALLOWANCE("b", DB_CLAIM_CLIENT_BURST) ","
         "  CASE WHEN i.wanted IS NULL THEN 0 WHEN s.id IS NULL THEN 1"
         "   WHEN EXISTS (SELECT FROM device_entitlement e WHERE e.dev_eui = i.dev_eui"
         "    AND e.subscription_id = s.id) THEN 0"
@@ -204,25 +164,6 @@ const struct db_statement db_claim_unlock_statement = {
     .params = {DB_BYTEA},
 };
 
-/* In one order, so that two that count the same never wait for each other in a ring. */
-const struct db_statement db_claim_count_statement = {
-    .name = "claim_count",
-    .sql =
-        "INSERT INTO claim_limit AS l (scope, subject, due, n_wrong)"
-        " SELECT scope, subject, now() + make_interval(secs => seconds * n * CASE"
-        "   WHEN scope = 1 AND " ALARM_ON " THEN " DB_DECIMAL(
-            DB_CLAIM_ALARM_SLOWER) " ELSE 1 END), n"
-                                   " FROM unnest($1::int2[], $2::bytea[], $3::int4[], $4::int4[])"
-                                   "  AS i(scope, subject, seconds, n) ORDER BY scope, subject"
-                                   " ON CONFLICT (scope, subject) DO UPDATE SET"
-                                   "  due = greatest(l.due, now()) + (excluded.due - now()),"
-                                   "  n_wrong = least(l.n_wrong::int8 + excluded.n_wrong, 2147483647)::int4",
-    .shape = DB_SHAPE_MANY,
-    .commits = true,
-    .n_params = 4,
-    .params = {DB_INT2_ARRAY, DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY},
-};
-
 /* By its index of wrong ones, and no further than there are too many. */
 const struct db_statement db_claim_watch_statement = {
     .name = "claim_watch",
@@ -273,13 +214,6 @@ const char *db_claim_outcome_text(enum db_claim_outcome outcome)
     return outcome_names[outcome];
 }
 
-static void network_bytes(const struct db_claimant *claimant, uint8_t out[static NETWORK_LEN])
-{
-    struct bytes_writer w = bytes_writer_over(out, NETWORK_LEN);
-
-    bytes_write_u64_be(&w, claimant->network);
-}
-
 /* What both statements ask for: the devices, what is wanted for them, and who claims. */
 static void put_claims(struct db_params *p, const struct db_claim *claims, size_t n)
 {
@@ -317,11 +251,11 @@ static void put_claims(struct db_params *p, const struct db_claim *claims, size_
 
 static void put_networks(struct db_params *p, const struct db_claim *claims, size_t n)
 {
-    uint8_t network[NETWORK_LEN];
+    uint8_t network[DB_NETWORK_LEN];
 
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++) {
-        network_bytes(claims[i].claimant, network);
+        db_claimant_network(claims[i].claimant, network);
         if (claims[i].claimant->has_network)
             db_element_bytes(p, network, sizeof(network));
         else
@@ -368,79 +302,17 @@ static bool outcome_parse(const char *text, enum db_claim_outcome *ret)
     return false;
 }
 
-/* A bucket, and what wrong claims put into it. */
-struct drop {
-    enum limit_scope scope;
-    uint8_t subject[ACCOUNT_ID_LEN + sizeof(struct eui64)];
-    size_t len;
-    int64_t seconds, n;
-};
-
-struct drops {
-    struct drop list[4 * DB_CLAIM_CHUNK_MAX];
-    size_t n;
-};
-
-/* A bucket stands there once, whoever fills it how often: a row is written once by a statement. */
-static void add_drop(struct drops *drops, enum limit_scope scope, int64_t seconds,
-    const void *subject, size_t len, const void *more, size_t more_len)
-{
-    struct drop drop = {.scope = scope, .seconds = seconds, .n = 1, .len = len + more_len};
-
-    memcpy(drop.subject, subject, len);
-    if (more_len > 0)
-        memcpy(drop.subject + len, more, more_len);
-    for (size_t i = 0; i < drops->n; i++) {
-        if (drops->list[i].scope == scope &&
-            memcmp(drops->list[i].subject, drop.subject, sizeof(drop.subject)) == 0) {
-            drops->list[i].n++;
-            return;
-        }
-    }
-    drops->list[drops->n++] = drop;
-}
-
-static int put_drops(struct db *db, const struct drop *drops, size_t n)
-{
-    struct db_params *p = db_params_of(db);
-
-    db_param_array(p, DB_INT2_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_int(p, drops[i].scope);
-    db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, drops[i].subject, drops[i].len);
-    db_param_array(p, DB_INT4_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_int(p, drops[i].seconds);
-    db_param_array(p, DB_INT4_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_int(p, drops[i].n);
-    return db_run_quiet(db, DB_CLAIM_COUNT);
-}
-
-/* For each that was wrong: its claimant's bucket, that of where he is, the device's, and that of
- * the two. */
+/* Who was too slow has guessed nothing. */
 static int count_wrong(struct db *db, const struct db_claim *claims, size_t n)
 {
-    struct drops drops = {.n = 0};
-    uint8_t network[NETWORK_LEN];
+    struct db_wrong wrong[DB_CLAIM_CHUNK_MAX];
+    size_t n_wrong = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        const struct db_claimant *who = claims[i].claimant;
-        const uint8_t *dev_eui = claims[i].dev_eui.bytes;
-
-        if (claims[i].outcome < CLAIM_UNKNOWN || claims[i].outcome == CLAIM_RACED)
-            continue; /* who was too slow has guessed nothing */
-        add_drop(&drops, SCOPE_DEVICE, DB_CLAIM_DEVICE_S, dev_eui, sizeof(struct eui64), NULL, 0);
-        add_drop(&drops, SCOPE_OWN, DB_CLAIM_OWN_S, who->client_id, ACCOUNT_ID_LEN, dev_eui,
-            sizeof(struct eui64));
-        add_drop(&drops, SCOPE_CLIENT, DB_CLAIM_CLIENT_S, who->client_id, ACCOUNT_ID_LEN, NULL, 0);
-        network_bytes(who, network);
-        if (who->has_network)
-            add_drop(&drops, SCOPE_NETWORK, DB_CLAIM_NETWORK_S, network, sizeof(network), NULL, 0);
-    }
-    return drops.n > 0 ? put_drops(db, drops.list, drops.n) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (claims[i].outcome >= CLAIM_UNKNOWN && claims[i].outcome != CLAIM_RACED)
+            wrong[n_wrong++] =
+                (struct db_wrong){.who = claims[i].claimant, .dev_eui = claims[i].dev_eui};
+    return db_wrong_count(db, wrong, n_wrong);
 }
 
 static void put_codes(struct db_params *p, const struct db_claim *claims, size_t n)

@@ -148,12 +148,14 @@ const struct db_statement db_rule_take_statement = {
     .commits = true,
 };
 
-/* Range by range, and of each no more than are wanted. */
+/* Range by range, and of each no more than are wanted. What its maker has handed over is not his to
+ * give away. */
 const struct db_statement db_rule_load_statement = {
     .name = "rule_load",
     .sql = "SELECT d.dev_eui, coalesce(c.generation, 0) FROM claim_rule r"
            " JOIN claim_rule_range g ON g.rule_id = r.id"
            " CROSS JOIN LATERAL (SELECT d.dev_eui FROM device d WHERE d.batch_id = r.batch_id"
+           "  AND d.organization_id = r.from_id"
            "  AND d.dev_eui BETWEEN g.first AND g.last AND " CLAIMABLE
            "  ORDER BY d.dev_eui LIMIT $2) d"
            " LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui"
@@ -177,7 +179,8 @@ const struct db_statement db_rule_claim_statement = {
         "  AS i(dev_eui, generation, hash)),"
         " due AS MATERIALIZED (SELECT d.dev_eui, i.generation, i.hash"
         "  FROM input i JOIN device d ON d.dev_eui = i.dev_eui"
-        "  WHERE d.batch_id = (SELECT batch_id FROM rule) AND " CLAIMABLE
+        "  WHERE d.batch_id = (SELECT batch_id FROM rule)"
+        "  AND d.organization_id = (SELECT from_id FROM rule) AND " CLAIMABLE
         "  ORDER BY d.dev_eui LIMIT (SELECT max_devices - n_used FROM rule)"
         "  FOR NO KEY UPDATE OF d),"
         " held AS MATERIALIZED (SELECT device_joins_hold(ARRAY(SELECT dev_eui FROM due)) AS n),"
@@ -231,6 +234,15 @@ const struct db_statement db_rule_expire_statement = {
     .commits = true,
     .n_params = 1,
     .params = {DB_INT8},
+};
+
+const struct db_statement db_rule_wake_statement = {
+    .name = "rule_wake",
+    .sql = "SELECT count(claim_rule_wake(b)) FROM unnest($1::int8[]) AS b",
+    .shape = DB_SHAPE_ONE,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_INT8_ARRAY},
 };
 
 const char *db_rule_state_text(enum db_rule_state state)
@@ -488,4 +500,14 @@ int db_rule_expire(struct db *db, size_t *ret_n)
         return r;
     *ret_n = rows.n;
     return 0;
+}
+
+int db_rule_wake(struct db *db, const int64_t *batch_ids, size_t n)
+{
+    struct db_params *p = db_params_of(db);
+
+    db_param_array(p, DB_INT8_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, batch_ids[i]);
+    return db_run_quiet(db, DB_RULE_WAKE);
 }

@@ -86,3 +86,7 @@ int db_rule_claim(
 /** Ends rules whose time is over, at most DB_RULE_PIECE, with an audit event. *ret_n: how many. */
 #define DB_RULE_PIECE 1000
 int db_rule_expire(struct db *db, size_t *ret_n);
+
+/** Has the active rules of these batches looked at now, and not when they are due: for whoever has
+ * made devices of theirs activable, behind his commit. */
+int db_rule_wake(struct db *db, const int64_t *batch_ids, size_t n);

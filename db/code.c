@@ -44,13 +44,16 @@ const struct db_statement db_code_end_statement = {
     .params = {DB_TEXT, DB_INT8},
 };
 
-/* Line by line, whatever is due: a batch where little is costs no more at once than another. */
+/* A device that was handed over is not its batch's maker's any more.
+ * Line by line, whatever is due: a batch where little is costs no more at once than another. */
 const struct db_statement db_code_walk_statement = {
     .name = "code_walk",
     .sql = "SELECT d.dev_eui, d.batch_line, d.serial, coalesce(c.generation, 0),"
-           "  d.ownership = 'unowned' AND (c.dev_eui IS NULL"
+           "  d.ownership = 'unowned' AND d.organization_id = (SELECT organization_id FROM batch"
+           "   WHERE id = $1) AND (c.dev_eui IS NULL"
            "   OR (c.origin = 'made' AND (c.made_by = $2 OR $3))), d.join_eui"
-           " FROM (SELECT dev_eui, batch_line, serial, ownership, join_eui FROM device"
+           " FROM (SELECT dev_eui, batch_line, serial, ownership, organization_id, join_eui"
+           "  FROM device"
            "  WHERE batch_id = $1 AND batch_line > $4 ORDER BY batch_line LIMIT $5) d"
            " LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui ORDER BY d.batch_line",
     .shape = DB_SHAPE_MANY,
@@ -66,7 +69,9 @@ const struct db_statement db_code_make_statement = {
            "  SELECT * FROM unnest($1::bytea[], $2::int4[], $3::bytea[]) WITH ORDINALITY"
            "   AS i(dev_eui, generation, hash, ordinal)),"
            " free AS MATERIALIZED (SELECT d.dev_eui FROM device d JOIN input i USING (dev_eui)"
-           "  WHERE d.ownership = 'unowned' ORDER BY d.dev_eui FOR NO KEY UPDATE OF d),"
+           "  WHERE d.ownership = 'unowned' AND d.organization_id = (SELECT b.organization_id"
+           "   FROM batch b WHERE b.id = d.batch_id)"
+           "  ORDER BY d.dev_eui FOR NO KEY UPDATE OF d),"
            " stored AS ("
            "  INSERT INTO claim_code AS c (dev_eui, generation, hash, weak, origin, made_by)"
            "  SELECT dev_eui, generation, hash, false, 'made', $4"

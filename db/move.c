@@ -44,11 +44,12 @@ const struct db_statement db_move_list_batch_statement = {
     .name = "move_list_batch",
     .sql = LISTED("SELECT $1, row_number() OVER (ORDER BY d.dev_eui), d.dev_eui FROM device d"
                   " WHERE d.batch_id = $2 AND ($4 OR coalesce(d.owner_id, d.organization_id) = $3)"
+                  " AND ($6::text IS NULL OR d.credential = $6)"
                   " ORDER BY d.dev_eui LIMIT $5"),
     .shape = DB_SHAPE_ONE,
     .commits = true,
-    .n_params = 5,
-    .params = {DB_INT8, DB_INT8, DB_INT8, DB_BOOL, DB_INT8},
+    .n_params = 6,
+    .params = {DB_INT8, DB_INT8, DB_INT8, DB_BOOL, DB_INT8, DB_TEXT},
 };
 
 /* In turns, as exports are taken (db/export.c). */
@@ -159,6 +160,10 @@ static int add_devices(struct db *db, const struct db_move_devices *devices, str
         db_param_int(p, DB_INT8, job->organization_id);
         db_param_int(p, DB_BOOL, devices->any_holder);
         db_param_int(p, DB_INT8, DB_MOVE_BATCH_MAX + 1);
+        if (devices->has_credential)
+            db_param_text(p, device_credential_text(devices->credential));
+        else
+            db_param_null(p, DB_TEXT);
     } else {
         db_param_array(p, DB_BYTEA_ARRAY, devices->n);
         for (size_t i = 0; i < devices->n; i++)

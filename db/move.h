@@ -40,6 +40,8 @@ struct db_move_devices {
     size_t n;
     int64_t batch_id; /* 0: the list */
     bool any_holder;
+    bool has_credential; /* of a batch, those in this state alone */
+    enum device_credential credential;
 };
 
 enum { DB_MOVE_TOO_MANY_JOBS = 1, DB_MOVE_TOO_MANY_DEVICES };

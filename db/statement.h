@@ -267,6 +267,12 @@ enum db_statement_id {
     DB_RULE_LOAD,
     DB_RULE_CLAIM,
     DB_RULE_EXPIRE,
+    DB_RULE_WAKE,
+    DB_ID_PAC_LOAD,
+    DB_ID_PAC_SETTLE,
+    DB_ID_PAC_PROTOTYPES,
+    DB_ID_PAC_HAND_OVER,
+    DB_ID_PAC_TRIED,
     DB_TTJS_NS_ID,
     DB_TTJS_KEEP,
     DB_TTJS_LOAD,
@@ -491,6 +497,12 @@ extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;
 extern const struct db_statement db_delivery_take_statement;
 extern const struct db_statement db_delivery_settle_statement;
+extern const struct db_statement db_rule_wake_statement;
+extern const struct db_statement db_id_pac_load_statement;
+extern const struct db_statement db_id_pac_settle_statement;
+extern const struct db_statement db_id_pac_prototypes_statement;
+extern const struct db_statement db_id_pac_hand_over_statement;
+extern const struct db_statement db_id_pac_tried_statement;
 extern const struct db_statement db_ttjs_ns_id_statement;
 extern const struct db_statement db_ttjs_keep_statement;
 extern const struct db_statement db_ttjs_load_statement;

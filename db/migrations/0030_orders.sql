@@ -213,3 +213,54 @@ COMMENT ON COLUMN webhook.events IS 'Types that are wanted, a bit each: 1 device
 
 CREATE INDEX audit_event_of_made ON audit_event (object, ((detail->>'line')::bigint)) WHERE action = 'order.chunk';
 COMMENT ON INDEX audit_event_of_made IS 'The chunk of an order that a line was in.';
+
+-- What a label says stays what the list of built devices is checked by, also where its device was claimed before that list came.
+ALTER TABLE claim_code
+    ADD COLUMN pac_generation integer CHECK (pac_generation >= 1),
+    ADD COLUMN pac_hash bytea CHECK (octet_length(pac_hash) = 32),
+    ADD COLUMN pac_made boolean,
+    ADD CONSTRAINT claim_code_pac CHECK ((pac_hash IS NULL) = (pac_generation IS NULL) AND (pac_hash IS NULL) = (pac_made IS NULL)),
+    ADD CONSTRAINT claim_code_pac_of_before CHECK (pac_hash IS NULL OR origin = 'claimed');
+COMMENT ON COLUMN claim_code.pac_generation IS 'Of the last code that was its maker''s: its generation. No claim is made by it any more; the list of built devices is checked by it. Null while the present code is the maker''s, and for codes that were renewed before this was kept.';
+COMMENT ON COLUMN claim_code.pac_hash IS 'Of the same, the keyed hash.';
+COMMENT ON COLUMN claim_code.pac_made IS 'Of the same, whether it was made here.';
+
+CREATE FUNCTION claim_code_keeps_pac() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    NEW.pac_generation := OLD.generation;
+    NEW.pac_hash := OLD.hash;
+    NEW.pac_made := OLD.origin = 'made';
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION claim_code_keeps_pac() IS 'A claim, or an owner, renews a code that was the maker''s.';
+CREATE TRIGGER claim_code_keeps_pac BEFORE UPDATE OF origin ON claim_code
+    FOR EACH ROW WHEN (OLD.origin <> 'claimed' AND NEW.origin = 'claimed') EXECUTE FUNCTION claim_code_keeps_pac();
+
+-- As 0029 made it: a device that is handed over is not its former maker's to test.
+CREATE OR REPLACE FUNCTION device_lets_go() RETURNS trigger
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NEW.service <> 'suspended' THEN
+        NEW.suspended_by := NULL;
+    END IF;
+    IF NEW.ownership <> 'unowned' OR NEW.ownership_epoch <> OLD.ownership_epoch OR NEW.credential = 'scrapped'
+            OR NEW.organization_id <> OLD.organization_id THEN
+        NEW.test_net_id := NULL;
+        NEW.test_as_id := NULL;
+        NEW.test_max_joins := NULL;
+        NEW.test_opened_at := NULL;
+        NEW.test_until := NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION device_lets_go() IS 'What is not suspended is suspended by nobody; and a test window is of a device that nobody owns, that is not scrapped, and that its maker has not handed over.';
+DROP TRIGGER device_lets_go ON device;
+CREATE TRIGGER device_lets_go BEFORE UPDATE OF ownership, ownership_epoch, credential, service, organization_id ON device
+    FOR EACH ROW WHEN (NEW.test_net_id IS NOT NULL OR NEW.suspended_by IS NOT NULL) EXECUTE FUNCTION device_lets_go();

@@ -27,6 +27,7 @@ TARGETS = {
     "audit_check": ("cli/audit_check.c", 16384),
     "certificate": ("api/trust.c", 4096),
     "http_guard": ("api/guard.c", 2048),
+    "id_pac": ("activation/id_pac_reader.c", 2048),
     "import_reader": ("activation/import_reader.c", 2048),
     "join_frame": ("lorawan/frame.c", 40),
     "json_body": ("api/json.c", 1024),
