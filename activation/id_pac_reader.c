@@ -9,11 +9,7 @@
 #include <strings.h>
 
 static const char byte_order_mark[] = "\xEF\xBB\xBF";
-static const char sigfox_prefix[] = "sigfox:";
 #define MARK_LEN (sizeof(byte_order_mark) - 1)
-#define SIGFOX_LEN (sizeof(sigfox_prefix) - 1)
-#define SIGFOX_ID_BYTES 4
-#define SIGFOX_ID_AT (sizeof(struct eui64) - SIGFOX_ID_BYTES)
 
 _Static_assert(ID_PAC_LINE_MAX == 1024, "a complaint says it");
 _Static_assert(ID_PAC_LINES_MAX == 1000000, "and so does this one");
@@ -62,19 +58,14 @@ static void trim(const char **text, size_t *len)
         (*len)--;
 }
 
-/* An EUI as people write it, or a Sigfox id: 8 digits, with or without its word. */
+/* An identifier as people write it, or the 8 digits of a Sigfox id without its word. */
 static bool parse_id(const char *text, size_t len, struct eui64 *ret)
 {
     struct eui64 id = {{0}};
 
-    if (len >= SIGFOX_LEN && strncasecmp(text, sigfox_prefix, SIGFOX_LEN) == 0) {
-        text += SIGFOX_LEN;
-        len -= SIGFOX_LEN;
-    } else if (len != (size_t)2 * SIGFOX_ID_BYTES) {
-        return eui64_parse(text, len, ret);
-    }
-    if (len != (size_t)2 * SIGFOX_ID_BYTES ||
-        !hex_decode(text, len, id.bytes + SIGFOX_ID_AT, SIGFOX_ID_BYTES))
+    if (len != (size_t)2 * SIGFOX_ID_LEN)
+        return device_id_parse(text, len, ret);
+    if (!hex_decode(text, len, id.bytes + sizeof(id.bytes) - SIGFOX_ID_LEN, SIGFOX_ID_LEN))
         return false;
     *ret = id;
     return true;

@@ -7,7 +7,6 @@
 
 #define OTHER_NONE 0xFF /* activable under no certificate */
 #define OTHER_UNNAMED 0xFE
-#define SIGFOX_ID_AT 4 /* of the 8 bytes of an identifier */
 
 _Static_assert(ID_PAC_OTHERS_MAX <= OTHER_UNNAMED, "their numbers are apart");
 
@@ -115,30 +114,22 @@ enum id_pac_count id_pac_answer_count(const struct id_pac_answer *answer)
     return words[answer->word].count;
 }
 
-/* False where there is none. */
-static bool format_id(const struct id_pac_answer *answer, struct text *out)
+/* "" where there is none. */
+static const char *format_id(
+    const struct id_pac_answer *answer, char out[static DEVICE_ID_TEXT_LEN + 1])
 {
-    static const uint8_t zeros[SIGFOX_ID_AT];
-    const uint8_t *bytes = answer->dev_eui.bytes;
-    bool is_sigfox = memcmp(bytes, zeros, sizeof(zeros)) == 0;
-
-    if (answer->word == WORD_BAD_ID)
-        return false;
-    if (is_sigfox)
-        text_add(out, "sigfox:");
-    text_add_hex(out, bytes + (is_sigfox ? SIGFOX_ID_AT : 0),
-        sizeof(answer->dev_eui.bytes) - (is_sigfox ? SIGFOX_ID_AT : 0));
-    return true;
+    out[0] = '\0';
+    return answer->word == WORD_BAD_ID ? out : device_id_format(&answer->dev_eui, out);
 }
 
 int id_pac_answer_leaf(const struct id_pac_answer *answer, uint8_t ret[static MERKLE_HASH_LEN])
 {
     CLEANUP(text_done) struct text entry = {0};
     const char *reason = words[answer->word].reason;
+    char id[DEVICE_ID_TEXT_LEN + 1];
 
-    text_addf(&entry, "%" PRIu32 " ", answer->line);
-    if (!format_id(answer, &entry))
-        text_add(&entry, "-");
+    text_addf(&entry, "%" PRIu32 " %s", answer->line, format_id(answer, id));
+    text_add(&entry, id[0] == '\0' ? "-" : "");
     text_addf(
         &entry, " %s %s", count_names[words[answer->word].count], reason != NULL ? reason : "-");
     if (entry.failed)
@@ -180,11 +171,11 @@ void id_pac_report_write(const struct id_pac_report *report, size_t at, size_t n
 {
     for (size_t i = at; i < report->n && i < at + n; i++) {
         const struct id_pac_answer *answer = answer_at(report, i);
-        CLEANUP(text_done) struct text id = {0};
+        char id[DEVICE_ID_TEXT_LEN + 1];
 
         text_addf(out, "{\"line\":%" PRIu32 ",\"dev_eui\":", answer->line);
-        if (format_id(answer, &id) && id.data != NULL)
-            text_addf(out, "\"%s\"", id.data);
+        if (format_id(answer, id)[0] != '\0')
+            text_addf(out, "\"%s\"", id);
         else
             text_add(out, "null");
         text_addf(out, ",\"outcome\":\"%s\"", count_names[words[answer->word].count]);

@@ -171,7 +171,7 @@ const struct db_statement db_id_pac_hand_over_statement = {
     .sql =
         "INSERT INTO audit_event (organization_id, client_id, request_id, action, object, detail)"
         " SELECT v.of_id, CASE WHEN v.of_id = $4 THEN $5 END, $6, 'device.hand-over',"
-        "  encode(i.dev_eui, 'hex'), jsonb_build_object('certificate', c.number,"
+        "  device_text(i.dev_eui), jsonb_build_object('certificate', c.number,"
         "   'from', encode(f.public_id, 'hex'), 'to', encode(t.public_id, 'hex'))"
         " FROM unnest($1::bytea[], $2::int8[]) AS i(dev_eui, former_id)"
         " JOIN certificate c ON c.id = $3 JOIN organization f ON f.id = i.former_id"

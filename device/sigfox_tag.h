@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "device/code.h"
 
-#define SIGFOX_ID_LEN 4
 #define SIGFOX_TAG_MAX 48 /* characters of the longest text */
 
 struct sigfox_tag {
