@@ -167,6 +167,32 @@ START_TEST(a_suspension_ends_no_session)
 }
 END_TEST
 
+/* Of three devices that one statement changes, each in its own way. */
+START_TEST(what_one_statement_changes_is_told_apart_by_device)
+{
+    struct db_join_row before[3], after;
+
+    make_devices(1, 3, LW_MAC_1_1);
+    (void)rejoin(LW_JOIN, DB_JOIN_NONE_PROVED, 20);
+    pg_sql(cluster, database,
+        "UPDATE device_join SET pending_join_type = 255,"
+        " pending_join_nonce = 1, pending_nonce = 20, pending_net_id = '\\x000013'");
+    for (uint32_t i = 0; i < 3; i++)
+        before[i] = load_one(join, i + 1, 0);
+    pg_sql(cluster, database,
+        "WITH d AS (SELECT dev_eui, row_number() OVER (ORDER BY dev_eui) AS n FROM device)"
+        " UPDATE device SET ownership_epoch = ownership_epoch + (n = 1)::int, serial = 'x',"
+        " service = CASE WHEN n = 2 THEN 'suspended' ELSE service END"
+        " FROM d WHERE d.dev_eui = device.dev_eui");
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert(before[i].state.sessions[DEVICE_SESSION_PENDING].present);
+        after = load_one(join, i + 1, 0);
+        ck_assert_int_eq(after.state.sessions[DEVICE_SESSION_PENDING].present, i != 0);
+        ck_assert_int_eq(after.state.gate_rev - before[i].state.gate_rev, i == 2 ? 0 : 1);
+    }
+}
+END_TEST
+
 START_TEST(rj_count1_is_the_devices)
 {
     struct db_join_row row;
@@ -196,6 +222,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, the_proved_session_is_current_and_the_new_one_pending);
     tcase_add_test(tcase, the_last_two_are_kept_however_many_were_answered);
     tcase_add_test(tcase, a_suspension_ends_no_session);
+    tcase_add_test(tcase, what_one_statement_changes_is_told_apart_by_device);
     tcase_add_test(tcase, rj_count1_is_the_devices);
     tcase_add_loop_test(tcase, a_session_ends_with_what_it_stands_on, 0,
         sizeof(session_ends) / sizeof(*session_ends));
