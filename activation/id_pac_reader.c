@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 static const char byte_order_mark[] = "\xEF\xBB\xBF";
 #define MARK_LEN (sizeof(byte_order_mark) - 1)

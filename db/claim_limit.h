@@ -50,14 +50,13 @@ enum db_limit_scope { SCOPE_CLIENT = 1, SCOPE_DEVICE, SCOPE_OWN, SCOPE_NETWORK }
                                      ", ceil(extract(epoch FROM " c                                \
                                      ".due - now()))) ELSE 0 END, 0)::int8"
 #define ALLOWANCE(c, burst)                                                                        \
-    "(CASE WHEN alarm THEN 1 ELSE " DB_DECIMAL(                                                    \
-        burst) " END - coalesce(greatest(0, ceil("                                                 \
-               "extract(epoch FROM " c ".due - now()) / " DB_DECIMAL(                              \
-                   DB_CLAIM_CLIENT_S) ")), 0))::int8"
+    "(CASE WHEN alarm THEN 1 ELSE " DB_DECIMAL(burst) " END - coalesce(greatest(0, ceil("          \
+                                                      "extract(epoch FROM " c                      \
+                                                      ".due - now()) / " DB_DECIMAL(               \
+                                                          DB_CLAIM_CLIENT_S) ")), 0))::int8"
 
 /** Of a claimant who has one: as claim_limit.subject has it. */
-void db_claimant_network(
-    const struct db_claimant *claimant, uint8_t ret[static DB_NETWORK_LEN]);
+void db_claimant_network(const struct db_claimant *claimant, uint8_t ret[static DB_NETWORK_LEN]);
 
 #define DB_WRONG_MAX 64
 /** A code that was wrong. */

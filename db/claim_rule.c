@@ -168,8 +168,8 @@ const struct db_statement db_rule_load_statement = {
 
 /* The rule's row is locked first: who waits for it goes on with its newest count. Then devices,
  * then the hot rows and codes, in the order of DevEUIs, as in every other statement that changes
- * them. A device whose code was made anew meanwhile is left for the next look. A Sigfox device gets no
- * network. */
+ * them. A device whose code was made anew meanwhile is left for the next look. A Sigfox device gets
+ * no network. */
 const struct db_statement db_rule_claim_statement = {
     .name = "rule_claim",
     .sql =

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/cleanup.h"
+#include "base/eui.h"
 #include "device/code.h"
 
 #define SIGFOX_TAG_MAX 48 /* characters of the longest text */
