@@ -66,7 +66,7 @@ static const struct json_field fields[] = {
         .max = DAYS_MAX,
         .present_offset = offsetof(struct rule_body, has_days)},
     {.name = "allow",
-        .kind = JSON_HEX_LIST,
+        .kind = JSON_DEVICES,
         .offset = offsetof(struct rule_body, allow),
         .size = sizeof(struct eui64),
         .max = ALLOW_MAX,
@@ -181,11 +181,13 @@ static unsigned read_ranges(
         const struct range_item *item = &body->ranges[i];
 
         (void)snprintf(field, sizeof(field), "allow_ranges[%zu].first", i);
-        if (!eui64_parse(item->first, strlen(item->first), &ret[i].first))
-            return act_call_bad_field(call, field, "first is not 16 hexadecimal digits");
+        if (!device_id_parse(item->first, strlen(item->first), &ret[i].first))
+            return act_call_bad_field(
+                call, field, "first is no DevEUI of 16 hexadecimal digits and no Sigfox id");
         (void)snprintf(field, sizeof(field), "allow_ranges[%zu].last", i);
-        if (!eui64_parse(item->last, strlen(item->last), &ret[i].last))
-            return act_call_bad_field(call, field, "last is not 16 hexadecimal digits");
+        if (!device_id_parse(item->last, strlen(item->last), &ret[i].last))
+            return act_call_bad_field(
+                call, field, "last is no DevEUI of 16 hexadecimal digits and no Sigfox id");
         if (eui64_to_u64(&ret[i].last) < eui64_to_u64(&ret[i].first))
             return act_call_bad_field(call, field, "last is less than first");
     }
@@ -204,7 +206,7 @@ static unsigned check_ranges(struct act_call *call, const struct rule_body *body
         return r < 0 ? act_call_failed(call, r) : 0;
     if (at < body->n_allow) {
         (void)snprintf(field, sizeof(field), "allow[%zu]", at);
-        return act_call_bad_field(call, field, "no device of the batch has this DevEUI");
+        return act_call_bad_field(call, field, "no device of the batch has this identifier");
     }
     (void)snprintf(field, sizeof(field), "allow_ranges[%zu]", at - body->n_allow);
     return act_call_bad_field(call, field, "no device of the batch is in this range");
@@ -348,7 +350,7 @@ static int write_ranges(struct act_call *call, const struct db_rule *rule, struc
     text_add(out, ",\"ranges\":[");
     for (size_t i = 0; r == 0 && i < n; i++)
         text_addf(out, "%s{\"first\":\"%s\",\"last\":\"%s\"}", i > 0 ? "," : "",
-            eui64_format(&ranges[i].first, first), eui64_format(&ranges[i].last, last));
+            device_id_format(&ranges[i].first, first), device_id_format(&ranges[i].last, last));
     text_add(out, "]");
     return r;
 }

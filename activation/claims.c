@@ -6,6 +6,7 @@
  * A claim is found again by its Idempotency-Key, and then makes its own codes anew: so a lost
  * answer never costs a device. */
 #include "activation/claim_run.h"
+#include "activation/home.h"
 #include "activation/operator_check.h"
 #include "device/tr005.h"
 #include <inttypes.h>
@@ -115,8 +116,8 @@ static const char *read_device(
     *ret_member = "dev_eui";
     if (!item->has_dev_eui)
         return "dev_eui is missing";
-    if (!eui64_parse(item->dev_eui, strlen(item->dev_eui), &ret->claim.dev_eui))
-        return "dev_eui is not 16 hexadecimal digits";
+    if (!device_id_parse(item->dev_eui, strlen(item->dev_eui), &ret->claim.dev_eui))
+        return "dev_eui is no DevEUI of 16 hexadecimal digits and no Sigfox id";
     *ret_member = "code";
     if (!item->has_code)
         return "code is missing";
@@ -155,6 +156,12 @@ static unsigned read_item(struct act_call *call, const char *place, const struct
     memcpy(ret->claim.subscription, item->subscription_id, sizeof(ret->claim.subscription));
     if (fault == NULL)
         fault = read_home(item, &ret->claim, &member);
+    /* The identifier itself tells it, whether the device is here or not. */
+    if (fault == NULL && ret->claim.has_home_net_id &&
+        device_kind_of(&ret->claim.dev_eui) == DEVICE_SIGFOX) {
+        member = "home_net_id";
+        fault = ACT_NO_HOME;
+    }
     if (fault == NULL)
         return 0;
     (void)snprintf(field, sizeof(field), "%s%s", place, member);
@@ -261,7 +268,7 @@ static void write_entry(struct text *out, const struct act_claim_entry *entry)
     char dev_eui[EUI64_TEXT_LEN + 1];
 
     text_addf(
-        out, "{\"dev_eui\":\"%s\",\"outcome\":", eui64_format(&entry->claim.dev_eui, dev_eui));
+        out, "{\"dev_eui\":\"%s\",\"outcome\":", device_id_format(&entry->claim.dev_eui, dev_eui));
     if (entry->fault == FAULT_LIMITED) {
         text_addf(out, "\"limited\",\"retry_after_s\":%" PRId64 "}", entry->wait_s);
     } else if (entry->fault == FAULT_ENDED || entry->fault == FAULT_FULL) {

@@ -116,7 +116,7 @@ static int tell(struct code_run *run)
             continue;
         n++;
         text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":\"%s\",\"serial\":", c->due[i]->line,
-            eui64_format(&c->due[i]->dev_eui, dev_eui));
+            device_id_format(&c->due[i]->dev_eui, dev_eui));
         if (c->due[i]->serial[0] != '\0')
             text_add_json(out, c->due[i]->serial);
         else

@@ -78,7 +78,12 @@ static void write_fingerprint(
 static void write_key(
     struct text *out, const struct eui64 *dev_eui, const struct db_custody_key *key)
 {
-    text_addf(out, "{\"key\":\"%s\"", key->slot == KEY_SLOT_APP ? "app_key" : "nwk_key");
+    bool is_sigfox = device_kind_of(dev_eui) == DEVICE_SIGFOX;
+
+    text_addf(out, "{\"key\":\"%s\"",
+        is_sigfox                   ? "nak"
+        : key->slot == KEY_SLOT_APP ? "app_key"
+                                    : "nwk_key");
     write_origin(out, key);
     text_add(out, ",\"sealed\":{\"kek\":");
     text_add_json(out, key->kek_label);
@@ -127,13 +132,11 @@ static void write_document(
 {
     const struct device_record *r = &device->record;
     const char *since = exposed_since(device, c);
-    char dev_eui[EUI64_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1];
 
-    text_addf(out,
-        "{\"schema\":\"" SCHEMA "\",\"dev_eui\":\"%s\",\"join_eui\":\"%s\",\"mac_version\":\"%s\""
-        ",\"credential\":\"%s\",\"issued_to\":\"%s\",\"adopted_at\":\"%s\"",
-        eui64_format(&r->dev_eui, dev_eui), eui64_format(&r->join_eui, join_eui),
-        lw_mac_version_text(r->mac_version), device_credential_text(r->credential),
+    text_add(out, "{\"schema\":\"" SCHEMA "\",");
+    act_device_identity_write(out, r);
+    text_addf(out, ",\"credential\":\"%s\",\"issued_to\":\"%s\",\"adopted_at\":\"%s\"",
+        device_credential_text(r->credential),
         device->is_brought ? actors[CUSTODY_MAKER] : actors[CUSTODY_OWNER], device->created_at);
     add_text(out, "import_format", c->import_format);
     text_addf(out, ",\"exposed\":%s", since[0] != '\0' ? "true" : "false");

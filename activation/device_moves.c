@@ -81,7 +81,7 @@ static int audit(struct act_call *call, const char *action, const struct eui64 *
         (void)snprintf(
             detail, sizeof(detail), "{\"generation\":%" PRIu32 "}", code->code.generation);
     return act_call_audit(
-        call, call->caller->organization_id, action, eui64_format(dev_eui, object), detail);
+        call, call->caller->organization_id, action, device_id_format(dev_eui, object), detail);
 }
 
 /* --- rotate-code ------------------------------------------------------------------------------ */
@@ -123,7 +123,7 @@ static unsigned post_rotate_code(struct act_call *call)
     struct eui64 dev_eui;
     int r;
 
-    if (!eui64_parse(text, strlen(text), &dev_eui))
+    if (!device_id_parse(text, strlen(text), &dev_eui))
         return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
     r = db_code_standing(call->worker->db, &dev_eui, call->caller->organization_id, &standing);
     if (r < 0)
@@ -141,10 +141,10 @@ static unsigned post_unlock_code(struct act_call *call)
     bool may;
     int r = 1;
 
-    if (eui64_parse(text, strlen(text), &dev_eui))
+    if (device_id_parse(text, strlen(text), &dev_eui))
         r = db_device_find(call->worker->db, &dev_eui, call->caller->organization_id, &device);
     may = r == 0 && device.is_brought && device.record.ownership == OWNERSHIP_UNOWNED;
-    if (r >= 0 && !may && eui64_parse(text, strlen(text), &dev_eui)) {
+    if (r >= 0 && !may && device_id_parse(text, strlen(text), &dev_eui)) {
         r = db_code_standing(call->worker->db, &dev_eui, call->caller->organization_id, &standing);
         may = r == 0 && standing.former;
     }

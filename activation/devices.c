@@ -16,7 +16,7 @@ unsigned act_device_find(struct act_call *call, size_t index, struct db_device *
     struct eui64 dev_eui;
     int r = 1;
 
-    if (eui64_parse(text, strlen(text), &dev_eui))
+    if (device_id_parse(text, strlen(text), &dev_eui))
         r = db_device_find(call->worker->db, &dev_eui, call->caller->organization_id, ret);
     if (r < 0)
         return act_call_failed(call, r);
@@ -95,26 +95,37 @@ static void write_holding(struct text *out, const struct db_device *d)
     add_text(out, "home_net_id", net_id);
     add_text(out, "as_id", r->as_id);
     add_text(out, "exposed_since", d->exposed_since);
-    add_text(out, "replaced_by", d->has_replaced_by ? eui64_format(&d->replaced_by, dev_eui) : "");
-    add_text(out, "replaces", d->has_replaces ? eui64_format(&d->replaces, dev_eui) : "");
+    add_text(
+        out, "replaced_by", d->has_replaced_by ? device_id_format(&d->replaced_by, dev_eui) : "");
+    add_text(out, "replaces", d->has_replaces ? device_id_format(&d->replaces, dev_eui) : "");
     write_test_window(out, d);
     write_subscription(out, d);
+}
+
+void act_device_identity_write(struct text *out, const struct device_record *r)
+{
+    enum device_kind kind = device_kind_of(&r->dev_eui);
+    bool joins = kind == DEVICE_LORAWAN;
+    char dev_eui[DEVICE_ID_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1];
+
+    text_addf(out, "\"dev_eui\":\"%s\",\"kind\":\"%s\"", device_id_format(&r->dev_eui, dev_eui),
+        device_kind_text(kind));
+    add_text(out, "join_eui", joins ? eui64_format(&r->join_eui, join_eui) : "");
+    add_text(out, "mac_version", joins ? lw_mac_version_text(r->mac_version) : "");
 }
 
 void act_device_write(struct text *out, const struct db_device *d)
 {
     const struct device_record *r = &d->record;
-    char dev_eui[EUI64_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1];
     char batch[2 * ACCOUNT_ID_LEN + 1] = "";
 
     if (d->has_batch)
         (void)hex_encode(d->batch_id, sizeof(d->batch_id), batch);
-    text_addf(out,
-        "{\"dev_eui\":\"%s\",\"join_eui\":\"%s\",\"mac_version\":\"%s\",\"held\":%s"
-        ",\"credential\":\"%s\",\"trust\":\"%s\",\"created_at\":\"%s\"",
-        eui64_format(&r->dev_eui, dev_eui), eui64_format(&r->join_eui, join_eui),
-        lw_mac_version_text(r->mac_version), d->is_held ? "true" : "false",
-        device_credential_text(r->credential), device_trust_text(r->trust), d->created_at);
+    text_add(out, "{");
+    act_device_identity_write(out, r);
+    text_addf(out, ",\"held\":%s,\"credential\":\"%s\",\"trust\":\"%s\",\"created_at\":\"%s\"",
+        d->is_held ? "true" : "false", device_credential_text(r->credential),
+        device_trust_text(r->trust), d->created_at);
     add_text(out, "serial", d->serial);
     add_text(out, "batch", batch);
     if (d->is_held)
@@ -215,33 +226,45 @@ static unsigned get_device(struct act_call *call)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
+static const char sigfox_note[] =
+    "A Sigfox device does not join: joins are of LoRaWAN alone. What is checked is whether it may "
+    "be used.";
+
 static unsigned get_preflight(struct act_call *call)
 {
     CLEANUP(text_done) struct text checks = {0}, body = {0};
     struct db_device device;
     struct device_preflight facts;
     char dev_eui[EUI64_TEXT_LEN + 1];
+    enum device_kind kind;
     bool ready = true;
     unsigned status = act_device_find_held(call, 0, &device);
     int r;
 
     if (status != 0)
         return status;
+    kind = device_kind_of(&device.record.dev_eui);
     if ((r = db_device_preflight(call->worker->db, &device.record.dev_eui, &facts)) != 0)
         return r < 0 ? act_call_failed(call, r)
                      : act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
     for (unsigned i = 0; i < N_DEVICE_CHECKS; i++) {
         enum device_check check = (enum device_check)i;
-        bool passes = device_check_passes(check, &facts);
+        bool passes;
 
+        if (!device_check_applies(check, kind))
+            continue;
+        passes = device_check_passes(check, &facts);
         ready &= passes;
-        text_addf(&checks, "%s{\"check\":\"%s\",\"ok\":%s", i > 0 ? "," : "",
+        text_addf(&checks, "%s{\"check\":\"%s\",\"ok\":%s", checks.len > 0 ? "," : "",
             device_check_name(check), passes ? "true" : "false");
         add_text(&checks, "what_to_do", passes ? "" : device_check_to_do(check));
         text_add(&checks, "}");
     }
-    text_addf(&body, "{\"dev_eui\":\"%s\",\"ready\":%s,\"checks\":[",
-        eui64_format(&device.record.dev_eui, dev_eui), ready ? "true" : "false");
+    text_addf(&body, "{\"dev_eui\":\"%s\",\"kind\":\"%s\",\"ready\":%s",
+        device_id_format(&device.record.dev_eui, dev_eui), device_kind_text(kind),
+        ready ? "true" : "false");
+    add_text(&body, "note", kind == DEVICE_SIGFOX ? sigfox_note : "");
+    text_add(&body, ",\"checks\":[");
     text_add(&body, checks.failed ? "" : checks.data);
     text_add(&body, "]");
     write_test_window(&body, &device);

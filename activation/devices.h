@@ -15,6 +15,8 @@ unsigned act_device_find_held(struct act_call *call, size_t index, struct db_dev
 /** It is as after a move that was made: its record and what follows from that. */
 void act_device_moved(struct db_device *device, const struct device_record *after);
 
+/** Members of a JSON object that say what the device is: dev_eui, kind, join_eui, mac_version. */
+void act_device_identity_write(struct text *out, const struct device_record *record);
 /** Begins its JSON object, which the caller ends: what its holder may know of one that is held, and
  * what its maker may of another. */
 void act_device_write(struct text *out, const struct db_device *device);

@@ -48,22 +48,32 @@ static void add_used_nonces(struct text *out, const struct export_line *line)
         text_add(out, "\"");
 }
 
+static void add_counted(struct text *out, const struct export_line *line)
+{
+    const struct db_export_row *row = line->row;
+
+    text_addf(out, ",\"join_nonce\":%u", row->join_nonce);
+    if (!device_nonce_is_counted(row->record.mac_version))
+        add_used_nonces(out, line);
+    else if (row->last_dev_nonce != DEVICE_NO_NONCE)
+        text_addf(out, ",\"dev_nonce\":%d", row->last_dev_nonce);
+}
+
 static void write_cradle(const struct export_line *line, struct text *out)
 {
     const struct db_export_row *row = line->row;
     const struct device_record *record = &row->record;
-    char dev_eui[EUI64_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1], net_id[NET_ID_TEXT_LEN + 1];
+    char dev_eui[DEVICE_ID_TEXT_LEN + 1], join_eui[EUI64_TEXT_LEN + 1];
+    char net_id[NET_ID_TEXT_LEN + 1];
+    bool joins = device_kind_of(&record->dev_eui) == DEVICE_LORAWAN;
 
-    text_addf(out, "{\"dev_eui\":\"%s\",\"join_eui\":\"%s\",\"mac_version\":\"%s\"",
-        eui64_format(&record->dev_eui, dev_eui), eui64_format(&record->join_eui, join_eui),
-        lw_mac_version_text(record->mac_version));
+    text_addf(out, "{\"dev_eui\":\"%s\"", device_id_format(&record->dev_eui, dev_eui));
+    add_member(out, "join_eui", joins ? eui64_format(&record->join_eui, join_eui) : "");
+    add_member(out, "mac_version", joins ? lw_mac_version_text(record->mac_version) : "");
     add_member(out, "app_key_sealed", line->app_key != NULL ? line->app_key : "");
     add_member(out, "nwk_key_sealed", line->nwk_key != NULL ? line->nwk_key : "");
-    text_addf(out, ",\"join_nonce\":%u", row->join_nonce);
-    if (!device_nonce_is_counted(record->mac_version))
-        add_used_nonces(out, line);
-    else if (row->last_dev_nonce != DEVICE_NO_NONCE)
-        text_addf(out, ",\"dev_nonce\":%d", row->last_dev_nonce);
+    if (joins)
+        add_counted(out, line);
     if (record->has_home_net_id && record->as_id[0] != '\0') {
         add_member(out, "home_net_id", net_id_format(&record->home_net_id, net_id));
         add_member(out, "as_id", record->as_id);

@@ -58,6 +58,8 @@ static const struct {
     [EXPORT_KEY_UNPROVED] = {"key-unproved",
         "that no other organization has the same key cannot be told, since one of the two came "
         "before fingerprints were kept: its maker's files have it"},
+    [EXPORT_NOT_LORAWAN] = {"not-lorawan",
+        "the device is a Sigfox device, and a file of this format is for LoRaWAN devices"},
 };
 
 const char *export_refusal_name(enum export_refusal refusal)
@@ -80,7 +82,7 @@ void export_report_write(const struct db_job_row *rows, size_t n, struct text *o
         while (refusal + 1 < N_EXPORT_REFUSALS && (rows[i].lints >> refusal & 1) == 0)
             refusal++;
         text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":\"%s\",\"outcome\":\"%s\"", rows[i].line,
-            eui64_format(&rows[i].dev_eui, dev_eui), rows[i].outcome);
+            device_id_format(&rows[i].dev_eui, dev_eui), rows[i].outcome);
         text_addf(out, ",\"reason\":\"%s\",\"detail\":", refusals[refusal].name);
         text_add_json(out, refusals[refusal].detail);
         text_add(out, "}\n");
@@ -139,7 +141,7 @@ static int take_reply(struct export_work *w, size_t i)
     case KEYD_TAG_REFUSED:
     case KEYD_KEK_UNKNOWN:
         log_error("export: the key of device %s does not open: %s",
-            eui64_format(&w->requests[i].dev_eui, dev_eui), keyd_status_text(reply->status));
+            device_id_format(&w->requests[i].dev_eui, dev_eui), keyd_status_text(reply->status));
         refuse(device, EXPORT_KEY_ALTERED);
         return 0;
     case KEYD_CANNOT_EXPORT:
@@ -227,6 +229,9 @@ static int load(struct export_run *run)
     memset(w->devices, 0, sizeof(w->devices));
     w->n_pages = 0;
     for (size_t i = 0; i < w->n_rows; i++) {
+        if (run->export.order.format != EXPORT_CRADLE_JSONL &&
+            device_kind_of(&w->rows[i].record.dev_eui) == DEVICE_SIGFOX)
+            refuse(&w->devices[i], EXPORT_NOT_LORAWAN);
         if (w->rows[i].record.trust == TRUST_QUARANTINED)
             refuse(&w->devices[i], EXPORT_QUARANTINED);
         if (w->rows[i].record.credential == CREDENTIAL_SCRAPPED)

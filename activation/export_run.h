@@ -17,6 +17,7 @@ enum export_refusal {
     EXPORT_KEY_STAYS,  /* the token has no key that opens it for export */
     EXPORT_KEY_UNPROVED, /* it has no fingerprint, or its check value is that of another
                           * organization's key without one */
+    EXPORT_NOT_LORAWAN,  /* a Sigfox device, which the format has no place for */
     N_EXPORT_REFUSALS
 };
 /** Name, and a sentence with what to do. */

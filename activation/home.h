@@ -4,6 +4,9 @@
 #include "activation/call.h"
 #include "device/record.h"
 
+#define ACT_NO_HOME                                                                                \
+    "a Sigfox device joins no LoRaWAN network: leave home_net_id and as_id out, or null"
+
 struct act_home {
     char home_net_id[NET_ID_TEXT_LEN + 1]; /* "": null */
     char as_id[PEER_ID_MAX + 1];

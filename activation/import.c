@@ -66,7 +66,7 @@ static const char *read_query(const struct api_request *request, struct import_c
         return "the query may have format, mac_version, home_net_id, as_id, state and dry_run, and "
                "nothing else";
     if (format == NULL || !import_reader_format_parse(format, &ret->format))
-        return "format must be thingpark-csv, tts-csv, csv or jsonl";
+        return "format must be thingpark-csv, tts-csv, csv, jsonl or sigfox-csv";
     if (version != NULL && !lw_mac_version_parse(version, &defaults->mac_version))
         return "mac_version must be 1.0.0, 1.0.1, 1.0.2, 1.0.3, 1.0.4 or 1.1";
     defaults->has_mac_version = version != NULL;
@@ -77,6 +77,11 @@ static const char *read_query(const struct api_request *request, struct import_c
     if (dry_run != NULL && strcmp(dry_run, "true") != 0 && strcmp(dry_run, "false") != 0)
         return "dry_run must be true or false";
     ret->dry_run = dry_run != NULL && strcmp(dry_run, "true") == 0;
+    if (ret->format == IMPORT_SIGFOX_CSV &&
+        (version != NULL || api_request_query(request, "home_net_id") != NULL ||
+            api_request_query(request, "as_id") != NULL))
+        return "a file of sigfox-csv goes without mac_version, home_net_id and as_id: its devices "
+               "join nowhere";
     return read_home(request, defaults);
 }
 

@@ -34,7 +34,7 @@ int import_audit_leaf(
     char dev_eui[EUI64_TEXT_LEN + 1];
 
     text_addf(&entry, "%" PRIu64 " %s %s ", row->line,
-        row->has_dev_eui ? eui64_format(&row->dev_eui, dev_eui) : "-", outcome);
+        row->has_dev_eui ? device_id_format(&row->dev_eui, dev_eui) : "-", outcome);
     add_words(row->lints, &entry);
     if (entry.failed)
         return error_set(ERROR_SYSTEM, "out of memory for the audit of a row");

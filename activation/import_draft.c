@@ -14,9 +14,9 @@ struct column;
 typedef bool column_reader(
     struct import_draft *draft, const struct column *column, const char *text, size_t len);
 
-static column_reader read_directive, read_tag, read_dev_eui, read_join_eui, read_key,
-    read_mac_version, read_home_net_id, read_as_id, read_code, read_serial, read_name,
-    read_join_nonce, read_dev_nonce, read_used_dev_nonces, read_state;
+static column_reader read_directive, read_tag, read_sigfox_id, read_pac, read_dev_eui,
+    read_join_eui, read_key, read_mac_version, read_home_net_id, read_as_id, read_code, read_serial,
+    read_name, read_join_nonce, read_dev_nonce, read_used_dev_nonces, read_state;
 
 /* `kinds` is what the column takes besides a text. A number would lose the zeros that an EUI or a
  * key begins with. */
@@ -27,9 +27,13 @@ static const struct column {
     unsigned kinds;
     enum import_key_form form; /* of read_key */
     bool is_nwk;
+    bool of_sigfox; /* of files that have Sigfox devices alone */
 } columns[N_IMPORT_COLUMNS] = {
     [IMPORT_COLUMN_DIRECTIVE] = {NULL, read_directive, IMPORT_LINT_UNKNOWN_DIRECTIVE},
     [IMPORT_COLUMN_TAG] = {NULL, read_tag, IMPORT_LINT_BAD_TAG},
+    [IMPORT_COLUMN_SIGFOX_ID] = {NULL, read_sigfox_id, IMPORT_LINT_BAD_SIGFOX_ID,
+        .of_sigfox = true},
+    [IMPORT_COLUMN_PAC] = {NULL, read_pac, IMPORT_LINT_BAD_PAC, .of_sigfox = true},
     [IMPORT_COLUMN_DEV_EUI] = {"dev_eui", read_dev_eui, IMPORT_LINT_BAD_DEV_EUI},
     [IMPORT_COLUMN_JOIN_EUI] = {"join_eui", read_join_eui, IMPORT_LINT_BAD_JOIN_EUI},
     [IMPORT_COLUMN_APP_KEY] = {"app_key", read_key, IMPORT_LINT_BAD_APP_KEY, 0, IMPORT_KEY_CLEAR,
@@ -73,6 +77,15 @@ void import_draft_begin(struct import_draft *draft, uint64_t line)
     draft->has_used = false;
 }
 
+struct pac {
+    uint8_t bytes[8];
+};
+
+static void pac_wipe(struct pac *pac)
+{
+    secret_wipe(pac, sizeof(*pac));
+}
+
 static bool read_directive(
     struct import_draft *draft, const struct column *column, const char *text, size_t len)
 {
@@ -86,8 +99,37 @@ static bool read_dev_eui(
     struct import_draft *draft, const struct column *column, const char *text, size_t len)
 {
     (void)column;
-    draft->row.has_dev_eui = eui64_parse(text, len, &draft->row.dev_eui);
+    draft->row.is_sigfox = device_id_says_sigfox(text, len);
+    draft->row.has_dev_eui = device_id_parse(text, len, &draft->row.dev_eui);
+    if (draft->row.is_sigfox && !draft->row.has_dev_eui) {
+        import_row_add_lint(&draft->row, IMPORT_LINT_BAD_SIGFOX_ID);
+        return true;
+    }
     return draft->row.has_dev_eui;
+}
+
+static bool read_sigfox_id(
+    struct import_draft *draft, const struct column *column, const char *text, size_t len)
+{
+    struct eui64 id = {{0}};
+    size_t at = sizeof(id.bytes) - SIGFOX_ID_LEN;
+
+    (void)column;
+    draft->row.has_dev_eui =
+        len == 2 * (size_t)SIGFOX_ID_LEN && hex_decode(text, len, id.bytes + at, SIGFOX_ID_LEN);
+    draft->row.dev_eui = id;
+    return draft->row.has_dev_eui;
+}
+
+/* As it is printed; it is the device's claim code. */
+static bool read_pac(
+    struct import_draft *draft, const struct column *column, const char *text, size_t len)
+{
+    CLEANUP(pac_wipe) struct pac pac;
+
+    (void)column;
+    return len == 2 * sizeof(pac.bytes) && hex_decode(text, len, pac.bytes, sizeof(pac.bytes)) &&
+           device_code_parse(text, len, draft->row.code);
 }
 
 /* The tag may have said it already. */
@@ -324,6 +366,7 @@ void import_draft_field(struct import_draft *draft, enum import_column index, en
         text++;
         len--;
     }
+    draft->row.is_sigfox |= column->of_sigfox; /* also where it is empty */
     if (column->read == NULL || (len == 0 && index != IMPORT_COLUMN_DIRECTIVE))
         return;
     if ((kind != IMPORT_TEXT && (column->kinds & 1u << kind) == 0) ||
@@ -376,6 +419,21 @@ static void settle_keys(struct import_row *row, bool app_key_wins)
     }
 }
 
+/* What the file says of all its devices where they join is not of these. */
+static void settle_sigfox(struct import_draft *draft)
+{
+    struct import_row *row = &draft->row;
+
+    if (!row->has_dev_eui)
+        import_row_add_lint(row, IMPORT_LINT_BAD_SIGFOX_ID);
+    if (row->app.form == IMPORT_KEY_NONE)
+        import_row_add_lint(row, IMPORT_LINT_MISSING_KEY);
+    if (row->has_join_eui || row->has_mac_version || row->has_home_net_id ||
+        row->as_id[0] != '\0' || row->nwk.form != IMPORT_KEY_NONE || row->has_join_nonce ||
+        row->has_dev_nonce || draft->has_used)
+        import_row_add_lint(row, IMPORT_LINT_LORAWAN_FIELD);
+}
+
 void import_draft_settle(
     struct import_draft *draft, const struct import_defaults *defaults, bool app_key_wins)
 {
@@ -384,6 +442,11 @@ void import_draft_settle(
 
     if (row->state != CREDENTIAL_PERSONALIZED && row->state != CREDENTIAL_ACTIVABLE)
         row->state = defaults->state;
+    if (row->is_sigfox) {
+        if (!unread)
+            settle_sigfox(draft);
+        return;
+    }
     if (!row->has_mac_version && defaults->has_mac_version) {
         row->mac_version = defaults->mac_version;
         row->has_mac_version = true;

@@ -10,7 +10,8 @@
 
 static_assert(N_IMPORT_LINTS <= 64, "job_row.lints has a bit each");
 static_assert(IMPORT_LINT_NOT_JSON == 0 && IMPORT_LINT_ZERO_KEY == 34 &&
-                  IMPORT_LINT_UNKNOWN_AS_ID == 55 && IMPORT_LINT_DEV_EUI_TAKEN == 56,
+                  IMPORT_LINT_UNKNOWN_AS_ID == 55 && IMPORT_LINT_DEV_EUI_TAKEN == 56 &&
+                  IMPORT_LINT_LORAWAN_FIELD == 60,
     "a lint that is stored must keep its bit: new ones go to the end");
 
 /* clang-format off */
@@ -25,7 +26,7 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
         "the object has a member twice",
         "leave one of them"},
     [IMPORT_LINT_FIELD_COUNT] = {"field-count", IMPORT_ERROR, "line",
-        "the row has not as many fields as the header line has names",
+        "the row has not as many fields as the header line has names, or the format columns",
         "write empty fields where there is nothing; perhaps the file was cut here"},
     [IMPORT_LINT_UNKNOWN_DIRECTIVE] = {"unknown-directive", IMPORT_ERROR, "directive",
         "only CREATE_OTAA rows can be imported",
@@ -183,6 +184,18 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
     [IMPORT_LINT_DEV_EUI_TAKEN] = {"dev-eui-taken", IMPORT_ERROR, "dev_eui",
         "another organization has a device with this DevEUI",
         "compare it with the label; if it is right, ask the operator whose the device is"},
+    [IMPORT_LINT_DEV_EUI_RESERVED] = {"dev-eui-reserved", IMPORT_ERROR, "dev_eui",
+        "the DevEUI begins with 8 zeros: what does so is a Sigfox id here",
+        "give the device a DevEUI of a block of yours; a Sigfox id is written sigfox:0123abcd"},
+    [IMPORT_LINT_BAD_SIGFOX_ID] = {"bad-sigfox-id", IMPORT_ERROR, "dev_eui",
+        "the Sigfox id is not 8 hexadecimal digits",
+        "write it with its leading zeros, as text; after sigfox: in a file that has DevEUIs, too"},
+    [IMPORT_LINT_BAD_PAC] = {"bad-pac", IMPORT_ERROR, "code",
+        "the PAC is not 16 hexadecimal digits",
+        "write it as text, as id_pac.txt has it; leave it empty to get a code made"},
+    [IMPORT_LINT_LORAWAN_FIELD] = {"lorawan-field", IMPORT_ERROR, "join_eui",
+        "a Sigfox device has no JoinEUI, LoRaWAN version, home network, application server, NwkKey or nonce",
+        "leave them out of its row, or correct the identifier"},
 };
 /* clang-format on */
 
@@ -345,9 +358,11 @@ static void lint_euis(struct import_row *row, import_join_eui_is_ours *ours, con
 {
     if (row->has_dev_eui && eui64_to_u64(&row->dev_eui) == 0)
         import_row_add_lint(row, IMPORT_LINT_ZERO_DEV_EUI);
+    else if (row->has_dev_eui && !row->is_sigfox && device_id_is_sigfox(&row->dev_eui))
+        import_row_add_lint(row, IMPORT_LINT_DEV_EUI_RESERVED);
     if (row->has_join_eui && eui64_to_u64(&row->join_eui) == 0)
         import_row_add_lint(row, IMPORT_LINT_ZERO_JOIN_EUI);
-    if ((row->has_dev_eui &&
+    if ((row->has_dev_eui && !row->is_sigfox &&
             is_reversed(&row->dev_eui, row->has_join_eui ? &row->join_eui : NULL)) ||
         (row->has_join_eui && is_reversed(&row->join_eui, row->has_dev_eui ? &row->dev_eui : NULL)))
         import_row_add_lint(row, IMPORT_LINT_REVERSED_EUI);

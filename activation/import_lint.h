@@ -83,6 +83,10 @@ enum import_lint {
     IMPORT_LINT_UNKNOWN_AS_ID,
     /* since; whatever they are of */
     IMPORT_LINT_DEV_EUI_TAKEN,
+    IMPORT_LINT_DEV_EUI_RESERVED,
+    IMPORT_LINT_BAD_SIGFOX_ID,
+    IMPORT_LINT_BAD_PAC,
+    IMPORT_LINT_LORAWAN_FIELD,
     N_IMPORT_LINTS
 };
 

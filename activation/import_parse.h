@@ -17,6 +17,7 @@ struct import_rules {
     bool has_comments;    /* lines that begin with '#' */
     bool ignores_unknown; /* columns of the header line */
     bool finds_delimiter; /* ';' or ',', whichever the header line has first */
+    bool has_all_columns; /* each row, also without a header line */
     bool app_key_wins;    /* over the NwkKey of a 1.0.x device */
     char delimiter;
     const struct import_column_name *names; /* in the header line, or of members */
@@ -24,7 +25,8 @@ struct import_rules {
     size_t n_columns; /* names or places */
 };
 
-extern const struct import_rules import_thingpark, import_tts, import_plain, import_jsonl;
+extern const struct import_rules import_thingpark, import_tts, import_plain, import_jsonl,
+    import_sigfox;
 
 /** The names of the plain format, which the members of JSON lines have too. */
 extern const struct import_column_name import_plain_names[];

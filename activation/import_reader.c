@@ -18,6 +18,7 @@ static const struct import_rules *const formats[N_IMPORT_FORMATS] = {
     [IMPORT_TTS_CSV] = &import_tts,
     [IMPORT_CSV] = &import_plain,
     [IMPORT_JSONL] = &import_jsonl,
+    [IMPORT_SIGFOX_CSV] = &import_sigfox,
 };
 
 /* Where a character of several bytes stands (RFC 3629): how many are still to come, and between

@@ -16,6 +16,7 @@
  *   tts-csv        The Things Stack: a header line; unknown columns are ignored
  *   csv            a header line; an unknown column is a fault of the file
  *   jsonl          an object a line, members named as the columns of csv
+ *   sigfox-csv     Sigfox id, PAC and NAK
  *
  * Text is UTF-8; lines end with LF, CRLF or CR, the last one perhaps with the file; a byte order
  * mark and empty lines are skipped, and so are lines of CSV that begin with '#' (not in tts-csv).
@@ -49,6 +50,7 @@ enum import_format {
     IMPORT_TTS_CSV,
     IMPORT_CSV,
     IMPORT_JSONL,
+    IMPORT_SIGFOX_CSV,
     N_IMPORT_FORMATS
 };
 
@@ -82,10 +84,12 @@ struct import_key {
 };
 
 /** A row without an error (import_row_refused) has a DevEUI, a JoinEUI, a MAC version and `app`;
- * `nwk` in 1.1 and only there; a home NetID and an AS-ID both or neither. */
+ * `nwk` in 1.1 and only there; a home NetID and an AS-ID both or neither. Or it is a Sigfox
+ * device's: then it has its id and `app`, which is its NAK. */
 struct import_row {
     uint64_t line;  /* physical line where the row begins, from 1 */
     uint64_t lints; /* 1 << enum import_lint */
+    bool is_sigfox; /* says so itself: it has no JoinEUI, version, home, NwkKey and nonces */
     bool has_dev_eui, has_join_eui, has_mac_version, has_home_net_id;
     bool has_join_nonce, has_dev_nonce;
     struct eui64 dev_eui, join_eui;

@@ -50,7 +50,7 @@ void import_report_write(const struct db_job_row *rows, size_t n, struct text *o
     for (size_t i = 0; i < n; i++) {
         text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":", rows[i].line);
         if (rows[i].has_dev_eui)
-            text_add_json(out, eui64_format(&rows[i].dev_eui, dev_eui));
+            text_add_json(out, device_id_format(&rows[i].dev_eui, dev_eui));
         else
             text_add(out, "null");
         text_addf(out, ",\"outcome\":\"%s\"", rows[i].outcome);

@@ -174,7 +174,8 @@ static void on_row(int terminator, void *context)
     if (table->wants_header) {
         check_header(table);
     } else {
-        if (reading->rules->has_header && table->field != table->n_columns)
+        if ((reading->rules->has_header || reading->rules->has_all_columns) &&
+            table->field != table->n_columns)
             import_row_add_lint(&reading->draft.row, IMPORT_LINT_FIELD_COUNT);
         import_reading_give(reading);
     }

@@ -38,7 +38,7 @@ unsigned act_move_load(struct act_call *call, const struct mover *mover, struct 
     struct eui64 dev_eui;
     int r;
 
-    if (!eui64_parse(text, strlen(text), &dev_eui))
+    if (!device_id_parse(text, strlen(text), &dev_eui))
         return act_call_problem(call, PROBLEM_NOT_FOUND, ACT_NO_DEVICE);
     if ((r = mover_load(call->worker, mover, &dev_eui, 1, ret)) < 0)
         return act_call_failed(call, r);

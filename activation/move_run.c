@@ -199,7 +199,7 @@ void move_report_write(
         unsigned refusal = (unsigned)rows[i].lints;
 
         text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":\"%s\",\"outcome\":\"%s\"", rows[i].line,
-            eui64_format(&rows[i].dev_eui, dev_eui), rows[i].outcome);
+            device_id_format(&rows[i].dev_eui, dev_eui), rows[i].outcome);
         if (refusal != MOVE_NOT_REFUSED) {
             move_refusal_explain(move, refusal, sentence);
             text_addf(out, ",\"reason\":\"%s\",\"detail\":", move_refusal_name(refusal));

@@ -18,6 +18,8 @@ static const char operators[] =
     "the device was put into quarantine by the operator of this service: ask him";
 static const char replaced[] =
     "another device has its place: one that is in use again is resumed by itself";
+static const char no_lorawan[] =
+    "the device is a Sigfox device: it does not join, and has neither DevNonces nor a home network";
 static const char unentitled[] =
     "the device needs a subscription that runs: have its own extended, or take a place in another";
 
@@ -31,6 +33,7 @@ const char *move_refusal_name(unsigned refusal)
            : refusal == MOVE_REFUSED_OPERATOR     ? "operator"
            : refusal == MOVE_REFUSED_REPLACED     ? "replaced"
            : refusal == MOVE_REFUSED_SUBSCRIPTION ? "subscription"
+           : refusal == MOVE_REFUSED_KIND         ? "kind"
                                                   : "unknown";
 }
 
@@ -45,6 +48,7 @@ void move_refusal_explain(
             : refusal == MOVE_REFUSED_OPERATOR     ? operators
             : refusal == MOVE_REFUSED_REPLACED     ? replaced
             : refusal == MOVE_REFUSED_SUBSCRIPTION ? unentitled
+            : refusal == MOVE_REFUSED_KIND         ? no_lorawan
                                                    : "there is no such device, or it is not yours");
 }
 
@@ -92,6 +96,13 @@ static bool is_on_its_way(const struct mover *mover, const struct db_device_movi
     return is_of_trust && !acts_as_operator(mover) && found->released_by_another;
 }
 
+/* It may have a name, and may be bound to nothing. */
+static bool is_of_joins(const struct mover *mover)
+{
+    return device_move_is_of_joins(mover->move) &&
+           (mover->move != MOVE_BIND || mover->has_home_net_id);
+}
+
 static unsigned judge(const struct mover *mover, const struct db_device_moving *found)
 {
     const struct db_device *device = &found->device;
@@ -99,6 +110,8 @@ static unsigned judge(const struct mover *mover, const struct db_device_moving *
 
     if (!found->is_here || !(device->is_held || acts_as_operator(mover)))
         return MOVE_REFUSED_UNKNOWN;
+    if (is_of_joins(mover) && device_kind_of(&device->record.dev_eui) == DEVICE_SIGFOX)
+        return MOVE_REFUSED_KIND;
     if (is_take_over(mover, device) || is_hand_over(mover, device))
         return MOVE_NOT_REFUSED;
     if ((against = device_move_against(mover->move, &device->record)) != 0)
@@ -311,7 +324,7 @@ static int tell(struct act_worker *worker, const struct mover *mover, struct chu
     for (size_t i = 0; i < c->n; i++) {
         const struct moving *moving = c->moving[i];
 
-        (void)eui64_format(&moving->after.dev_eui, told[i].object);
+        (void)device_id_format(&moving->after.dev_eui, told[i].object);
         write_detail(mover, moving, told[i].detail);
         events[n] = (struct db_audit_event){.organization_id = moving->found.device.holder_id,
             .client_id = mover->client_id,

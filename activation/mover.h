@@ -40,6 +40,7 @@ enum move_refusal {
     MOVE_REFUSED_OPERATOR,     /* in quarantine by the operator */
     MOVE_REFUSED_SUBSCRIPTION, /* it needs one that runs */
     MOVE_REFUSED_REPLACED,     /* another device has its place: to be resumed by itself alone */
+    MOVE_REFUSED_KIND,         /* a Sigfox device has neither DevNonces nor a home network */
     MOVE_REFUSED_STATE = DEVICE_MOVE_AGAINST_MAX,
 };
 /** A word for it, and a sentence. */

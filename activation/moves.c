@@ -69,7 +69,7 @@ static const struct json_field fields[] = {
         .required = true,
         .present_offset = JSON_NO_PRESENT},
     {.name = "devices",
-        .kind = JSON_HEX_LIST,
+        .kind = JSON_DEVICES,
         .offset = MEMBER(devices),
         .size = sizeof(struct eui64),
         .max = DB_MOVE_DEVICES_MAX,
@@ -194,7 +194,7 @@ static unsigned check_list(struct act_call *call, const struct moves_body *body)
         if (compare(&sorted[i - 1], &sorted[i]) != 0)
             continue;
         (void)snprintf(detail, sizeof(detail), "%s stands twice in devices",
-            eui64_format(&sorted[i], dev_eui));
+            device_id_format(&sorted[i], dev_eui));
         return act_call_bad_field(call, "devices", detail);
     }
     return 0;
@@ -224,7 +224,7 @@ static unsigned read_devices(struct act_call *call, struct asked *asked)
 
     if (body->has_devices == body->has_batch)
         return act_call_bad_field(call, "devices",
-            "which devices? Give devices, a list of DevEUIs, or batch: the one or the other");
+            "which devices? Give devices, a list of identifiers, or batch: the one or the other");
     if (body->has_batch)
         return find_batch(call, asked);
     asked->devices.list = body->devices;

@@ -46,7 +46,7 @@ static void write_offer(struct text *out, const struct db_offer *offer)
 
     text_add(out, "{\"id\":\"");
     text_add_hex(out, offer->id, sizeof(offer->id));
-    text_addf(out, "\",\"dev_eui\":\"%s\",\"from\":\"", eui64_format(&offer->dev_eui, dev_eui));
+    text_addf(out, "\",\"dev_eui\":\"%s\",\"from\":\"", device_id_format(&offer->dev_eui, dev_eui));
     text_add_hex(out, offer->from, sizeof(offer->from));
     text_add(out, "\",\"to\":\"");
     text_add_hex(out, offer->to, sizeof(offer->to));
@@ -71,7 +71,7 @@ static int audit(struct act_call *call, const struct db_offer *offer, const char
 
     (void)snprintf(
         detail, sizeof(detail), "{\"offer\":\"%s\"}", hex_encode(offer->id, sizeof(offer->id), id));
-    (void)eui64_format(&offer->dev_eui, object);
+    (void)device_id_format(&offer->dev_eui, object);
     r = act_call_audit(call, offer->from_id, action, object, detail);
     return r < 0 ? r : act_call_audit(call, offer->to_id, action, object, detail);
 }
@@ -269,6 +269,8 @@ static unsigned post_accept(struct act_call *call)
     device_move_make(MOVE_ACCEPT, &after);
     if ((status = act_home_set(call, &home, &after)) != 0)
         return status;
+    if (after.has_home_net_id && device_kind_of(&after.dev_eui) == DEVICE_SIGFOX)
+        return act_call_bad_field(call, "home_net_id", ACT_NO_HOME);
     r = db_code_standing(call->worker->db, &after.dev_eui, offer.to_id, &standing);
     if (r == 0)
         r = act_new_code_make(call, &after.dev_eui, standing.generation + 1, &code);

@@ -65,12 +65,12 @@ static int judge(struct act_claim_run *run, enum device_move move, const struct 
     if (device->has_replaced_by) {
         (void)snprintf(fault, sizeof(fault),
             "%s was replaced by %s: resume it first, if it is to be in use again",
-            move == MOVE_REPLACE ? "the device" : "by", eui64_format(&device->replaced_by, by));
+            move == MOVE_REPLACE ? "the device" : "by", device_id_format(&device->replaced_by, by));
         return against(run, fault);
     }
     if (move == MOVE_TAKE_PLACE && device->has_replaces) {
         (void)snprintf(fault, sizeof(fault), "by has the place of %s already",
-            eui64_format(&device->replaces, by));
+            device_id_format(&device->replaces, by));
         return against(run, fault);
     }
     if (device_move_judge(move, &device->record, fault))
@@ -112,7 +112,7 @@ static int audit(struct act_call *call, enum device_move move, const struct devi
 
     (void)snprintf(action, sizeof(action), "device.%s", device_move_text(move));
     return act_call_audit(call, call->caller->organization_id, action,
-        eui64_format(&record->dev_eui, object), detail);
+        device_id_format(&record->dev_eui, object), detail);
 }
 
 static int tell(
@@ -121,10 +121,10 @@ static int tell(
     char detail[DETAIL_MAX], text[EUI64_TEXT_LEN + 1], home[NET_ID_TEXT_LEN + 1] = "";
     int r;
 
-    (void)snprintf(detail, sizeof(detail), "{\"by\":\"%s\"}", eui64_format(&by->dev_eui, text));
+    (void)snprintf(detail, sizeof(detail), "{\"by\":\"%s\"}", device_id_format(&by->dev_eui, text));
     if ((r = audit(call, MOVE_REPLACE, device, detail)) < 0)
         return r;
-    (void)eui64_format(&device->dev_eui, text);
+    (void)device_id_format(&device->dev_eui, text);
     if (by->has_home_net_id)
         (void)snprintf(detail, sizeof(detail),
             "{\"replaces\":\"%s\",\"home_net_id\":\"%s\",\"as_id\":\"%s\"}", text,
@@ -214,10 +214,14 @@ static unsigned read_call(struct replace_run *replace)
         (status = act_device_find_held(call, 0, &replace->device)) != 0)
         return status;
     replace->dev_eui = replace->device.record.dev_eui;
-    if (!eui64_parse(body->by, strlen(body->by), &entry->claim.dev_eui))
-        return act_call_bad_field(call, "by", "by is not 16 hexadecimal digits");
+    if (!device_id_parse(body->by, strlen(body->by), &entry->claim.dev_eui))
+        return act_call_bad_field(
+            call, "by", "by is no DevEUI of 16 hexadecimal digits and no Sigfox id");
     if (eui64_to_u64(&entry->claim.dev_eui) == eui64_to_u64(&replace->dev_eui))
         return act_call_bad_field(call, "by", "by is the device itself");
+    if (device_kind_of(&entry->claim.dev_eui) != device_kind_of(&replace->dev_eui))
+        return act_call_bad_field(call, "by",
+            "by is of another kind: a LoRaWAN device replaces one, a Sigfox device one");
     if (body->has_code && !device_code_parse(body->code, strlen(body->code), entry->code))
         return act_call_bad_field(call, "code", "code is not 1 to 32 letters and digits");
     return 0;

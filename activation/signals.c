@@ -45,7 +45,7 @@ static unsigned get_signals(struct act_call *call)
     text_addf(&body,
         "{\"dev_eui\":\"%s\",\"trust\":\"%s\",\"score\":%.1f,\"suspect_at\":%u,"
         "\"quarantine_at\":%u,\"signals\":[",
-        eui64_format(&device.record.dev_eui, dev_eui), device_trust_text(device.record.trust),
+        device_id_format(&device.record.dev_eui, dev_eui), device_trust_text(device.record.trust),
         db_signal_list_score(list), settings->trust_suspect_at, settings->trust_quarantine_at);
     for (size_t i = 0; i < list->n; i++) {
         text_add(&body, i > 0 ? "," : "");

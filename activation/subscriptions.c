@@ -327,7 +327,7 @@ static int follow(struct act_call *call, enum device_move move, const struct eui
     (void)snprintf(detail, sizeof(detail), "{\"subscription\":\"%s\"}",
         hex_encode(subscription_id, ACCOUNT_ID_LEN, id));
     r = act_call_audit(
-        call, call->caller->organization_id, action, eui64_format(dev_eui, object), detail);
+        call, call->caller->organization_id, action, device_id_format(dev_eui, object), detail);
     return r < 0 ? r
                  : db_subscription_settle(
                        call->worker->db, dev_eui, 1, api_request_id(call->request), &n_suspended);

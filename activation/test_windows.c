@@ -40,7 +40,7 @@ static const struct json_field fields[] = {
         .present_offset = offsetof(struct window_body, has_max_joins)},
     {FIELD(hours, JSON_UNSIGNED), .max = HOURS_MAX,
         .present_offset = offsetof(struct window_body, has_hours)},
-    {FIELD(devices, JSON_HEX_LIST), .size = sizeof(struct eui64), .max = LISTED_MAX,
+    {FIELD(devices, JSON_DEVICES), .size = sizeof(struct eui64), .max = LISTED_MAX,
         .len_offset = offsetof(struct window_body, n_devices),
         .present_offset = offsetof(struct window_body, has_devices)},
 };
@@ -130,6 +130,22 @@ static int audit_open(
     return audit(call, batch, "test_window.open", detail.data);
 }
 
+/* 0, or the status of the answer it set. */
+static unsigned check_kinds(struct act_call *call, const struct window_body *body)
+{
+    char text[DEVICE_ID_TEXT_LEN + 1], detail[DETAIL_MAX];
+
+    for (size_t i = 0; i < body->n_devices; i++) {
+        if (device_kind_of(&body->devices[i]) == DEVICE_LORAWAN)
+            continue;
+        (void)snprintf(detail, sizeof(detail),
+            "device %s is a Sigfox device: it does not join, and has no join to be tested",
+            device_id_format(&body->devices[i], text));
+        return act_call_bad_field(call, "devices", detail);
+    }
+    return 0;
+}
+
 /* All that were listed, or none. */
 static unsigned check_listed(
     struct act_call *call, const struct db_batch *batch, const struct window_body *body)
@@ -145,7 +161,7 @@ static unsigned check_listed(
         return 0;
     (void)snprintf(detail, sizeof(detail),
         "device %s is not of this batch, has or had an owner, or was scrapped: it cannot be tested",
-        eui64_format(&missing, text));
+        device_id_format(&missing, text));
     return act_call_problem_of(call, PROBLEM_CONFLICT, "devices", detail);
 }
 
@@ -160,7 +176,8 @@ static unsigned post_window(struct act_call *call)
 
     if (wanted == NULL)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
-    if (status != 0 || (status = read_window(call, wanted, &window)) != 0)
+    if (status != 0 || (status = read_window(call, wanted, &window)) != 0 ||
+        (status = check_kinds(call, wanted)) != 0)
         return status;
     r = db_test_window_open(call->worker->db, batch.row_id, call->caller->organization_id,
         wanted->has_devices ? wanted->devices : NULL, wanted->n_devices, &window,
@@ -171,7 +188,8 @@ static unsigned post_window(struct act_call *call)
         return status;
     if (window.n_devices == 0)
         return act_call_problem(call, PROBLEM_CONFLICT,
-            "the batch has no device that can be tested: all have or had an owner, or were scrapped");
+            "the batch has no device that can be tested: all have or had an owner, were scrapped, or "
+            "are Sigfox devices, which do not join");
     if (window.n_devices > DB_TEST_DEVICES_MAX)
         return act_call_problem(call, PROBLEM_CONFLICT,
             "the batch has more than 10,000 devices that can be tested: name them in devices, 1,000 "

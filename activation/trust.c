@@ -66,10 +66,10 @@ static unsigned post_scrap(struct act_call *call)
 
     if (status != 0 || (status = act_move_load(call, &mover, &moving)) != 0)
         return status;
-    if (!eui64_parse(body.confirm, strlen(body.confirm), &confirmed) ||
+    if (!device_id_parse(body.confirm, strlen(body.confirm), &confirmed) ||
         eui64_to_u64(&confirmed) != eui64_to_u64(&moving.after.dev_eui))
         return act_call_bad_field(call, "confirm",
-            "confirm is not the DevEUI of the path: the device's keys are destroyed for good");
+            "confirm is not the identifier of the path: the device's keys are destroyed for good");
     status = act_move_make(call, &mover, &moving);
     return status != 0 ? status : answer(call, &mover, &moving);
 }

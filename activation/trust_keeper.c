@@ -48,7 +48,7 @@ static int audit(struct act_trust_keeper *k, const struct db_signal_device *devi
     const struct db_audit_event event = {.organization_id = device->holder_id,
         .request_id = request_id,
         .action = action,
-        .object = eui64_format(&device->record.dev_eui, object),
+        .object = device_id_format(&device->record.dev_eui, object),
         .detail = detail};
 
     (void)snprintf(action, sizeof(action), "device.%s", device_move_text(move));
@@ -91,8 +91,8 @@ static int judge(struct act_trust_keeper *k, const struct db_signal_device *devi
     if ((r = make_move(k, device, move, score)) != 0)
         return r;
     metric_add(&k->service->metrics.trust_moves[act_trust_counter(move)], 1);
-    log_info("trust dev_eui=%s move=%s score=%.1f", eui64_format(&device->record.dev_eui, dev_eui),
-        device_move_text(move), score);
+    log_info("trust dev_eui=%s move=%s score=%.1f",
+        device_id_format(&device->record.dev_eui, dev_eui), device_move_text(move), score);
     return 0;
 }
 

@@ -226,6 +226,11 @@ static unsigned answer_put(struct put *put)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
+bool ttjs_read_dev_eui(const char *text, size_t len, struct eui64 *ret)
+{
+    return eui64_parse(text, len, ret) && !device_id_is_sigfox(ret);
+}
+
 unsigned ttjs_no_query(struct act_call *call)
 {
     return api_request_unknown_query(call->request, NULL, 0) == NULL
@@ -244,7 +249,7 @@ static unsigned put_claim(struct act_call *call)
     if (put == NULL)
         return act_call_problem(call, PROBLEM_INTERNAL, NULL);
     put->run.call = call;
-    if (!eui64_parse(text, strlen(text), &put->entry.claim.dev_eui))
+    if (!ttjs_read_dev_eui(text, strlen(text), &put->entry.claim.dev_eui))
         return bad(call, TTJS_BAD_EUI);
     if ((status = ttjs_no_query(call)) != 0 || (status = read_body(put)) != 0 ||
         (status = check_home(put)) != 0)
@@ -276,7 +281,7 @@ static unsigned get_claim(struct act_call *call)
     struct eui64 dev_eui;
     int r;
 
-    if (!eui64_parse(text, strlen(text), &dev_eui))
+    if (!ttjs_read_dev_eui(text, strlen(text), &dev_eui))
         return bad(call, TTJS_BAD_EUI);
     r = db_ttjs_load(call->worker->db, call->caller->organization_id, &dev_eui, 1, &claim);
     if (r < 0)

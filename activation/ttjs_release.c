@@ -206,7 +206,7 @@ unsigned ttjs_delete_claim(struct act_call *call)
         return call->status;
     if ((status = ttjs_no_query(call)) != 0)
         return status;
-    if (!eui64_parse(text, strlen(text), &all->all[0].dev_eui))
+    if (!ttjs_read_dev_eui(text, strlen(text), &all->all[0].dev_eui))
         return act_call_problem(call, PROBLEM_BAD_REQUEST, TTJS_BAD_EUI);
     all->n = 1;
     if ((r = run(all)) < 0)
@@ -239,7 +239,7 @@ static unsigned read_list(struct act_call *call, struct releases *all)
         size_t len = strcspn(at, ",");
         struct eui64 dev_eui;
 
-        if (!eui64_parse(at, len, &dev_eui))
+        if (!ttjs_read_dev_eui(at, len, &dev_eui))
             return act_call_problem(call, PROBLEM_BAD_REQUEST, TTJS_BAD_EUI);
         if (!has(all, &dev_eui)) {
             if (all->n == N_MAX)

@@ -7,6 +7,7 @@
 #undef JSON_ARRAY
 
 #include "api/json.h"
+#include "base/eui.h"
 #include "base/hex.h"
 #include "base/secret.h"
 #include <assert.h>
@@ -75,6 +76,22 @@ static bool read_hex(struct reading *reading, const struct json_field *field, co
                                         reading->target + field->offset, field->size);
 }
 
+static bool read_element(const struct json_field *field, const json_t *element, unsigned char *ret)
+{
+    const char *text = json_string_value(element);
+    size_t len = json_string_length(element);
+    struct eui64 id;
+
+    if (!json_is_string(element))
+        return false;
+    if (field->kind == JSON_HEX_LIST)
+        return hex_decode_spelled(text, len, ret, field->size);
+    if (!device_id_parse(text, len, &id))
+        return false;
+    memcpy(ret, id.bytes, sizeof(id.bytes));
+    return true;
+}
+
 static bool read_hex_list(
     struct reading *reading, const struct json_field *field, const json_t *value)
 {
@@ -84,11 +101,7 @@ static bool read_hex_list(
     if (json_typeof(value) != JANSSON_ARRAY || n > field->max)
         return false;
     for (size_t i = 0; i < n; i++) {
-        const json_t *element = json_array_get(value, i);
-
-        if (!json_is_string(element) ||
-            !hex_decode_spelled(json_string_value(element), json_string_length(element),
-                at + i * field->size, field->size)) {
+        if (!read_element(field, json_array_get(value, i), at + i * field->size)) {
             memset(at, 0, n * field->size);
             return false;
         }
@@ -194,6 +207,12 @@ static void report_malformed(
         report(reading, "%s is not a list of at most %u texts of %zu hexadecimal digits", path,
             (unsigned)field->max, 2 * field->size);
         break;
+    case JSON_DEVICES:
+        report(reading,
+            "%s is not a list of at most %u identifiers: DevEUIs of 16 hexadecimal digits, or "
+            "sigfox: and 8",
+            path, (unsigned)field->max);
+        break;
     case JSON_BYTES:
         report(reading, "%s is not a text of hexadecimal digits", path);
         break;
@@ -220,6 +239,11 @@ static size_t room_of(const struct json_field *field)
     return field->room > 0 ? field->room : field->max;
 }
 
+static bool is_list(const struct json_field *field)
+{
+    return field->kind == JSON_HEX_LIST || field->kind == JSON_DEVICES || field->kind == JSON_LIST;
+}
+
 /* What an absent or malformed member leaves: zeros. */
 static void clear_member(struct reading *reading, const struct json_field *field)
 {
@@ -227,11 +251,11 @@ static void clear_member(struct reading *reading, const struct json_field *field
         memset(reading->target + field->offset, 0, sizeof(uint32_t));
     else if (field->kind == JSON_BOOL)
         memset(reading->target + field->offset, 0, sizeof(bool));
-    else if (field->kind == JSON_HEX_LIST || field->kind == JSON_LIST)
+    else if (is_list(field))
         memset(reading->target + field->offset, 0, room_of(field) * field->size);
     else if (field->kind != JSON_OBJECT)
         memset(reading->target + field->offset, 0, field->size);
-    if (field->kind == JSON_BYTES || field->kind == JSON_HEX_LIST || field->kind == JSON_LIST)
+    if (field->kind == JSON_BYTES || is_list(field))
         memset(reading->target + field->len_offset, 0, sizeof(size_t));
     set_present(reading, field, false);
     for (size_t i = 0; field->kind == JSON_OBJECT && i < field->n_fields; i++)
@@ -330,6 +354,7 @@ static void read_members(struct reading *reading, json_t *object, const struct j
             good = read_hex(reading, field, value);
             break;
         case JSON_HEX_LIST:
+        case JSON_DEVICES:
             good = read_hex_list(reading, field, value);
             break;
         case JSON_BYTES:

@@ -14,6 +14,7 @@ enum json_kind {
     JSON_HEX,      /* uint8_t[size], exactly `size` bytes; optional 0x, any case */
     JSON_HEX_LIST, /* uint8_t[max][size]; an array of at most `max` identifiers, in any of the
                     * spellings of base/eui.h, and how many it has */
+    JSON_DEVICES,  /* as JSON_HEX_LIST, of struct eui64: devices, as device_id_parse reads them */
     JSON_BYTES,    /* as JSON_HEX of any length: its first `size` bytes, and how many it has */
     JSON_UNSIGNED, /* uint32_t; an integer 0..max */
     JSON_BOOL,     /* bool */
@@ -36,7 +37,7 @@ struct json_field {
     bool nullable;         /* null is present, and zero */
     size_t present_offset; /* of a bool set when present; JSON_NO_PRESENT when not wanted */
     size_t len_offset; /* JSON_BYTES: of a size_t that gets the whole length, also beyond `size`;
-                        * JSON_HEX_LIST, JSON_LIST: the number of elements */
+                        * JSON_HEX_LIST, JSON_DEVICES, JSON_LIST: the number of elements */
     const struct json_field *fields;
     size_t n_fields;
     const struct word_bits *words; /* JSON_WORDS */

@@ -30,6 +30,19 @@ bool net_id_parse(const char *text, size_t len, struct net_id *ret);
 const char *eui64_format(const struct eui64 *eui, char out[static EUI64_TEXT_LEN + 1]);
 const char *net_id_format(const struct net_id *id, char out[static NET_ID_TEXT_LEN + 1]);
 
+/** What identifies a device: a DevEUI, or a classic Sigfox id behind 4 zero bytes, which no DevEUI
+ * here begins with. The text of the one is 16 hex digits, that of the other "sigfox:0123abcd". Not
+ * for JoinEUIs and NSIDs. */
+#define SIGFOX_ID_LEN 4
+#define DEVICE_ID_TEXT_LEN EUI64_TEXT_LEN
+bool device_id_is_sigfox(const struct eui64 *id);
+/** Besides any spelling of an EUI, "sigfox:" in any case and 8 hex digits. A Sigfox id may also be
+ * written as 16 hex digits, 8 zeros first. */
+bool device_id_parse(const char *text, size_t len, struct eui64 *ret);
+/** Whether the text says that it is a Sigfox id, sound or not. */
+bool device_id_says_sigfox(const char *text, size_t len);
+const char *device_id_format(const struct eui64 *id, char out[static DEVICE_ID_TEXT_LEN + 1]);
+
 static inline uint64_t eui64_to_u64(const struct eui64 *eui)
 {
     uint64_t v = 0;

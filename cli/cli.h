@@ -82,6 +82,8 @@ int cli_subscription_show(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_subscription_change(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_sigfox_decrypt(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_move(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 
 /** ERROR_CONFIG naming the setting when `value` is empty. */

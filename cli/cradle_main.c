@@ -142,10 +142,15 @@ static const struct {
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
     {{"device", "move"},
         "MOVE (--batch ID | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] [--confirm N]",
-        "Moves many devices, those of a batch or a DevEUI a line of a file, and prints what became "
+        "Moves many devices, those of a batch or an identifier a line of a file, and prints what became "
         "of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
         "lift or scrap.",
         cli_device_move},
+    {{"sigfox", "decrypt"}, "--key-file FILE --id-key FILE --id-pac FILE [--out FILE]",
+        "Makes one file of id_key.bin, id_pac.txt and the key (32 hexadecimal digits) that the "
+        "first is encrypted with, to be imported as sigfox-csv: root keys in clear, so on their "
+        "maker's machine. Asks nobody, and needs no configuration.",
+        cli_sigfox_decrypt, true},
 };
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

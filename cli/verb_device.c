@@ -1,5 +1,6 @@
 /* cradle device: what the activation service tells a holder of his devices. */
 #include "base/error.h"
+#include "base/eui.h"
 #include "base/secret.h"
 #include "cli/cli.h"
 #include "cli/rest.h"
@@ -163,6 +164,7 @@ int cli_device_explain(const struct cli_settings *settings, int argc, char **arg
     CLEANUP(text_done) struct text path = {0};
     CLEANUP(text_done) struct text trust_path = {0};
     const json_t *items;
+    struct eui64 id;
     int r = open_device(settings, argc, argv, "/joins?limit=" EXPLAINED, &rest, &path);
 
     if (r != 0 || (r = cli_rest_call(&rest, "GET", path.data, NULL, &page)) < 0)
@@ -170,7 +172,11 @@ int cli_device_explain(const struct cli_settings *settings, int argc, char **arg
     items = json_object_get(page, "items");
     for (size_t i = 0; i < json_array_size(items); i++)
         explain_attempt(out, json_array_get(items, i));
-    if (json_array_size(items) == 0)
+    if (device_id_parse(argv[1], strlen(argv[1]), &id) && device_id_is_sigfox(&id))
+        text_add(out,
+            "A Sigfox device does not join: joins are of LoRaWAN alone. Whether it may be "
+            "used tells: cradle device preflight\n");
+    else if (json_array_size(items) == 0)
         text_add(out, "No attempt has come to this join server under the device's present owner: "
                       "no gateway has heard it, or its network does not ask here. Whether all is "
                       "well on this side tells: cradle device preflight\n");
@@ -208,11 +214,15 @@ int cli_device_preflight(
     CLEANUP(text_done) struct text path = {0};
     const json_t *checks;
     size_t n_missing = 0;
+    bool joins;
     int r = open_device(settings, argc, argv, "/preflight", &rest, &path);
 
     if (r != 0 || (r = cli_rest_call(&rest, "GET", path.data, NULL, &answer)) < 0)
         return r;
     checks = json_object_get(answer, "checks");
+    joins = strcmp(cli_json_text(answer, "kind"), "sigfox") != 0;
+    if (!joins)
+        add_line(out, "", answer, "note");
     for (size_t i = 0; i < json_array_size(checks); i++) {
         const json_t *check = json_array_get(checks, i);
         bool ok = cli_json_true(check, "ok");
@@ -225,7 +235,7 @@ int cli_device_preflight(
     add_test_window(out, json_object_get(answer, "test_window"));
     add_words(out, cli_json_text(answer, "dev_eui"));
     if (n_missing == 0)
-        text_add(out, ": ready to join\n");
+        text_add(out, joins ? ": ready to join\n" : ": ready to be used\n");
     else
         text_addf(out, ": not ready, %zu of %zu are missing\n", n_missing, json_array_size(checks));
     return 0;

@@ -20,13 +20,14 @@ static void close_file(FILE **file)
         (void)fclose(*file);
 }
 
-/* A DevEUI a line, in any common spelling; empty lines and those that begin with '#' are skipped.
+/* An identifier a line, in any common spelling; empty lines and those that begin with '#' are
+ * skipped.
  */
 static int read_devices(const char *path, json_t *ret)
 {
     CLEANUP(close_file) FILE *file = fopen(path, "re");
     CLEANUP(cleanup_free) char *line = NULL;
-    char text[EUI64_TEXT_LEN + 1];
+    char text[DEVICE_ID_TEXT_LEN + 1];
     struct eui64 dev_eui;
     size_t size = 0, number = 0;
     ssize_t len;
@@ -39,9 +40,10 @@ static int read_devices(const char *path, json_t *ret)
             len--;
         if (len == 0 || line[0] == '#')
             continue;
-        if (!eui64_parse(line, (size_t)len, &dev_eui))
-            return error_set(ERROR_INPUT, "%s: line %zu is no DevEUI", path, number);
-        if (json_array_append_new(ret, json_string(eui64_format(&dev_eui, text))) != 0)
+        if (!device_id_parse(line, (size_t)len, &dev_eui))
+            return error_set(
+                ERROR_INPUT, "%s: line %zu is no DevEUI and no Sigfox id", path, number);
+        if (json_array_append_new(ret, json_string(device_id_format(&dev_eui, text))) != 0)
             return error_set(ERROR_SYSTEM, "out of memory");
     }
     return ferror(file) != 0 ? error_set(ERROR_INPUT, "%s cannot be read", path) : 0;

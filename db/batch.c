@@ -28,17 +28,19 @@ const struct db_statement db_batch_begin_statement = {
  * by index alone. */
 const struct db_statement db_batch_devices_statement = {
     .name = "batch_devices",
-    .sql = "INSERT INTO device (dev_eui, join_eui, mac_version, credential, ownership, service,"
-           "  trust, ownership_epoch, nonce_epoch, home_net_id, as_id, batch_id, organization_id,"
-           "  batch_line, serial, name, owner_id)"
-           " SELECT dev_eui, join_eui, mac_version, credential, ownership, service, trust,"
-           "  ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2, line, serial, name,"
-           "  CASE WHEN ownership <> 'unowned' THEN $2 END"
-           " FROM unnest($3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],"
-           "  $9::text[], $10::int8[], $11::int8[], $12::bytea[], $13::text[], $14::int8[],"
-           "  $15::text[], $16::text[]) AS i(dev_eui, join_eui, mac_version, credential, ownership,"
-           "  service, trust, ownership_epoch, nonce_epoch, home_net_id, as_id, line, serial, name)"
-           " ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui",
+    .sql =
+        "INSERT INTO device (dev_eui, kind, join_eui, mac_version, credential, ownership, service,"
+        "  trust, ownership_epoch, nonce_epoch, home_net_id, as_id, batch_id, organization_id,"
+        "  batch_line, serial, name, owner_id)"
+        " SELECT dev_eui, CASE WHEN mac_version IS NULL THEN 'sigfox' ELSE 'lorawan' END, join_eui,"
+        "  mac_version, credential, ownership, service, trust,"
+        "  ownership_epoch, nonce_epoch, home_net_id, as_id, $1, $2, line, serial, name,"
+        "  CASE WHEN ownership <> 'unowned' THEN $2 END"
+        " FROM unnest($3::bytea[], $4::bytea[], $5::text[], $6::text[], $7::text[], $8::text[],"
+        "  $9::text[], $10::int8[], $11::int8[], $12::bytea[], $13::text[], $14::int8[],"
+        "  $15::text[], $16::text[]) AS i(dev_eui, join_eui, mac_version, credential, ownership,"
+        "  service, trust, ownership_epoch, nonce_epoch, home_net_id, as_id, line, serial, name)"
+        " ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 16,
@@ -157,16 +159,26 @@ static void put_text_or_null(struct db_params *p, const char *text)
         db_element_null(p);
 }
 
+static bool is_lorawan(const struct db_batch_row *row)
+{
+    return device_kind_of(&row->record.dev_eui) == DEVICE_LORAWAN;
+}
+
 static void put_record_columns(
     struct db_params *p, const struct db_batch_row *const *rows, size_t n)
 {
     put_dev_euis(p, rows, n);
     db_param_array(p, DB_BYTEA_ARRAY, n);
-    for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, rows[i]->record.join_eui.bytes, sizeof(struct eui64));
+    for (size_t i = 0; i < n; i++) {
+        if (is_lorawan(rows[i]))
+            db_element_bytes(p, rows[i]->record.join_eui.bytes, sizeof(struct eui64));
+        else
+            db_element_null(p);
+    }
     db_param_array(p, DB_TEXT_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_text(p, lw_mac_version_text(rows[i]->record.mac_version));
+        put_text_or_null(
+            p, is_lorawan(rows[i]) ? lw_mac_version_text(rows[i]->record.mac_version) : "");
     db_param_array(p, DB_TEXT_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_text(p, device_credential_text(rows[i]->record.credential));

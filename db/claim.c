@@ -164,7 +164,7 @@ const struct db_statement db_claim_settle_statement = {
         " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
         " object, detail) SELECT $7, $9, $10,"
         " CASE WHEN won.fresh THEN 'device.claim' ELSE 'device.claim.repeat' END,"
-        " encode(won.dev_eui, 'hex'), jsonb_build_object('generation', won.generation + 1,"
+        " device_text(won.dev_eui), jsonb_build_object('generation', won.generation + 1,"
         " 'home_net_id', encode(won.net_id, 'hex'), 'as_id', won.as_id,"
         " 'subscription', encode(won.wanted, 'hex'))"
         " FROM won),"

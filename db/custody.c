@@ -32,7 +32,7 @@ const struct db_statement db_custody_events_statement = {
            "  coalesce(e.organization_id = $2, false), coalesce(c.seq, 0::int8),"
            "  c.organization_chain"
            " FROM device d CROSS JOIN LATERAL ("
-           "   SELECT * FROM audit_event a WHERE a.object = encode(d.dev_eui, 'hex')"
+           "   SELECT * FROM audit_event a WHERE a.object = device_text(d.dev_eui)"
            "    AND a.action IN ('device.export', 'device.scrap')"
            "   UNION ALL SELECT f.* FROM job j CROSS JOIN LATERAL ("
            "    SELECT * FROM audit_event a WHERE a.object = encode(j.public_id, 'hex')"

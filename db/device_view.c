@@ -74,7 +74,7 @@ const struct db_statement db_device_find_statement = {
            "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"
            "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"
            "  IS DISTINCT FROM d.ownership_epoch"
-           " FROM device d" SUBSCRIPTION " WHERE d.dev_eui = $2 AND d.kind = 'lorawan'"
+           " FROM device d" SUBSCRIPTION " WHERE d.dev_eui = $2"
            "  AND (d.owner_id = $1 OR d.organization_id = $1)",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
@@ -86,7 +86,7 @@ const struct db_statement db_device_load_moving_statement = {
     .sql = "SELECT " VIEW ", NULL::bool, i.ordinal::int4, coalesce(c.generation, 0),"
            "  coalesce(d.ownership = 'unowned' AND c.released_by <> $1, false)"
            " FROM unnest($2::bytea[]) WITH ORDINALITY AS i(dev_eui, ordinal)"
-           " JOIN device d ON d.dev_eui = i.dev_eui AND d.kind = 'lorawan'" SUBSCRIPTION
+           " JOIN device d ON d.dev_eui = i.dev_eui" SUBSCRIPTION
            " LEFT JOIN claim_code c ON c.dev_eui = d.dev_eui",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
@@ -99,7 +99,7 @@ const struct db_statement db_device_list_statement = {
     .name = "device_list",
     .sql = "SELECT " VIEW ", NULL::bool FROM device d" SUBSCRIPTION " WHERE (" DB_HOLDER
            ", dev_eui) > ($1, $2)"
-           "  AND " DB_HOLDER " <= $1 AND kind = 'lorawan'"
+           "  AND " DB_HOLDER " <= $1"
            " ORDER BY " DB_HOLDER ", dev_eui LIMIT $3",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
@@ -110,7 +110,7 @@ const struct db_statement db_device_list_batch_statement = {
     .name = "device_list_batch",
     .sql = "SELECT " VIEW ", NULL::bool FROM device d" SUBSCRIPTION " WHERE batch_id = $4"
            "  AND (" DB_HOLDER ", dev_eui) > ($1, $2) AND " DB_HOLDER " <= $1"
-           "  AND kind = 'lorawan' ORDER BY " DB_HOLDER ", dev_eui LIMIT $3",
+           "  ORDER BY " DB_HOLDER ", dev_eui LIMIT $3",
     .shape = DB_SHAPE_MANY,
     .n_params = 4,
     .params = {DB_INT8, DB_BYTEA, DB_INT8, DB_INT8},
@@ -143,7 +143,7 @@ const struct db_statement db_device_preflight_statement = {
         "  EXISTS (SELECT FROM join_route r WHERE r.kind = 'local'"
         "   AND " BITS("r.prefix", "r.prefix_len") " = " BITS("d.join_eui", "r.prefix_len") "), " ENTITLED(
             "sub.runs") " FROM device d JOIN device_join j ON j.dev_eui = d.dev_eui" SUBSCRIPTION
-                        " WHERE d.dev_eui = $1 AND d.kind = 'lorawan'",
+                        " WHERE d.dev_eui = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
     .params = {DB_BYTEA},

@@ -1,10 +1,10 @@
 #include "db/export.h"
 
 #include "db/job_row.h"
+#include "db/record_row.h"
 #include <stdio.h>
 #include <string.h>
 
-#define MAC_VERSION_MAX 8
 #define STATE_NAME_MAX 16
 #define FORMAT_TEXT_MAX 16
 #define EXPORT_COLUMNS                                                                             \
@@ -100,7 +100,7 @@ const struct db_statement db_export_take_statement = {
 const struct db_statement db_export_load_statement = {
     .name = "export_load",
     .sql = "WITH listed AS MATERIALIZED (SELECT" DEVICE_COLUMNS " FROM device"
-           "  WHERE (" HOLDER ", dev_eui) > ($1, $2) AND " HOLDER " <= $1 AND kind = 'lorawan'"
+           "  WHERE (" HOLDER ", dev_eui) > ($1, $2) AND " HOLDER " <= $1"
            "  ORDER BY " HOLDER ", dev_eui LIMIT $3)" OF_LISTED,
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
@@ -111,7 +111,7 @@ const struct db_statement db_export_load_batch_statement = {
     .name = "export_load_batch",
     .sql = "WITH listed AS MATERIALIZED (SELECT" DEVICE_COLUMNS " FROM device"
            "  WHERE batch_id = $4 AND (" HOLDER ", dev_eui) > ($1, $2) AND " HOLDER " <= $1"
-           "  AND kind = 'lorawan' ORDER BY " HOLDER ", dev_eui LIMIT $3)" OF_LISTED,
+           "  ORDER BY " HOLDER ", dev_eui LIMIT $3)" OF_LISTED,
     .shape = DB_SHAPE_MANY,
     .n_params = 4,
     .params = {DB_INT8, DB_BYTEA, DB_INT8, DB_INT8},
@@ -152,7 +152,7 @@ const struct db_statement db_export_expose_statement = {
            " marked AS (UPDATE device d SET exposed_since = coalesce(d.exposed_since, now())"
            "  FROM ready WHERE d.dev_eui = ready.dev_eui RETURNING d.dev_eui),"
            " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
-           "   object, detail) SELECT $2, $3, $4, 'device.export', encode(dev_eui, 'hex'),"
+           "   object, detail) SELECT $2, $3, $4, 'device.export', device_text(dev_eui),"
            "   jsonb_build_object('job', encode($5, 'hex')) FROM marked ORDER BY dev_eui)"
            " SELECT count(*) FROM marked",
     .shape = DB_SHAPE_ONE,
@@ -335,16 +335,14 @@ static bool read_key(struct db_rows *rows, size_t row, int column, struct sealed
 static void read_row(struct db_rows *rows, size_t row, struct db_export_row *ret)
 {
     struct device_record *record = &ret->record;
-    char version[MAC_VERSION_MAX], credential[STATE_NAME_MAX], trust[STATE_NAME_MAX];
+    char credential[STATE_NAME_MAX], trust[STATE_NAME_MAX];
 
     *ret = (struct db_export_row){0};
     db_row_bytes(rows, row, 0, record->dev_eui.bytes, sizeof(record->dev_eui.bytes));
-    db_row_bytes(rows, row, 1, record->join_eui.bytes, sizeof(record->join_eui.bytes));
-    db_row_text(rows, row, 2, version, sizeof(version));
+    db_row_lorawan(rows, row, 1, 2, record);
     db_row_text(rows, row, 3, credential, sizeof(credential));
     db_row_text(rows, row, 4, trust, sizeof(trust));
-    if (!lw_mac_version_parse(version, &record->mac_version) ||
-        !device_credential_parse(credential, &record->credential) ||
+    if (!device_credential_parse(credential, &record->credential) ||
         !device_trust_parse(trust, &record->trust))
         rows->failed = true;
     record->nonce_epoch = (uint32_t)db_row_int(rows, row, 5, 0, UINT32_MAX);

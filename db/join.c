@@ -6,13 +6,18 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Below it are Sigfox ids (base/eui.h), which no join is for: they are no device's neighbour, and
+ * are asked for as what is not here. */
+#define FIRST_DEV_EUI "'\\x0000000100000000'::bytea"
+
 /* The device of DevEUI `a.asked` or, if it is not here, the one after it (before it, at the end).
  * Whatever is asked about a device that is not here is looked up for this neighbour, at the same
  * cost, and dropped by the reader: or the time of a refusal would tell which DevEUIs are here. */
 #define NEAREST_TO_ASKED                                                                           \
     "coalesce("                                                                                    \
-    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui >= a.asked ORDER BY n.dev_eui LIMIT 1),"     \
-    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui < a.asked"                                   \
+    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui >= greatest(a.asked, " FIRST_DEV_EUI ")"     \
+    "  ORDER BY n.dev_eui LIMIT 1),"                                                               \
+    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui < a.asked AND n.dev_eui >= " FIRST_DEV_EUI   \
     "  ORDER BY n.dev_eui DESC LIMIT 1))"
 
 /* OFFSET 0 keeps `k` whole, or the neighbour would be looked for at every use of it.
@@ -231,7 +236,8 @@ const struct db_statement db_join_refusals_statement = {
         " FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::int4[], $6::int8[],"
         "  $7::text[], $8::int8[], $9::int4[], $10::int8[])"
         "  AS i(dev_eui, join_eui, outcome, reason, dev_nonce, peer_id, sender_id,"
-        "  ownership_epoch, join_type, age_ms) JOIN device d ON d.dev_eui = i.dev_eui",
+        "  ownership_epoch, join_type, age_ms) JOIN device d ON d.dev_eui = i.dev_eui"
+        " AND d.kind = 'lorawan'",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 10,

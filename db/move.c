@@ -44,7 +44,7 @@ const struct db_statement db_move_list_batch_statement = {
     .name = "move_list_batch",
     .sql = LISTED("SELECT $1, row_number() OVER (ORDER BY d.dev_eui), d.dev_eui FROM device d"
                   " WHERE d.batch_id = $2 AND ($4 OR coalesce(d.owner_id, d.organization_id) = $3)"
-                  " AND d.kind = 'lorawan' ORDER BY d.dev_eui LIMIT $5"),
+                  " ORDER BY d.dev_eui LIMIT $5"),
     .shape = DB_SHAPE_ONE,
     .commits = true,
     .n_params = 5,

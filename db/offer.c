@@ -78,7 +78,7 @@ const struct db_statement db_offer_expire_statement = {
            "  WHERE d.dev_eui = due.dev_eui),"
            " told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
            "  SELECT v.of_id, format('expired-%s', id), 'device.offer.expire',"
-           "   encode(dev_eui, 'hex'), jsonb_build_object('offer', encode(public_id, 'hex'))"
+           "   device_text(dev_eui), jsonb_build_object('offer', encode(public_id, 'hex'))"
            "  FROM due CROSS JOIN LATERAL (VALUES (due.from_id), (due.to_id)) AS v(of_id))"
            " UPDATE offer o SET state = 'expired', changed_at = now() FROM due WHERE o.id = due.id"
            " RETURNING o.id",

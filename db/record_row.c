@@ -1,5 +1,7 @@
 #include "db/record_row.h"
 
+#include <string.h>
+
 #define MAC_VERSION_MAX 8
 #define STATE_NAME_MAX 16
 
@@ -18,19 +20,32 @@ enum record_column {
 };
 _Static_assert((int)N_RECORD_COLUMNS == DB_N_RECORD_COLUMNS, "the header says another number");
 
+void db_row_lorawan(
+    struct db_rows *rows, size_t row, int join_eui, int mac_version, struct device_record *ret)
+{
+    char version[MAC_VERSION_MAX];
+
+    memset(&ret->join_eui, 0, sizeof(ret->join_eui));
+    ret->mac_version = LW_MAC_1_0_0;
+    if (db_row_is_null(rows, row, mac_version))
+        return;
+    db_row_bytes(rows, row, join_eui, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
+    db_row_text(rows, row, mac_version, version, sizeof(version));
+    if (!lw_mac_version_parse(version, &ret->mac_version))
+        rows->failed = true;
+}
+
 void db_row_record(struct db_rows *rows, size_t row, int first, struct device_record *ret)
 {
-    char version[MAC_VERSION_MAX], credential[STATE_NAME_MAX], ownership[STATE_NAME_MAX],
-        service[STATE_NAME_MAX], trust[STATE_NAME_MAX];
+    char credential[STATE_NAME_MAX], ownership[STATE_NAME_MAX], service[STATE_NAME_MAX],
+        trust[STATE_NAME_MAX];
 
-    db_row_bytes(rows, row, first + JOIN_EUI, ret->join_eui.bytes, sizeof(ret->join_eui.bytes));
-    db_row_text(rows, row, first + MAC_VERSION, version, sizeof(version));
+    db_row_lorawan(rows, row, first + JOIN_EUI, first + MAC_VERSION, ret);
     db_row_text(rows, row, first + CREDENTIAL, credential, sizeof(credential));
     db_row_text(rows, row, first + OWNERSHIP, ownership, sizeof(ownership));
     db_row_text(rows, row, first + SERVICE, service, sizeof(service));
     db_row_text(rows, row, first + TRUST, trust, sizeof(trust));
-    if (!lw_mac_version_parse(version, &ret->mac_version) ||
-        !device_credential_parse(credential, &ret->credential) ||
+    if (!device_credential_parse(credential, &ret->credential) ||
         !device_ownership_parse(ownership, &ret->ownership) ||
         !device_service_parse(service, &ret->service) || !device_trust_parse(trust, &ret->trust))
         rows->failed = true;

@@ -17,5 +17,9 @@
 void db_row_test_window(
     struct db_rows *rows, size_t row, int first, struct device_test_window *ret);
 
+/** What a LoRaWAN device alone has; both columns are null of a Sigfox one. */
+void db_row_lorawan(
+    struct db_rows *rows, size_t row, int join_eui, int mac_version, struct device_record *ret);
+
 /** All of it but dev_eui and test, from column `first` on. A name that is none fails the rows. */
 void db_row_record(struct db_rows *rows, size_t row, int first, struct device_record *ret);

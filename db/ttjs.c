@@ -81,7 +81,7 @@ const struct db_statement db_ttjs_release_statement = {
         "   released_by = excluded.released_by, released_at = excluded.released_at"
         "   WHERE c.generation = excluded.generation - 1 RETURNING dev_eui),"
         " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
-        "   object, detail) SELECT $11, $14, $15, 'device.release', encode(dev_eui, 'hex'),"
+        "   object, detail) SELECT $11, $14, $15, 'device.release', device_text(dev_eui),"
         "   jsonb_build_object('generation', generation, 'as_id', $12) FROM held)"
         " SELECT ordinal::int4, EXISTS (SELECT FROM coded WHERE coded.dev_eui = held.dev_eui)"
         "  FROM held",

@@ -56,7 +56,7 @@ const struct db_statement db_webhook_refused_statement = {
                                " told AS (UPDATE webhook_refused r SET n_untold = 0, told_at = now() FROM due"
                                "  WHERE r.dev_eui = due.dev_eui)"
                                " SELECT webhook_tell(coalesce(d.owner_id, d.organization_id), 2, 'claim.refused',"
-                               "  due.last_at, jsonb_build_object('dev_eui', encode(due.dev_eui, 'hex'),"
+                               "  due.last_at, jsonb_build_object('dev_eui', device_text(due.dev_eui),"
                                "   'attempts', due.n_untold))"
                                " FROM due JOIN device d ON d.dev_eui = due.dev_eui",
     .shape = DB_SHAPE_MANY,
@@ -84,7 +84,7 @@ const struct db_statement db_webhook_first_joins_statement = {
            "  FROM seen WHERE f.dev_eui = seen.dev_eui AND seen.at IS NULL"
            "   AND seen.owner_id IS NOT NULL)"
            " SELECT webhook_tell(owner_id, 8, 'device.first_join', at,"
-           "  jsonb_build_object('dev_eui', encode(dev_eui, 'hex'),"
+           "  jsonb_build_object('dev_eui', device_text(dev_eui),"
            "   'ownership_epoch', ownership_epoch))"
            " FROM seen WHERE at IS NOT NULL AND owner_id IS NOT NULL",
     .shape = DB_SHAPE_MANY,

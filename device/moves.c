@@ -17,6 +17,7 @@ static const struct {
     bool new_owner;        /* a new ownership epoch, and no home of before */
     bool new_nonces;       /* a new nonce epoch */
     bool new_code;
+    bool of_joins;
 } moves[N_DEVICE_MOVES] = {
     [MOVE_CLAIM] = {"claim",
         "Whoever knows the code of a device that nobody owns becomes its owner, and the code is made "
@@ -46,11 +47,11 @@ static const struct {
         "be played again until the device has counted beyond them. Signals of before do not count any "
         "more.",
         {ANY, BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
-        {KEEP, KEEP, KEEP, TRUST_OK}, .new_nonces = true},
+        {KEEP, KEEP, KEEP, TRUST_OK}, .new_nonces = true, .of_joins = true},
     [MOVE_BIND] = {"bind",
         "The device has another home network and application server; it joins there from now on.",
         {ANY, BIT(OWNERSHIP_CLAIMED), ANY, BIT(TRUST_OK) | BIT(TRUST_SUSPECT)},
-        {KEEP, KEEP, KEEP, KEEP}},
+        {KEEP, KEEP, KEEP, KEEP}, .of_joins = true},
     [MOVE_OFFER] = {"offer",
         "Another organization may accept the device within the offer's time; until then it goes on as "
         "it is.",
@@ -170,6 +171,12 @@ bool device_move_renews_code(enum device_move move)
 {
     assert((unsigned)move < N_DEVICE_MOVES);
     return moves[move].new_code;
+}
+
+bool device_move_is_of_joins(enum device_move move)
+{
+    assert((unsigned)move < N_DEVICE_MOVES);
+    return moves[move].of_joins;
 }
 
 unsigned device_move_against(enum device_move move, const struct device_record *record)

@@ -50,5 +50,7 @@ void device_move_explain(
     enum device_move move, unsigned against, char fault[static DEVICE_MOVE_FAULT_MAX]);
 /** Whether the device gets a new code. */
 bool device_move_renews_code(enum device_move move);
+/** Whether it is about joining, which a Sigfox device never does (device_kind_of). */
+bool device_move_is_of_joins(enum device_move move);
 /** Makes a legal move: axes, epochs, and the home where the move ends it. */
 void device_move_make(enum device_move move, struct device_record *record);

@@ -85,6 +85,7 @@ static const struct {
     const char *name;
     const char *to_do;
     bool (*passes)(const struct device_preflight *facts);
+    bool of_joins;
 } checks[N_DEVICE_CHECKS] = {
     [CHECK_CREDENTIAL] = {"credential",
         "Have the maker make the device activable; a scrapped one never joins again.",
@@ -93,39 +94,39 @@ static const struct {
     [CHECK_SERVICE] = {"service", "Resume the device's service.", is_active},
     [CHECK_TRUST] = {"trust", "Have the quarantine lifted, or replace the device.", is_trusted},
     [CHECK_HOME_NAMED] = {"home_network_named", "Name the NetID of the device's home network.",
-        has_home},
+        has_home, true},
     [CHECK_HOME_KNOWN] = {"home_network_known",
         "No network server speaks for the home NetID: correct the NetID, or have the operator of "
         "this join server add the network server (cradle ns add).",
-        is_home_known},
+        is_home_known, true},
     [CHECK_HOME_KEK] = {"network_server_kek",
         "The home network's server has no KEK: have the operator of this join server add one "
         "(cradle kek add --ns).",
-        may_have_network_keys},
+        may_have_network_keys, true},
     [CHECK_AS_NAMED] = {"application_server_named",
-        "Name the AS-ID of the device's application server.", has_as},
+        "Name the AS-ID of the device's application server.", has_as, true},
     [CHECK_AS_KNOWN] = {"application_server_known",
         "There is no application server of this AS-ID: correct the AS-ID, or have the operator of "
         "this join server add it (cradle as add).",
-        is_as_known},
+        is_as_known, true},
     [CHECK_AS_KEK] = {"application_server_kek",
         "The application server has no KEK: have the operator of this join server add one "
         "(cradle kek add --as).",
-        may_have_app_s_key},
+        may_have_app_s_key, true},
     [CHECK_JOIN_EUI] = {"join_eui_routed",
         "The device's JoinEUI does not belong to this join server: have the maker correct it, or "
         "the operator add its prefix (cradle route add).",
-        is_routed},
+        is_routed, true},
     [CHECK_ROOT_KEYS] = {"root_keys",
         "The keys do not fit the LoRaWAN version (1.1: AppKey and NwkKey, older: AppKey alone): "
         "have the maker correct the record.",
-        has_root_keys},
+        has_root_keys, true},
     [CHECK_DEV_NONCES] = {"dev_nonces_left",
         "All DevNonces are used: have the device's nonces reset, and set its counter back.",
-        has_dev_nonces},
+        has_dev_nonces, true},
     [CHECK_JOIN_NONCES] = {"join_nonces_left",
         "All JoinNonces are used: replace the device, or have it made anew with other keys.",
-        has_join_nonces},
+        has_join_nonces, true},
     [CHECK_SUBSCRIPTION] = {"subscription",
         "Have the device's subscription extended by who sold it, or take a place in another for it.",
         is_entitled},
@@ -139,6 +140,11 @@ const char *device_check_name(enum device_check check)
 const char *device_check_to_do(enum device_check check)
 {
     return checks[check].to_do;
+}
+
+bool device_check_applies(enum device_check check, enum device_kind kind)
+{
+    return kind == DEVICE_LORAWAN || !checks[check].of_joins;
 }
 
 bool device_check_passes(enum device_check check, const struct device_preflight *facts)

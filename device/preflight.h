@@ -42,4 +42,6 @@ enum device_check {
 const char *device_check_name(enum device_check check);
 /** What there is to do where it is not passed: a sentence. */
 const char *device_check_to_do(enum device_check check);
+/** Not all do to a Sigfox device, which never joins. */
+bool device_check_applies(enum device_check check, enum device_kind kind);
 bool device_check_passes(enum device_check check, const struct device_preflight *facts);

@@ -2,6 +2,10 @@
 
 #include <string.h>
 
+static const char *const kind_names[] = {
+    [DEVICE_LORAWAN] = "lorawan",
+    [DEVICE_SIGFOX] = "sigfox",
+};
 static const char *const credential_names[] = {
     [CREDENTIAL_ORDERED] = "ordered",
     [CREDENTIAL_GENERATED] = "generated",
@@ -42,6 +46,16 @@ static bool value_of(const char *const *names, size_t n_names, const char *text,
         }
     }
     return false;
+}
+
+enum device_kind device_kind_of(const struct eui64 *dev_eui)
+{
+    return device_id_is_sigfox(dev_eui) ? DEVICE_SIGFOX : DEVICE_LORAWAN;
+}
+
+const char *device_kind_text(enum device_kind kind)
+{
+    return name_of(kind_names, LENGTH(kind_names), (unsigned)kind);
 }
 
 /* The four axes differ in nothing but their names and types. */

@@ -27,6 +27,13 @@ bool device_ownership_parse(const char *text, enum device_ownership *ret);
 bool device_service_parse(const char *text, enum device_service *ret);
 bool device_trust_parse(const char *text, enum device_trust *ret);
 
+/** What a device's identifier is, and it alone tells. A Sigfox device has no JoinEUI (zeros in its
+ * record), no LoRaWAN version (the first one) and no home network, and never joins. */
+enum device_kind { DEVICE_LORAWAN, DEVICE_SIGFOX };
+enum device_kind device_kind_of(const struct eui64 *dev_eui);
+/** "lorawan", "sigfox": as it is stored, and told. */
+const char *device_kind_text(enum device_kind kind);
+
 /** A maker's factory test: while nobody owns the device, the network that the maker names may have
  * it join, so often and so long. */
 struct device_test_window {
@@ -38,7 +45,7 @@ struct device_test_window {
 };
 
 struct device_record {
-    struct eui64 dev_eui;
+    struct eui64 dev_eui; /* or Sigfox id (base/eui.h) */
     struct eui64 join_eui;
     enum lw_mac_version mac_version;
     enum device_credential credential;

@@ -69,7 +69,7 @@ class Documents(unittest.TestCase):
         self.assertEqual((set(put), set(deleted)), ({*got, "ownerToken"}, {"ownerToken"}))
 
     def test_onboarding(self):
-        begin, tried, imported, sealed, codes, tested, exported, opened = self.said("docs/onboarding.md")
+        begin, tried, imported, sealed, codes, tested, sigfox, exported, opened = self.said("docs/onboarding.md")
         self.assertEqual(begin, "")
         self.assertEqual(tried.count('"outcome":"created"'), 2)
         self.assertEqual(imported.count('"outcome":"created"'), 4)
@@ -78,6 +78,7 @@ class Documents(unittest.TestCase):
         self.assertEqual(re.findall(r'"serial":"(SN-\d+)","code":"[0-9A-F]{16}"', codes), ["SN-0031", "SN-0032"])
         self.assertIn("Joined", tested)
         self.assertRegex(tested, r'"windows":\[\{"net_id":"000024".*"devices":1,"joins":1,"used_up":0\}\]')
+        self.assertIn('"dev_eui":"sigfox:5e000031","outcome":"created"', sigfox)
         self.assertIn('"kind":"export","state":"waiting"', exported)
         self.assertIn("event: end\ndata: {", exported)
         self.assertRegex(opened, r"^\n( [0-9a-f]{2}){16}\n$")

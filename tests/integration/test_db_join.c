@@ -93,6 +93,42 @@ START_TEST(what_is_not_here_is_not_its_neighbour)
 }
 END_TEST
 
+START_TEST(a_sigfox_device_is_asked_for_as_what_is_not_here)
+{
+    static const struct eui64 id = {{0, 0, 0, 0, 0x12, 0x34, 0xab, 0xcd}};
+    const struct db_join_key keys[] = {{id, 5}, {eui_of(1), 5}};
+    struct db_join_row rows[2];
+    struct db_join_session s;
+
+    make_devices(2, 1, LW_MAC_1_0_4);
+    /* With all that a device that joins has, so that only its kind speaks against it. */
+    ck_assert_int_eq(
+        pg_sql(cluster, database,
+            "INSERT INTO device (dev_eui, kind, join_eui, mac_version, credential, ownership,"
+            "  service, trust, ownership_epoch, home_net_id, as_id, batch_id,"
+            "  organization_id, owner_id)"
+            " SELECT '\\x000000001234abcd', 'sigfox', join_eui, mac_version, credential,"
+            "  ownership, service, trust, ownership_epoch, home_net_id, as_id, batch_id,"
+            "  organization_id, owner_id FROM device;"
+            "INSERT INTO device_join (dev_eui, join_nonce)"
+            " VALUES ('\\x000000001234abcd', 7);"
+            "INSERT INTO device_key (dev_eui, slot, kek_label, blob, tag)"
+            " SELECT '\\x000000001234abcd', slot, kek_label, blob, tag FROM device_key"),
+        0);
+    ck_ok(db_join_load(join, keys, 2, rows));
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert(!rows[i].found && !rows[i].has_app);
+        ck_assert_uint_eq(rows[i].state.join_nonce, 0);
+    }
+    ck_ok(db_join_session_find(join, &id, 7, &s));
+    ck_assert(!s.found);
+    ck_assert_int_ne(
+        pg_sql(cluster, database,
+            "UPDATE device SET kind = 'lorawan' WHERE dev_eui = '\\x000000001234abcd'"),
+        0);
+}
+END_TEST
+
 START_TEST(counted_join_moves_both_nonces_and_remembers_the_retry)
 {
     struct db_join_row row;
@@ -695,6 +731,7 @@ static void add(TCase *tcase)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, load_gives_each_key_its_device);
     tcase_add_test(tcase, what_is_not_here_is_not_its_neighbour);
+    tcase_add_test(tcase, a_sigfox_device_is_asked_for_as_what_is_not_here);
     tcase_add_loop_test(
         tcase, what_is_not_here_costs_as_much_as_what_is, 0, sizeof(costs) / sizeof(*costs));
     tcase_add_test(tcase, counted_join_moves_both_nonces_and_remembers_the_retry);

@@ -172,6 +172,22 @@ START_TEST(euis_that_are_backwards_are_found)
 }
 END_TEST
 
+START_TEST(eight_zeros_are_a_sigfox_id_s_and_no_dev_eui_begins_so)
+{
+    make_row("000000007ed01234", "70b3d57ed0000001");
+    expect(IMPORT_LINT_DEV_EUI_RESERVED, "a DevEUI");
+    ck_assert(import_row_refused(&row));
+    make_row("000000017ed01234", "70b3d57ed0000001");
+    expect(N_IMPORT_LINTS, "the first that may be one");
+    row = (struct import_row){.is_sigfox = true, .has_dev_eui = true};
+    /* A DevEUI of a known manufacturer's, backwards. */
+    row.dev_eui = (struct eui64){{0, 0, 0, 0, 0, 0xd5, 0xb3, 0x70}};
+    expect(N_IMPORT_LINTS, "a Sigfox id");
+    row.dev_eui = (struct eui64){{0}};
+    expect(IMPORT_LINT_ZERO_DEV_EUI, "none");
+}
+END_TEST
+
 static bool is_even(const void *context, const struct eui64 *join_eui)
 {
     (void)context;
@@ -258,5 +274,6 @@ SUITE_MAIN("import_lint", 20, every_lint_has_a_name_of_its_own_a_sentence_and_an
     every_lint_is_in_the_document_with_its_level_and_words,
     keys_that_anybody_knows_are_told_and_no_key_at_all_is_refused,
     a_key_that_is_not_in_clear_is_not_looked_at, two_root_keys_that_are_one_are_a_warning,
-    euis_that_are_backwards_are_found, a_join_eui_that_is_not_ours_is_a_warning,
-    a_code_below_64_bits_is_weak, nonces_that_do_not_fit_together_are_found)
+    euis_that_are_backwards_are_found, eight_zeros_are_a_sigfox_id_s_and_no_dev_eui_begins_so,
+    a_join_eui_that_is_not_ours_is_a_warning, a_code_below_64_bits_is_weak,
+    nonces_that_do_not_fit_together_are_found)

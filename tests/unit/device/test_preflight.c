@@ -134,6 +134,22 @@ START_TEST(the_states_pass_exactly_where_the_gate_is_open)
 }
 END_TEST
 
+START_TEST(a_sigfox_device_is_asked_for_nothing_that_is_of_joins)
+{
+    static const enum device_check apply[] = {
+        CHECK_CREDENTIAL, CHECK_CLAIMED, CHECK_SERVICE, CHECK_TRUST, CHECK_SUBSCRIPTION};
+
+    for (unsigned i = 0; i < N_DEVICE_CHECKS; i++) {
+        bool applies = false;
+
+        for (size_t k = 0; k < sizeof(apply) / sizeof(apply[0]); k++)
+            applies |= apply[k] == (enum device_check)i;
+        ck_assert(device_check_applies((enum device_check)i, DEVICE_LORAWAN));
+        ck_assert_int_eq(device_check_applies((enum device_check)i, DEVICE_SIGFOX), applies);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("device preflight");
@@ -146,6 +162,7 @@ int main(void)
     tcase_add_test(tc, each_missing_thing_fails_its_own_check);
     tcase_add_test(tc, what_stands_in_for_another_thing_passes);
     tcase_add_test(tc, the_states_pass_exactly_where_the_gate_is_open);
+    tcase_add_test(tc, a_sigfox_device_is_asked_for_nothing_that_is_of_joins);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_NORMAL);
     failed = srunner_ntests_failed(sr);

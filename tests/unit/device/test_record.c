@@ -22,6 +22,19 @@ START_TEST(every_state_of_every_axis_has_a_name_that_reads_back)
 }
 END_TEST
 
+START_TEST(four_zero_bytes_make_a_sigfox_device)
+{
+    struct eui64 id = {{0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}};
+
+    ck_assert_str_eq(device_kind_text(device_kind_of(&id)), "sigfox");
+    for (size_t i = 0; i < 4; i++) {
+        id.bytes[i] = 1;
+        ck_assert_str_eq(device_kind_text(device_kind_of(&id)), "lorawan");
+        id.bytes[i] = 0;
+    }
+}
+END_TEST
+
 START_TEST(an_unknown_name_is_refused)
 {
     enum device_trust t;
@@ -40,6 +53,7 @@ int main(void)
     int failed;
 
     tcase_add_test(tc, every_state_of_every_axis_has_a_name_that_reads_back);
+    tcase_add_test(tc, four_zero_bytes_make_a_sigfox_device);
     tcase_add_test(tc, an_unknown_name_is_refused);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_NORMAL);
