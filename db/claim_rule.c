@@ -1,6 +1,7 @@
 #include "db/claim_rule.h"
 
 #include "db/connection.h"
+#include "db/record_row.h"
 #include "db/text.h"
 #include <string.h>
 
@@ -165,7 +166,7 @@ const struct db_statement db_rule_load_statement = {
 
 /* The rule's row is locked first: who waits for it goes on with its newest count. Then devices,
  * then codes, in the order of DevEUIs, as in every other statement that changes them. A device
- * whose code was made anew meanwhile is left for the next look. */
+ * whose code was made anew meanwhile is left for the next look. A Sigfox device gets no network. */
 const struct db_statement db_rule_claim_statement = {
     .name = "rule_claim",
     .sql =
@@ -186,15 +187,16 @@ const struct db_statement db_rule_claim_statement = {
         "   issued_at = excluded.issued_at, released_by = NULL, released_at = NULL"
         "   WHERE c.generation = excluded.generation - 1 RETURNING dev_eui, generation),"
         " moved AS (UPDATE device d SET owner_id = rule.to_id, ownership = 'claimed',"
-        "   ownership_epoch = d.ownership_epoch + 1, service = 'active',"
-        "   name = NULL,"
-        "   home_net_id = CASE WHEN d.kind = 'lorawan' THEN rule.home_net_id END,"
-        "   as_id = CASE WHEN d.kind = 'lorawan' THEN rule.as_id END"
+        "   ownership_epoch = d.ownership_epoch + 1, service = 'active', name = NULL,"
+        "   home_net_id = CASE WHEN d.dev_eui >= " DB_FIRST_DEV_EUI " THEN rule.home_net_id END,"
+        "   as_id = CASE WHEN d.dev_eui >= " DB_FIRST_DEV_EUI " THEN rule.as_id END"
         "  FROM coded, rule WHERE d.dev_eui = coded.dev_eui),"
         " told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
         "  SELECT rule.to_id, 'rule-' || encode(rule.public_id, 'hex'), 'device.claim',"
         "   device_text(coded.dev_eui), jsonb_build_object('generation', coded.generation,"
-        "    'home_net_id', encode(rule.home_net_id, 'hex'), 'as_id', rule.as_id,"
+        "    'home_net_id', CASE WHEN coded.dev_eui >= " DB_FIRST_DEV_EUI
+        "     THEN encode(rule.home_net_id, 'hex') END,"
+        "    'as_id', CASE WHEN coded.dev_eui >= " DB_FIRST_DEV_EUI " THEN rule.as_id END,"
         "    'rule', encode(rule.public_id, 'hex')) FROM coded, rule),"
         " events AS (INSERT INTO claim_event (dev_eui, organization_id, client_id, request_id,"
         "   outcome) SELECT coded.dev_eui, rule.to_id, rule.accepted_by,"

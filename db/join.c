@@ -6,18 +6,16 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Below it are Sigfox ids (base/eui.h), which no join is for: they are no device's neighbour, and
- * are asked for as what is not here. */
-#define FIRST_DEV_EUI "'\\x0000000100000000'::bytea"
-
 /* The device of DevEUI `a.asked` or, if it is not here, the one after it (before it, at the end).
  * Whatever is asked about a device that is not here is looked up for this neighbour, at the same
- * cost, and dropped by the reader: or the time of a refusal would tell which DevEUIs are here. */
-#define NEAREST_TO_ASKED                                                                           \
-    "coalesce("                                                                                    \
-    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui >= greatest(a.asked, " FIRST_DEV_EUI ")"     \
-    "  ORDER BY n.dev_eui LIMIT 1),"                                                               \
-    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui < a.asked AND n.dev_eui >= " FIRST_DEV_EUI   \
+ * cost, and dropped by the reader: or the time of a refusal would tell which DevEUIs are here.
+ *
+ * No join is for a Sigfox id: it is asked for as what is not here, and is no device's neighbour. */
+#define NEAREST_TO_ASKED                                                                            \
+    "coalesce("                                                                                     \
+    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui >= greatest(a.asked, " DB_FIRST_DEV_EUI ")"   \
+    "  ORDER BY n.dev_eui LIMIT 1),"                                                                \
+    " (SELECT n.dev_eui FROM device n WHERE n.dev_eui < a.asked AND n.dev_eui >= " DB_FIRST_DEV_EUI \
     "  ORDER BY n.dev_eui DESC LIMIT 1))"
 
 /* OFFSET 0 keeps `k` whole, or the neighbour would be looked for at every use of it.

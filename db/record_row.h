@@ -17,6 +17,9 @@
 void db_row_test_window(
     struct db_rows *rows, size_t row, int first, struct device_test_window *ret);
 
+/** The first DevEUI that there may be; identifiers below it are Sigfox ids (base/eui.h). */
+#define DB_FIRST_DEV_EUI "'\\x0000000100000000'::bytea"
+
 /** What a LoRaWAN device alone has; both columns are null of a Sigfox one. */
 void db_row_lorawan(
     struct db_rows *rows, size_t row, int join_eui, int mac_version, struct device_record *ret);

@@ -27,7 +27,7 @@ const struct db_statement db_signal_devices_statement = {
     .sql = "SELECT d.dev_eui, " DB_RECORD_COLUMNS ", coalesce(d.owner_id, d.organization_id),"
            "  coalesce((SELECT o.quarantine_clones FROM organization o WHERE o.id = d.owner_id),"
            "   false)"
-           " FROM device d WHERE d.dev_eui = ANY($1::bytea[]) AND d.kind = 'lorawan'"
+           " FROM device d WHERE d.dev_eui = ANY($1::bytea[])"
            " ORDER BY d.dev_eui",
     .shape = DB_SHAPE_MANY,
     .n_params = 1,

@@ -396,10 +396,10 @@ class Command(BulkTest):
     def test_a_file_or_a_batch_is_moved_and_the_report_printed(self):
         owner, other = self.organization("maker", "owner"), self.organization("owner")
         devices = self.fleet(owner, CHUNK + 2)
-        path = self.file("# of the second floor\n\n" + "".join(f"{dev_eui.upper()} \r\n" for dev_eui in [*devices, "00" * 8]))
+        path = self.file("# of the second floor\n\n" + "".join(f"{dev_eui.upper()} \r\n" for dev_eui in [*devices, "ff" * 8]))
         rows = self.said(owner, "suspend", "--file", path)
         self.assertEqual([(row["dev_eui"], row["outcome"]) for row in rows],
-                         [(dev_eui, "moved") for dev_eui in devices] + [("00" * 8, "refused")])
+                         [(dev_eui, "moved") for dev_eui in devices] + [("ff" * 8, "refused")])
         self.assertEqual({row["outcome"] for row in self.said(owner, "resume", "--batch", owner.batch)}, {"moved"})
         self.said(owner, "bind", "--batch", owner.batch, "--ns", self.stack.demo["network_servers"][1]["net_id"], "--as", "demo-as")
         self.assertEqual(self.states(devices[:1], "service, encode(home_net_id, 'hex')"),

@@ -172,6 +172,30 @@ class Credentials(SigfoxTest):
         for method, path, body in (("GET", f"/api/v2/devices/{device_of(made)}/claim", None),):
             self.assertNotEqual(self.stack.activation(method, path, body)[0], 200)
 
+    def test_the_command_names_and_explains_it(self):
+        (_, maker), (_, owner) = self.organization("maker"), self.organization("owner")
+        made = self.made(maker)
+        self.claimed(owner, made)
+        config, secret, listed = (self.stack.path(name) for name in ("owner.conf", "owner.secret", "listed"))
+        for path, text in ((secret, owner.client["client_secret"]), (listed, device_of(made).upper()), (config, (
+                f"[activation]\nurl = {self.stack.activation_url}\nclient_id = {owner.client['client_id']}\n"
+                f"client_secret_file = {secret}\n"))):
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text + "\n")
+
+        def said(*arguments):
+            run = subprocess.run([self.stack.program("cli/cradle"), "--config", config, "device", *arguments],
+                                 capture_output=True, text=True, check=False)
+            self.assertEqual((run.returncode, run.stderr), (0, ""))
+            return run.stdout
+
+        self.assertEqual(json.loads(said("show", device_of(made)))["kind"], "sigfox")
+        self.assertIn(NO_JOINS, said("explain", device_of(made)))
+        preflight = said("preflight", device_of(made))
+        self.assertIn(NO_JOINS, preflight)
+        self.assertTrue(preflight.endswith(f"{device_of(made)}: ready to be used\n"), preflight)
+        self.assertIn(f"{device_of(made)}", said("move", "suspend", "--file", listed))
+
     def test_many_are_moved_by_one_call_and_what_is_of_joins_is_refused_for_its_kind(self):
         (_, maker), (_, owner) = self.organization("maker"), self.organization("owner")
         made = self.made(maker, 3)

@@ -11,6 +11,7 @@
 #define CHOICE_1_1 0x08
 #define CHOICE_HOME 0x10
 #define CHOICE_RESUME 0x20
+#define CHOICE_SIGFOX 0x40 /* whatever CHOICE_FORMAT says */
 #define RESUME_LINE 3
 #define CHUNK_ROWS_MAX 4
 #define PIECE_MAX 17
@@ -53,11 +54,19 @@ static void add_key(struct result *result, const struct import_key *key)
 
 static void check_good(const struct import_row *row)
 {
+    FUZZ_HOLDS(row->state == CREDENTIAL_PERSONALIZED || row->state == CREDENTIAL_ACTIVABLE);
+    if (row->is_sigfox) {
+        FUZZ_HOLDS(row->has_dev_eui && device_id_is_sigfox(&row->dev_eui));
+        FUZZ_HOLDS(row->app.form != IMPORT_KEY_NONE && row->nwk.form == IMPORT_KEY_NONE);
+        FUZZ_HOLDS(!row->has_join_eui && !row->has_mac_version && !row->has_home_net_id);
+        FUZZ_HOLDS(row->as_id[0] == '\0' && !row->has_join_nonce && !row->has_dev_nonce);
+        FUZZ_HOLDS(row->n_used_dev_nonces == 0);
+        return;
+    }
     FUZZ_HOLDS(row->has_dev_eui && row->has_join_eui && row->has_mac_version);
     FUZZ_HOLDS(row->app.form != IMPORT_KEY_NONE);
     FUZZ_HOLDS((row->nwk.form != IMPORT_KEY_NONE) == (row->mac_version == LW_MAC_1_1));
     FUZZ_HOLDS(row->has_home_net_id == (row->as_id[0] != '\0'));
-    FUZZ_HOLDS(row->state == CREDENTIAL_PERSONALIZED || row->state == CREDENTIAL_ACTIVABLE);
     FUZZ_HOLDS(row->join_nonce <= LW_JOIN_NONCE_MAX);
     for (uint32_t i = 1; i < row->n_used_dev_nonces; i++)
         FUZZ_HOLDS(row->used_dev_nonces[i - 1] < row->used_dev_nonces[i]);
@@ -67,7 +76,7 @@ static void add_row(struct result *result, struct import_row *row)
 {
     const uint8_t flags[] = {row->has_dev_eui, row->has_join_eui, row->has_mac_version,
         row->has_home_net_id, row->has_join_nonce, row->has_dev_nonce, (uint8_t)row->mac_version,
-        (uint8_t)row->state};
+        (uint8_t)row->state, row->is_sigfox};
 
     FUZZ_HOLDS(row->line > result->last_line);
     FUZZ_HOLDS(row->lints >> N_IMPORT_LINTS == 0);
@@ -147,7 +156,9 @@ static void read_file(uint8_t choice, size_t capacity, unsigned seed, const stru
     if (chunk.rows == NULL)
         FUZZ_HOLDS(import_chunk_init(&chunk, CHUNK_ROWS_MAX) == 0);
     chunk.n_full = capacity;
-    FUZZ_HOLDS(import_reader_new(choice & CHOICE_FORMAT, &defaults, &reader) == 0);
+    FUZZ_HOLDS(import_reader_new(
+                   (choice & CHOICE_SIGFOX) != 0 ? IMPORT_SIGFOX_CSV : choice & CHOICE_FORMAT,
+                   &defaults, &reader) == 0);
     import_reader_resume_after(reader, before->resume_line, before->resume_digest);
     for (size_t at = 0, n; result->outcome == IMPORT_OK && at < size; at += n) {
         n = seed == 0 ? size : (unsigned)rand_r(&seed) % PIECE_MAX;
