@@ -330,7 +330,7 @@ static void populate_many(void)
         " ((SELECT id FROM organization WHERE name = 'maker'), 'csv')");
     sql("INSERT INTO device (dev_eui, join_eui, mac_version, organization_id, batch_id, batch_line,"
         "  owner_id, credential, ownership)"
-        " SELECT int8send(g), '\\x70b3d5ff00000001', '1.1', o.id,"
+        " SELECT int8send(g + (1::int8 << 40)), '\\x70b3d5ff00000001', '1.1', o.id,"
         "  CASE WHEN o.name = 'maker' THEN (SELECT CASE WHEN g % 3 = 0 THEN max(id) ELSE min(id) END"
         "   FROM batch) END, g, CASE WHEN g % 10 <> 0 THEN o.id END, 'activable',"
         "  CASE WHEN g % 10 <> 0 THEN 'claimed' ELSE 'unowned' END"
