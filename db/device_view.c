@@ -70,7 +70,8 @@ enum view_column {
  * present epoch. */
 const struct db_statement db_device_find_statement = {
     .name = "device_find",
-    .sql = "SELECT " VIEW ", d.ownership <> 'unowned' AND d.service = 'active'"
+    .sql = "SELECT " VIEW ", d.kind = 'lorawan' AND d.ownership <> 'unowned'"
+           "  AND d.service = 'active'"
            "  AND (SELECT e.ownership_epoch FROM join_event e WHERE e.dev_eui = d.dev_eui"
            "   AND e.outcome = 'success' ORDER BY e.at DESC LIMIT 1)"
            "  IS DISTINCT FROM d.ownership_epoch"

@@ -100,7 +100,7 @@ class Seen(DevicesTest):
              "as_id": "demo-as", "batch": None, "serial": devices[1]["serial"], "rejoin_pending": True,
              "exposed_since": None})
         self.assertFalse(its_makers["held"])
-        self.assertEqual(set(its_makers), {"dev_eui", "join_eui", "mac_version", "held", "credential", "trust", "trust_score", "created_at",
+        self.assertEqual(set(its_makers), {"dev_eui", "kind", "join_eui", "mac_version", "held", "credential", "trust", "trust_score", "created_at",
                                            "serial", "batch"})
         self.assertIsNotNone(its_makers["batch"])
         unsold = self.get(self.maker, devices[0])

@@ -269,8 +269,11 @@ class Claiming(TtjsTest):
         for body in (b"", b"{", b"[]", b"{}", b'{"homeNetID":"000013"}'):
             self.told(cluster.exchange("PUT", path, body), 400)
         self.told(cluster.exchange("PUT", path + "?dry_run=true", b"{}"), 400)
+        # No Sigfox device is claimed here, for it joins no network.
         for method in ("PUT", "GET", "DELETE"):
-            self.told(cluster.exchange(method, "/api/v2/devices/12/claim", b"{}" if method == "PUT" else None), 400)
+            for dev_eui in ("12", "00000000deadbeef", "sigfox:deadbeef"):
+                self.told(cluster.exchange(method, f"/api/v2/devices/{dev_eui}/claim", b"{}" if method == "PUT" else None), 400,
+                          "a DevEUI has 16 hexadecimal digits, and does not begin with 8 zeros")
         self.told(cluster.put(device["dev_eui"], device["code"], asID="demo-as"), 403,
                   "asID is not the application server of this certificate")
         self.assertEqual(cluster.exchange("POST", path, b"{}")[0], 405)
@@ -434,7 +437,7 @@ class Releasing(TtjsTest):
     def test_a_list_is_read_whole_before_anything_is_done(self):
         device, cluster = self.device(), self.cluster()
         self.taken(cluster.put(device["dev_eui"], device["code"]))
-        for more in ("12", "", "x" * 16, *[",".join(secrets.token_hex(8) for _ in range(AT_ONCE))]):
+        for more in ("12", "", "x" * 16, "00000000deadbeef", *[",".join(secrets.token_hex(8) for _ in range(AT_ONCE))]):
             self.assertRegex(cluster.unclaim_all(device["dev_eui"], more), "^internal_error: ")
         self.assertEqual(self.row(device, "ownership"), ["claimed"])
         others = [secrets.token_hex(8) for _ in range(AT_ONCE - 1)]

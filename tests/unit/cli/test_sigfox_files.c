@@ -126,9 +126,7 @@ START_TEST(a_line_that_is_none_is_named_and_empty_ones_are_skipped)
         "12345678;0123456789ABCDE", "12345678;0123456789ABCDEFG", "12345678,0123456789ABCDEF",
         "0x345678;0123456789ABCDEF", "12345678;0x23456789ABCDEF", "12345678;0123456789ABCDEF,x"};
     static const char *const good[] = {"12345678;0123456789ABCDEF", "12345678;0123456789abcdef;",
-        "12345678;0123456789ABCDEF;N/A;more",
-        "\xEF\xBB\xBF"
-        "12345678;0123456789ABCDEF\n\n\r\n"};
+        "12345678;0123456789ABCDEF;N/A;more", "\xEF\xBB\xBF\r\n12345678;0123456789ABCDEF\n\n\r\n"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         (void)snprintf(pacs, sizeof(pacs), "\r\n%s\n", bad[i]);
