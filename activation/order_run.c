@@ -259,43 +259,49 @@ static void ask_for_more(struct order_run *run, bool slow)
     }
 }
 
-/* What was made, for its maker and in the digest; and what was not, for the report. */
-static int write_chunk(struct order_run *run, const struct order_chunk *chunk, size_t *ret_created,
-    uint8_t digest[static DELIVERY_DIGEST_LEN])
+/* What was made and what was not, as it is written. */
+struct sorted {
+    size_t n_created, n_told, len; /* of codes, of rows of the report, and bytes of the piece */
+    uint8_t digest[DELIVERY_DIGEST_LEN];
+};
+
+static int sort_chunk(struct order_run *run, const struct order_chunk *chunk, struct sorted *ret)
 {
     struct order_work *w = run->work;
-    size_t n = 0, n_told = 0, len = 0, record_len = delivery_record_len(&w->shape);
+    const size_t record_len = delivery_record_len(&w->shape);
 
     for (size_t i = 0; i < chunk->n; i++) {
         const struct delivery_record *record = &chunk->records[i];
 
         if (w->outcomes[i] != DB_BATCH_CREATED) {
-            w->told[n_told++] = (struct db_job_row){.line = chunk->rows[i].line,
+            w->told[ret->n_told++] = (struct db_job_row){.line = chunk->rows[i].line,
                 .has_dev_eui = true,
                 .dev_eui = record->dev_eui,
                 .outcome = OUTCOME_REFUSED,
                 .lints = REFUSED_TAKEN};
             continue;
         }
-        w->codes[n++] = chunk->codes[i];
-        delivery_record_write(&w->shape, record, w->part + len);
-        len += record_len;
+        w->codes[ret->n_created++] = chunk->codes[i];
+        delivery_record_write(&w->shape, record, w->part + ret->len);
+        ret->len += record_len;
         text_clear(&w->line);
         delivery_line_write(&w->shape, record, &w->line);
         if (w->line.failed)
             return error_set(ERROR_SYSTEM, "out of memory for a chunk of an order");
-        delivery_digest_add(digest, w->line.data, w->line.len);
+        delivery_digest_add(ret->digest, w->line.data, w->line.len);
     }
-    *ret_created = n;
-    if (n == 0)
-        return db_job_rows_add(run->worker->db, run->order.job.row_id, w->told, n_told);
-    {
-        int r = db_order_run_codes(run->worker->db, w->codes, n, w->made_by);
+    return 0;
+}
 
-        if (r == 0)
-            r = db_order_run_write(run->worker->db, &run->order, chunk->line, w->part, len);
-        return r < 0 ? r : db_job_rows_add(run->worker->db, run->order.job.row_id, w->told, n_told);
-    }
+static int write_chunk(struct order_run *run, int64_t line, const struct sorted *sorted)
+{
+    struct db *db = run->worker->db;
+    struct order_work *w = run->work;
+    int r = db_order_run_codes(db, w->codes, sorted->n_created, w->made_by);
+
+    if (r == 0 && sorted->len > 0)
+        r = db_order_run_write(db, &run->order, line, w->part, sorted->len);
+    return r < 0 ? r : db_job_rows_add(db, run->order.job.row_id, w->told, sorted->n_told);
 }
 
 static int audit_chunk(struct order_run *run, int64_t after, int64_t n_created, int64_t n_refused)
@@ -318,23 +324,24 @@ static int store(struct order_run *run, const struct order_chunk *chunk)
 {
     struct db *db = run->worker->db;
     struct db_job *job = &run->order.job;
-    uint8_t digest[DELIVERY_DIGEST_LEN];
-    int64_t after = job->line;
-    size_t n_created;
+    struct sorted sorted = {.n_created = 0};
+    int64_t after = job->line, n_created, n_refused;
     int r;
 
-    memcpy(digest, job->digest, sizeof(digest)); /* of none: zeros */
+    memcpy(sorted.digest, job->digest, sizeof(sorted.digest)); /* of none: zeros */
     if ((r = db_batch_insert(db, job->batch_id, job->organization_id, chunk->rows, chunk->n,
              run->work->outcomes)) < 0 ||
-        (r = write_chunk(run, chunk, &n_created, digest)) < 0)
+        (r = sort_chunk(run, chunk, &sorted)) < 0 ||
+        (r = write_chunk(run, chunk->line, &sorted)) < 0)
         return r;
-    r = db_order_run_advance(
-        db, &run->order, (int64_t)n_created, (int64_t)(chunk->n - n_created), digest);
+    n_created = (int64_t)sorted.n_created;
+    n_refused = (int64_t)sorted.n_told;
+    r = db_order_run_advance(db, &run->order, n_created, n_refused, sorted.digest);
     if (r != 0)
         return r < 0 ? r : CHUNK_LOST;
     if (job->cancel_wanted)
         return CHUNK_CANCELLED;
-    return audit_chunk(run, after, (int64_t)n_created, (int64_t)(chunk->n - n_created));
+    return audit_chunk(run, after, n_created, n_refused);
 }
 
 /* The connection broke while the commit was on its way: the job tells. */

@@ -130,7 +130,7 @@ static ssize_t read_part(FILE *file, char *out)
     size_t n = 0;
     int c;
 
-    while ((c = getc(file)) != EOF && c != '.' && c != '\n' && c != '\r') {
+    while ((c = getc_unlocked(file)) != EOF && c != '.' && c != '\n' && c != '\r') {
         if (n + 1 == PART_MAX)
             return -1;
         out[n++] = (char)c;
@@ -185,7 +185,7 @@ static int read_piece(FILE *file, uint8_t *out, size_t *ret_len, bool *ret_last)
     ssize_t len;
     int c = 0;
 
-    while (n < sizeof(text) - 1 && (c = getc(file)) != EOF && c != '.')
+    while (n < sizeof(text) - 1 && (c = getc_unlocked(file)) != EOF && c != '.')
         text[n++] = (char)c;
     text[n] = '\0';
     *ret_last = c == '.';

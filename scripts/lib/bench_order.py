@@ -174,7 +174,7 @@ def run(options):
         _, small = bench.order(n_small)
         say(f"Ordering {options.devices} devices ...")
         path, big = bench.order(options.devices)
-        say("Opening them ...")
+        say(f"  {big['seconds']} s, of both cores {big['others_share']:.0%} at work for others. Opening them ...")
         sample = bench.opened(path, options.devices)
         joined = sum(bench.joins(device) for device in sample)
         if joined != len(sample) or not sample:

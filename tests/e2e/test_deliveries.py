@@ -238,15 +238,21 @@ class Deliveries(Orders):
         self.assertEqual(self.file(batch, "labels.csv?line=1")[0], 400)
 
     def test_who_takes_what_is_counted_and_the_second_time_is_told(self):
+        hook = self.maker.call("post", "/v1/webhooks", {
+            "url": "https://receiver.example/", "events": ["batch.done", "delivery.repeated"]})[2]
         batch = self.ready(1)
-        hook = self.maker.call("post", "/v1/webhooks", {"url": "https://receiver.example/", "events": ["delivery.repeated"]})[2]
-        told = f"SELECT body FROM webhook_delivery d JOIN webhook w ON w.id = d.webhook_id WHERE w.public_id = '\\x{hook['id']}'"
+
+        def told():
+            return [json.loads(body) for body, in self.stack.psql(
+                "SELECT body FROM webhook_delivery d JOIN webhook w ON w.id = d.webhook_id"
+                f" WHERE w.public_id = '\\x{hook['id']}' ORDER BY d.id")]
+
         self.taken(batch, "delivery.jwe")
         self.taken(batch, "id_pac.txt")
-        self.assertEqual(self.stack.psql(told), [])
+        (done,) = told()
+        self.assertEqual((done["type"], done["object"]["batch"], done["object"]["created"]), ("batch.done", batch, 1))
         self.taken(batch, "delivery.jwe")
-        ((body,),) = self.stack.psql(told)
-        said = json.loads(body)
+        _, said = told()
         self.assertEqual((said["type"], said["object"]["file"], said["object"]["times"], said["object"]["batch"]),
                          ("delivery.repeated", "delivery.jwe", 2, batch))
         items = self.maker.call("get", f"/v1/batches/{batch}/files")[2]["items"]
@@ -407,6 +413,13 @@ class OrderJobs(Orders):
         self.stack.wait_restarted("activation", pid)
         self.stack.wait_ready()
         self.assertEqual(self.ended(job)[:3], ["done", str(self.N), str(self.N)])
+        self.whole(batch, self.N)
+
+    def test_a_key_process_that_dies_costs_no_credential(self):
+        with self.held(self.piece_behind(0)) as (batch, job):
+            for pid in self.stack.pids("activation-keyd"):
+                os.kill(pid, signal.SIGKILL)
+        self.assertEqual(self.ended(job), ["done", str(self.N), str(self.N), "0", ""])
         self.whole(batch, self.N)
 
     def test_a_cancelled_order_has_no_files_and_its_devices_stay_inert(self):

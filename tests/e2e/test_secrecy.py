@@ -15,7 +15,7 @@ from test_accounts import Rest
 from test_deliveries import Orders
 
 CHUNK = 1 << 20
-N_ORDERED = 40
+N_ORDERED = 4
 
 
 def spellings(key_hex):
