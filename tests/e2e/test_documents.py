@@ -54,7 +54,11 @@ class Documents(unittest.TestCase):
         files, device = map(json.loads, said[3].splitlines()[1:])
         self.assertEqual((files["ready"], files["items"][0]["name"], files["items"][0]["times"]), (True, "delivery.jwe", 0))
         self.assertEqual((device["line"], device["dev_eui"]), (7, "20635f0200000006"))
-        self.assertEqual(self.stack.psql("SELECT state FROM batch_order"), [["ready"]])
+        *built, refused, again = said[4].splitlines()[1:]
+        self.assertEqual([json.loads(line)["outcome"] for line in built], ["activable"] * 10)
+        self.assertEqual((json.loads(refused)["dev_eui"], json.loads(refused)["reason"]), ("20635f020000000b", "wrong-pac"))
+        self.assertEqual(again, "10")
+        self.assertEqual(self.stack.psql("SELECT state FROM batch_order WHERE first = '\\x20635f0200000000'"), [["ready"]])
         self.labels(said)
 
     def test_owners(self):
