@@ -414,9 +414,10 @@ START_TEST(what_is_refused_costs_a_stranger_the_same_whatever_the_reason)
         " WHERE right(encode(dev_eui, 'hex'), 1) = '4';"
         "DELETE FROM claim_code WHERE right(encode(dev_eui, 'hex'), 1) = '5';"
         "INSERT INTO batch (organization_id, format) SELECT organization_id, 'csv' FROM batch;"
-        "INSERT INTO batch_order SELECT (SELECT max(id) FROM batch), module_id, device_kind, n,"
-        " block_id, first, join_eui, mac_version, profile_id, delivery, public_key, code_length,"
-        " state, asked_by, decided_by, decided_at, request_id FROM batch_order",
+        "INSERT INTO batch_order (batch_id, module_id, device_kind, n, join_eui, mac_version,"
+        "  delivery, public_key, code_length, state, asked_by, request_id)"
+        " SELECT (SELECT max(id) FROM batch), module_id, device_kind, n, join_eui, mac_version,"
+        "  delivery, public_key, code_length, state, asked_by, request_id FROM batch_order",
         module_id);
     for (const char *const *t = (const char *const[]){"device", "claim_code", "batch",
              "batch_order", "certificate", NULL};
