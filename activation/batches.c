@@ -60,7 +60,7 @@ static void write_given(struct text *out, const struct db_order *o)
     struct eui64 last;
     char text[DEVICE_ID_TEXT_LEN + 1];
 
-    add_hex_or_null(out, "block", o->block, o->is_given ? sizeof(o->block) : 0);
+    add_hex_or_null(out, "block", o->block, o->has_block ? sizeof(o->block) : 0);
     if (!o->is_given) {
         text_add(out, ",\"first\":null,\"last\":null");
         return;
@@ -80,6 +80,7 @@ static void write_order(struct text *out, const struct db_batch *b)
     write_given(out, o);
     text_addf(out, ",\"state\":\"%s\",\"delivery\":\"%s\"", db_order_state_text(o->state),
         db_order_delivery_text(o->delivery));
+    add_hex_or_null(out, "public_key_sha256", o->key_digest, sizeof(o->key_digest));
     add_text_or_null(out, "warning", o->delivery == ORDER_LEGACY ? LEGACY_WARNING : "");
     text_addf(out, ",\"claim_code_length\":%u,\"done\":%" PRId64, o->code_length, b->n_done);
     add_hex_or_null(out, "asked_by", o->asked_by, sizeof(o->asked_by));

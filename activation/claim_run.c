@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define TURNS_MAX 4       /* of a chunk that finds itself done by the same call, or does not know */
+#define TOGETHER_LOCK_MS 200 /* that calls which wait together wait for what is locked */
 #define RETRY_TEXT_MAX 24 /* digits of Retry-After */
 
 _Static_assert(2 * DB_CLAIM_CHUNK_MAX <= KEYD_BATCH_MAX, "a chunk is one message to keyd");
@@ -337,10 +338,12 @@ int act_claim_run_alone(struct act_claim_run *run)
 
 /* --- calls that wait together ----------------------------------------------------------------- */
 
+/* A device that somebody else holds just now keeps its own claim waiting, and not those beside it:
+ * all go again alone. */
 static int settle_together(struct chunk *chunk)
 {
     struct db *db = chunk->worker->db;
-    int r = db_begin(db);
+    int r = db_begin_impatient(db, TOGETHER_LOCK_MS);
 
     if (r == 0)
         r = take_keys(chunk);
@@ -374,7 +377,7 @@ void act_claim_run_together(struct act_claim_run *const *runs, size_t n, bool *r
         chunk_add(chunk, runs[i], &runs[i]->entries[0]);
     r = run_together(chunk);
     if (r < 0)
-        log_error("request=%s claims could not be settled together: %s",
+        log_warn("request=%s claims could not be settled together: %s",
             runs[0]->claimant.request_id, error_text());
     for (size_t i = 0; i < n; i++)
         ret_done[i] = runs[i]->entries[0].fault != FAULT_NONE || (r == 0 && runs[i]->other_call);

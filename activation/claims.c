@@ -445,8 +445,12 @@ static void post_claims_together(struct act_call *const *calls, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         all[i] = claims_new(calls[i]);
-        if (all[i] != NULL && read_call(all[i]) == 0 && goes_with(all[i], runs, n_runs))
+        if (all[i] != NULL && read_call(all[i]) == 0 && goes_with(all[i], runs, n_runs)) {
             runs[n_runs++] = &all[i]->run;
+        } else { /* what it has read would lie there until the others have ended */
+            run_freep(&all[i]);
+            all[i] = NULL;
+        }
     }
     if (n_runs > 0)
         act_claim_run_together(runs, n_runs, done);

@@ -293,6 +293,12 @@ static unsigned make_codes(struct code_run *run)
     return end(run, make_all(run));
 }
 
+static bool files_hold_codes(const struct db_batch *batch)
+{
+    return batch->is_order && batch->order.files_until[0] != '\0' &&
+           batch->order.files_deleted_at[0] == '\0';
+}
+
 static unsigned post_codes(struct act_call *call)
 {
     CLEANUP(run_done) struct code_run run = {.call = call};
@@ -301,6 +307,10 @@ static unsigned post_codes(struct act_call *call)
 
     if (status != 0)
         return status;
+    if (files_hold_codes(&batch) && api_request_query(call->request, "renew") != NULL)
+        return act_call_problem(call, PROBLEM_CONFLICT,
+            "the files of this order hold its codes, for labels that nobody could claim by then: "
+            "delete them first (DELETE /v1/batches/{batch}/files)");
     memcpy(run.id, batch.id, sizeof(run.id));
     run.organization_id = batch.organization_id;
     run.wanted.batch_id = batch.row_id;

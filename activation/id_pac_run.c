@@ -224,7 +224,8 @@ static int commit(struct id_pac_run *run, size_t allowance, bool last)
     return ONCE_MORE;
 }
 
-/* Claim rules take at once what has become activable. They would find it by themselves, later. */
+/* Claim rules take at once what has become activable, and is still their maker's. They would find
+ * it by themselves, later. */
 static void wake_rules(struct id_pac_run *run)
 {
     const struct id_pac_work *w = run->work;
@@ -232,7 +233,7 @@ static void wake_rules(struct id_pac_run *run)
     size_t n = 0;
 
     for (size_t i = 0; i < w->n_entries; i++) {
-        bool known = w->entries[i].outcome > ID_PAC_HANDED_OVER || w->entries[i].batch_id == 0;
+        bool known = w->entries[i].outcome != ID_PAC_ACTIVABLE || w->entries[i].batch_id == 0;
 
         for (size_t k = 0; k < n && !known; k++)
             known = batches[k] == w->entries[i].batch_id;

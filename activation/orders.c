@@ -148,14 +148,18 @@ static unsigned read_delivery(struct act_call *call, const struct order_body *bo
                : 0;
 }
 
-static unsigned read_public_key(struct act_call *call, const struct order_body *body)
+static unsigned read_public_key(
+    struct act_call *call, const struct order_body *body, struct db_order_wish *wish)
 {
     struct keyd_public_key key;
     char detail[RSA_PUBLIC_TEXT_MAX];
     enum rsa_public_outcome outcome = rsa_public_parse(body->public_key, KEYD_RSA_MAX, &key);
 
+    wish->public_key = body->public_key;
     if (outcome == RSA_PUBLIC_OK)
-        return 0;
+        return rsa_public_digest(body->public_key, wish->key_digest)
+                   ? 0
+                   : act_call_problem(call, PROBLEM_INTERNAL, NULL);
     rsa_public_explain(outcome, KEYD_RSA_MAX, detail);
     return act_call_bad_field(call, "public_key", detail);
 }
@@ -177,10 +181,9 @@ static unsigned read_order(struct act_call *call, const struct order_body *body,
     wish->organization_id = organization->row_id;
     wish->client_id = call->caller->client_id;
     wish->module_id = certificate.row_id;
-    wish->public_key = body->public_key;
     wish->code_length = organization->claim_code_length;
     wish->request_id = api_request_id(call->request);
-    return read_public_key(call, body);
+    return read_public_key(call, body, wish);
 }
 
 /* --- what is done ----------------------------------------------------------------------------- */
@@ -195,6 +198,9 @@ static int audit(struct act_call *call, const char *action, const struct db_batc
         ",\"state\":\"%s\"",
         device_kind_text(b->order.kind), b->order.n, b->order.certificate,
         db_order_delivery_text(b->order.delivery), db_order_state_text(b->order.state));
+    text_add(&detail, ",\"public_key_sha256\":\"");
+    text_add_hex(&detail, b->order.key_digest, sizeof(b->order.key_digest));
+    text_add(&detail, "\"");
     if (b->order.is_given)
         text_addf(&detail, ",\"first\":\"%s\"", device_id_format(&b->order.first, first));
     if (b->order.reason[0] != '\0') {
@@ -317,9 +323,33 @@ static bool is_its_own(const struct act_call *call, const struct db_batch *batch
     return memcmp(batch->order.asked_by, call->caller->client_id, ACCOUNT_ID_LEN) == 0;
 }
 
-static unsigned post_approve(struct act_call *call)
+/* What may have been taken away since it was asked for. */
+static unsigned check_still_allowed(struct act_call *call, const struct db_batch *batch)
 {
     struct db_certificate certificate;
+    struct db_organization organization;
+    bool is_revoked = false, clear = false;
+    unsigned status = read_certificate(call, batch->order.certificate, &certificate);
+    int r;
+
+    if (status != 0)
+        return status;
+    if ((r = db_client_standing(call->worker->db, batch->order.asked_by, &is_revoked, &clear)) <
+            0 ||
+        (r = db_organization_find(
+             call->worker->db, call->caller->organization_public_id, &organization)) < 0)
+        return act_call_failed(call, r);
+    if (is_revoked)
+        return act_call_problem(call, PROBLEM_CONFLICT,
+            "the client that asked for the order was revoked: reject it, and ask anew");
+    return batch->order.delivery == ORDER_LEGACY && !organization.allow_legacy_delivery
+               ? act_call_problem(call, PROBLEM_CONFLICT,
+                     "this organization is not allowed delivery legacy any more: reject the order")
+               : 0;
+}
+
+static unsigned post_approve(struct act_call *call)
+{
     struct db_batch batch;
     unsigned status = find_waiting(call, &batch);
 
@@ -328,7 +358,7 @@ static unsigned post_approve(struct act_call *call)
     if (is_its_own(call, &batch))
         return act_call_problem(call, PROBLEM_FORBIDDEN,
             "this client asked for the order: another of the organization's approves it");
-    if ((status = read_certificate(call, batch.order.certificate, &certificate)) != 0 ||
+    if ((status = check_still_allowed(call, &batch)) != 0 ||
         (status = begin(call, &batch, call->caller->client_id)) != 0)
         return status;
     return answer(call, 200, "order.approve", batch.id);

@@ -1,10 +1,12 @@
 #include "activation/rsa_public.h"
 
 #include "activation/pem.h"
+#include "base/aes.h"
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,26 +46,46 @@ static enum rsa_public_outcome take_key(
     return keyd_public_key_valid(ret, modulus_max) ? RSA_PUBLIC_OK : RSA_PUBLIC_WEAK;
 }
 
+static EVP_PKEY *read_key(const char *first)
+{
+    BIO *bio = BIO_new_mem_buf(first, -1);
+    EVP_PKEY *key =
+        bio != NULL ? PEM_read_bio_PUBKEY(bio, NULL, act_pem_no_pass_phrase, NULL) : NULL;
+
+    BIO_free(bio);
+    return key;
+}
+
 enum rsa_public_outcome rsa_public_parse(
     const char *pem, size_t modulus_max, struct keyd_public_key *ret)
 {
     enum rsa_public_outcome outcome = RSA_PUBLIC_MALFORMED;
     const char *first = strstr(pem, begin);
-    EVP_PKEY *key = NULL;
-    BIO *bio;
+    EVP_PKEY *key;
 
     if (strstr(pem, "PRIVATE KEY") != NULL)
         return RSA_PUBLIC_PRIVATE;
     if (first == NULL || strstr(first + 1, "-----BEGIN ") != NULL)
         return RSA_PUBLIC_MALFORMED;
-    bio = BIO_new_mem_buf(first, -1);
-    if (bio != NULL)
-        key = PEM_read_bio_PUBKEY(bio, NULL, act_pem_no_pass_phrase, NULL);
+    key = read_key(first);
     if (key != NULL)
         outcome = take_key(key, modulus_max, ret);
     EVP_PKEY_free(key);
-    BIO_free(bio);
     return outcome;
+}
+
+bool rsa_public_digest(const char *pem, uint8_t ret[static RSA_PUBLIC_DIGEST_LEN])
+{
+    const char *first = strstr(pem, begin);
+    EVP_PKEY *key = first != NULL ? read_key(first) : NULL;
+    unsigned char *der = NULL;
+    int len = key != NULL ? i2d_PUBKEY(key, &der) : -1;
+
+    if (len > 0)
+        digest_sha256(der, (size_t)len, ret);
+    OPENSSL_free(der);
+    EVP_PKEY_free(key);
+    return len > 0;
 }
 
 void rsa_public_explain(

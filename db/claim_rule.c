@@ -108,6 +108,7 @@ const struct db_statement db_rule_skipped_statement = {
            " FROM (SELECT d.* FROM claim_rule_range g"
            "  CROSS JOIN LATERAL (SELECT d.ownership, d.ownership_epoch, d.credential, d.trust"
            "   FROM device d WHERE d.batch_id = $2 AND d.dev_eui BETWEEN g.first AND g.last"
+           "    AND d.organization_id = (SELECT from_id FROM claim_rule WHERE id = $1)"
            "   ORDER BY d.dev_eui LIMIT " LOOK_MAX ") d"
            "  WHERE g.rule_id = $1 LIMIT " LOOK_MAX ") about",
     .shape = DB_SHAPE_ONE,

@@ -6,6 +6,9 @@
 #include "db/migrate.h"
 #include <libpq-fe.h>
 #include <string.h>
+#include <stdio.h>
+
+#define BEGIN_SQL_MAX 64
 
 #define SETTING_MAX 32
 #define AWAIT_PAUSE_MS 200
@@ -110,16 +113,29 @@ int db_await(struct db *db, bool (*stop_wanted)(long pause_ms))
     return r;
 }
 
-int db_begin(struct db *db)
+static int begin(struct db *db, const char *sql)
 {
     int r;
 
     if (db->in_transaction)
         return error_set(ERROR_INTERNAL, "database: a transaction is open already");
-    r = db_exec(db, "BEGIN", false);
+    r = db_exec(db, sql, false);
     if (r == 0)
         db->in_transaction = true;
     return r;
+}
+
+int db_begin(struct db *db)
+{
+    return begin(db, "BEGIN");
+}
+
+int db_begin_impatient(struct db *db, unsigned lock_ms)
+{
+    char sql[BEGIN_SQL_MAX];
+
+    (void)snprintf(sql, sizeof(sql), "BEGIN; SET LOCAL lock_timeout = %u", lock_ms);
+    return begin(db, sql);
 }
 
 int db_commit(struct db *db)

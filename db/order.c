@@ -47,15 +47,15 @@ const struct db_statement db_order_add_statement = {
         "   WHERE " N_OPEN " < " DB_DECIMAL(DB_ORDER_OPEN_MAX) " RETURNING id, public_id),"
         " told AS (INSERT INTO batch_order (batch_id, module_id, device_kind, n, wanted_block_id,"
         "   join_eui, mac_version, profile_id, delivery, public_key, code_length, state, asked_by,"
-        "   request_id)"
-        "  SELECT id, $2, $3, $4, nullif($5, 0), $6, $7, $8, $9, $10, $11, 'requested', $12, $13"
+        "   request_id, key_digest)"
+        "  SELECT id, $2, $3, $4, nullif($5, 0), $6, $7, $8, $9, $10, $11, 'requested', $12, $13, $14"
         "  FROM made)"
         " SELECT public_id FROM made",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 13,
+    .n_params = 14,
     .params = {DB_INT8, DB_INT8, DB_TEXT, DB_INT8, DB_INT8, DB_BYTEA, DB_TEXT, DB_BYTEA, DB_TEXT,
-        DB_TEXT, DB_INT2, DB_BYTEA, DB_TEXT},
+        DB_TEXT, DB_INT2, DB_BYTEA, DB_TEXT, DB_BYTEA},
 };
 /* clang-format on */
 
@@ -187,8 +187,8 @@ void db_order_read(struct db_rows *rows, size_t row, int column, struct db_order
     ret->module_id = db_row_int(rows, row, column++, 1, INT64_MAX);
     ret->kind = (enum device_kind)read_word(rows, row, column++, kinds, N_KINDS);
     ret->n = db_row_int(rows, row, column++, 1, DB_ORDER_MAX);
-    ret->is_given = read_bytes(rows, row, column++, ret->block, sizeof(ret->block));
-    (void)read_bytes(rows, row, column++, ret->first.bytes, sizeof(ret->first.bytes));
+    ret->has_block = read_bytes(rows, row, column++, ret->block, sizeof(ret->block));
+    ret->is_given = read_bytes(rows, row, column++, ret->first.bytes, sizeof(ret->first.bytes));
     if (ret->kind == DEVICE_LORAWAN)
         read_lorawan(rows, row, column, ret);
     column += 3;
@@ -203,7 +203,8 @@ void db_order_read(struct db_rows *rows, size_t row, int column, struct db_order
     db_row_text(rows, row, column++, ret->ready_at, sizeof(ret->ready_at));
     db_row_text(rows, row, column++, ret->delivered_at, sizeof(ret->delivered_at));
     db_row_text(rows, row, column++, ret->files_until, sizeof(ret->files_until));
-    db_row_text(rows, row, column, ret->files_deleted_at, sizeof(ret->files_deleted_at));
+    db_row_text(rows, row, column++, ret->files_deleted_at, sizeof(ret->files_deleted_at));
+    db_row_bytes(rows, row, column, ret->key_digest, sizeof(ret->key_digest));
 }
 
 static void put_lorawan(struct db_params *p, const struct db_order_wish *wish)
@@ -243,6 +244,7 @@ int db_order_add(
     db_param_int(p, DB_INT2, wish->code_length);
     db_param_bytes(p, wish->client_id, ACCOUNT_ID_LEN);
     db_param_text(p, wish->request_id);
+    db_param_bytes(p, wish->key_digest, DB_ORDER_DIGEST_LEN);
     if ((r = db_run(db, DB_ORDER_ADD, &rows)) < 0 || rows.n == 0)
         return r < 0 ? r : 1;
     db_row_bytes(&rows, 0, 0, ret_id, ACCOUNT_ID_LEN);

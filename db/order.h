@@ -18,6 +18,7 @@
 #define DB_ORDER_REASON_MAX 200
 #define DB_ORDER_PROFILE_ID_LEN 4
 #define DB_ORDER_REQUEST_ID_MAX 40
+#define DB_ORDER_DIGEST_LEN 32 /* SHA-256 */
 
 /* Waits for another client; has its identifiers; all are made; and three ends for good. */
 enum db_order_state {
@@ -42,8 +43,9 @@ struct db_order {
     /* Once it has begun: its identifiers are `n` from `first` on (db_eui_block_at), the one of line
      * i of the batch i - 1 behind it. */
     bool is_given;
-    uint8_t block[ACCOUNT_ID_LEN];
     struct eui64 first;
+    bool has_block; /* it has one, or names one that it wants */
+    uint8_t block[ACCOUNT_ID_LEN];
     /* Of DEVICE_LORAWAN. */
     struct eui64 join_eui;
     enum lw_mac_version mac_version;
@@ -61,6 +63,7 @@ struct db_order {
     char delivered_at[DB_TIME_TEXT_LEN + 1];     /* "": no file with keys was taken away yet */
     char files_until[DB_TIME_TEXT_LEN + 1];      /* "": there are none yet */
     char files_deleted_at[DB_TIME_TEXT_LEN + 1]; /* "": they are there */
+    uint8_t key_digest[DB_ORDER_DIGEST_LEN];     /* of the maker's public key, as DER */
 };
 
 /** What a call asks for. */
@@ -76,6 +79,7 @@ struct db_order_wish {
     const uint8_t *profile_id; /* DB_ORDER_PROFILE_ID_LEN bytes; NULL: none */
     enum db_order_delivery delivery;
     const char *public_key; /* PEM */
+    uint8_t key_digest[DB_ORDER_DIGEST_LEN];
     unsigned code_length;
     const char *request_id;
 };

@@ -22,9 +22,11 @@ const struct db_statement db_order_files_statement = {
 /* Whoever takes one at the same time waits here, and counts behind it. */
 const struct db_statement db_order_file_hold_statement = {
     .name = "order_file_hold",
-    .sql = "UPDATE batch_order SET delivered_at = CASE WHEN $2 THEN coalesce(delivered_at, now())"
-           "  ELSE delivered_at END"
-           " WHERE batch_id = $1 AND state = 'ready' AND files_until > now() RETURNING batch_id",
+    .sql = "WITH held AS MATERIALIZED (SELECT batch_id, delivered_at FROM batch_order"
+           "  WHERE batch_id = $1 AND state = 'ready' AND files_until > now() FOR NO KEY UPDATE),"
+           " first AS (UPDATE batch_order o SET delivered_at = now() FROM held"
+           "  WHERE o.batch_id = held.batch_id AND held.delivered_at IS NULL AND $2)"
+           " SELECT batch_id FROM held",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 2,

@@ -33,6 +33,10 @@ BEGIN
                 OR (o.credential <> n.credential AND n.credential = 'scrapped')) AS gives_back,
             n.owner_id IS NOT NULL AND n.owner_id IS DISTINCT FROM o.owner_id AS other_owner
             FROM old_rows o FULL JOIN new_rows n ON n.dev_eui = o.dev_eui) c;
+    -- Both kinds in one order, which is that of joins.
+    IF ended IS NOT NULL AND gated IS NOT NULL THEN
+        PERFORM public.device_joins_hold(ended || gated);
+    END IF;
     IF ended IS NOT NULL THEN
         UPDATE public.device_join SET gate_rev = gate_rev + 1,
             current_join_type = NULL, current_join_nonce = NULL, current_nonce = NULL, current_net_id = NULL,

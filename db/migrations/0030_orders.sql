@@ -67,6 +67,7 @@ CREATE TABLE batch_order (
     profile_id bytea CHECK (octet_length(profile_id) = 4),
     delivery text NOT NULL CHECK (delivery IN ('jwe', 'legacy')),
     public_key text NOT NULL CHECK (octet_length(public_key) BETWEEN 1 AND 4096),
+    key_digest bytea NOT NULL CHECK (octet_length(key_digest) = 32),
     code_length smallint NOT NULL CHECK (code_length IN (16, 26)),
     state text NOT NULL CHECK (state IN ('requested', 'rejected', 'approved', 'ready', 'failed', 'cancelled')),
     asked_by bytea NOT NULL REFERENCES client,
@@ -108,6 +109,7 @@ COMMENT ON COLUMN batch_order.mac_version IS 'LoRaWAN version of all of them; nu
 COMMENT ON COLUMN batch_order.profile_id IS 'ProfileID of their onboarding codes (TR005): VendorID and VendorProfileID, 2 bytes each; null: zeros.';
 COMMENT ON COLUMN batch_order.delivery IS 'jwe: one encrypted and signed file; legacy: id_key.bin.';
 COMMENT ON COLUMN batch_order.public_key IS 'RSA key of the maker''s, in PEM, that what opens the file is sealed to.';
+COMMENT ON COLUMN batch_order.key_digest IS 'SHA-256 of that key as DER (SubjectPublicKeyInfo): what whoever approves the order compares.';
 COMMENT ON COLUMN batch_order.code_length IS 'Characters of the claim codes.';
 COMMENT ON COLUMN batch_order.state IS 'requested: waits for another client; approved: has its identifiers, and its job makes the credentials; ready: all are made; rejected, failed, cancelled: for good.';
 COMMENT ON COLUMN batch_order.asked_by IS 'Which client asked for it.';
@@ -165,7 +167,7 @@ COMMENT ON COLUMN batch_download.name IS 'Which file.';
 COMMENT ON COLUMN batch_download.client_id IS 'Which client.';
 COMMENT ON COLUMN batch_download.request_id IS 'X-Request-Id of the call.';
 COMMENT ON COLUMN batch_download.at IS 'When.';
-CREATE INDEX batch_download_batch ON batch_download (batch_id, id);
+CREATE INDEX batch_download_batch ON batch_download (batch_id, name);
 GRANT SELECT, INSERT ON batch_download TO cradle_activation;
 
 ALTER TABLE job DROP CONSTRAINT job_kind_check, DROP CONSTRAINT job_waits,
@@ -264,3 +266,9 @@ COMMENT ON FUNCTION device_lets_go() IS 'What is not suspended is suspended by n
 DROP TRIGGER device_lets_go ON device;
 CREATE TRIGGER device_lets_go BEFORE UPDATE OF ownership, ownership_epoch, credential, service, organization_id ON device
     FOR EACH ROW WHEN (NEW.test_net_id IS NOT NULL OR NEW.suspended_by IS NOT NULL) EXECUTE FUNCTION device_lets_go();
+
+-- What is handed over is not the former maker's to give away: his rules do not walk it.
+DROP INDEX device_never_owned;
+CREATE INDEX device_never_owned ON device (batch_id, organization_id, dev_eui)
+    WHERE credential = 'activable' AND ownership = 'unowned' AND ownership_epoch = 0 AND trust <> 'quarantined';
+COMMENT ON INDEX device_never_owned IS 'What a rule may claim for its owner: devices of a batch that its maker has, that nobody has owned yet, activable and not in quarantine.';

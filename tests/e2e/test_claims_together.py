@@ -87,6 +87,16 @@ class Together(TogetherTest):
         again = Call(owners[0], self.of(devices[0]), calls[0].key)  # it is known by its key
         self.assertEqual((again.ended(), again.answer["generation"]), ((200, "claimed"), 3))
 
+    def test_a_device_that_is_held_keeps_no_other_claim_waiting(self):
+        owner, devices, other = self.owner(), self.devices(6), self.owner()
+        with self.stack.locked(f"SELECT FROM device WHERE dev_eui = '\\x{devices[0]['dev_eui']}' FOR UPDATE"):
+            with self.held():
+                calls = self.gather([Call(other if i == 0 else owner, self.of(device), secrets.token_hex(8))
+                                     for i, device in enumerate(devices)])
+            self.assertEqual([call.ended() for call in calls[1:]], [(200, "claimed")] * 5)
+            self.assertTrue(calls[0].is_alive())
+        self.assertEqual(calls[0].ended(), (200, "claimed"))
+
     def test_each_is_answered_as_if_it_were_alone(self):
         right, wrong, unknown, elsewhere = self.device(), self.device(), secrets.token_hex(8), self.device()
         listed, twice, key = self.device(), self.devices(2), secrets.token_hex(8)

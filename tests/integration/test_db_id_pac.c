@@ -59,8 +59,8 @@ static void begin(uint32_t n)
         " SELECT 'P_0000_0000_00', 'product', o.id, 'product', c.id FROM organization o, certificate c"
         " WHERE o.name = 'builder';");
     run("INSERT INTO batch_order (batch_id, module_id, device_kind, n, join_eui, mac_version,"
-        " delivery, public_key, code_length, state, asked_by, request_id)"
-        " SELECT b.id, c.id, 'lorawan', 1, '\\x0000000000000001', '1.0.3', 'jwe', 'PEM', 16,"
+        " delivery, public_key, key_digest, code_length, state, asked_by, request_id)"
+        " SELECT b.id, c.id, 'lorawan', 1, '\\x0000000000000001', '1.0.3', 'jwe', 'PEM', sha256('PEM'), 16,"
         " 'requested', decode(repeat('07', 16), 'hex'), 'test' FROM batch b, certificate c"
         " WHERE c.kind = 'module'");
     module_id = number("id FROM certificate WHERE kind = 'module'");
@@ -415,9 +415,9 @@ START_TEST(what_is_refused_costs_a_stranger_the_same_whatever_the_reason)
         "DELETE FROM claim_code WHERE right(encode(dev_eui, 'hex'), 1) = '5';"
         "INSERT INTO batch (organization_id, format) SELECT organization_id, 'csv' FROM batch;"
         "INSERT INTO batch_order (batch_id, module_id, device_kind, n, join_eui, mac_version,"
-        "  delivery, public_key, code_length, state, asked_by, request_id)"
+        "  delivery, public_key, key_digest, code_length, state, asked_by, request_id)"
         " SELECT (SELECT max(id) FROM batch), module_id, device_kind, n, join_eui, mac_version,"
-        "  delivery, public_key, code_length, state, asked_by, request_id FROM batch_order",
+        "  delivery, public_key, key_digest, code_length, state, asked_by, request_id FROM batch_order",
         module_id);
     for (const char *const *t = (const char *const[]){"device", "claim_code", "batch",
              "batch_order", "certificate", NULL};

@@ -81,6 +81,7 @@ static struct db_order_wish wish_of(int64_t n)
         .mac_version = LW_MAC_1_1,
         .delivery = ORDER_JWE,
         .public_key = "a key",
+        .key_digest = {1, 2, 3},
         .code_length = 16,
         .request_id = "asking",
     };
@@ -142,6 +143,7 @@ START_TEST(an_order_is_seen_as_it_was_asked_for)
     ck_assert_mem_eq(batch.order.profile_id, profile_id, sizeof(profile_id));
     ck_assert_int_eq(batch.order.delivery, ORDER_JWE);
     ck_assert_uint_eq(batch.order.code_length, 16);
+    ck_assert_mem_eq(batch.order.key_digest, wish.key_digest, sizeof(wish.key_digest));
     ck_assert_int_eq(batch.order.state, ORDER_REQUESTED);
     ck_assert_mem_eq(batch.order.asked_by, asker, sizeof(asker));
     ck_assert_int_eq(number_of("SELECT count(*) FROM job"), 0);

@@ -53,9 +53,9 @@ static void populate(char name, unsigned first)
         "  SELECT organization_id, 'lorawan', '\\x20635f00%08x', 600, 600,"
         "   numrange(%u, %u) FROM c RETURNING id),"
         " o AS (INSERT INTO batch_order (batch_id, module_id, device_kind, n, block_id, first,"
-        "   join_eui, mac_version, delivery, public_key, code_length, state, asked_by, request_id)"
+        "   join_eui, mac_version, delivery, public_key, key_digest, code_length, state, asked_by, request_id)"
         "  SELECT b.id, m.id, 'lorawan', 600, e.id, '\\x20635f00%08x', '\\x20635f0000000100',"
-        "   '1.1', 'jwe', 'PEM', 16, 'approved', c.id, 'r' FROM b, m, e, c)"
+        "   '1.1', 'jwe', 'PEM', sha256('PEM'), 16, 'approved', c.id, 'r' FROM b, m, e, c)"
         " INSERT INTO job (organization_id, client_id, kind, state, fingerprint, batch_id, n_rows,"
         "  lease_until) SELECT c.organization_id, c.id, 'order', 'waiting', sha256(''), b.id, 600,"
         "  now() FROM c, b",

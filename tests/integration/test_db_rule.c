@@ -256,6 +256,13 @@ START_TEST(a_look_reads_what_there_is_to_claim_and_nothing_else)
     PGresult *result;
 
     begin(1, 1);
+    /* And of many that its maker has handed over. */
+    pg_sql(cluster, database,
+        "INSERT INTO organization (name) VALUES ('product maker');"
+        "INSERT INTO device (dev_eui, join_eui, mac_version, organization_id, batch_id, credential)"
+        " SELECT int8send(g + (1::int8 << 40)), '\\x70b3d5ff00000001', '1.0.3', o.id,"
+        "  (SELECT max(id) FROM batch), 'activable' FROM generate_series(1, 20000) g, organization o"
+        "  WHERE o.name = 'product maker'");
     pg_sql(cluster, database, "VACUUM ANALYZE");
     ck_ok(db_prepare(db, DB_RULE_LOAD));
     PQclear(PQexec(db->conn, "SET plan_cache_mode = force_generic_plan"));
