@@ -137,6 +137,9 @@ static unsigned find_ready(struct act_call *call, int64_t *ret_batch_id, struct 
 
     if (status != 0)
         return status;
+    if (!ret->is_ready && ret->are_gone)
+        return act_call_problem(
+            call, PROBLEM_CONFLICT, "the order was cancelled or has failed: it has no files");
     if (!ret->is_ready)
         return act_call_problem(call, PROBLEM_CONFLICT,
             "the order is not ready: its files are there when all of its credentials are made");

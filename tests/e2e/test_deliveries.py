@@ -30,7 +30,7 @@ def openssl(*arguments, data=None):
 
 
 class Orders(unittest.TestCase):
-    """A maker's, put into the database as a call does it."""
+    """A maker's."""
 
     stack = None
     longMessage = True
@@ -50,6 +50,19 @@ class Orders(unittest.TestCase):
         cls.audit_key = cls.stack.path("audit.pem")
         cls.write(cls.audit_key, cls.stack.activation("GET", "/v1/audit/key")[2])
         cls.maker = Rest(cls.stack, cls.stack.demo["clients"]["maker"])
+        cls.admin = Rest(cls.stack, cls.stack.demo["clients"]["admin"])
+        ((cls.organization,),) = cls.stack.psql("SELECT encode(o.public_id, 'hex') FROM organization o JOIN client c ON"
+                                                " c.organization_id = o.id WHERE c.id = "
+                                                f"'\\x{cls.stack.demo['clients']['maker']['client_id']}'")
+        cls.certificate = cls.admin.call("post", "/v1/certificates", {
+            "organization": cls.organization, "kind": "module", "name": "Module"})[2]["number"]
+        cls.settle(allow_legacy_delivery=True)
+
+    @classmethod
+    def settle(cls, **settings):
+        status, _, answer = cls.admin.call("patch", f"/v1/organizations/{cls.organization}", settings)
+        if status != 200:
+            raise AssertionError(answer)
 
     @staticmethod
     def write(path, data):
@@ -61,9 +74,22 @@ class Orders(unittest.TestCase):
         """A run of DevEUIs that nothing else has."""
         return (0x02cdcd30 << 32) + (secrets.randbits(20) << 12)
 
-    def order(self, n, version="1.0.4", delivery="jwe", code_length=16, first=None, waits=False):
-        """(batch, job) of an order that has begun; with `waits` its job is not taken yet."""
+    def order(self, n, version="1.0.4", delivery="jwe", code_length=16, first=None):
+        """(batch, job) of an order that has begun."""
         first = self.identifiers() if first is None else first
+        self.settle(claim_code_length=code_length)
+        status, _, block = self.admin.call("post", "/v1/eui-blocks", {
+            "organization": self.organization, "kind": "lorawan", "first": f"{first:016x}", "size": n})
+        self.assertEqual(status, 201, block)
+        status, _, made = self.maker.call("post", "/v1/batches", {
+            "count": n, "kind": "lorawan", "certificate": self.certificate, "join_eui": support.DEMO_JOIN_EUI,
+            "mac_version": version, "public_key": self.public, "delivery": delivery, "block": block["id"]})
+        self.assertEqual(status, 201, made)
+        return made["id"], made["job"]
+
+    def order_that_waits(self, n):
+        """The same, as the call writes it, but that nobody takes its job yet."""
+        first = self.identifiers()
         client = self.stack.demo["clients"]["maker"]["client_id"]
         number = f"M_{secrets.token_hex(2).upper()}_{secrets.token_hex(2).upper()}_01"
         return self.stack.psql(
@@ -77,11 +103,11 @@ class Orders(unittest.TestCase):
             "  RETURNING id),"
             " o AS (INSERT INTO batch_order (batch_id, module_id, device_kind, n, block_id, first, join_eui, mac_version,"
             "   delivery, public_key, key_digest, code_length, state, asked_by, request_id)"
-            f"  SELECT b.id, m.id, 'lorawan', {n}, e.id, '\\x{first:016x}', '\\x{support.DEMO_JOIN_EUI}', '{version}',"
-            f"   '{delivery}', '{self.public}', sha256('PEM'), {code_length}, 'approved', c.id, 'order-1' FROM b, m, e, c"
+            f"  SELECT b.id, m.id, 'lorawan', {n}, e.id, '\\x{first:016x}', '\\x{support.DEMO_JOIN_EUI}', '1.0.4',"
+            f"   'jwe', '{self.public}', sha256('PEM'), 16, 'approved', c.id, 'order-1' FROM b, m, e, c"
             "  RETURNING batch_id)"
             " INSERT INTO job (organization_id, client_id, kind, state, fingerprint, batch_id, n_rows, lease_until)"
-            f" SELECT c.organization_id, c.id, 'order', 'waiting', sha256(''), b.id, {n}, now() + interval '{int(waits)} hour' FROM c, b, o"
+            f" SELECT c.organization_id, c.id, 'order', 'waiting', sha256(''), b.id, {n}, now() + interval '1 hour' FROM c, b, o"
             " RETURNING (SELECT encode(public_id, 'hex') FROM b), encode(public_id, 'hex')")[0]
 
     def state_of(self, job):
@@ -192,7 +218,7 @@ class Deliveries(Orders):
             self.assertEqual(run.stdout, "")
 
     def test_a_legacy_delivery_is_what_openssl_reads(self):
-        for version in ("1.0.3", "1.1"):
+        for version in ("1.0.2", "1.0.3"):
             with self.subTest(version=version):
                 n = SLOW_CHUNK + 1
                 batch = self.ready(n, version=version, delivery="legacy")
@@ -205,10 +231,9 @@ class Deliveries(Orders):
                 record, (dev_eui, code, third) = records[-48:], lines[-1].split(";")
                 self.assertEqual((record[:8][::-1].hex().upper(), third), (dev_eui, "N/A"))
                 self.assertEqual(record[8:16][::-1].hex(), support.DEMO_JOIN_EUI)
-                has_nwk = version == "1.1"
-                self.assertEqual(record[32:] != bytes(16), has_nwk)
+                self.assertEqual(record[32:], bytes(16))
                 self.joins({"dev_eui": dev_eui.lower(), "join_eui": support.DEMO_JOIN_EUI, "mac_version": version,
-                            "app_key": record[16:32].hex(), "nwk_key": record[32:].hex() if has_nwk else None, "code": code})
+                            "app_key": record[16:32].hex(), "nwk_key": None, "code": code})
                 items = self.maker.call("get", f"/v1/batches/{batch}/files")[2]["items"]
                 self.assertEqual([item["name"] for item in items if item["warning"]], ["id_key.bin"])
                 self.assertEqual(self.file(batch, "delivery.jwe")[0], 404)
@@ -310,9 +335,8 @@ class Deliveries(Orders):
 
     def test_files_are_their_makers_alone(self):
         batch = self.ready(1)
-        admin = Rest(self.stack, self.stack.demo["clients"]["admin"])
-        made = admin.call("post", "/v1/organizations", {"name": f"org {secrets.token_hex(6)}"})[2]
-        other = Rest(self.stack, admin.call("post", f"/v1/organizations/{made['id']}/clients", {"roles": ["module_maker"]})[2])
+        made = self.admin.call("post", "/v1/organizations", {"name": f"org {secrets.token_hex(6)}"})[2]
+        other = Rest(self.stack, self.admin.call("post", f"/v1/organizations/{made['id']}/clients", {"roles": ["module_maker"]})[2])
         owner = Rest(self.stack, self.stack.demo["clients"]["owner"])
         self.assertEqual(self.file(batch, "delivery.jwe", other)[0], 404)
         self.assertEqual(other.call("get", f"/v1/batches/{batch}/files")[0], 404)
@@ -328,7 +352,7 @@ class OrderJobs(Orders):
     @contextlib.contextmanager
     def held(self, what):
         """(batch, job) of an order whose job stands where it needs what this statement locks; "$" is its batch."""
-        batch, job = self.order(self.N, waits=True)
+        batch, job = self.order_that_waits(self.N)
         ((number,),) = self.stack.psql(f"SELECT id FROM batch WHERE public_id = '\\x{batch}'")
         with self.stack.locked(what.replace("$", number)):
             self.stack.psql(f"UPDATE job SET lease_until = now() WHERE public_id = '\\x{job}'")
