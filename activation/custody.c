@@ -18,9 +18,9 @@
 #define MECHANISM "AES key wrap (RFC 3394)"
 #define NOT_IN_CLEAR                                                                               \
     "It was not in clear in its maker's file. How he made and kept it is not recorded."
-#define MADE_HERE                                                                                    \
-    "It did not exist before: the HSM's generator made it, wrapped it for its maker, and it was in " \
-    "clear nowhere here."
+#define MADE_HERE                                                                                   \
+    "It did not exist before: the HSM's generator made it, wrapped it for whoever had ordered it, " \
+    "and it was in clear nowhere here."
 #define BINDING "HMAC-SHA-256 over DevEUI, JoinEUI, slot, KEK and wrapped key"
 
 static const char no_key[] =
@@ -40,6 +40,7 @@ static const struct {
 static const char *const actors[] = {
     [CUSTODY_MAKER] = "maker",
     [CUSTODY_OWNER] = "owner",
+    [CUSTODY_FORMER_MAKER] = "former maker",
     [CUSTODY_FORMER_OWNER] = "former owner",
 };
 
@@ -100,10 +101,11 @@ static void write_key(
     text_add(out, "\"}");
 }
 
-/* Whoever has the file and what opens it has the key: it is exposed to its maker from then on. */
+/* Whoever has the file and what opens it has the key: it is exposed to him from then on, whoever
+ * the device is handed over to. */
 static void write_delivery(struct text *out, const struct db_custody_delivery *d)
 {
-    text_addf(out, "{\"exposed_to\":\"%s\",\"file\":", actors[CUSTODY_MAKER]);
+    text_addf(out, "{\"exposed_to\":\"%s\",\"file\":", actors[d->exposed_to]);
     text_add_json(out, d->file);
     text_addf(out, ",\"first_at\":\"%s\",\"last_at\":\"%s\",\"times\":%" PRId64 "}", d->first_at,
         d->last_at, d->times);

@@ -22,45 +22,57 @@ const struct db_statement db_custody_keys_statement = {
     .params = {DB_BYTEA},
 };
 
-/* The chunk of the import that the device's line was in, and what has happened to its keys since.
- * One more than are told. */
+/* As enum db_custody_actor: what it is to the device by now. What somebody is goes before what he
+ * was. */
+#define ACTOR(organization_id)                                                                     \
+    "CASE " organization_id " WHEN d.organization_id THEN 0 WHEN d.owner_id THEN 1"                \
+    " WHEN b.organization_id THEN 2 ELSE 3 END"
+
+/* clang-format off */
+/* The chunk of the import or order that the device's line was in, and what has happened to its keys
+ * since. A hand-over is in two histories, and done by one of the two: the client tells which. One
+ * more than are told. */
 const struct db_statement db_custody_events_statement = {
     .name = "custody_events",
-    .sql = "SELECT e.action, " AT ","
-           "  CASE WHEN e.organization_id = d.organization_id THEN 0"
-           "   WHEN e.organization_id = d.owner_id THEN 1 ELSE 2 END,"
-           "  coalesce(e.organization_id = $2, false), coalesce(c.seq, 0::int8),"
-           "  c.organization_chain"
-           " FROM device d CROSS JOIN LATERAL ("
-           "   SELECT * FROM audit_event a WHERE a.object = device_text(d.dev_eui)"
-           "    AND a.action IN ('device.export', 'device.scrap')"
-           "   UNION ALL SELECT f.* FROM job j CROSS JOIN LATERAL ("
-           "    SELECT * FROM audit_event a WHERE a.object = encode(j.public_id, 'hex')"
-           "     AND a.action = 'import.chunk' AND (a.detail->>'line')::int8 >= d.batch_line"
-           "    ORDER BY (a.detail->>'line')::int8 LIMIT 1) f WHERE j.batch_id = d.batch_id"
-           "   UNION ALL SELECT f.* FROM job j CROSS JOIN LATERAL ("
-           "    SELECT * FROM audit_event a WHERE a.object = encode(j.public_id, 'hex')"
-           "     AND a.action = 'order.chunk' AND (a.detail->>'line')::int8 >= d.batch_line"
-           "    ORDER BY (a.detail->>'line')::int8 LIMIT 1) f WHERE j.batch_id = d.batch_id) e"
-           " LEFT JOIN audit_chain c ON c.event_id = e.id"
-           " WHERE d.dev_eui = $1 ORDER BY e.id LIMIT " DB_DECIMAL(DB_CUSTODY_EVENTS_MAX) " + 1",
+    .sql =
+        "SELECT e.action, " AT ", " ACTOR("e.organization_id") ","
+        "  coalesce(e.organization_id = $2, false), coalesce(c.seq, 0::int8),"
+        "  c.organization_chain"
+        " FROM device d LEFT JOIN batch b ON b.id = d.batch_id CROSS JOIN LATERAL ("
+        "   SELECT * FROM audit_event a WHERE a.object = device_text(d.dev_eui)"
+        "    AND a.action IN ('device.export', 'device.hand-over', 'device.scrap')"
+        "    AND (a.action <> 'device.hand-over' OR a.client_id IS NOT NULL)"
+        "   UNION ALL SELECT f.* FROM job j CROSS JOIN LATERAL ("
+        "    SELECT * FROM audit_event a WHERE a.object = encode(j.public_id, 'hex')"
+        "     AND a.action = 'import.chunk' AND (a.detail->>'line')::int8 >= d.batch_line"
+        "    ORDER BY (a.detail->>'line')::int8 LIMIT 1) f WHERE j.batch_id = d.batch_id"
+        "   UNION ALL SELECT f.* FROM job j CROSS JOIN LATERAL ("
+        "    SELECT * FROM audit_event a WHERE a.object = encode(j.public_id, 'hex')"
+        "     AND a.action = 'order.chunk' AND (a.detail->>'line')::int8 >= d.batch_line"
+        "    ORDER BY (a.detail->>'line')::int8 LIMIT 1) f WHERE j.batch_id = d.batch_id) e"
+        " LEFT JOIN audit_chain c ON c.event_id = e.id"
+        " WHERE d.dev_eui = $1 ORDER BY e.id LIMIT " DB_DECIMAL(DB_CUSTODY_EVENTS_MAX) " + 1",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_BYTEA, DB_INT8},
 };
 
-/* The files that hold keys. */
+/* The files that hold keys: they are for whoever ordered the batch. */
 const struct db_statement db_custody_deliveries_statement = {
     .name = "custody_deliveries",
-    .sql = "SELECT w.name, count(*), " DB_UTC("min(w.at)") ", " DB_UTC(
-        "max(w.at)") " FROM device d JOIN batch_download w ON w.batch_id = d.batch_id"
-                     " WHERE d.dev_eui = $1 AND w.name IN ('delivery.jwe', 'id_key.bin')"
-                     " GROUP BY w.name ORDER BY w.name LIMIT " DB_DECIMAL(
-                         DB_CUSTODY_DELIVERIES_MAX),
+    .sql =
+        "SELECT w.name, count(*), " DB_UTC("min(w.at)") ", " DB_UTC("max(w.at)") ","
+        "  " ACTOR("b.organization_id")
+        " FROM device d JOIN batch b ON b.id = d.batch_id"
+        " JOIN batch_download w ON w.batch_id = d.batch_id"
+        " WHERE d.dev_eui = $1 AND w.name IN ('delivery.jwe', 'id_key.bin')"
+        " GROUP BY w.name, d.dev_eui, b.id ORDER BY w.name"
+        " LIMIT " DB_DECIMAL(DB_CUSTODY_DELIVERIES_MAX),
     .shape = DB_SHAPE_MANY,
     .n_params = 1,
     .params = {DB_BYTEA},
 };
+/* clang-format on */
 
 static int load_device(struct db *db, const struct eui64 *dev_eui, struct db_custody *ret)
 {
@@ -137,6 +149,7 @@ static int load_deliveries(struct db *db, const struct eui64 *dev_eui, struct db
         d->times = db_row_int(&rows, i, 1, 1, INT64_MAX);
         db_row_text(&rows, i, 2, d->first_at, sizeof(d->first_at));
         db_row_text(&rows, i, 3, d->last_at, sizeof(d->last_at));
+        d->exposed_to = (enum db_custody_actor)db_row_int(&rows, i, 4, 0, CUSTODY_FORMER_OWNER);
     }
     return db_rows_check(&rows);
 }

@@ -18,12 +18,19 @@ struct db_custody_key {
     char transport_kek[KEK_LABEL_MAX + 1];
 };
 
-enum db_custody_actor { CUSTODY_MAKER, CUSTODY_OWNER, CUSTODY_FORMER_OWNER };
+/* What an organization is to the device by now. A former maker is whose batch it is of, of a device
+ * that was handed over since. */
+enum db_custody_actor {
+    CUSTODY_MAKER,
+    CUSTODY_OWNER,
+    CUSTODY_FORMER_MAKER,
+    CUSTODY_FORMER_OWNER,
+};
 
 struct db_custody_event {
     char action[DB_CUSTODY_ACTION_MAX + 1];
     char at[DB_TIME_TEXT_LEN + 1];
-    enum db_custody_actor actor; /* in whose history it stands: by now the device's... */
+    enum db_custody_actor actor; /* in whose history it stands */
     bool is_own;                 /* the asker's */
     int64_t seq;                 /* 0: not chained yet */
     uint8_t chain[32];           /* of its own history, at this event; of those that are chained */
@@ -32,8 +39,9 @@ struct db_custody_event {
 #define DB_CUSTODY_DELIVERIES_MAX 4
 #define DB_CUSTODY_FILE_MAX 40
 
-/** That its maker fetched its keys, with all of its order. */
+/** That whoever ordered it fetched its keys, with all of the order. */
 struct db_custody_delivery {
+    enum db_custody_actor exposed_to;
     char file[DB_CUSTODY_FILE_MAX + 1];
     int64_t times;
     char first_at[DB_TIME_TEXT_LEN + 1], last_at[DB_TIME_TEXT_LEN + 1];

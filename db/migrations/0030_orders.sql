@@ -216,6 +216,11 @@ COMMENT ON COLUMN webhook.events IS 'Types that are wanted, a bit each: 1 device
 CREATE INDEX audit_event_of_made ON audit_event (object, ((detail->>'line')::bigint)) WHERE action = 'order.chunk';
 COMMENT ON INDEX audit_event_of_made IS 'The chunk of an order that a line was in.';
 
+-- As 0025 made it, with the hand-over from who ordered a device to who built it.
+DROP INDEX audit_event_of_keys;
+CREATE INDEX audit_event_of_keys ON audit_event (object, id) WHERE action IN ('device.export', 'device.hand-over', 'device.scrap');
+COMMENT ON INDEX audit_event_of_keys IS 'What has happened to the keys of a device, and who is its maker since when.';
+
 -- What a label says stays what the list of built devices is checked by, also where its device was claimed before that list came.
 ALTER TABLE claim_code
     ADD COLUMN pac_generation integer CHECK (pac_generation >= 1),

@@ -13,6 +13,7 @@ import subprocess
 import unittest
 
 import npm
+import openapi
 import support
 from test_accounts import Rest
 
@@ -298,28 +299,85 @@ class Deliveries(Orders):
         self.taken(batch, "delivery.jwe")
         support.wait_until(lambda: self.stack.psql(states) == [["delivered", str(n)]], JOB_SECONDS, "all are delivered")
 
-    def test_custody_says_where_keys_were_made_and_whom_they_are_exposed_to(self):
-        batch = self.ready(1)
+    def device_of(self, batch):
         ((dev_eui,),) = self.stack.psql("SELECT encode(dev_eui, 'hex') FROM device d JOIN batch b ON b.id = d.batch_id"
                                         f" WHERE b.public_id = '\\x{batch}'")
+        return dev_eui
 
-        def said():
-            status, _, jws = self.stack.activation("GET", f"/v1/devices/{dev_eui}/custody", None,
-                                                   {"Authorization": f"Bearer {self.maker.token}"})
-            self.assertEqual(status, 200, jws)
-            path = self.stack.path("statement")
-            self.write(path, jws)
-            run = self.stack.cradle("custody", "verify", path, "--key", self.audit_key)
-            self.assertEqual(run.returncode, 0, run.stderr)
-            return json.loads(run.stdout.splitlines()[1])
+    def said(self, dev_eui, rest=None):
+        """The document of its custody statement, which is as it is described."""
+        status, _, jws = self.stack.activation("GET", f"/v1/devices/{dev_eui}/custody", None,
+                                               {"Authorization": f"Bearer {(rest or self.maker).token}"})
+        self.assertEqual(status, 200, jws)
+        path = self.stack.path("statement")
+        self.write(path, jws)
+        run = self.stack.cradle("custody", "verify", path, "--key", self.audit_key)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        document = json.loads(run.stdout.splitlines()[1])
+        openapi.Description().check(document, {"$ref": "#/components/schemas/Custody"}, "custody")
+        return document
 
-        before = said()
+    def test_custody_says_where_keys_were_made_and_whom_they_are_exposed_to(self):
+        batch = self.ready(1)
+        dev_eui = self.device_of(batch)
+        before = self.said(dev_eui)
         self.assertEqual([key["came"] for key in before["keys"]], ["generated in the HSM"])
         self.assertEqual((before["deliveries"], [e["action"] for e in before["events"]]), ([], ["order.chunk"]))
         for _ in range(2):
             self.taken(batch, "delivery.jwe")
-        ((delivery,), exposed) = said()["deliveries"], said()["exposed"]
+        ((delivery,), exposed) = self.said(dev_eui)["deliveries"], self.said(dev_eui)["exposed"]
         self.assertEqual((delivery["exposed_to"], delivery["file"], delivery["times"], exposed), ("maker", "delivery.jwe", 2, False))
+
+    def client_of(self, organization, *roles):
+        admin = Rest(self.stack, self.stack.demo["clients"]["admin"])
+        return Rest(self.stack, admin.call("post", f"/v1/organizations/{organization}/clients", {"roles": roles})[2])
+
+    def handed_over(self, batch):
+        """A client of the organization that has built all of the order into a product."""
+        admin = Rest(self.stack, self.stack.demo["clients"]["admin"])
+        builder = admin.call("post", "/v1/organizations", {"name": f"builder {secrets.token_hex(6)}"})[2]["id"]
+        number = admin.call("post", "/v1/certificates", {"organization": builder, "kind": "product", "name": "Product"})[2]["number"]
+        self.stack.psql("UPDATE certificate SET module_id = (SELECT module_id FROM batch_order o JOIN batch b ON b.id = o.batch_id"
+                        f" WHERE b.public_id = '\\x{batch}') WHERE number = '{number}'")
+        rest = self.client_of(builder, "product_maker")
+        status, _, answer = self.stack.activation("POST", f"/v1/certificates/{number}/id-pac", self.taken(batch, "id_pac.txt"),
+                                                  {"Authorization": f"Bearer {rest.token}"})
+        self.assertEqual((status, [json.loads(line).get("handed_over") for line in answer.splitlines()]), (200, [True]), answer)
+        return rest
+
+    def whom(self, said):
+        """(issued_to, exposed_to, [(action, by)])"""
+        return (said["issued_to"], [d["exposed_to"] for d in said["deliveries"]], [(e["action"], e["by"]) for e in said["events"]])
+
+    def test_custody_after_a_hand_over_tells_its_former_maker_from_its_maker(self):
+        batch = self.ready(1)
+        dev_eui = self.device_of(batch)
+        (device,) = self.opened(self.fetched(batch))
+        self.assertEqual(self.whom(self.said(dev_eui)), ("maker", ["maker"], [("order.chunk", "maker")]))
+        builder = self.handed_over(batch)
+        events = lambda former: [("order.chunk", former), ("device.hand-over", "maker")]
+        self.assertEqual(self.whom(self.said(dev_eui, builder)), ("maker", ["former maker"], events("former maker")))
+        status, _, problem = self.maker.call("get", f"/v1/devices/{dev_eui}/custody")
+        self.assertEqual((status, problem["detail"]), (404, "there is no such device, or it is not yours to see"))
+        # Whoever has bought it is told the same of the two.
+        owner = Rest(self.stack, self.stack.demo["clients"]["owner"])
+        claim = {"dev_eui": dev_eui, "code": device["code"], "home_net_id": support.HOME, "as_id": "demo-as"}
+        self.assertEqual(owner.call("post", "/v1/claims", claim)[0], 200)
+        self.assertEqual(self.whom(self.said(dev_eui, owner)), ("owner", ["former maker"], events("former maker")))
+
+    def test_custody_of_a_former_maker_who_owns_it_says_owner(self):
+        batch = self.ready(1)
+        (device,) = self.opened(self.fetched(batch))
+        builder = self.handed_over(batch)
+        ((organization,),) = self.stack.psql("SELECT encode(o.public_id, 'hex') FROM batch b JOIN organization o ON"
+                                             f" o.id = b.organization_id WHERE b.public_id = '\\x{batch}'")
+        owner = self.client_of(organization, "owner")
+        status, _, answer = owner.call("post", "/v1/claims", {
+            "dev_eui": device["dev_eui"], "code": device["code"], "home_net_id": support.HOME, "as_id": "demo-as"})
+        self.assertEqual(status, 200, answer)
+        events = [("order.chunk", "owner"), ("device.hand-over", "maker")]
+        self.assertEqual(self.whom(self.said(device["dev_eui"], owner)), ("owner", ["owner"], events))
+        self.assertEqual(self.whom(self.said(device["dev_eui"], builder)), ("maker", ["owner"], events))
 
     def test_deleted_files_are_nowhere(self):
         batch = self.ready(SLOW_CHUNK + 1)

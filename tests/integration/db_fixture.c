@@ -1,10 +1,13 @@
 #include "tests/integration/db_fixture.h"
 
+#include "base/clock.h"
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TEST_TIMEOUT_S 100
+#define PATIENCE_MS 20000
 
 struct pg_cluster *cluster;
 char database[32];
@@ -131,6 +134,16 @@ struct db_join_commit commit_of(const struct db_join_row *row, uint16_t dev_nonc
 
     memset(c.fingerprint, dev_nonce & 0xff, sizeof(c.fingerprint));
     return c;
+}
+
+void wait_until(const char *sql)
+{
+    const int64_t deadline = clock_monotonic_ms() + PATIENCE_MS;
+
+    while (pg_number(cluster, database, sql) != 1) {
+        ck_assert_msg(clock_monotonic_ms() < deadline, "in vain: %s", sql);
+        sched_yield();
+    }
 }
 
 int run_suite(const char *name, void (*add)(TCase *tcase))

@@ -29,6 +29,9 @@ struct db_join_row load_one(struct db *db, uint32_t number, uint16_t dev_nonce);
 /** The commit that follows from a loaded row. */
 struct db_join_commit commit_of(const struct db_join_row *row, uint16_t dev_nonce, bool counted);
 
+/** Asks until the answer is 1: the condition ends the wait, time only a hopeless one. */
+void wait_until(const char *sql);
+
 /** Runs a suite of one tcase with these fixtures; the exit status of the program. */
 int run_suite(const char *name, void (*add)(TCase *tcase));
 

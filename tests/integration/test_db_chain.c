@@ -1,20 +1,18 @@
 /* The chain over the audit events: late ones, killed ones, and several at once. */
+#include "base/clock.h"
 #include "db/audit_chain.h"
 
-#include "base/clock.h"
 #include "db/audit.h"
 #include "db/audit_read.h"
 #include "db/migrate.h"
 #include "tests/integration/db_fixture.h"
 #include <libpq-fe.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_MS 20000
 #define N_SEQUENCERS 3
 #define N_WRITERS 2
 #define N_WRITTEN 150 /* events of a writer */
@@ -41,16 +39,6 @@ static void setup(void)
 static void teardown(void)
 {
     db_close(db);
-}
-
-static void wait_until(const char *text)
-{
-    int64_t deadline = clock_monotonic_ms() + PATIENCE_MS;
-
-    while (number(text) != 1) {
-        ck_assert_msg(clock_monotonic_ms() < deadline, "in vain: %s", text);
-        sched_yield();
-    }
 }
 
 static void add_event(struct db *with, int64_t organization, const char *object)

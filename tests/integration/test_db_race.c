@@ -1,9 +1,7 @@
-#include "base/clock.h"
 #include "tests/integration/db_fixture.h"
 
 #include <libpq-fe.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +10,6 @@
 #define N_SHARED 100
 #define N_HALVES 2
 #define N_ROUNDS 150
-#define PATIENCE_MS 20000
 
 struct racer {
     pthread_t thread;
@@ -22,17 +19,6 @@ struct racer {
     bool won;
     int result;
 };
-
-/** Asks until the answer is 1: the condition ends the wait, time only a hopeless one. */
-static void wait_until(const char *sql)
-{
-    int64_t deadline = clock_monotonic_ms() + PATIENCE_MS;
-
-    while (pg_number(cluster, database, sql) != 1) {
-        ck_assert_msg(clock_monotonic_ms() < deadline, "in vain: %s", sql);
-        sched_yield();
-    }
-}
 
 static void *race(void *arg)
 {

@@ -1,12 +1,10 @@
 #include "db/claim.h"
 #include "db/subscription.h"
 
-#include "base/clock.h"
 #include "db/connection.h"
 #include "tests/integration/db_fixture.h"
 #include <libpq-fe.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +14,6 @@
 #define N_PLACES 5
 #define N_OTHERS 5000 /* devices of somebody else */
 #define N_PAGES 60    /* that a piece of two devices may look at */
-#define PATIENCE_MS 20000
 #define HASH 0xaa
 #define YEAR_S (365 * (int64_t)86400)
 
@@ -81,17 +78,6 @@ static struct db_subscription_done work(void)
         ck_assert_int_ge(more = db_subscription_work(db, &done), 0);
     while (more > 0);
     return done;
-}
-
-/* Asks until the answer is 1: the condition ends the wait, time only a hopeless one. */
-static void wait_until(const char *text)
-{
-    const int64_t deadline = clock_monotonic_ms() + PATIENCE_MS;
-
-    while (number_of(text) != 1) {
-        ck_assert_msg(clock_monotonic_ms() < deadline, "in vain: %s", text);
-        sched_yield();
-    }
 }
 
 /* Time passes: the rows' times are moved back. */

@@ -288,6 +288,54 @@ static void *serve(void *arg)
     }
 }
 
+struct change {
+    pthread_t thread;
+    int result;
+};
+
+/* Of device 1 the gate alone changes, of device 2 its window ends. */
+static void *change_both(void *arg)
+{
+    struct change *c = arg;
+
+    c->result = db_exec(activation,
+        "UPDATE device SET credential = CASE WHEN test_net_id IS NULL THEN 'activable'"
+        " ELSE 'scrapped' END",
+        true);
+    return NULL;
+}
+
+static const char *hot_row(char text[static 120], uint32_t number, const char *how)
+{
+    char hex[EUI64_TEXT_LEN + 1];
+    const struct eui64 eui = eui_of(number);
+
+    (void)snprintf(text, 120, "SELECT FROM device_join WHERE dev_eui = '\\x%s' FOR %s",
+        eui64_format(&eui, hex), how);
+    return text;
+}
+
+/* Or a batch of joins and such a change would wait for each other. */
+START_TEST(whatever_changes_of_devices_their_hot_rows_are_locked_in_the_order_of_deveuis)
+{
+    const struct eui64 second = eui_of(2);
+    struct change change = {.result = -1};
+    char text[120];
+
+    make_unowned(2, LW_MAC_1_0_3);
+    ck_assert_int_eq(open_window(&second, 1), 1);
+    ck_ok(db_begin(join));
+    ck_ok(db_exec(join, hot_row(text, 1, "NO KEY UPDATE"), false));
+    ck_assert_int_eq(pthread_create(&change.thread, NULL, change_both, &change), 0);
+    wait_until("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+               " AND query LIKE 'UPDATE device SET credential%'");
+    sql(hot_row(text, 2, "UPDATE NOWAIT")); /* it has not come so far */
+    db_rollback(join);
+    pthread_join(change.thread, NULL);
+    ck_ok(change.result);
+}
+END_TEST
+
 START_TEST(however_many_servers_count_a_window_has_the_joins_it_has)
 {
     static struct server servers[N_SERVERS];
@@ -324,6 +372,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, what_is_claimed_and_released_has_no_window_any_more);
     tcase_add_test(tcase, a_batch_is_closed_whole_and_told_as_it_was_opened);
     tcase_add_test(tcase, a_batch_with_too_many_is_left_alone);
+    tcase_add_test(
+        tcase, whatever_changes_of_devices_their_hot_rows_are_locked_in_the_order_of_deveuis);
     tcase_add_test(tcase, however_many_servers_count_a_window_has_the_joins_it_has);
 }
 
