@@ -251,6 +251,13 @@ static unsigned end(struct code_run *run, int r)
     return call->status;
 }
 
+static bool is_asked_to_renew(const struct act_call *call)
+{
+    const char *renew = api_request_query(call->request, "renew");
+
+    return renew != NULL && strcmp(renew, "true") == 0;
+}
+
 /* 0, or the status of the answer it set. */
 static unsigned read_query(struct act_call *call, bool *ret_renew)
 {
@@ -262,7 +269,7 @@ static unsigned read_query(struct act_call *call, bool *ret_renew)
             call, PROBLEM_BAD_REQUEST, "the query may have renew, and nothing else");
     if (renew != NULL && strcmp(renew, "true") != 0 && strcmp(renew, "false") != 0)
         return act_call_bad_field(call, "renew", "renew must be true or false");
-    *ret_renew = renew != NULL && strcmp(renew, "true") == 0;
+    *ret_renew = is_asked_to_renew(call);
     return 0;
 }
 
@@ -307,7 +314,7 @@ static unsigned post_codes(struct act_call *call)
 
     if (status != 0)
         return status;
-    if (files_hold_codes(&batch) && api_request_query(call->request, "renew") != NULL)
+    if (files_hold_codes(&batch) && is_asked_to_renew(call))
         return act_call_problem(call, PROBLEM_CONFLICT,
             "the files of this order hold its codes, for labels that nobody could claim by then: "
             "delete them first (DELETE /v1/batches/{batch}/files)");

@@ -44,9 +44,9 @@ struct db_id_pac {
     uint8_t hash[DB_CODE_HASH_LEN]; /* of keyd: the given code at `generation` */
     /* Of db_id_pac_settle. */
     enum db_id_pac_outcome outcome;
-    bool told;         /* the device is the caller's: he is told the reason */
-    int64_t batch_id;  /* of one that became activable; else 0 */
-    int64_t former_id; /* the organization that such a one was of */
+    bool told;                              /* the device is the caller's: he is told the reason */
+    int64_t batch_id;                       /* of one that became activable; else 0 */
+    int64_t former_id;                      /* the organization that such a one was of */
     char other[CERTIFICATE_NUMBER_LEN + 1]; /* under which it is activable; "": under none */
 };
 

@@ -382,6 +382,9 @@ class Deliveries(Orders):
     def test_deleted_files_are_nowhere(self):
         batch = self.ready(SLOW_CHUNK + 1)
         self.taken(batch, "delivery.jwe")
+        # Or labels would be printed that nobody can claim by.
+        renewal = ("post", f"/v1/batches/{batch}/codes?renew=true", None)
+        self.assertEqual(self.maker.call(*renewal, Idempotency_Key="anew")[0], 409)
         self.assertEqual(self.maker.call("delete", f"/v1/batches/{batch}/files")[0], 204)
         self.assertEqual(self.file(batch, "delivery.jwe")[0], 410)
         self.assertEqual(self.maker.call("delete", f"/v1/batches/{batch}/files")[0], 410)
