@@ -142,6 +142,28 @@ class MakersCertificates(OrderTest):
         self.assertEqual(self.admin.call("delete", f"/v1/certificates/{maker.certificate}")[0], 204)
         self.refused(400, "module", "post", "/v1/certificates", {**good, "module": maker.certificate}, self.admin)
 
+    def test_the_modules_organization_hears_of_products_of_others(self):
+        maker, product_maker = self.maker(), self.organization()["id"]
+        good = {"organization": product_maker, "kind": "product", "name": "Secret name", "module": maker.certificate}
+
+        def told(request):
+            """What each organization has of it, in the order of writing."""
+            return [(whose, action, at, json.loads(detail)) for whose, action, at, detail in self.stack.psql(
+                "SELECT encode(o.public_id, 'hex'), action, object, detail FROM audit_event e"
+                f" JOIN organization o ON o.id = e.organization_id WHERE request_id = '{request}' ORDER BY e.id")]
+
+        _, product, request = self.made("/v1/certificates", good, self.admin)
+        _, headers, _ = self.admin.call("delete", f"/v1/certificates/{product['number']}")
+        for action, request in (("certificate.create", request), ("certificate.revoke", headers["X-Request-Id"])):
+            events = told(request)
+            self.assertEqual([event[:3] for event in events],
+                             [(whose, action, product["number"]) for whose in (product_maker, maker.organization)])
+            self.assertEqual(events[1][3], {"product": product["number"], "module": maker.certificate})
+        # Its own products are told once, and one without a module nobody else.
+        for body in ({**good, "organization": maker.organization}, {key: good[key] for key in ("organization", "kind", "name")}):
+            _, product, request = self.made("/v1/certificates", body, self.admin)
+            self.assertEqual([event[0] for event in told(request)], [body["organization"]])
+
     def test_an_administrator_says_how_many_prototypes_there_may_be(self):
         organization = self.organization()["id"]
         module = self.certificate(organization, prototype_quota=7)
