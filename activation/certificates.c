@@ -88,16 +88,31 @@ static void write_certificate(struct text *out, const struct db_certificate *c)
     text_addf(out, c->revoked_at[0] != '\0' ? "\"%s\"}" : "null}", c->revoked_at);
 }
 
+/* For whoever the module is of: its credentials become activable under that product, or do not any
+ * more. Not how it is called. */
+static int audit_for_module(
+    struct act_call *call, const char *action, const struct db_certificate *c)
+{
+    CLEANUP(text_done) struct text detail = {0};
+
+    text_addf(&detail, "{\"product\":\"%s\",\"module\":\"%s\"}", c->number, c->module);
+    return act_call_audit(call, c->module_organization_id, action, c->number, detail.data);
+}
+
 static int audit_certificate(
     struct act_call *call, const char *action, const struct db_certificate *c)
 {
     CLEANUP(text_done) struct text detail = {0};
+    int r;
 
     text_add(&detail, "{\"name\":");
     text_add_json(&detail, c->name);
     write_ties(&detail, c);
     text_add(&detail, "}");
-    return act_call_audit(call, c->organization_id, action, c->number, detail.data);
+    r = act_call_audit(call, c->organization_id, action, c->number, detail.data);
+    if (r < 0 || c->module_id == 0 || c->module_organization_id == c->organization_id)
+        return r;
+    return audit_for_module(call, action, c);
 }
 
 static int make_number(char letter, char ret[static CERTIFICATE_NUMBER_LEN + 1])
@@ -144,6 +159,7 @@ static unsigned read_ties(
         return act_call_bad_field(
             call, "module", "module is no certificate of a module that is good");
     c->module_id = module.row_id;
+    c->module_organization_id = module.organization_id;
     memcpy(c->module, module.number, sizeof(c->module));
     return 0;
 }

@@ -182,7 +182,7 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
         "no application server here has this AS-ID",
         "have an operator add it first"},
     [IMPORT_LINT_DEV_EUI_TAKEN] = {"dev-eui-taken", IMPORT_ERROR, "dev_eui",
-        "another organization has a device with this DevEUI",
+        "this DevEUI is another organization's",
         "compare it with the label; if it is right, ask the operator whose the device is"},
     [IMPORT_LINT_DEV_EUI_RESERVED] = {"dev-eui-reserved", IMPORT_ERROR, "dev_eui",
         "the DevEUI begins with 8 zeros: what does so is a Sigfox id here",

@@ -314,8 +314,9 @@ static unsigned add_job(struct act_call *call, const struct asked *asked, struct
             DB_MOVE_OPEN_MAX);
     else if (r == DB_MOVE_TOO_MANY_DEVICES)
         (void)snprintf(detail, sizeof(detail),
-            "the batch has more than %d such devices: name them, up to %d in a call",
-            DB_MOVE_BATCH_MAX, DB_MOVE_DEVICES_MAX);
+            "the batch has more than %d such devices: name them, up to %d in a call%s",
+            DB_MOVE_BATCH_MAX, DB_MOVE_DEVICES_MAX,
+            asked->mover.move == MOVE_SCRAP ? ", or say in which state they are (credential)" : "");
     else
         return act_call_failed(call, r);
     return act_call_problem(call, PROBLEM_CONFLICT, detail);

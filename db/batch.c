@@ -19,6 +19,14 @@ const struct db_statement db_batch_begin_statement = {
     .params = {DB_INT8, DB_TEXT},
 };
 
+/* Whether an identifier lies in a block, open or closed, that another organization may have devices
+ * made with: nobody else's file makes one there, or whoever guesses a maker's next identifiers
+ * would have his orders fail. Blocks do not overlap, so one probe of the index decides. */
+#define OF_ANOTHERS_BLOCK(dev_eui, organization_id)                                                \
+    "EXISTS (SELECT FROM (SELECT e.last, e.organization_id FROM eui_block e"                       \
+    "  WHERE e.first <= " dev_eui " ORDER BY e.first DESC LIMIT 1) b"                              \
+    "  WHERE b.last >= " dev_eui " AND b.organization_id <> " organization_id ")"
+
 /* Devices are made in DevEUI order, so that two files with the same devices wait for each other and
  * do not deadlock. A device that comes in claimed belongs to the organization that brings it. What
  * is returned is in the order of the arrays.
@@ -26,6 +34,7 @@ const struct db_statement db_batch_begin_statement = {
  * A device's keys and its hot row are statements of their own, for those that were made here:
  * joined with them in the same statement they cost the square of the rows, since our sessions join
  * by index alone. */
+/* clang-format off */
 const struct db_statement db_batch_devices_statement = {
     .name = "batch_devices",
     .sql =
@@ -40,6 +49,7 @@ const struct db_statement db_batch_devices_statement = {
         "  $9::text[], $10::int8[], $11::int8[], $12::bytea[], $13::text[], $14::int8[],"
         "  $15::text[], $16::text[]) AS i(dev_eui, join_eui, mac_version, credential, ownership,"
         "  service, trust, ownership_epoch, nonce_epoch, home_net_id, as_id, line, serial, name)"
+        " WHERE NOT " OF_ANOTHERS_BLOCK("i.dev_eui", "$2")
         " ON CONFLICT (dev_eui) DO NOTHING RETURNING dev_eui",
     .shape = DB_SHAPE_MANY,
     .commits = true,
@@ -48,6 +58,7 @@ const struct db_statement db_batch_devices_statement = {
         DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY, DB_BYTEA_ARRAY,
         DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY},
 };
+/* clang-format on */
 
 const struct db_statement db_batch_keys_statement = {
     .name = "batch_keys",
@@ -111,15 +122,19 @@ const struct db_statement db_batch_known_keys_statement = {
     .params = {DB_INT8, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8},
 };
 
+/* What is there, and what is not but may be another's alone to bring. */
+/* clang-format off */
 const struct db_statement db_batch_known_devices_statement = {
     .name = "batch_known_devices",
     .sql = "SELECT i.ordinal::int4, coalesce(" KNOWN_TO_IT ", false)"
            " FROM unnest($2::bytea[]) WITH ORDINALITY AS i(eui, ordinal)"
-           " JOIN device d ON d.dev_eui = i.eui",
+           " LEFT JOIN device d ON d.dev_eui = i.eui"
+           " WHERE d.dev_eui IS NOT NULL OR " OF_ANOTHERS_BLOCK("i.eui", "$1"),
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_INT8, DB_BYTEA_ARRAY},
 };
+/* clang-format on */
 
 int db_batch_begin(
     struct db *db, int64_t organization_id, const char *format, int64_t *ret_batch_id)

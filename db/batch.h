@@ -48,7 +48,7 @@ struct db_batch_row {
 enum db_batch_outcome {
     DB_BATCH_CREATED,
     DB_BATCH_EXISTS, /* the organization has brought it in before, or owns it */
-    DB_BATCH_TAKEN,  /* another organization's device has this DevEUI */
+    DB_BATCH_TAKEN,  /* another organization's device has this DevEUI, or it is of its block */
 };
 
 struct db_key_of_device {
@@ -67,9 +67,10 @@ int db_batch_begin(
     struct db *db, int64_t organization_id, const char *format, int64_t *ret_batch_id);
 int db_batch_finish(struct db *db, int64_t batch_id, size_t n_created, size_t n_refused);
 
-/** Device, device_key and device_join of every row whose DevEUI is new; outcome[i] belongs to
- * rows[i]. A DevEUI twice in `rows` is created once, from the first of them. All or nothing: in
- * the caller's transaction, or where there is none in one of its own. */
+/** Device, device_key and device_join of every row whose DevEUI is new and in no block
+ * (db/eui_block.h) of another organization's; outcome[i] belongs to rows[i]. A DevEUI twice in
+ * `rows` is created once, from the first of them. All or nothing: in the caller's transaction, or
+ * where there is none in one of its own. */
 int db_batch_insert(struct db *db, int64_t batch_id, int64_t organization_id,
     const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes);
 /** What db_batch_insert would come to for rows whose DevEUIs differ. */

@@ -5,6 +5,7 @@
 #define CERTIFICATE_SELECT                                                                                \
     "SELECT c.id, c.number, c.organization_id, o.public_id, c.name, " DB_UTC("c.created_at") ", " DB_UTC( \
         "c.revoked_at") ", coalesce(c.module_id, 0), m.number, c.prototype_quota, c.n_prototypes"         \
+                        ", coalesce(m.organization_id, 0)"                                                \
                         " FROM certificate c JOIN organization o ON o.id = c.organization_id"             \
                         " LEFT JOIN certificate m ON m.id = c.module_id"
 
@@ -68,6 +69,7 @@ static void read_certificate(struct db_rows *rows, size_t row, struct db_certifi
     db_row_text(rows, row, 8, ret->module, sizeof(ret->module));
     ret->prototype_quota = (uint32_t)db_row_int(rows, row, 9, 0, CERTIFICATE_QUOTA_MAX);
     ret->n_prototypes = (uint32_t)db_row_int(rows, row, 10, 0, CERTIFICATE_QUOTA_MAX);
+    ret->module_organization_id = db_row_int(rows, row, 11, 0, INT64_MAX);
 }
 
 int db_certificate_add(struct db *db, struct db_certificate *certificate)

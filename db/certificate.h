@@ -15,6 +15,7 @@ struct db_certificate {
     char name[ACCOUNT_NAME_MAX + 1];
     /* Of a product. */
     int64_t module_id; /* 0: none is named */
+    int64_t module_organization_id;
     char module[CERTIFICATE_NUMBER_LEN + 1];
     /* Of a module: how many devices may become activable before a product has a certificate for
      * it, and how many have. */

@@ -20,14 +20,14 @@
 /* clang-format off */
 const struct db_statement db_eui_block_add_statement = {
     .name = "eui_block_add",
-    .sql = "WITH e AS (INSERT INTO eui_block (organization_id, kind, first, size, span)"
-           "  VALUES ($1, $2, $3, $5, " SPAN("$4", "$5") ")"
+    .sql = "WITH e AS (INSERT INTO eui_block (organization_id, kind, first, last, size, span)"
+           "  VALUES ($1, $2, $3, $6, $5, " SPAN("$4", "$5") ")"
            "  ON CONFLICT ON CONSTRAINT eui_block_apart DO NOTHING RETURNING *)"
            " SELECT " COLUMNS " FROM e JOIN organization o ON o.id = e.organization_id",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 5,
-    .params = {DB_INT8, DB_TEXT, DB_BYTEA, DB_TEXT, DB_INT8},
+    .n_params = 6,
+    .params = {DB_INT8, DB_TEXT, DB_BYTEA, DB_TEXT, DB_INT8, DB_BYTEA},
 };
 
 const struct db_statement db_eui_block_overlapping_statement = {
@@ -115,6 +115,7 @@ static int run_for_one(struct db *db, enum db_statement_id id, struct db_eui_blo
 
 int db_eui_block_add(struct db *db, struct db_eui_block *block)
 {
+    const struct eui64 last = db_eui_block_at(&block->first, block->size - 1);
     struct db_params *p = db_params_of(db);
 
     db_param_int(p, DB_INT8, block->organization_id);
@@ -122,6 +123,7 @@ int db_eui_block_add(struct db *db, struct db_eui_block *block)
     db_param_bytes(p, block->first.bytes, sizeof(block->first.bytes));
     put_number(p, &block->first);
     db_param_int(p, DB_INT8, block->size);
+    db_param_bytes(p, last.bytes, sizeof(last.bytes));
     return run_for_one(db, DB_EUI_BLOCK_ADD, block);
 }
 

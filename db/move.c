@@ -39,7 +39,7 @@ const struct db_statement db_move_list_statement = {
     .params = {DB_INT8, DB_BYTEA_ARRAY},
 };
 
-/* In the order of DevEUIs, one more than there may be. */
+/* In the order of DevEUIs. */
 const struct db_statement db_move_list_batch_statement = {
     .name = "move_list_batch",
     .sql = LISTED("SELECT $1, row_number() OVER (ORDER BY d.dev_eui), d.dev_eui FROM device d"
@@ -148,7 +148,18 @@ static int add_job(struct db *db, int64_t organization_id,
     return db_rows_check(&rows);
 }
 
-static int add_devices(struct db *db, const struct db_move_devices *devices, struct db_job *job)
+/* Whether the next call finds the rest, since these are not in that state any more. */
+static bool leaves_the_rest(
+    const struct db_move_order *order, const struct db_move_devices *devices)
+{
+    struct device_record after = {.credential = devices->credential};
+
+    device_move_make(order->move, &after);
+    return devices->has_credential && after.credential != devices->credential;
+}
+
+static int add_devices(struct db *db, const struct db_move_order *order,
+    const struct db_move_devices *devices, struct db_job *job)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
@@ -159,7 +170,7 @@ static int add_devices(struct db *db, const struct db_move_devices *devices, str
         db_param_int(p, DB_INT8, devices->batch_id);
         db_param_int(p, DB_INT8, job->organization_id);
         db_param_int(p, DB_BOOL, devices->any_holder);
-        db_param_int(p, DB_INT8, DB_MOVE_BATCH_MAX + 1);
+        db_param_int(p, DB_INT8, DB_MOVE_BATCH_MAX + (leaves_the_rest(order, devices) ? 0 : 1));
         if (devices->has_credential)
             db_param_text(p, device_credential_text(devices->credential));
         else
@@ -184,7 +195,7 @@ int db_move_add(struct db *db, int64_t organization_id,
 {
     int r = add_job(db, organization_id, client_id, order, ret);
 
-    return r != 0 ? r : add_devices(db, devices, ret);
+    return r != 0 ? r : add_devices(db, order, devices, ret);
 }
 
 int db_move_take(struct db *db, struct db_move *ret)

@@ -10,7 +10,7 @@
 #include "db/job.h"
 
 #define DB_MOVE_DEVICES_MAX 10000 /* that a call may name */
-#define DB_MOVE_BATCH_MAX 100000  /* of a batch */
+#define DB_MOVE_BATCH_MAX 100000  /* of a batch, at a time */
 #define DB_MOVE_OPEN_MAX 16       /* of an organization, that have not ended */
 #define DB_MOVE_REQUEST_ID_MAX 40
 
@@ -47,7 +47,9 @@ struct db_move_devices {
 enum { DB_MOVE_TOO_MANY_JOBS = 1, DB_MOVE_TOO_MANY_DEVICES };
 /** In a transaction of the caller: it waits from its commit on. After an outcome the transaction is
  * to be undone: DB_MOVE_TOO_MANY_JOBS: the organization has DB_MOVE_OPEN_MAX already;
- * DB_MOVE_TOO_MANY_DEVICES: the batch has more than DB_MOVE_BATCH_MAX. */
+ * DB_MOVE_TOO_MANY_DEVICES: the batch has more than DB_MOVE_BATCH_MAX. Where the move ends the
+ * state that they are chosen by there is no such outcome: it is about the first of them, by DevEUI,
+ * and the same call goes on with the next ones once it has ended. */
 int db_move_add(struct db *db, int64_t organization_id,
     const uint8_t client_id[static ACCOUNT_ID_LEN], const struct db_move_order *order,
     const struct db_move_devices *devices, struct db_job *ret);

@@ -30,11 +30,13 @@ CREATE TABLE eui_block (
     organization_id bigint NOT NULL REFERENCES organization,
     kind text NOT NULL CHECK (kind IN ('lorawan', 'sigfox')),
     first bytea NOT NULL CHECK (octet_length(first) = 8),
+    last bytea NOT NULL CHECK (octet_length(last) = 8),
     size bigint NOT NULL CHECK (size BETWEEN 1 AND 1099511627776),
     n_given bigint NOT NULL DEFAULT 0,
     span numrange NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     closed_at timestamptz,
+    CONSTRAINT eui_block_last CHECK (last >= first),
     CONSTRAINT eui_block_given CHECK (n_given BETWEEN 0 AND size),
     CONSTRAINT eui_block_span CHECK (upper(span) - lower(span) = size AND lower_inc(span) AND NOT upper_inc(span)),
     CONSTRAINT eui_block_apart EXCLUDE USING gist (span WITH &&)
@@ -45,11 +47,13 @@ COMMENT ON COLUMN eui_block.public_id IS 'The id that the world sees, 16 random 
 COMMENT ON COLUMN eui_block.organization_id IS 'The maker.';
 COMMENT ON COLUMN eui_block.kind IS 'What its identifiers are: DevEUIs, or Sigfox ids behind 4 zero bytes.';
 COMMENT ON COLUMN eui_block.first IS 'The first of them, as device.dev_eui has it.';
+COMMENT ON COLUMN eui_block.last IS 'The last of them. No two blocks overlap: the one with the greatest first up to an identifier, and no other, may have it.';
 COMMENT ON COLUMN eui_block.size IS 'How many there are.';
 COMMENT ON COLUMN eui_block.n_given IS 'How many were given to orders, from the first on, without a gap. Never goes back: what was given is never given again.';
 COMMENT ON COLUMN eui_block.span IS 'The same run as numbers, for the constraint that keeps blocks apart.';
 COMMENT ON COLUMN eui_block.created_at IS 'When it was made.';
 COMMENT ON COLUMN eui_block.closed_at IS 'Since when nothing more is given from it; null while it is open.';
+CREATE UNIQUE INDEX eui_block_first ON eui_block (first);
 CREATE INDEX eui_block_organization ON eui_block (organization_id, kind, id);
 GRANT SELECT, INSERT ON eui_block TO cradle_activation;
 GRANT UPDATE (n_given, closed_at) ON eui_block TO cradle_activation;

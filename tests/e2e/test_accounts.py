@@ -66,7 +66,7 @@ class AccountsTest(unittest.TestCase):
         return made
 
     def events(self, request_id):
-        return self.stack.psql("SELECT action, object, detail FROM audit_event WHERE request_id = '%s'" % request_id)
+        return self.stack.psql("SELECT action, object, detail FROM audit_event WHERE request_id = '%s' ORDER BY id" % request_id)
 
 
 class Accounts(AccountsTest):

@@ -129,6 +129,40 @@ class EuiBlocks(OrderTest):
             self.refused(400, "last", "post", "/v1/eui-blocks", {**good, "last": last}, self.admin)
 
 
+class ImportsBesideBlocks(OrderTest):
+    """What a block has is its organization's alone to bring, also where no device is there yet."""
+
+    def lines_of(self, identifiers):
+        columns = "dev_eui,join_eui,app_key,mac_version\n"
+        return columns + "".join(f"{one:016x},{self.join_eui},{secrets.token_hex(16)},1.0.3\n" for one in identifiers)
+
+    def outcomes(self, rest, body, query="format=csv"):
+        status, rows = self.stack.import_file(body, query, rest.token)
+        self.assertEqual(status, 200, rows)
+        return [row.get("reason", row["outcome"]) for row in rows]
+
+    def test_nobody_squats_on_the_identifiers_of_a_maker(self):
+        maker, stranger = self.maker(allow_clear_keys=True), self.maker(allow_clear_keys=True)
+        block, closed = self.block(maker.organization, 3), self.block(maker.organization, 3)
+        self.assertEqual(self.admin.call("delete", f"/v1/eui-blocks/{closed['id']}")[0], 204)
+        first, other = number(block["first"]), number(closed["first"])
+        body = self.lines_of([first - 1, first, first + 1, first + 2, first + 3, other])
+        foreseen = ["created", *["dev-eui-taken"] * 3, "created", "dev-eui-taken"]
+        for query in ("format=csv&dry_run=true", "format=csv"):
+            self.assertEqual(self.outcomes(stranger, body, query), foreseen)
+        self.assertEqual(self.order(maker, 2)[0]["order"]["first"], block["first"])
+        # Its maker may bring what no order has yet.
+        self.assertEqual(self.outcomes(maker, self.lines_of([first + 2, other + 1])), ["created"] * 2)
+
+    def test_nor_on_the_ids_of_sigfox_devices(self):
+        maker, stranger = self.maker(allow_clear_keys=True), self.maker(allow_clear_keys=True)
+        first = SIGFOX + (2 << 28) + (secrets.randbits(20) << 4)
+        self.block(maker.organization, 2, first, "sigfox")
+        body = "".join(f"{first + i:08x};{secrets.token_hex(8)};{secrets.token_hex(16)}\n" for i in range(3))
+        self.assertEqual(self.outcomes(stranger, body, "format=sigfox-csv"), ["dev-eui-taken"] * 2 + ["created"])
+        self.assertEqual(self.outcomes(maker, body, "format=sigfox-csv"), ["created"] * 2 + ["dev-eui-taken"])
+
+
 class MakersCertificates(OrderTest):
     def test_a_product_names_its_module_which_may_be_anothers(self):
         maker, product_maker = self.maker(), self.organization()["id"]
@@ -142,6 +176,28 @@ class MakersCertificates(OrderTest):
         self.refused(400, "prototype_quota", "post", "/v1/certificates", {**good, "prototype_quota": 1}, self.admin)
         self.assertEqual(self.admin.call("delete", f"/v1/certificates/{maker.certificate}")[0], 204)
         self.refused(400, "module", "post", "/v1/certificates", {**good, "module": maker.certificate}, self.admin)
+
+    def test_the_modules_organization_hears_of_products_of_others(self):
+        maker, product_maker = self.maker(), self.organization()["id"]
+        good = {"organization": product_maker, "kind": "product", "name": "Secret name", "module": maker.certificate}
+
+        def told(request):
+            """What each organization has of it, in the order of writing."""
+            return [(whose, action, at, json.loads(detail)) for whose, action, at, detail in self.stack.psql(
+                "SELECT encode(o.public_id, 'hex'), action, object, detail FROM audit_event e"
+                f" JOIN organization o ON o.id = e.organization_id WHERE request_id = '{request}' ORDER BY e.id")]
+
+        _, product, request = self.made("/v1/certificates", good, self.admin)
+        _, headers, _ = self.admin.call("delete", f"/v1/certificates/{product['number']}")
+        for action, request in (("certificate.create", request), ("certificate.revoke", headers["X-Request-Id"])):
+            events = told(request)
+            self.assertEqual([event[:3] for event in events],
+                             [(whose, action, product["number"]) for whose in (product_maker, maker.organization)])
+            self.assertEqual(events[1][3], {"product": product["number"], "module": maker.certificate})
+        # Its own products are told once, and one without a module nobody else.
+        for body in ({**good, "organization": maker.organization}, {key: good[key] for key in ("organization", "kind", "name")}):
+            _, product, request = self.made("/v1/certificates", body, self.admin)
+            self.assertEqual([event[0] for event in told(request)], [body["organization"]])
 
     def test_an_administrator_says_how_many_prototypes_there_may_be(self):
         organization = self.organization()["id"]

@@ -1,6 +1,7 @@
 /* Devices that a file brings, and the clients who bring them. */
 #include "db/account.h"
 #include "db/batch.h"
+#include "db/eui_block.h"
 #include "tests/integration/db_fixture.h"
 
 static struct db *activation;
@@ -104,12 +105,100 @@ START_TEST(batch_that_fails_leaves_nothing_of_it)
 }
 END_TEST
 
+#define N_OF_BLOCK 7 /* before it, first, inside, last, behind it, a Sigfox id, and one far off */
+#define SIGFOX_OF_BLOCK 5
+
+static void add_block(int64_t organization, struct eui64 first, enum device_kind kind)
+{
+    struct db_eui_block block = {
+        .organization_id = organization, .kind = kind, .first = first, .size = 10};
+
+    ck_ok(db_eui_block_add(activation, &block));
+    if (kind == DEVICE_SIGFOX) /* open or closed, it is its maker's */
+        ck_ok(db_eui_block_close(activation, block.row_id));
+}
+
+/* Rows around the block from 20 to 29, behind which lies the importer's own. */
+static void rows_around(struct db_batch_row rows[static N_OF_BLOCK])
+{
+    static const uint32_t numbers[N_OF_BLOCK] = {19, 20, 25, 29, 40, 0, 1000};
+
+    for (size_t i = 0; i < N_OF_BLOCK; i++) {
+        rows[i] = (struct db_batch_row){.record = {.dev_eui = eui_of(numbers[i]),
+                                            .mac_version = LW_MAC_1_0_2,
+                                            .credential = CREDENTIAL_ACTIVABLE},
+            .line = (int64_t)i + 1,
+            .last_dev_nonce = DEVICE_NO_NONCE,
+            .app = {.sealed = {.kek_label = "store-device.1", .blob_len = 24}}};
+        if (i == SIGFOX_OF_BLOCK)
+            rows[i].record.dev_eui = (struct eui64){{0, 0, 0, 0, 0x1f, 0, 0, 9}};
+    }
+}
+
+START_TEST(what_lies_in_anothers_block_is_taken_though_no_device_is_there)
+{
+    static const enum db_batch_outcome of_anothers[N_OF_BLOCK] = {
+        [1] = DB_BATCH_TAKEN, DB_BATCH_TAKEN, DB_BATCH_TAKEN, [SIGFOX_OF_BLOCK] = DB_BATCH_TAKEN};
+    static const struct eui64 sigfox = {{0, 0, 0, 0, 0x1f, 0, 0, 0}};
+    struct db_client maker = {.id = {1}, .organization = "maker"};
+    struct db_client other = {.id = {2}, .organization = "other"};
+    struct db_batch_row rows[N_OF_BLOCK];
+    enum db_batch_outcome outcomes[N_OF_BLOCK];
+    int64_t batch = 0;
+
+    ck_ok(db_client_add(activation, &maker));
+    ck_ok(db_client_add(activation, &other));
+    add_block(maker.organization_id, eui_of(20), DEVICE_LORAWAN);
+    add_block(maker.organization_id, sigfox, DEVICE_SIGFOX);
+    add_block(other.organization_id, eui_of(30), DEVICE_LORAWAN);
+    rows_around(rows);
+    ck_ok(db_batch_begin(activation, other.organization_id, "csv", &batch));
+    ck_ok(db_batch_foresee(activation, other.organization_id, rows, N_OF_BLOCK, outcomes));
+    ck_assert_mem_eq(outcomes, of_anothers, sizeof(outcomes));
+    ck_ok(db_batch_insert(activation, batch, other.organization_id, rows, N_OF_BLOCK, outcomes));
+    ck_assert_mem_eq(outcomes, of_anothers, sizeof(outcomes));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM device"), 3);
+
+    /* Its maker makes them; and then they are there for the other one as any device is. */
+    ck_ok(db_batch_begin(activation, maker.organization_id, "csv", &batch));
+    ck_ok(db_batch_insert(activation, batch, maker.organization_id, rows + 1, 3, outcomes));
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(outcomes[i], DB_BATCH_CREATED);
+    ck_ok(db_batch_foresee(activation, maker.organization_id, rows + 1, 3, outcomes));
+    ck_assert_int_eq(outcomes[0], DB_BATCH_EXISTS);
+    ck_ok(db_batch_foresee(activation, other.organization_id, rows + 1, 3, outcomes));
+    ck_assert_int_eq(outcomes[0], DB_BATCH_TAKEN);
+}
+END_TEST
+
+START_TEST(what_was_there_before_the_block_stays_its_organization_s)
+{
+    struct db_client maker = {.id = {1}, .organization = "maker"};
+    struct db_client other = {.id = {2}, .organization = "other"};
+    struct db_batch_row rows[N_OF_BLOCK];
+    enum db_batch_outcome outcomes[2];
+    int64_t batch = 0;
+
+    ck_ok(db_client_add(activation, &maker));
+    ck_ok(db_client_add(activation, &other));
+    rows_around(rows);
+    ck_ok(db_batch_begin(activation, other.organization_id, "csv", &batch));
+    ck_ok(db_batch_insert(activation, batch, other.organization_id, rows + 1, 1, outcomes));
+    add_block(maker.organization_id, rows[1].record.dev_eui, DEVICE_LORAWAN);
+    ck_ok(db_batch_insert(activation, batch, other.organization_id, rows + 1, 2, outcomes));
+    ck_assert_int_eq(outcomes[0], DB_BATCH_EXISTS);
+    ck_assert_int_eq(outcomes[1], DB_BATCH_TAKEN);
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, client_is_found_with_its_organization);
     tcase_add_test(tcase, batch_makes_each_new_device_once);
     tcase_add_test(tcase, batch_that_fails_leaves_nothing_of_it);
+    tcase_add_test(tcase, what_lies_in_anothers_block_is_taken_though_no_device_is_there);
+    tcase_add_test(tcase, what_was_there_before_the_block_stays_its_organization_s);
 }
 
 int main(void)

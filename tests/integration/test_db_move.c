@@ -305,6 +305,54 @@ START_TEST(a_batch_that_is_too_large_is_told)
 }
 END_TEST
 
+/* What it comes to for `n_rows` devices, or its outcome. */
+static int add_of_batch(enum device_move move, struct db_move_devices devices, int64_t *ret_n_rows)
+{
+    struct db_move_order order = {.move = move, .request_id = "r"};
+    struct db_job job;
+    int r;
+
+    ck_ok(db_begin(one));
+    r = db_move_add(one, organization, client, &order, &devices, &job);
+    if (r == 0)
+        ck_ok(db_commit(one));
+    else
+        db_rollback(one);
+    *ret_n_rows = r == 0 ? job.n_rows : 0;
+    return r;
+}
+
+START_TEST(a_scrapping_by_state_of_a_large_batch_is_made_in_several_calls)
+{
+    struct db_move_devices devices = {.has_credential = true, .credential = CREDENTIAL_DELIVERED};
+    struct db_move_devices all = {0}, scrapped;
+    int64_t n_rows;
+
+    populate(1);
+    devices.batch_id = all.batch_id = number("SELECT min(batch_id) FROM device");
+    sql("INSERT INTO device (dev_eui, join_eui, mac_version, organization_id, batch_id, batch_line,"
+        "  credential) SELECT decode(lpad(to_hex(g + (1::int8 << 40)), 16, '0'), 'hex'), join_eui,"
+        "  mac_version, organization_id, batch_id, g + 10, 'delivered'"
+        " FROM device, generate_series(1, " MANY " + 1) g");
+    /* Only a move that ends the state leaves its rest to the next call. */
+    ck_assert_int_eq(add_of_batch(MOVE_SCRAP, all, &n_rows), DB_MOVE_TOO_MANY_DEVICES);
+    ck_assert_int_eq(add_of_batch(MOVE_QUARANTINE, devices, &n_rows), DB_MOVE_TOO_MANY_DEVICES);
+    ck_ok(add_of_batch(MOVE_SCRAP, devices, &n_rows));
+    ck_assert_int_eq(n_rows, DB_MOVE_BATCH_MAX);
+    ck_assert_int_eq(number("SELECT count(*) FROM move_device m JOIN device d USING (dev_eui)"
+                            " WHERE d.batch_line = m.line + 10"),
+        DB_MOVE_BATCH_MAX);
+    sql("UPDATE device SET credential = 'scrapped', service = 'inactive'"
+        " WHERE dev_eui IN (SELECT dev_eui FROM move_device)");
+    ck_ok(add_of_batch(MOVE_SCRAP, devices, &n_rows));
+    ck_assert_int_eq(n_rows, 1);
+    sql("UPDATE device SET credential = 'scrapped', service = 'inactive' WHERE credential = 'delivered'");
+    scrapped = devices;
+    scrapped.credential = CREDENTIAL_SCRAPPED;
+    ck_assert_int_eq(add_of_batch(MOVE_SCRAP, scrapped, &n_rows), DB_MOVE_TOO_MANY_DEVICES);
+}
+END_TEST
+
 /* A job of moves that is done: device 1 is still the organization's, with the code of the job. */
 START_TEST(codes_of_a_job_are_made_where_they_are_its_organization_s)
 {
@@ -366,6 +414,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, a_waiting_one_is_cancelled_at_once_and_a_running_one_hears_of_it);
     tcase_add_test(tcase, of_a_batch_there_is_what_the_organization_holds);
     tcase_add_test(tcase, a_batch_that_is_too_large_is_told);
+    tcase_add_test(tcase, a_scrapping_by_state_of_a_large_batch_is_made_in_several_calls);
     tcase_add_test(tcase, codes_of_a_job_are_made_where_they_are_its_organization_s);
 }
 

@@ -49,8 +49,8 @@ static void populate(char name, unsigned first)
         "  SELECT 'M_%04X_0000_01', 'module', organization_id, 'm' FROM c RETURNING id),"
         " b AS (INSERT INTO batch (organization_id, format) SELECT organization_id, 'order' FROM c"
         "  RETURNING id),"
-        " e AS (INSERT INTO eui_block (organization_id, kind, first, size, n_given, span)"
-        "  SELECT organization_id, 'lorawan', '\\x20635f00%08x', 600, 600,"
+        " e AS (INSERT INTO eui_block (organization_id, kind, first, last, size, n_given, span)"
+        "  SELECT organization_id, 'lorawan', '\\x20635f00%08x', '\\x20635f00%08x', 600, 600,"
         "   numrange(%u, %u) FROM c RETURNING id),"
         " o AS (INSERT INTO batch_order (batch_id, module_id, device_kind, n, block_id, first,"
         "   join_eui, mac_version, delivery, public_key, key_digest, code_length, state, asked_by, request_id)"
@@ -59,7 +59,7 @@ static void populate(char name, unsigned first)
         " INSERT INTO job (organization_id, client_id, kind, state, fingerprint, batch_id, n_rows,"
         "  lease_until) SELECT c.organization_id, c.id, 'order', 'waiting', sha256(''), b.id, 600,"
         "  now() FROM c, b",
-        name, first / N, first / N, first, first, first + N, first);
+        name, first / N, first / N, first, first + N - 1, first, first + N, first);
     sql(text);
 }
 
