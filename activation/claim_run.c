@@ -10,9 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TURNS_MAX 4       /* of a chunk that finds itself done by the same call, or does not know */
+#define TURNS_MAX 4 /* of a chunk that finds itself done by the same call, or does not know */
 #define TOGETHER_LOCK_MS 200 /* that calls which wait together wait for what is locked */
-#define RETRY_TEXT_MAX 24 /* digits of Retry-After */
+#define RETRY_TEXT_MAX 24    /* digits of Retry-After */
 
 _Static_assert(2 * DB_CLAIM_CHUNK_MAX <= KEYD_BATCH_MAX, "a chunk is one message to keyd");
 

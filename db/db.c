@@ -5,8 +5,8 @@
 #include "db/connection.h"
 #include "db/migrate.h"
 #include <libpq-fe.h>
-#include <string.h>
 #include <stdio.h>
+#include <string.h>
 
 #define BEGIN_SQL_MAX 64
 

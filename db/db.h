@@ -48,8 +48,8 @@ int db_socket(struct db *db);
 
 /** A transaction for acts of more than one statement. */
 int db_begin(struct db *db);
-/** One whose statements fail (and the transaction with them) rather than wait longer than that for a
- * lock. */
+/** One whose statements fail (and the transaction with them) rather than wait longer than that for
+ * a lock. */
 int db_begin_impatient(struct db *db, unsigned lock_ms);
 int db_commit(struct db *db);
 void db_rollback(struct db *db);
