@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define PEM_MAX 16384
+#define LINE_MAX_LEN 512  /* bytes of a device's line */
 #define LINE_DIGITS_MAX 7 /* more than any delivery has lines */
 
 /* The caller's, by secret_free. */
@@ -36,6 +37,16 @@ static int read_pem(const char *path, char **ret)
     return 0;
 }
 
+static void add_key(
+    struct text *line, const char *member, const struct secret_key *key, bool is_there)
+{
+    text_addf(line, is_there ? ",\"%s\":\"" : ",\"%s\":null", member);
+    if (is_there) {
+        text_add_hex(line, key->bytes, sizeof(key->bytes));
+        text_add(line, "\"");
+    }
+}
+
 /* To standard output as they come: a million of them are not held back until the last. */
 static int print(void *context, const struct delivery_opened *device)
 {
@@ -44,20 +55,16 @@ static int print(void *context, const struct delivery_opened *device)
     char id[DEVICE_ID_TEXT_LEN + 1];
     size_t n;
 
+    text_reserve(&line, LINE_MAX_LEN); /* what a secret is written into is not moved */
     text_addf(&line, "{\"line\":%" PRIu32 ",\"dev_eui\":\"%s\"", device->line,
         device_id_format(&device->dev_eui, id));
-    if (!shape->is_sigfox)
+    if (shape->is_sigfox) {
+        add_key(&line, "nak", &device->app_key, true);
+    } else {
         text_addf(&line, ",\"join_eui\":\"%s\",\"mac_version\":\"%s\"",
             eui64_format(&shape->join_eui, id), lw_mac_version_text(shape->mac_version));
-    text_add(&line, ",\"app_key\":\"");
-    text_add_hex(&line, device->app_key.bytes, sizeof(device->app_key.bytes));
-    text_add(&line, "\",\"nwk_key\":");
-    if (shape->has_nwk) {
-        text_add(&line, "\"");
-        text_add_hex(&line, device->nwk_key.bytes, sizeof(device->nwk_key.bytes));
-        text_add(&line, "\"");
-    } else {
-        text_add(&line, "null");
+        add_key(&line, "app_key", &device->app_key, true);
+        add_key(&line, "nwk_key", &device->nwk_key, shape->has_nwk);
     }
     text_addf(&line, ",\"code\":\"%s\"}\n", device->code);
     if (line.failed)

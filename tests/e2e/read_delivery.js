@@ -21,25 +21,32 @@ function unwrap(key, wrapped) {
   return Buffer.concat([cipher.update(wrapped), cipher.final()]).toString("hex");
 }
 
+/* 8 bytes: of a Sigfox id 4 zeros and the id. */
+function identifier(text) {
+  return Buffer.from(text.replace(/^sigfox:/, "00000000"), "hex");
+}
+
 function open(manifest, batchKey, transport, line) {
   const device = JSON.parse(line);
   const sealed = Buffer.from(device.sealed, "base64url");
   const number = Buffer.alloc(4);
   number.writeUInt32BE(device.line);
   const cipher = crypto.createDecipheriv("aes-256-gcm", batchKey, sealed.subarray(0, IV));
-  cipher.setAAD(Buffer.concat([Buffer.from(manifest.batch, "hex"), number, Buffer.from(device.dev_eui, "hex")]));
+  cipher.setAAD(Buffer.concat([Buffer.from(manifest.batch, "hex"), number, identifier(device.dev_eui)]));
   cipher.setAuthTag(sealed.subarray(-TAG));
   const clear = Buffer.concat([cipher.update(sealed.subarray(IV, -TAG)), cipher.final()]);
   const nKeys = "nwk_kcv" in device ? 2 : 1;
   const code = clear.subarray(nKeys * WRAPPED);
+  const appKey = unwrap(transport, clear.subarray(0, WRAPPED));
+  const opened = { line: device.line, dev_eui: device.dev_eui, code: code.subarray(1, 1 + code[0]).toString("ascii") };
+  if (device.dev_eui.startsWith("sigfox:"))
+    return { ...opened, nak: appKey };
   return {
-    line: device.line,
-    dev_eui: device.dev_eui,
+    ...opened,
     join_eui: device.join_eui,
     mac_version: device.mac_version,
-    app_key: unwrap(transport, clear.subarray(0, WRAPPED)),
+    app_key: appKey,
     nwk_key: nKeys === 2 ? unwrap(transport, clear.subarray(WRAPPED, 2 * WRAPPED)) : null,
-    code: code.subarray(1, 1 + code[0]).toString("ascii"),
   };
 }
 

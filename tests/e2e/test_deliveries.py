@@ -240,6 +240,61 @@ class Deliveries(Orders):
                 self.assertEqual([item["name"] for item in items if item["warning"]], ["id_key.bin"])
                 self.assertEqual(self.file(batch, "delivery.jwe")[0], 404)
 
+    def sigfox_order(self, n, delivery):
+        """(the first id, the batch) of one that is ready."""
+        first = 0xb0000000 | secrets.randbits(20) << 8  # no other test has ids there
+        status, _, block = self.admin.call("post", "/v1/eui-blocks", {
+            "organization": self.organization, "kind": "sigfox", "first": f"{first:08x}", "size": n})
+        self.assertEqual(status, 201, block)
+        status, _, made = self.maker.call("post", "/v1/batches", {
+            "count": n, "kind": "sigfox", "certificate": self.certificate, "public_key": self.public, "delivery": delivery,
+            "block": block["id"]})
+        self.assertEqual(status, 201, made)
+        self.assertEqual(self.ended(made["job"]), ["done", str(n), str(n), "0", ""])
+        return first, made["id"]
+
+    def built_and_claimed(self, batch, product):
+        """The first of the list is, by its PAC, which is worthless afterwards."""
+        line = self.taken(batch, "id_pac.txt").decode().splitlines()[0]
+        status, _, answer = self.stack.activation("POST", f"/v1/certificates/{product}/id-pac", (line + "\n").encode(), {
+            "Authorization": f"Bearer {self.maker.token}", "Content-Type": "text/plain"})
+        self.assertEqual((status, json.loads(answer)["outcome"]), (200, "activable"), answer)
+        dev_eui, code, _ = line.split(";")
+        owner, other = (Rest(self.stack, self.stack.demo["clients"][name]) for name in ("owner", "other_owner"))
+        claim = {"dev_eui": f"sigfox:{dev_eui}", "code": code}
+        self.assertEqual(owner.call("post", "/v1/claims", claim)[0], 200)
+        self.assertEqual(other.call("post", "/v1/claims", claim)[0], 403)
+
+    def test_sigfox_credentials_are_delivered_both_ways_and_claimed_by_their_pac(self):
+        n = SLOW_CHUNK + 1
+        product = self.admin.call("post", "/v1/certificates", {
+            "organization": self.organization, "kind": "product", "name": "Product", "module": self.certificate})[2]["number"]
+        first, batch = self.sigfox_order(n, "jwe")
+        path = self.fetched(batch)
+        devices = self.opened(path)
+        self.assertEqual(self.by_jose(path)["devices"], devices)
+        self.assertEqual([d["dev_eui"] for d in devices], [f"sigfox:{first + i:08x}" for i in range(n)])
+        self.assertEqual({tuple(sorted(d)) for d in devices}, {("code", "dev_eui", "line", "nak")})
+        self.assertEqual(self.taken(batch, "id_pac.txt").decode().splitlines(),
+                         [f"{first + i:08X};{d['code']};N/A" for i, d in enumerate(devices)])
+        self.assertTrue(all(row["qr"].startswith("SIGFOX:")
+                            for row in csv.DictReader(io.StringIO(self.taken(batch, "labels.csv").decode()))))
+        self.built_and_claimed(batch, product)
+
+        first, batch = self.sigfox_order(n, "legacy")
+        file_key = openssl("pkeyutl", "-decrypt", "-inkey", self.key, "-pkeyopt", "rsa_padding_mode:oaep",
+                           data=base64.b64decode(self.taken(batch, "id_key.key")))
+        records = openssl("enc", "-d", "-aes-128-ecb", "-nopad", "-K", file_key.hex(), data=self.taken(batch, "id_key.bin"))
+        self.assertEqual([(records[at:at + 4][::-1].hex(), records[at + 4:at + 16]) for at in range(0, len(records), 32)],
+                         [(f"{first + i:08x}", bytes(12)) for i in range(n)])
+        self.assertEqual(len({records[at + 16:at + 32] for at in range(0, len(records), 32)}), n)
+        for name, data in (("id_key.bin", None), ("id_pac.txt", None), ("file.key", file_key.hex().encode())):
+            self.write(self.stack.path(name), self.taken(batch, name) if data is None else data)
+        run = self.stack.cradle("sigfox", "decrypt", "--key-file", self.stack.path("file.key"), "--id-key",
+                                self.stack.path("id_key.bin"), "--id-pac", self.stack.path("id_pac.txt"))
+        self.assertEqual((run.returncode, len(run.stdout.splitlines())), (0, n), run.stderr)
+        self.built_and_claimed(batch, product)
+
     def test_the_list_of_codes_is_that_of_the_delivery(self):
         batch = self.ready(SLOW_CHUNK + 1)
         wanted = [f"{d['dev_eui'].upper()};{d['code']};N/A" for d in self.opened(self.fetched(batch))]
