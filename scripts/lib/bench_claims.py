@@ -7,14 +7,20 @@ import argparse
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
+import time
+import urllib.parse
 
 from bench_import import Maker
 from bench_joins import CORES, SEED, WAL_SEGMENTS, at_least, build_type, host, result_of, say, settings_of
 from bench_stack import AS_ID, NET_ID, Failed, Stack
 
 BATCH_MAX = 1000
+PAGE = 1000  # devices
+PAGES_MAX = 400
+PAGES_BEFORE = 5  # that are not counted
 OWNER = "Bench owner"
 METHOD = ("closed loop of one client, each claim of another device with the code of its import file and an Idempotency-Key of "
           "its own, every answer checked, every device looked up afterwards, warm-up of 1 s excluded; the load generator runs "
@@ -29,8 +35,32 @@ TOLD_SQL = ("SELECT (SELECT count(*) FROM audit_event WHERE action = 'device.cla
             " (SELECT count(*) FROM claim_event WHERE outcome = 'claimed'), (SELECT count(*) FROM claim_event)")
 
 
+def list_devices(maker, n_devices):
+    """Milliseconds of each page of the maker's devices, from the first on, over one connection."""
+    connection = maker.connect()
+    took, seen, cursor = [], set(), None
+    try:
+        while len(took) < PAGES_MAX and (cursor is not None or not took):
+            query = urllib.parse.urlencode({"limit": PAGE, **({"cursor": cursor} if cursor else {})})
+            begin = time.monotonic()
+            connection.request("GET", f"/v1/devices?{query}", headers={"Authorization": f"Bearer {maker.token}"})
+            answer = connection.getresponse()
+            body = answer.read()
+            took.append((time.monotonic() - begin) * 1000)
+            if answer.status != 200:
+                raise Failed(f"a page of devices was answered {answer.status}: {body.decode(errors='replace')[:400]}")
+            page = json.loads(body)
+            seen.update(device["dev_eui"] for device in page["items"])
+            cursor = page["next"]
+    finally:
+        connection.close()
+    if len(seen) != min(n_devices, PAGES_MAX * PAGE):
+        raise Failed(f"{len(took)} pages told {len(seen)} of {n_devices} devices")
+    return took[PAGES_BEFORE:] or took
+
+
 def prepare(stack, options):
-    """Devices that nobody owns, each with a code, and a client that may claim them."""
+    """Devices that nobody owns, each with a code, and a client that may claim them; how long pages of them took."""
     stack.psql.ask("\n".join("SELECT pg_logical_emit_message(false, 'bench', ''); SELECT pg_switch_wal();"
                              for _ in range(WAL_SEGMENTS)) + "CHECKPOINT")
     say(f"Importing {options.devices} devices with codes ...")
@@ -43,6 +73,7 @@ def prepare(stack, options):
     client = stack.cradle("client", "add", "--organization", OWNER, "--role", "owner")
     stack.tell(owner_token=stack.access_token(client))
     stack.psql.ask("VACUUM ANALYZE")
+    return list_devices(maker, options.devices)
 
 
 def measure(stack, options):
@@ -97,11 +128,13 @@ def report(answer):
     say(f"CPU a claim: keyd {cpu['keyd']} us, activation {cpu['activation']} us, postgres {cpu['postgres']} us, load generator "
         f"{cpu['load']} us; WAL {answer['wal_bytes']} bytes. Cores idle {answer['idle_share']:.0%}, at work for others "
         f"{answer['others_share']:.0%}.")
+    say(f"Listing {PAGE} of {answer['devices']} devices: median {answer['list_p50_ms']} ms, at most {answer['list_max_ms']} ms "
+        f"({answer['list_pages']} pages).")
 
 
 def run(options):
     with Stack(options.built, 1) as stack:
-        prepare(stack, options)
+        pages = prepare(stack, options)
         say(f"Claiming for {options.seconds} s ...")
         result, used = measure(stack, options)
         # What came after the measured time is in the database too.
@@ -109,7 +142,8 @@ def run(options):
         postgres = settings_of(stack)
     answer = {"benchmark": "claims", **{name: result[name] for name in (
         "claims_per_s", "p50_ms", "p95_ms", "p99_ms", "max_ms", "errors", "checked", "claims", "claimed", "seconds")},
-        **used, "not_in_database": not_there, "devices": options.devices, "connections": options.connections,
+        **used, "list_pages": len(pages), "list_p50_ms": round(statistics.median(pages), 2), "list_max_ms": round(max(pages), 2),
+        "not_in_database": not_there, "devices": options.devices, "connections": options.connections,
         "batch": options.batch, "cores": CORES, "build": build_type(options.built), "postgres": postgres, "host": host(),
         "method": METHOD}
     report(answer)

@@ -19,7 +19,7 @@ import bench_stack  # noqa: E402
 FIELDS = {
     "benchmark", "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "cpu_us",
     "keyd_share", "keyd_limit", "commit_limit", "wal_bytes", "devices", "connections", "seconds",
-    "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method"}
+    "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method", "list_pages", "list_p50_ms", "list_max_ms"}
 IMPORT_FIELDS = {
     "benchmark", "seconds", "devices_per_s", "rss_mib", "rss_mib_small", "cpu_us", "wal_bytes", "joins", "errors",
     "checked", "devices", "format", "version", "session", "idle_share", "others_share", "cores", "build", "postgres",
