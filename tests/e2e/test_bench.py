@@ -19,7 +19,7 @@ import bench_stack  # noqa: E402
 FIELDS = {
     "benchmark", "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "cpu_us",
     "keyd_share", "keyd_limit", "commit_limit", "wal_bytes", "devices", "connections", "seconds",
-    "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method", "list_pages", "list_p50_ms", "list_max_ms"}
+    "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method"}
 IMPORT_FIELDS = {
     "benchmark", "seconds", "devices_per_s", "rss_mib", "rss_mib_small", "cpu_us", "wal_bytes", "joins", "errors",
     "checked", "devices", "format", "version", "session", "idle_share", "others_share", "cores", "build", "postgres",
@@ -27,7 +27,7 @@ IMPORT_FIELDS = {
 CLAIM_FIELDS = {
     "benchmark", "claims_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "claims", "claimed", "seconds", "cpu_us",
     "idle_share", "others_share", "wal_bytes", "not_in_database", "devices", "connections", "batch", "cores", "build",
-    "postgres", "host", "method"}
+    "postgres", "host", "method", "list_pages", "list_p50_ms", "list_max_ms"}
 CLAIM_REASONS = {"unknown", "code", "taken", "quarantined", "no_code", "credential", "locked"}
 BENCH_SECONDS = 180
 
