@@ -178,7 +178,7 @@ START_TEST(what_a_line_comes_to_follows_from_its_device)
 }
 END_TEST
 
-START_TEST(whoever_ordered_a_device_is_told_and_a_stranger_is_not)
+START_TEST(whoever_has_a_device_is_told_and_a_stranger_is_not)
 {
     struct db_id_pac line;
 
@@ -197,7 +197,7 @@ START_TEST(whoever_ordered_a_device_is_told_and_a_stranger_is_not)
     run("UPDATE device SET organization_id = (SELECT id FROM organization WHERE name = 'builder')");
     line = line_of(2, HASH);
     ck_assert_int_eq(settle(module_id, &line), ID_PAC_PRODUCT);
-    ck_assert(line.told); /* it was ordered by him */
+    ck_assert(!line.told); /* he ordered it, and has handed it over */
     end();
 }
 END_TEST
@@ -445,7 +445,7 @@ static void add(TCase *tcase)
 {
     tcase_add_loop_test(tcase, what_a_line_comes_to_follows_from_its_device, 0,
         (int)(sizeof(reasons) / sizeof(reasons[0])));
-    tcase_add_test(tcase, whoever_ordered_a_device_is_told_and_a_stranger_is_not);
+    tcase_add_test(tcase, whoever_has_a_device_is_told_and_a_stranger_is_not);
     tcase_add_test(tcase, a_label_says_its_pac_whoever_has_renewed_the_code_since);
     tcase_add_test(tcase, a_hand_over_ends_what_its_former_maker_let_the_device_do);
     tcase_add_test(tcase, nothing_is_looked_at_behind_as_many_wrong_ones_as_are_allowed);
