@@ -304,6 +304,8 @@ class Bodies(OperatorTest):
             at = re.sub(r"\{[^}]*\}", NOBODY, path)
             for method in sorted({"post", "patch", "delete"} & set(item)):
                 body = item[method].get("requestBody")
+                if body is not None and "application/json" not in body["content"]:
+                    continue  # a list of any length, whose lines are bounded
                 most = 0
                 if body is not None:
                     schema = body["content"]["application/json"]["schema"].get("$ref", "").split("/")[-1]
