@@ -22,13 +22,22 @@ from bench_stack import AS_ID, JOIN_EUI, NET_ID, Failed, Stack
 VERSIONS = ("1.0.3", "1.0.4", "1.1")
 FIRST = 0x02cdcdbf00000000
 SAMPLE = 20         # devices that are opened singly, claimed with their codes and join
-LOOK_SECONDS = 0.2  # between two looks at the job
+LOOK_SECONDS = 0.2  # between two looks at what is waited for
+WAIT_SECONDS = 3600  # for what does not come
 CALL_SECONDS = 600
 RSA_BITS = 3072
 METHOD = ("one maker, one order; time from the call until its job is done, which is when its files can be fetched; memory is the "
           "greatest sum of the resident sizes (RSS) of the activation service and its key processes while it is made and "
           "fetched, looked at every 100 ms; then delivery.jwe is fetched and opened whole by `cradle delivery open`, and a sample of its "
           "devices is claimed with its codes and joins with its keys")
+
+
+def wait_until(condition, what):
+    until = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        if time.monotonic() > until:
+            raise Failed(f"in vain: {what}")
+        time.sleep(LOOK_SECONDS)
 
 
 class Client:
@@ -75,7 +84,11 @@ class Bench:
         with self.maker.open("GET", "/v1/audit/key") as answer, open(self.audit_key, "wb") as file:
             file.write(answer.read())
         # Nobody joins: until that is known, the service goes slowly (docs/architecture.md).
-        time.sleep(3)
+        wait_until(self.knows_that_nobody_joins, "the service knows that nobody joins")
+
+    def knows_that_nobody_joins(self):
+        with self.maker.open("GET", "/metrics") as answer:
+            return b"\ncradle_import_slow 0\n" in answer.read()
 
     def error(self, text):
         self.n_errors += 1
@@ -90,10 +103,9 @@ class Bench:
         batch = self.maker.call("POST", "/v1/batches", {
             "count": n, "kind": "lorawan", "certificate": self.certificate, "join_eui": JOIN_EUI,
             "mac_version": self.options.version, "public_key": self.public})
-        job = {"state": "waiting"}
-        while job["state"] in ("waiting", "running"):
-            time.sleep(LOOK_SECONDS)
-            job = self.maker.call("GET", f"/v1/jobs/{batch['job']}")
+        path = f"/v1/jobs/{batch['job']}"
+        wait_until(lambda: self.maker.call("GET", path)["state"] not in ("waiting", "running"), "the order has ended")
+        job = self.maker.call("GET", path)
         seconds = time.monotonic() - begin
         if (job["state"], job["created"]) != ("done", n):
             raise Failed(f"the order ended so: {job}")
