@@ -63,18 +63,21 @@ def measure(stack, options):
         connections=options.connections, seconds=options.seconds, rate=options.rate,
         tls=int(options.tls),
         ports=",".join(str(port) for port in (stack.tls_ports if options.tls else stack.ports)))
-    marks = []
+    # The nearer to the measured time, the more it matters: batches are but a mean.
+    looks = (stack.batches, stack.wal, stack.cpu)
+    marks = {}
     try:
-        for word in ("begin", "end"):
+        for word, order in (("begin", looks), ("end", looks[::-1])):
             if process.stdout.readline().strip() != word:
                 raise Failed("cradle-bench joins ended too early: the reason is above.")
-            marks.append((stack.wal(), stack.batches(), stack.cpu()))
+            marks[word] = {look: look() for look in order}
         result, good = result_of(process, "joins")
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
-    ((wal, images), batches, cpu), ((wal_end, images_end), batches_end, cpu_end) = marks
+    batches, (wal, images), cpu = (marks["begin"][look] for look in looks)
+    batches_end, (wal_end, images_end), cpu_end = (marks["end"][look] for look in looks)
     n = max(result["joins"], 1)
     used = {name: cpu_end[name] - cpu[name] for name in cpu}
     used["load"] = result["load_cpu_us"]
@@ -129,10 +132,11 @@ def report(answer):
 def limits(stack, options, batch):
     """{keyd_limit, commit_limit, both_limit}, in batches of this size."""
     common = {"devices": options.devices, "seed": SEED, "version": options.version,
-              "seconds": min(options.seconds, LIMIT_SECONDS_MAX), "threads": WORKERS * options.servers,
-              "batch": min(max(round(batch), 1), BATCH_MAX)}
-    keyd = limit(stack, "keyd-limit", processes=CORES * options.servers, **common)
-    commit = limit(stack, "commit-limit", **common)
+              "seconds": min(options.seconds, LIMIT_SECONDS_MAX), "batch": min(max(round(batch), 1), BATCH_MAX)}
+    keyds = CORES * options.servers
+    # While one thread reads an answer the keyd works for the other.
+    keyd = limit(stack, "keyd-limit", processes=keyds, threads=2 * keyds, **common)
+    commit = limit(stack, "commit-limit", threads=WORKERS * options.servers, **common)
     return {"keyd_limit": keyd, "commit_limit": commit,
             "both_limit": round(1 / (1 / keyd + 1 / commit), 1) if keyd and commit else 0}
 
