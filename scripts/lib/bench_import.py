@@ -151,7 +151,7 @@ class Maker:
                                           blocksize=BLOCK_BYTES)
 
     def make_file(self, first, n):
-        path = os.path.join(self.stack.folder.name, f"import-{first}")
+        path = os.path.join(self.stack.folder, f"import-{first}")
         process = self.stack.bench("import-file", first=first, devices=n, seed=SEED, version=self.options.version,
                                    format=self.options.format, codes=int(self.codes), out=path)
         if process.wait() != 0:

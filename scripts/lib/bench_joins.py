@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from bench_load import load, make_wal_segments, sizes
+from bench_load import load, make_wal_segments, settle, sizes
 from bench_stack import Failed, Stack
 
 VERSIONS = ("1.0.2", "1.0.3", "1.0.4", "1.1", "mix")
@@ -47,13 +47,26 @@ def limit(stack, verb, **options):
 
 
 def prepare(stack, options):
-    """The devices; how long they took, and what the database has grown to."""
-    make_wal_segments(stack)
-    say(f"Making {options.devices} devices with sealed keys ...")
-    seconds = load(stack, devices=options.devices, seed=SEED, version=options.version)
+    """The devices, if they are not there; how long they took, and what the database has grown to."""
+    path = stack.path("bench-devices.json")
+    wanted = {"devices": options.devices, "version": options.version}
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            made = json.load(file)
+        if {name: made[name] for name in wanted} != wanted:
+            raise Failed(f"{stack.folder} has {made['devices']} devices of {made['version']}: ask for them, or choose another folder.")
+        say(f"Going on with the {options.devices} devices of {stack.folder} ...")
+        settle(stack)
+    else:
+        make_wal_segments(stack)
+        say(f"Making {options.devices} devices with sealed keys ...")
+        seconds = load(stack, devices=options.devices, seed=SEED, version=options.version)
+        made = {**wanted, "load_s": round(seconds, 1)}
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(made, file)
     mib = sizes(stack)
-    say(f"  in {seconds:.1f} s; the database has {mib['database']} MiB.")
-    return {"load_s": round(seconds, 1), "mib": mib}
+    say(f"  made in {made['load_s']} s; the database has {mib['database']} MiB.")
+    return {"load_s": made["load_s"], "mib": mib}
 
 
 def measure(stack, options):
@@ -142,7 +155,7 @@ def limits(stack, options, batch):
 
 
 def run(options):
-    with Stack(options.built, options.servers) as stack:
+    with Stack(options.built, options.servers, keep=options.state) as stack:
         loaded = prepare(stack, options)
         say(f"Joining for {options.seconds} s ...")
         result, good, used = measure(stack, options)
@@ -177,16 +190,23 @@ def at_least(smallest):
     return read
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench joins")
+def parser_of(name, connections):
+    """The options that scripts/bench joins has in common with others."""
+    parser = argparse.ArgumentParser(prog=f"scripts/bench {name}")
     parser.add_argument("--built", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--devices", type=at_least(1), default=10000)
-    parser.add_argument("--connections", type=at_least(1), default=64)
+    parser.add_argument("--connections", type=at_least(1), default=connections)
     parser.add_argument("--seconds", type=at_least(1), default=10)
-    parser.add_argument("--rate", type=at_least(0), default=0)
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--servers", type=at_least(1), default=1)
+    parser.add_argument("--state")
+    return parser
+
+
+def main():
+    parser = parser_of("joins", connections=64)
+    parser.add_argument("--rate", type=at_least(0), default=0)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return run(parser.parse_args())

@@ -3,13 +3,12 @@
 
 docs/benchmarks.md describes the method. The last line of standard output is one JSON object.
 """
-import argparse
 import json
 import signal
 import subprocess
 import sys
 
-from bench_joins import (CORES, SEED, TLS_METHOD, VERSIONS, Failed, Stack, at_least, build_type, host, measure, prepare, say,
+from bench_joins import (CORES, SEED, TLS_METHOD, Failed, Stack, at_least, build_type, host, measure, parser_of, prepare, say,
                          settings_of)
 
 METHOD = ("open loop of fresh valid frames made beforehand, latency from the intended send time, every answer checked, warm-up of "
@@ -30,7 +29,7 @@ def maximum(stack, options):
 
 def run(options):
     found = {}
-    with Stack(options.built, options.servers) as stack:
+    with Stack(options.built, options.servers, keep=options.state) as stack:
         loaded = prepare(stack, options)
         if options.percent:
             found = {"percent": options.percent, "maximum": maximum(stack, options)}
@@ -52,17 +51,10 @@ def run(options):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/bench latency")
-    parser.add_argument("--built", required=True, help=argparse.SUPPRESS)
+    parser = parser_of("latency", connections=256)
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--rate", type=at_least(1), default=1000)
     pace.add_argument("--percent", type=at_least(1))
-    parser.add_argument("--devices", type=at_least(1), default=10000)
-    parser.add_argument("--connections", type=at_least(1), default=256)
-    parser.add_argument("--seconds", type=at_least(1), default=10)
-    parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
-    parser.add_argument("--tls", action="store_true")
-    parser.add_argument("--servers", type=at_least(1), default=1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return run(parser.parse_args())

@@ -67,8 +67,8 @@ class Bench:
         self.admin = Client(stack, "Bench admin", "admin")
         self.maker = Client(stack, "Bench maker", "module_maker")
         self.owner = Client(stack, "Bench owner", "owner")
-        self.key = os.path.join(stack.folder.name, "maker.pem")
-        self.audit_key = os.path.join(stack.folder.name, "audit.pem")
+        self.key = os.path.join(stack.folder, "maker.pem")
+        self.audit_key = os.path.join(stack.folder, "audit.pem")
         self.next = FIRST
         self.n_errors = 0
         (self.organization,) = stack.psql.ask("SELECT encode(public_id, 'hex') FROM organization WHERE name = 'Bench maker'")
@@ -113,7 +113,7 @@ class Bench:
 
     def fetch(self, batch):
         """The file, and seconds until its last byte."""
-        path = os.path.join(self.stack.folder.name, "delivery.jwe")
+        path = os.path.join(self.stack.folder, "delivery.jwe")
         begin = time.monotonic()
         with self.maker.open("GET", f"/v1/batches/{batch}/files/delivery.jwe") as answer, open(path, "wb") as file:
             while block := answer.read(1 << 16):

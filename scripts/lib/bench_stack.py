@@ -1,6 +1,7 @@
 """A private Cradle to measure: scripts/run in a folder of its own, with the settings it ships."""
 import base64
 import configparser
+import contextlib
 import json
 import os
 import secrets
@@ -110,11 +111,12 @@ class Psql:
 
 
 class Stack:
-    def __init__(self, built, n_servers, second="joinserver/cradle-joinserver"):
-        """`second`: the program of the join servers behind the first."""
+    def __init__(self, built, n_servers, second="joinserver/cradle-joinserver", keep=None):
+        """`second`: the program of the join servers behind the first. `keep`: a folder that stays, to go on in."""
         self.built, self.second = built, second
-        self.folder = tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
-        self.state = os.path.join(self.folder.name, "state")
+        self.temporary = None if keep else tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
+        self.folder = os.path.abspath(keep) if keep else self.temporary.name
+        self.state = os.path.join(self.folder, "state")
         self.ports = [free_port() for _ in range(n_servers)]
         self.tls_ports = [free_port() for _ in range(n_servers)]
         self.activation_port = free_port()
@@ -150,7 +152,10 @@ class Stack:
     def start(self):
         if not os.access(self.program("tests/bench/cradle-bench"), os.X_OK):
             raise Failed(f"{self.program('tests/bench/cradle-bench')} is missing: build it first.")
-        log_path = os.path.join(self.folder.name, "run.log")
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path("run", "ready"))
+        log_path = os.path.join(self.folder, "run.log")
         with open(log_path, "wb") as log:
             self.run = subprocess.Popen(
                 [os.path.join(ROOT, "scripts/run"), "--no-demo", "--built", self.built],
@@ -162,11 +167,12 @@ class Stack:
             with open(log_path, encoding="utf-8", errors="replace") as log:
                 raise Failed(f"scripts/run ended: {log.read().strip()}")
         self.psql = Psql(self)
-        token = self.add_peers()
+        peer = dict(self.settings("bench.ini")["peer"]) if os.path.exists(self.config) else self.add_peers()
+        self.configure(peer)
         for port, tls_port in list(zip(self.ports, self.tls_ports))[1:]:
             self.start_other(port, tls_port)
         for port in self.ports:
-            wait_until(lambda p=port: self.knows_peers(p, token), START_SECONDS,
+            wait_until(lambda p=port: self.knows_peers(p, peer["token"]), START_SECONDS,
                        f"the join server on port {port} knows its peers")
 
     def stop(self):
@@ -182,7 +188,8 @@ class Stack:
                 self.run.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self.run.kill()
-        self.folder.cleanup()
+        if self.temporary:
+            self.temporary.cleanup()
 
     # --- what has to be there ---
 
@@ -232,8 +239,7 @@ class Stack:
         return parser
 
     def add_peers(self):
-        """A network server, an application server and the route; writes the load generator's
-        configuration and returns the token."""
+        """A network server, an application server and the route; what the load generator has to know of them."""
         # The certificate that scripts/run makes for the demo's network server of this NetID.
         tls = self.path("tls")
         token = self.cradle("ns", "add", "--name", "bench", "--net-id", NET_ID, "--san",
@@ -242,17 +248,18 @@ class Stack:
         ns_kek = self.add_kek("--ns", NET_ID, "bench-ns")
         as_kek = self.add_kek("--as", AS_ID, "bench-as")
         self.cradle("route", "add", f"{JOIN_EUI}/64")
+        return {"token": token, "as_token": as_token, "certificate": f"{tls}/ns-{NET_ID}.pem", "key": f"{tls}/ns-{NET_ID}.key",
+                "ca": f"{tls}/ca.pem", "net_id": NET_ID, "as_id": AS_ID, "ns_kek_label": "bench-ns", "ns_kek": ns_kek,
+                "as_kek_label": "bench-as", "as_kek": as_kek}
+
+    def configure(self, peer):
         join, activation = self.settings("joinserver.ini"), self.settings("activation.ini")
+        parser = configparser.ConfigParser(interpolation=None)
+        parser["database"] = {"conninfo": activation["database"]["conninfo"], "join_conninfo": join["database"]["conninfo"]}
+        parser["hsm"] = {name: join["hsm"][name] for name in ("uri", "lock_file", "keyd")}
+        parser["peer"] = peer
         with open(self.config, "w", encoding="utf-8", opener=private) as file:
-            file.write(f"[database]\nconninfo = {activation['database']['conninfo']}\n"
-                       f"join_conninfo = {join['database']['conninfo']}\n[hsm]\n"
-                       + "".join(f"{name} = {join['hsm'][name]}\n"
-                                 for name in ("uri", "lock_file", "keyd"))
-                       + f"[peer]\ntoken = {token}\nas_token = {as_token}\ncertificate = {tls}/ns-{NET_ID}.pem\n"
-                       f"key = {tls}/ns-{NET_ID}.key\nca = {tls}/ca.pem\nnet_id = {NET_ID}\nas_id = {AS_ID}\n"
-                       f"ns_kek_label = bench-ns\nns_kek = {ns_kek}\n"
-                       f"as_kek_label = bench-as\nas_kek = {as_kek}\n")
-        return token
+            parser.write(file)
 
     def start_other(self, port, tls_port):
         with open(self.path("log", f"joinserver-{port}.log"), "wb") as log:

@@ -54,7 +54,7 @@ def add_clients(stack):
     """Path of a file with a token of each."""
     admin = stack.access_token(stack.cradle("client", "add", "--organization", "Bench admin", "--role", "admin"))
     owner = call(stack, admin, "/v1/organizations", {"name": OWNER})["id"]
-    path = os.path.join(stack.folder.name, "tokens")
+    path = os.path.join(stack.folder, "tokens")
     with open(path, "w", encoding="ascii", opener=private) as file:
         for _ in range(CLIENTS):
             client = call(stack, admin, f"/v1/organizations/{owner}/clients", {"roles": ["owner"]})

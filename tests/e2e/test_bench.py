@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import types
 import unittest
 
@@ -74,6 +75,15 @@ class Bench(unittest.TestCase):
         self.assertEqual((answer["errors"], answer["rate"], answer["checked"]), (0, 50, 150))
         self.assertLessEqual(answer["p50_ms"], answer["p99_ms"])
         self.assertLessEqual(answer["p99_ms"], answer["max_ms"])
+
+    def test_devices_that_are_kept_are_gone_on_with_and_no_others(self):
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            first = self.measured("--state", folder, "--rate", "50")
+            second = self.measured("--state", folder, "--rate", "50", "--tls")
+            self.assertEqual((first["errors"], second["errors"], second["load_s"]), (0, 0, first["load_s"]))
+            other = bench("--built", support.Stack.program(""), "--devices", "600", "--state", folder)
+            self.assertEqual(other.returncode, 1)
+            self.assertIn("has 500 devices of 1.0.3", other.stderr)
 
     def test_latency_at_a_part_of_what_can_be_made(self):
         answer = self.measured("--percent", "10", name="latency")
