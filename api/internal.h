@@ -190,6 +190,8 @@ enum MHD_Result answer_queue_pieces(
 void answer_straight(struct api_request *request, const void *body, size_t len);
 /** A problem document straight to the socket. */
 void answer_now(struct api_request *request, enum problem problem, const char *detail);
+/** Wipes the answer, and keeps its memory. */
+void answer_clear(struct api_request *request);
 void answer_done(struct api_request *request);
 
 /* server.c */
@@ -217,5 +219,8 @@ void stream_let_go(struct api_request *request);
 enum api_method request_method_of(const char *text);
 /** An admitted request has its answer, or needs none any more. */
 void request_settled(struct api_request *request);
-/** Wipes and forgets everything of a request but its server and connection. */
+/** Wipes and forgets everything of a request but its server and connection, and the memory that it
+ * had for a body and an answer of the usual size. */
 void request_reset(struct api_request *request);
+/** The same, and that memory. */
+void request_done(struct api_request *request);
