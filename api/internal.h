@@ -129,8 +129,11 @@ struct api_server {
     size_t n_handling; /* requests in REQUEST_HANDLING, _STREAM, _SENDING or _GIVEN_UP */
     size_t n_streams;  /* begun, and their end by the worker not yet seen; they are in n_admitted */
     int64_t arriving_until_ms; /* monotonic: no body is waited for after it */
-    bool quiesced;             /* the thread has seen `draining` */
-    int64_t stop_ms;           /* monotonic: when the thread saw `stopping`; 0 before */
+    uint64_t n_calls;          /* of the library to our callbacks */
+    bool fruitless;  /* the last run of the library had no cause and no effect, and nothing is being
+                      * sent */
+    bool quiesced;   /* the thread has seen `draining` */
+    int64_t stop_ms; /* monotonic: when the thread saw `stopping`; 0 before */
     struct linger_list linger;
     struct tls_server *tls; /* NULL: plain */
     _Atomic bool draining, cutting, stopping;

@@ -17,14 +17,14 @@ static bool reserve(struct text *t, size_t len)
 
     if (t->failed)
         return false;
+    if (len < t->capacity - t->len)
+        return true;
     if (len >= SIZE_MAX / 4 - t->len) {
         t->failed = true;
         return false;
     }
     while (capacity < t->len + len + 1)
         capacity *= 2;
-    if (capacity == t->capacity)
-        return true;
     bigger = realloc(t->data, capacity);
     if (bigger == NULL) {
         t->failed = true;
