@@ -49,6 +49,7 @@ void api_answer(struct api_request *request, unsigned status, const char *conten
 void api_answer_text(
     struct api_request *request, unsigned status, const char *content_type, struct text *body)
 {
+    text_done(&request->answer); /* empty, but it may have memory */
     request->answer = *body;
     *body = (struct text){0};
     set_answer(request, status, content_type);
@@ -60,9 +61,16 @@ void api_answer_header(struct api_request *request, const char *name, const char
     text_add_len(&request->headers, value, strlen(value) + 1);
 }
 
+/* An answer may carry a client's secret or session keys. */
+void answer_clear(struct api_request *request)
+{
+    secret_wipe(request->answer.data, request->answer.len);
+    text_clear(&request->answer);
+    text_done(&request->headers);
+}
+
 void answer_done(struct api_request *request)
 {
-    /* An answer may carry a client's secret or session keys. */
     secret_wipe(request->answer.data, request->answer.capacity);
     text_done(&request->answer);
     text_done(&request->headers);

@@ -158,7 +158,7 @@ void connection_close(struct api_connection *c)
     release(c);
     tls_session_close(c);
     metric_add(&server->metrics[METRIC_CONNECTIONS], -1);
-    request_reset(&c->request);
+    request_done(&c->request);
     free(c);
 }
 

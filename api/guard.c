@@ -8,14 +8,16 @@
 /* Headers that decide framing, routing or identity: two of one are two readings of one request. */
 enum single { SINGLE_HOST, SINGLE_LENGTH, SINGLE_ENCODING, SINGLE_AUTHORIZATION, N_SINGLES };
 
+#define NAME(name) name, sizeof(name) - 1
 static const struct {
     const char *name;
+    size_t name_len;
     const char *fault;
 } singles[N_SINGLES] = {
-    [SINGLE_HOST] = {"Host", "more than one Host header"},
-    [SINGLE_LENGTH] = {"Content-Length", "more than one Content-Length header"},
-    [SINGLE_ENCODING] = {"Transfer-Encoding", "more than one Transfer-Encoding header"},
-    [SINGLE_AUTHORIZATION] = {"Authorization", "more than one Authorization header"},
+    [SINGLE_HOST] = {NAME("Host"), "more than one Host header"},
+    [SINGLE_LENGTH] = {NAME("Content-Length"), "more than one Content-Length header"},
+    [SINGLE_ENCODING] = {NAME("Transfer-Encoding"), "more than one Transfer-Encoding header"},
+    [SINGLE_AUTHORIZATION] = {NAME("Authorization"), "more than one Authorization header"},
 };
 
 /* tchar of RFC 9110 5.6.2. */
@@ -123,7 +125,7 @@ static const char *check_headers(
         if (!value_is_clean(header))
             return "a header value holds a control character";
         for (size_t k = 0; k < N_SINGLES; k++) {
-            if (strlen(singles[k].name) != header->name_len ||
+            if (singles[k].name_len != header->name_len ||
                 strncasecmp(singles[k].name, header->name, header->name_len) != 0)
                 continue;
             if (seen[k])

@@ -46,6 +46,7 @@ void handle_connection(
     struct api_server *server = cls;
     struct api_connection *c = *context;
 
+    server->n_calls++;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         const union MHD_ConnectionInfo *fd =
             MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -76,6 +77,7 @@ void *handle_target(void *cls, const char *target, struct MHD_Connection *mhd)
     int64_t now_us = clock_monotonic_us();
     int64_t deadline_ms = now_us / 1000 + server->config.request_deadline_ms;
 
+    server->n_calls++;
     if (c == NULL || c->cut)
         return NULL;
     request = &c->request;
@@ -287,10 +289,11 @@ static enum MHD_Result resumed(struct api_request *request)
 enum MHD_Result handle_request(void *cls, struct MHD_Connection *mhd, const char *path,
     const char *method, const char *version, const char *upload, size_t *upload_len, void **context)
 {
+    struct api_server *server = cls;
     struct api_request *request = *context;
 
-    (void)cls;
     (void)mhd;
+    server->n_calls++;
     if (request == NULL || request->connection->cut || request->state == REQUEST_GIVEN_UP) {
         if (*upload_len > 0)
             secret_wipe((void *)(uintptr_t)upload, *upload_len);
@@ -329,6 +332,7 @@ void handle_completed(
     const char *secret;
 
     (void)how;
+    server->n_calls++;
     *context = NULL;
     if (request == NULL)
         return;

@@ -129,8 +129,11 @@ struct api_server {
     size_t n_handling; /* requests in REQUEST_HANDLING, _STREAM, _SENDING or _GIVEN_UP */
     size_t n_streams;  /* begun, and their end by the worker not yet seen; they are in n_admitted */
     int64_t arriving_until_ms; /* monotonic: no body is waited for after it */
-    bool quiesced;             /* the thread has seen `draining` */
-    int64_t stop_ms;           /* monotonic: when the thread saw `stopping`; 0 before */
+    uint64_t n_calls;          /* of the library to our callbacks */
+    bool fruitless;  /* the last run of the library had no cause and no effect, and nothing is being
+                      * sent */
+    bool quiesced;   /* the thread has seen `draining` */
+    int64_t stop_ms; /* monotonic: when the thread saw `stopping`; 0 before */
     struct linger_list linger;
     struct tls_server *tls; /* NULL: plain */
     _Atomic bool draining, cutting, stopping;
@@ -190,6 +193,8 @@ enum MHD_Result answer_queue_pieces(
 void answer_straight(struct api_request *request, const void *body, size_t len);
 /** A problem document straight to the socket. */
 void answer_now(struct api_request *request, enum problem problem, const char *detail);
+/** Wipes the answer, and keeps its memory. */
+void answer_clear(struct api_request *request);
 void answer_done(struct api_request *request);
 
 /* server.c */
@@ -217,5 +222,8 @@ void stream_let_go(struct api_request *request);
 enum api_method request_method_of(const char *text);
 /** An admitted request has its answer, or needs none any more. */
 void request_settled(struct api_request *request);
-/** Wipes and forgets everything of a request but its server and connection. */
+/** Wipes and forgets everything of a request but its server and connection, and the memory that it
+ * had for a body and an answer of the usual size. */
 void request_reset(struct api_request *request);
+/** The same, and that memory. */
+void request_done(struct api_request *request);

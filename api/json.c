@@ -7,6 +7,7 @@
 #undef JSON_ARRAY
 
 #include "api/json.h"
+#include "api/json_plain.h"
 #include "base/eui.h"
 #include "base/hex.h"
 #include "base/secret.h"
@@ -15,12 +16,15 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_MAX_LEN 96   /* "Outer.Inner" in a fault */
-#define NAME_SHOWN_MAX 60 /* bytes of a name that is not known */
+#define PATH_MAX_LEN 96      /* "Outer.Inner" in a fault */
+#define NAME_SHOWN_MAX 60    /* bytes of a name that is not known */
+#define PLAIN_FIELDS_MAX 64  /* of a table that plain bodies are read by */
+#define PLAIN_UNKNOWN_MAX 16 /* members of a plain body that no field names */
 
-/* The tree is jansson's: it leaves copies of the members in freed memory, unless json_wipe_memory
- * was called. So no message with a key in clear is read here (TS002 requests carry none), and claim
- * codes only by a program that did. */
+/* Of what is plain there is no tree: its members go from the body into the target. The tree of
+ * anything else is jansson's: it leaves copies of the members in freed memory, unless
+ * json_wipe_memory was called. So no message with a key in clear is read here (TS002 requests carry
+ * none), and claim codes only by a program that did. */
 
 static const char byte_order_mark[] = "\xef\xbb\xbf";
 
@@ -60,20 +64,36 @@ static void set_present(struct reading *reading, const struct json_field *field,
         memcpy(reading->target + field->present_offset, &present, sizeof(present));
 }
 
-static bool read_text(struct reading *reading, const struct json_field *field, const json_t *value)
+static struct json_scalar scalar_of(const json_t *value)
 {
-    size_t len = json_string_length(value);
+    if (json_is_string(value))
+        return (struct json_scalar){.kind = SCALAR_TEXT,
+            .text = json_string_value(value),
+            .len = json_string_length(value)};
+    if (json_is_integer(value))
+        return (struct json_scalar){.kind = SCALAR_INTEGER, .number = json_integer_value(value)};
+    if (json_is_boolean(value))
+        return (struct json_scalar){.kind = SCALAR_BOOL, .number = json_is_true(value)};
+    return (struct json_scalar){.kind = json_is_null(value) ? SCALAR_NULL : SCALAR_NONE};
+}
 
-    if (!json_is_string(value) || len >= field->size)
+static bool read_text(
+    struct reading *reading, const struct json_field *field, const struct json_scalar *value)
+{
+    char *out = (char *)reading->target + field->offset;
+
+    if (value->kind != SCALAR_TEXT || value->len >= field->size)
         return false;
-    memcpy(reading->target + field->offset, json_string_value(value), len + 1);
+    memcpy(out, value->text, value->len);
+    out[value->len] = '\0';
     return true;
 }
 
-static bool read_hex(struct reading *reading, const struct json_field *field, const json_t *value)
+static bool read_hex(
+    struct reading *reading, const struct json_field *field, const struct json_scalar *value)
 {
-    return json_is_string(value) && hex_decode(json_string_value(value), json_string_length(value),
-                                        reading->target + field->offset, field->size);
+    return value->kind == SCALAR_TEXT &&
+           hex_decode(value->text, value->len, reading->target + field->offset, field->size);
 }
 
 static bool read_element(const struct json_field *field, const json_t *element, unsigned char *ret)
@@ -112,16 +132,18 @@ static bool read_hex_list(
 
 /* Every digit is looked at, also of what does not fit: a length is told of hexadecimal text only.
  */
-static bool read_bytes(struct reading *reading, const struct json_field *field, const json_t *value)
+static bool read_bytes(
+    struct reading *reading, const struct json_field *field, const struct json_scalar *value)
 {
-    const char *digits = json_string_value(value);
-    size_t n_digits, len, fits;
+    const char *digits = value->text;
+    size_t n_digits = value->len, len, fits;
 
-    if (digits == NULL)
+    if (value->kind != SCALAR_TEXT)
         return false;
-    if (digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X'))
+    if (n_digits >= 2 && digits[0] == '0' && (digits[1] == 'x' || digits[1] == 'X')) {
         digits += 2;
-    n_digits = strlen(digits);
+        n_digits -= 2;
+    }
     if (n_digits % 2 != 0 || strspn(digits, "0123456789abcdefABCDEF") != n_digits)
         return false;
     len = n_digits / 2;
@@ -131,26 +153,50 @@ static bool read_bytes(struct reading *reading, const struct json_field *field, 
 }
 
 static bool read_unsigned(
-    struct reading *reading, const struct json_field *field, const json_t *value)
+    struct reading *reading, const struct json_field *field, const struct json_scalar *value)
 {
-    uint32_t number;
+    uint32_t number = (uint32_t)value->number;
 
-    if (!json_is_integer(value) || json_integer_value(value) < 0 ||
-        json_integer_value(value) > (json_int_t)field->max)
+    if (value->kind != SCALAR_INTEGER || value->number < 0 || value->number > (int64_t)field->max)
         return false;
-    number = (uint32_t)json_integer_value(value);
     memcpy(reading->target + field->offset, &number, sizeof(number));
     return true;
 }
 
-static bool read_bool(struct reading *reading, const struct json_field *field, const json_t *value)
+static bool read_bool(
+    struct reading *reading, const struct json_field *field, const struct json_scalar *value)
 {
-    bool truth = json_is_true(value);
+    bool truth = value->number != 0;
 
-    if (!json_is_boolean(value))
+    if (value->kind != SCALAR_BOOL)
         return false;
     memcpy(reading->target + field->offset, &truth, sizeof(truth));
     return true;
+}
+
+/* False for a value of another kind, too: also for what is no scalar. */
+static bool read_scalar(
+    struct reading *reading, const struct json_field *field, const struct json_scalar *value)
+{
+    switch (field->kind) {
+    case JSON_TEXT:
+        return read_text(reading, field, value);
+    case JSON_HEX:
+        return read_hex(reading, field, value);
+    case JSON_BYTES:
+        return read_bytes(reading, field, value);
+    case JSON_UNSIGNED:
+        return read_unsigned(reading, field, value);
+    case JSON_BOOL:
+        return read_bool(reading, field, value);
+    case JSON_HEX_LIST:
+    case JSON_DEVICES:
+    case JSON_WORDS:
+    case JSON_LIST:
+    case JSON_OBJECT:
+        break;
+    }
+    return false;
 }
 
 /* Zero when it is none of the words. */
@@ -333,6 +379,7 @@ static void read_members(struct reading *reading, json_t *object, const struct j
         const struct json_field *field = &fields[i];
         json_t *value = json_object_get(object, field->name);
         char path[PATH_MAX_LEN];
+        struct json_scalar scalar;
         bool good = false;
 
         (void)snprintf(path, sizeof(path), "%s%s", prefix, field->name);
@@ -348,23 +395,16 @@ static void read_members(struct reading *reading, json_t *object, const struct j
         }
         switch (field->kind) {
         case JSON_TEXT:
-            good = read_text(reading, field, value);
-            break;
         case JSON_HEX:
-            good = read_hex(reading, field, value);
+        case JSON_BYTES:
+        case JSON_UNSIGNED:
+        case JSON_BOOL:
+            scalar = scalar_of(value);
+            good = read_scalar(reading, field, &scalar);
             break;
         case JSON_HEX_LIST:
         case JSON_DEVICES:
             good = read_hex_list(reading, field, value);
-            break;
-        case JSON_BYTES:
-            good = read_bytes(reading, field, value);
-            break;
-        case JSON_UNSIGNED:
-            good = read_unsigned(reading, field, value);
-            break;
-        case JSON_BOOL:
-            good = read_bool(reading, field, value);
             break;
         case JSON_WORDS:
             good = read_words(reading, field, value);
@@ -420,6 +460,93 @@ static void describe(const json_error_t *error, char fault[static JSON_FAULT_MAX
         fault, JSON_FAULT_MAX, "%s (line %d, column %d)", what, error->line, error->column);
 }
 
+static bool is_named(const struct json_member *member, const char *name)
+{
+    return strncmp(member->name, name, member->name_len) == 0 && name[member->name_len] == '\0';
+}
+
+/* The field of this member, or n_fields. Programs write members in the order of their own table,
+ * which is mostly ours: the search begins behind the field found last. */
+static size_t field_of(const struct json_field *fields, size_t n_fields, size_t after,
+    const struct json_member *member)
+{
+    for (size_t i = 0; i < n_fields; i++)
+        if (is_named(member, fields[(after + i) % n_fields].name))
+            return (after + i) % n_fields;
+    return n_fields;
+}
+
+/* A name that no field has must not stand twice either. */
+static bool note_unknown(struct json_member *unknown, size_t *n, const struct json_member *member)
+{
+    for (size_t i = 0; i < *n; i++)
+        if (unknown[i].name_len == member->name_len &&
+            memcmp(unknown[i].name, member->name, member->name_len) == 0)
+            return false;
+    if (*n == PLAIN_UNKNOWN_MAX)
+        return false;
+    unknown[(*n)++] = *member;
+    return true;
+}
+
+static bool read_plain_member(
+    struct reading *reading, const struct json_field *field, const struct json_scalar *value)
+{
+    bool is_null = value->kind == SCALAR_NULL;
+
+    if (field->empty_is_absent && (is_null || (value->kind == SCALAR_TEXT && value->len == 0)))
+        return !field->required;
+    if (!(field->nullable && is_null) && !read_scalar(reading, field, value))
+        return false;
+    set_present(reading, field, true);
+    return true;
+}
+
+/* A table that plain bodies can be read by: nothing in it is nested. */
+static bool is_flat(const struct json_field *fields, size_t n_fields)
+{
+    for (size_t i = 0; i < n_fields; i++)
+        if (is_list(&fields[i]) || fields[i].kind == JSON_WORDS || fields[i].kind == JSON_OBJECT)
+            return false;
+    return n_fields <= PLAIN_FIELDS_MAX;
+}
+
+/* True when the body is plain and there is nothing wrong with it: read, without a tree. */
+static bool read_plain(struct reading *reading, const char *text, size_t len,
+    const struct json_field *fields, size_t n_fields, size_t *ret_n_members)
+{
+    struct json_plain plain = {.at = text, .end = text + len};
+    struct json_member member, unknown[PLAIN_UNKNOWN_MAX];
+    enum json_plain_step step;
+    size_t n_members = 0, n_unknown = 0, at = 0;
+    uint64_t seen = 0;
+
+    if (!is_flat(fields, n_fields))
+        return false;
+    for (size_t i = 0; i < n_fields; i++)
+        clear_member(reading, &fields[i]);
+    while ((step = json_plain_next(&plain, &member)) == PLAIN_MEMBER) {
+        size_t i = field_of(fields, n_fields, at, &member);
+
+        n_members++;
+        if (i == n_fields) {
+            if (reading->only_known || !note_unknown(unknown, &n_unknown, &member))
+                return false;
+            continue;
+        }
+        if ((seen & UINT64_C(1) << i) != 0 ||
+            !read_plain_member(reading, &fields[i], &member.value))
+            return false;
+        seen |= UINT64_C(1) << i;
+        at = i + 1;
+    }
+    for (size_t i = 0; i < n_fields; i++)
+        if (fields[i].required && (seen & UINT64_C(1) << i) == 0)
+            return false;
+    *ret_n_members = n_members;
+    return step == PLAIN_END;
+}
+
 static void tree_done(json_t **tree)
 {
     json_decref(*tree);
@@ -438,6 +565,8 @@ static enum json_outcome read_object(const char *text, size_t len, const struct 
         text += mark_len;
         len -= mark_len;
     }
+    if (read_plain(reading, text, len, fields, n_fields, ret_n_members))
+        return JSON_OK;
     tree = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
     if (tree == NULL) {
         describe(&error, fault);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define KEPT_MAX ((size_t)2048) /* bytes of a body, and of an answer, between two requests */
+
 static const char *const methods[] = {
     [API_GET] = "GET",
     [API_POST] = "POST",
@@ -38,9 +40,24 @@ void request_reset(struct api_request *request)
         stream_detach(request);
     if (request->data_done != NULL)
         request->data_done(request->data);
+    /* The next request on this connection will want as much, unless it was unusually much. */
+    if (request->body.capacity > KEPT_MAX)
+        secret_buffer_done(&request->body);
+    secret_buffer_clear(&request->body);
+    if (request->answer.capacity > KEPT_MAX)
+        answer_done(request);
+    answer_clear(request);
+    *request = (struct api_request){.server = server,
+        .connection = connection,
+        .body = request->body,
+        .answer = request->answer};
+}
+
+void request_done(struct api_request *request)
+{
+    request_reset(request);
     secret_buffer_done(&request->body);
     answer_done(request);
-    *request = (struct api_request){.server = server, .connection = connection};
 }
 
 enum api_method api_request_method(const struct api_request *request)

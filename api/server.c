@@ -24,6 +24,7 @@
 #define STOP_WAIT_MS 5000           /* for requests still deferred when the caller stops us */
 #define STOP_SEND_MS 2000           /* for answers still being sent */
 #define STOP_LOOK_MS 20
+#define FRUITLESS_MS 5
 
 static const struct metric metric_rows[N_API_METRICS] = {
     [METRIC_CONNECTIONS] = {"cradle_http_connections", NULL, "HTTP connections open now.",
@@ -154,8 +155,14 @@ static int wait_ms(struct api_server *server, int64_t now_ms, int64_t linger_ms)
 
     if (until_ms != INT64_MAX)
         wait = until_ms > now_ms ? until_ms - now_ms : 0;
-    if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES && library_ms < (uint64_t)wait)
-        wait = (int64_t)library_ms;
+    if (MHD_get_timeout(server->daemon, &library_ms) == MHD_YES) {
+        /* It takes a TLS handshake that waits for its client for one with something to do, and
+         * would be run without end. What comes from the client wakes us all the same. */
+        if (library_ms == 0 && server->fruitless)
+            library_ms = FRUITLESS_MS;
+        if (library_ms < (uint64_t)wait)
+            wait = (int64_t)library_ms;
+    }
     if (atomic_load(&server->stopping) && wait > STOP_LOOK_MS)
         wait = STOP_LOOK_MS;
     return wait < INT_MAX ? (int)wait : until_ms == INT64_MAX ? -1 : INT_MAX;
@@ -170,17 +177,20 @@ static bool full(struct api_server *server)
            info->num_connections >= server->config.max_connections + API_OVER_LIMIT_RESERVE;
 }
 
-/* Never blocks: the library's own wait can hang after a burst of exactly 128 events. With all
- * connections taken it does not listen, and begins to again only in the run after the one that
- * closes a connection: nothing would wake us for that. */
-static void run_library(struct api_server *server)
+/* `woken`: by a client or a worker. Never blocks: the library's own wait can hang after a burst of
+ * exactly 128 events. With all connections taken it does not listen, and begins to again only in
+ * the run after the one that closes a connection: nothing would wake us for that. */
+static void run_library(struct api_server *server, bool woken)
 {
+    const uint64_t n_calls = server->n_calls;
     bool was_full;
 
     do {
         was_full = full(server);
         (void)MHD_run(server->daemon);
     } while (was_full && !full(server));
+    server->fruitless = !woken && server->n_calls == n_calls &&
+                        server->n_handling <= atomic_load(&server->n_deferred);
 }
 
 static void *run(void *arg)
@@ -206,7 +216,7 @@ static void *run(void *arg)
         resume_given_back(server);
         streams_run(server);
         notice_wishes(server, clock_monotonic_ms());
-        run_library(server);
+        run_library(server, n > 0);
         now_ms = clock_monotonic_ms();
         connections_look(server, now_ms);
         linger_ms = linger_run(&server->linger, now_ms);

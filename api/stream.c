@@ -426,6 +426,7 @@ static bool take_answer(struct api_stream *s, struct api_request *request)
     request->status = s->status;
     memcpy(request->content_type, s->type, sizeof(request->content_type));
     request->headers = s->headers;
+    text_done(&request->answer);
     request->answer = s->text;
     s->headers = s->text = (struct text){0};
     if (request->headers.failed || request->answer.failed) {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 /* The value of a digit, or -1, without a branch or a table look-up on the digit. */
-static int digit_value(unsigned char c)
+static inline int digit_value(unsigned char c)
 {
     int v = (int)c;
     int is_decimal = ((('0' - 1 - v) & (v - ('9' + 1))) >> 8) & 1;

@@ -47,6 +47,12 @@ int secret_buffer_append(struct secret_buffer *buffer, const void *data, size_t 
     return 0;
 }
 
+void secret_buffer_clear(struct secret_buffer *buffer)
+{
+    secret_wipe(buffer->data, buffer->len);
+    buffer->len = 0;
+}
+
 void secret_buffer_done(struct secret_buffer *buffer)
 {
     secret_wipe(buffer->data, buffer->capacity);

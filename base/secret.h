@@ -27,6 +27,8 @@ void secret_key_wipe(struct secret_key *key);
 
 /** Appends; fails (ERROR_SYSTEM) without memory. The old block is wiped when the buffer moves. */
 int secret_buffer_append(struct secret_buffer *buffer, const void *data, size_t len);
+/** Wipes what is in it and keeps the memory. */
+void secret_buffer_clear(struct secret_buffer *buffer);
 /** Wipes and frees; the buffer is empty and usable afterwards. */
 void secret_buffer_done(struct secret_buffer *buffer);
 

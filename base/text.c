@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define FIRST_CAPACITY 512
+#define DIGITS_MAX 20 /* of 64 bits */
 
 /* Room for `len` more bytes and the NUL. */
 static bool reserve(struct text *t, size_t len)
@@ -16,14 +17,14 @@ static bool reserve(struct text *t, size_t len)
 
     if (t->failed)
         return false;
+    if (len < t->capacity - t->len)
+        return true;
     if (len >= SIZE_MAX / 4 - t->len) {
         t->failed = true;
         return false;
     }
     while (capacity < t->len + len + 1)
         capacity *= 2;
-    if (capacity == t->capacity)
-        return true;
     bigger = realloc(t->data, capacity);
     if (bigger == NULL) {
         t->failed = true;
@@ -55,36 +56,57 @@ void text_add(struct text *t, const char *s)
 
 void text_addf(struct text *t, const char *fmt, ...)
 {
+    const size_t room = t->failed ? 0 : t->capacity - t->len;
     va_list args;
     int n;
 
     va_start(args, fmt);
-    n = vsnprintf(NULL, 0, fmt, args);
+    n = vsnprintf(room > 0 ? t->data + t->len : NULL, room, fmt, args);
     va_end(args);
     if (n < 0 || !reserve(t, (size_t)n)) {
         t->failed = true;
         return;
     }
-    va_start(args, fmt);
-    (void)vsnprintf(t->data + t->len, (size_t)n + 1, fmt, args);
-    va_end(args);
+    if ((size_t)n >= room) {
+        va_start(args, fmt);
+        (void)vsnprintf(t->data + t->len, (size_t)n + 1, fmt, args);
+        va_end(args);
+    }
     t->len += (size_t)n;
+}
+
+void text_add_unsigned(struct text *t, uint64_t number)
+{
+    char digits[DIGITS_MAX];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    text_add_len(t, digits + at, sizeof(digits) - at);
 }
 
 void text_add_json(struct text *t, const char *s)
 {
     text_add_len(t, "\"", 1);
-    for (const char *p = s; *p != '\0'; p++) {
-        unsigned char c = (unsigned char)*p;
+    while (*s != '\0') {
+        size_t n = 0;
 
-        if (c == '"' || c == '\\') {
+        while ((unsigned char)s[n] >= 0x20 && s[n] != '"' && s[n] != '\\')
+            n++;
+        if (n > 0)
+            text_add_len(t, s, n);
+        s += n;
+        if (*s == '\0')
+            break;
+        if (*s == '"' || *s == '\\') {
             text_add_len(t, "\\", 1);
-            text_add_len(t, p, 1);
-        } else if (c < 0x20) {
-            text_addf(t, "\\u%04x", c);
+            text_add_len(t, s, 1);
         } else {
-            text_add_len(t, p, 1);
+            text_addf(t, "\\u%04x", (unsigned char)*s);
         }
+        s++;
     }
     text_add_len(t, "\"", 1);
 }

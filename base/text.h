@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct text {
     char *data; /* NUL-terminated once anything was added */
@@ -15,6 +16,7 @@ struct text {
 void text_add(struct text *t, const char *s);
 void text_add_len(struct text *t, const char *s, size_t len);
 void text_addf(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void text_add_unsigned(struct text *t, uint64_t number);
 /** Adds `s` as a quoted JSON string (RFC 8259 7), escaped; bytes are taken as UTF-8. */
 void text_add_json(struct text *t, const char *s);
 void text_add_hex(struct text *t, const void *bytes, size_t len);

@@ -71,6 +71,7 @@ struct join_deliveries {
     struct api_client *client;
     pthread_mutex_t lock;
     struct join_delivery *free_places;
+    unsigned n_begun; /* places that were taken ever; memory of the others is not touched */
     unsigned n_taken;
     unsigned taken[JOIN_SHARES]; /* by peer */
     struct complaint complaints[JOIN_SHARES];
@@ -106,11 +107,6 @@ int join_deliveries_open(const struct join_deliveries_config *config, struct joi
     init_metrics(d);
     for (unsigned i = 0; i < JOIN_SHARES; i++)
         d->complaints[i].logged_ms = clock_monotonic_ms() - COMPLAIN_MS;
-    for (unsigned i = 0; i < config->max_answers; i++) {
-        d->places[i].owner = d;
-        d->places[i].next = d->free_places;
-        d->free_places = &d->places[i];
-    }
     if ((r = api_credentials_open(config->directory, &d->credentials)) == 0)
         r = api_client_start(
             &(struct api_client_config){.user_agent = "cradle-joinserver/" CRADLE_VERSION,
@@ -161,11 +157,25 @@ void join_deliveries_stop(struct join_deliveries *d, int64_t give_up_ms)
         return;
     api_client_stop(d->client, give_up_ms);
     log_rest(d);
-    for (unsigned i = 0; i < d->config.max_answers; i++)
+    for (unsigned i = 0; i < d->n_begun; i++)
         secret_buffer_done(&d->places[i].body);
     api_credentials_close(d->credentials);
     (void)pthread_mutex_destroy(&d->lock);
     free(d);
+}
+
+/* NULL when all are taken. The caller holds the lock. */
+static struct join_delivery *free_place(struct join_deliveries *d)
+{
+    struct join_delivery *delivery = d->free_places;
+
+    if (delivery != NULL) {
+        d->free_places = delivery->next;
+    } else if (d->n_begun < d->config.max_answers) {
+        delivery = &d->places[d->n_begun++];
+        delivery->owner = d;
+    }
+    return delivery;
 }
 
 static struct join_delivery *take_place(struct join_deliveries *d, int64_t peer_id)
@@ -175,9 +185,8 @@ static struct join_delivery *take_place(struct join_deliveries *d, int64_t peer_
 
     pthread_mutex_lock(&d->lock);
     if (join_share_allows(*taken, d->config.max_answers))
-        delivery = d->free_places;
+        delivery = free_place(d);
     if (delivery != NULL) {
-        d->free_places = delivery->next;
         (*taken)++;
         d->n_taken++;
         delivery->peer_id = peer_id;

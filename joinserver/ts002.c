@@ -308,30 +308,40 @@ static void write_message_type(struct text *out, const char *message_type)
     size_t n_letters = strspn(message_type, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
 
     if (len > 3 && n_letters == len && strcmp(message_type + len - 3, "Req") == 0)
-        text_addf(out, "%.*sAns", (int)(len - 3), message_type);
+        text_add_len(out, message_type, len - 3);
     else
-        text_add(out, "JoinAns");
+        text_add(out, "Join");
+    text_add(out, "Ans");
 }
 
 static void write_header(struct text *out, const struct ts002_request *request,
     const char *result_code, const char *description)
 {
-    text_addf(out, "{\"ProtocolVersion\":\"%s\",\"SenderID\":", versions[request->version]);
+    text_add(out, "{\"ProtocolVersion\":\"");
+    text_add(out, versions[request->version]);
+    text_add(out, "\",\"SenderID\":");
     text_add_json(out, request->receiver_id);
     text_add(out, ",\"ReceiverID\":");
     text_add_json(out, request->sender_id);
-    text_addf(out, ",\"TransactionID\":%u,\"MessageType\":\"", request->transaction_id);
+    text_add(out, ",\"TransactionID\":");
+    text_add_unsigned(out, request->transaction_id);
+    text_add(out, ",\"MessageType\":\"");
     write_message_type(out, request->message_type);
     text_add(out, "\"");
     /* Hex was checked when it was read: no peer has to undo an escape here. */
-    if (request->sender_token[0] != '\0' && is_hex(request->sender_token))
-        text_addf(out, ",\"ReceiverToken\":\"%s\"", request->sender_token);
+    if (request->sender_token[0] != '\0' && is_hex(request->sender_token)) {
+        text_add(out, ",\"ReceiverToken\":\"");
+        text_add(out, request->sender_token);
+        text_add(out, "\"");
+    }
     if (request->has_sender_ns_id) {
         text_add(out, ",\"ReceiverNSID\":\"");
         text_add_hex(out, request->sender_ns_id.bytes, sizeof(request->sender_ns_id.bytes));
         text_add(out, "\"");
     }
-    text_addf(out, ",\"Result\":{\"ResultCode\":\"%s\"", result_code);
+    text_add(out, ",\"Result\":{\"ResultCode\":\"");
+    text_add(out, result_code);
+    text_add(out, "\"");
     if (description != NULL) {
         text_add(out, ",\"Description\":");
         text_add_json(out, description);
@@ -357,9 +367,14 @@ static void write_success(struct text *out, const struct ts002_request *request)
 static void write_envelope(
     struct text *out, const char *name, const char *kek_label, const struct keyd_envelope *envelope)
 {
-    text_addf(out, ",\"%s\":{", name);
-    if (kek_label != NULL)
-        text_addf(out, "\"KEKLabel\":\"%s\",", kek_label);
+    text_add(out, ",\"");
+    text_add(out, name);
+    text_add(out, "\":{");
+    if (kek_label != NULL) {
+        text_add(out, "\"KEKLabel\":\"");
+        text_add(out, kek_label);
+        text_add(out, "\",");
+    }
     text_add(out, "\"AESKey\":\"");
     text_add_hex(out, envelope->bytes, envelope->len);
     text_add(out, "\"}");

@@ -160,6 +160,27 @@ class Bench(unittest.TestCase):
             self.assertEqual(verdict["n_control"], 10)
             self.assertEqual(len(verdict["t"]), 3)
 
+    def test_memory_is_looked_at_until_every_key_process_was_replaced(self):
+        run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "100", "--seconds", "1",
+                    "--recycle", "300", name="memory")
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual(run.returncode == 0, answer["errors"] == 0, run.stdout + run.stderr)
+        self.assertEqual(set(answer["joinserver_mib"]), {"rss", "hwm", "pss", "idle"})
+        self.assertEqual((answer["limit_mib"], set(answer["within"])), ({"joinserver": 32, "keyd": 64}, {"joinserver", "keyd"}))
+        self.assertGreaterEqual(answer["joinserver_mib"]["hwm"], answer["joinserver_mib"]["idle"])
+        self.assertGreater(answer["keyd_mib"], 0)
+        self.assertGreaterEqual(answer["keyds_replaced"], answer["cores"])
+        self.assertGreater(answer["checked"], 600)
+
+    def test_startup_waits_until_both_services_are_ready(self):
+        run = bench("--built", support.Stack.program(""), "--starts", "2", name="startup")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        answer = json.loads(run.stdout.splitlines()[-1])
+        for service in ("joinserver", "activation"):
+            figures = answer[service]
+            self.assertTrue(0 < figures["min_ms"] <= figures["median_ms"] <= figures["max_ms"], figures)
+        self.assertEqual((answer["starts"], answer["limit_ms"]), (2, {"joinserver": 300}))
+
     def test_too_few_devices_for_the_connections_are_refused(self):
         run = bench("--built", support.Stack.program(""), "--devices", "10", "--connections", "16",
                     "--seconds", "1")

@@ -23,6 +23,24 @@ START_TEST(a_buffer_keeps_its_bytes_as_it_grows)
 }
 END_TEST
 
+START_TEST(a_cleared_buffer_is_wiped_and_keeps_its_memory)
+{
+    static const uint8_t zeros[4];
+    struct secret_buffer b = {0};
+    const uint8_t *data;
+
+    secret_buffer_clear(&b);
+    ck_assert_int_eq(secret_buffer_append(&b, "abcd", 4), 0);
+    data = b.data;
+    secret_buffer_clear(&b);
+    ck_assert_uint_eq(b.len, 0);
+    ck_assert_mem_eq(data, zeros, sizeof(zeros));
+    ck_assert_int_eq(secret_buffer_append(&b, "x", 1), 0);
+    ck_assert_ptr_eq(b.data, data);
+    secret_buffer_done(&b);
+}
+END_TEST
+
 START_TEST(an_absurd_length_is_an_error_and_not_an_overflow)
 {
     struct secret_buffer b = {0};
@@ -85,5 +103,6 @@ START_TEST(key_wrap_refuses_what_was_altered)
 END_TEST
 
 SUITE_MAIN("base secret", 4, a_buffer_keeps_its_bytes_as_it_grows,
+    a_cleared_buffer_is_wiped_and_keeps_its_memory,
     an_absurd_length_is_an_error_and_not_an_overflow, a_wiping_realloc_keeps_what_fits,
     equality_looks_at_every_byte, a_wiped_key_is_zero, key_wrap_refuses_what_was_altered)

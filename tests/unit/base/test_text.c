@@ -39,6 +39,19 @@ START_TEST(a_text_with_room_is_not_moved)
 }
 END_TEST
 
+START_TEST(a_number_has_its_digits_and_no_more)
+{
+    CLEANUP(text_done) struct text t = {0};
+
+    text_add_unsigned(&t, 0);
+    text_add(&t, " ");
+    text_add_unsigned(&t, 4294967295);
+    text_add(&t, " ");
+    text_add_unsigned(&t, UINT64_MAX);
+    ck_assert_str_eq(t.data, "0 4294967295 18446744073709551615");
+}
+END_TEST
+
 START_TEST(hex_is_lower_case)
 {
     CLEANUP(text_done) struct text t = {0};
@@ -62,4 +75,5 @@ START_TEST(a_beginning_ends_with_a_whole_character)
 END_TEST
 
 SUITE_MAIN("base text", 4, a_beginning_ends_with_a_whole_character, a_json_string_is_escaped,
-    a_text_grows_past_its_first_size, a_text_with_room_is_not_moved, hex_is_lower_case)
+    a_text_grows_past_its_first_size, a_text_with_room_is_not_moved,
+    a_number_has_its_digits_and_no_more, hex_is_lower_case)
