@@ -49,6 +49,13 @@ static void add_lock(struct attributes *a)
     add_flag(a, CKA_MODIFIABLE, false);
 }
 
+/* But for what keyd works on copies of: only a key that can be modified can be copied. */
+static void add_lock_of(struct attributes *a, const struct p11_token *token, const char *label)
+{
+    if (!token->quirks->works_on_copies || !p11_key_is_copied(label))
+        add_lock(a);
+}
+
 static void add_uses(struct attributes *a, bool wrap, bool unwrap, bool sign)
 {
     add_flag(a, CKA_WRAP, wrap);
@@ -66,10 +73,7 @@ static int generate(struct p11_token *token, CK_MECHANISM_TYPE type, struct attr
     const char *label, CK_OBJECT_HANDLE *ret)
 {
     CK_MECHANISM mechanism = {type, NULL, 0};
-    CK_RV rv;
-
-    add_lock(a);
-    rv = token->f->C_GenerateKey(token->anchor, &mechanism, a->list, a->n, ret);
+    CK_RV rv = token->f->C_GenerateKey(token->anchor, &mechanism, a->list, a->n, ret);
 
     return rv == CKR_OK ? 0 : p11_failed(token, rv, label);
 }
@@ -93,6 +97,7 @@ static int generate_store(struct p11_token *token, const char *label, enum p11_u
     p11_restriction_fill(&restriction, opens);
     add_store(&a, label, &restriction);
     add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    add_lock_of(&a, token, label);
     return generate(token, CKM_AES_KEY_GEN, &a, label, &made);
 }
 
@@ -135,6 +140,7 @@ static int generate_passing(
     add_flag(&a, CKA_EXTRACTABLE, value);
     add_uses(&a, !value, !value, false);
     add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    add_lock(&a);
     return generate(token, CKM_AES_KEY_GEN, &a, label, ret);
 }
 
@@ -164,7 +170,7 @@ static int courier_deliver(
     if (c->token->quirks->value_len_in_unwrap)
         add(&a, CKA_VALUE_LEN, &len, sizeof(len));
     add_store(&a, label, &restriction);
-    add_lock(&a);
+    add_lock_of(&a, c->token, label);
     rv = c->token->f->C_UnwrapKey(
         c->token->anchor, &mechanism, c->kek, c->blob, c->len, a.list, a.n, ret);
     return rv == CKR_OK ? 0 : p11_failed(c->token, rv, label);
@@ -228,6 +234,7 @@ static int make_hmac(struct p11_token *token, const struct ceremony_object *obje
     add_hidden(&a, object->label);
     add_uses(&a, false, false, true);
     add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    add_lock_of(&a, token, object->label);
     return generate(token, CKM_GENERIC_SECRET_KEY_GEN, &a, object->label, &made);
 }
 

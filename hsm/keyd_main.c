@@ -144,12 +144,13 @@ static void say_hello(const struct app *app, enum keyd_exit state)
 
         (void)snprintf(hello.text, sizeof(hello.text),
             "token \"%.*s\" model \"%.*s\" profile %s%s, derivation ECB_ENCRYPT_DATA in the token, "
-            "newest %s and %s, memory %s%s",
+            "newest %s and %s, memory %s%s%s",
             trimmed(token->info.label, 32), (const char *)token->info.label,
             trimmed(token->info.model, 16), (const char *)token->info.model, token->quirks->name,
             token->quirks->exercised ? "" : " (not tested by us)",
             p11_store_newest(&app->keyd.keys.device)->label,
             p11_store_newest(&app->keyd.keys.kek)->label, app->locked ? "locked" : "not locked",
+            app->keyd.keys.in_place ? ", its keys are locked: slower joins" : "",
             app->keyd.plain_keys ? ", session keys may leave in clear" : "");
     } else {
         (void)snprintf(hello.text, sizeof(hello.text), "%s", error_text());

@@ -21,6 +21,8 @@ int keyd_init(struct keyd *keyd)
     if (r == 0)
         r = p11_keys_find(&keyd->token, &keyd->keys);
     if (r == 0)
+        r = p11_keys_copy(&keyd->token, &keyd->keys);
+    if (r == 0)
         r = p11_probe_keys(&keyd->token, &keyd->keys, &keyd->known);
     if (r == 0 && keyd->plain_keys)
         r = p11_probe_clear(&keyd->token);

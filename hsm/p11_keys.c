@@ -209,3 +209,52 @@ int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
             ERROR_CONFIG, "the token holds no %s: run `cradle hsm init` first", missing);
     return 0;
 }
+
+bool p11_key_is_copied(const char *label)
+{
+    return strcmp(label, P11_LABEL_TAG) == 0 || p11_store_version(label, P11_LABEL_DEVICE) > 0;
+}
+
+/* The copy can do what its key is for and nothing else, whatever the key itself could be made to do
+ * by whoever has the PIN; and once made it cannot be modified. */
+static int copy_into_session(
+    struct p11_token *token, CK_OBJECT_HANDLE *handle, bool is_store, bool *ret_refused)
+{
+    CK_BBOOL no = CK_FALSE, store = is_store, hmac = !is_store;
+    CK_ATTRIBUTE changes[] = {
+        {CKA_TOKEN, &no, sizeof(no)},
+        {CKA_WRAP, &store, sizeof(store)},
+        {CKA_UNWRAP, &store, sizeof(store)},
+        {CKA_SIGN, &hmac, sizeof(hmac)},
+        {CKA_VERIFY, &no, sizeof(no)},
+        {CKA_ENCRYPT, &no, sizeof(no)},
+        {CKA_DECRYPT, &no, sizeof(no)},
+        {CKA_DERIVE, &no, sizeof(no)},
+        {CKA_MODIFIABLE, &no, sizeof(no)},
+    };
+    CK_OBJECT_HANDLE copy = CK_INVALID_HANDLE;
+    CK_RV rv = token->f->C_CopyObject(
+        token->anchor, *handle, changes, sizeof(changes) / sizeof(changes[0]), &copy);
+
+    if (rv == CKR_ATTRIBUTE_READ_ONLY || rv == CKR_ACTION_PROHIBITED) {
+        *ret_refused = true;
+        return 0;
+    }
+    if (rv != CKR_OK)
+        return p11_failed(token, rv, "C_CopyObject");
+    *handle = copy;
+    return 0;
+}
+
+int p11_keys_copy(struct p11_token *token, struct p11_keys *keys)
+{
+    int r = 0;
+
+    if (!token->quirks->works_on_copies)
+        return 0;
+    for (size_t i = 0; r == 0 && i < keys->device.n; i++)
+        r = copy_into_session(token, &keys->device.keks[i].handle, true, &keys->in_place);
+    if (r == 0)
+        r = copy_into_session(token, &keys->tag, false, &keys->in_place);
+    return r;
+}

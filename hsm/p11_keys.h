@@ -35,12 +35,17 @@ struct p11_keys {
     CK_OBJECT_HANDLE code;
     CK_OBJECT_HANDLE token;
     CK_OBJECT_HANDLE exchange;
+    bool in_place; /* a copy would be faster, and the token makes none */
 };
 
-/** Finds them all. ERROR_CONFIG names what is missing or there twice. They are used where they are:
- * a session copy is faster on SoftHSM, but only a key that can be modified can be copied into a
- * session there, and a copy can be given DECRYPT, which opens every blob by hand. */
+/** Finds them all, where they are. ERROR_CONFIG names what is missing or there twice. */
 int p11_keys_find(struct p11_token *token, struct p11_keys *ret) MUST_CHECK;
+/** Whether each join needs the key of this label: what p11_keys_copy() copies. */
+bool p11_key_is_copied(const char *label);
+/** Where the token's profile says so, copies the keys that each join needs into the anchor session
+ * and puts the copies in their places; they keep the unwrap template, can do what their key is for
+ * alone and cannot be modified. A key that is locked stays where it is: `in_place`. */
+int p11_keys_copy(struct p11_token *token, struct p11_keys *keys) MUST_CHECK;
 /** NULL when the token has no such version. */
 const struct p11_store_kek *p11_store_find(const struct p11_store *store, const char *label);
 const struct p11_store_kek *p11_store_version_find(const struct p11_store *store, unsigned version);

@@ -10,7 +10,10 @@ struct p11_quirks {
     const char *model;        /* how its model begins */
     CK_MECHANISM_TYPE key_wrap;
     bool value_len_in_unwrap; /* C_UnwrapKey wants CKA_VALUE_LEN (others refuse it) */
-    bool exercised;           /* our tests run on such a token */
+    /* Keys are slow where the token keeps them: keyd works with session copies of those that each
+     * join needs, and only a key that can be modified can be copied into a session. */
+    bool works_on_copies;
+    bool exercised; /* our tests run on such a token */
 };
 
 /** Never NULL: the last row is every token. */

@@ -4,11 +4,20 @@
 readonly token_label=cradle
 readonly token_module=/usr/lib/softhsm/libsofthsm2.so
 
+# All that Cradle uses. SoftHSM copies the list of what it may do at each call: of some 70 it takes
+# a tenth of a join's time in keyd.
+readonly token_mechanisms=\
+CKM_AES_KEY_WRAP,CKM_AES_CMAC,CKM_AES_ECB,\
+CKM_AES_ECB_ENCRYPT_DATA,CKM_AES_CBC,CKM_AES_KEY_GEN,\
+CKM_SHA256_HMAC,CKM_GENERIC_SECRET_KEY_GEN,CKM_RSA_PKCS_OAEP,\
+CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_ECDSA,CKM_EC_KEY_PAIR_GEN
+
 # The programs find the token's configuration in the environment.
 token_open() {
     export SOFTHSM2_CONF=$state/softhsm2.conf
     printf '%s\n' "directories.tokendir = $state/softhsm" 'objectstore.backend = file' \
-        'log.level = ERROR' 'slots.removable = false' >"$SOFTHSM2_CONF"
+        'log.level = ERROR' 'slots.removable = false' \
+        "slots.mechanisms = $token_mechanisms" >"$SOFTHSM2_CONF"
 }
 
 # token_make BIN: an empty token with a PIN of its own, then the key ceremony. The security

@@ -24,6 +24,7 @@ static void setup(void)
 {
     ck_assert_msg(open_token(keyd_test_hsm.uri, false) == 0, "%s", error_text());
     ck_assert_msg(p11_keys_find(&token, &keys) == 0, "%s", error_text());
+    ck_assert_msg(p11_keys_copy(&token, &keys) == 0, "%s", error_text());
 }
 
 static void teardown(void)
@@ -162,17 +163,60 @@ END_TEST
 static int check_uses(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
     (void)context;
-    must_keep_its_uses(label, handle);
+    if (!p11_key_is_copied(label))
+        must_keep_its_uses(label, handle);
     return 0;
 }
 
 /* In a session that may write, as the strongest thief would open it. */
-START_TEST(no_key_of_the_token_can_be_given_another_use)
+START_TEST(no_key_of_the_token_that_is_used_in_place_can_be_given_another_use)
 {
     p11_token_close(&token);
     ck_assert_int_eq(open_token(keyd_test_hsm.uri, true), 0);
     ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, check_uses, NULL), 0);
     ck_assert_int_eq(p11_objects_walk(&token, CKO_PRIVATE_KEY, check_uses, NULL), 0);
+}
+END_TEST
+
+static CK_BBOOL flag_of(CK_OBJECT_HANDLE handle, CK_ATTRIBUTE_TYPE type)
+{
+    CK_BBOOL value = 2;
+    CK_ATTRIBUTE wanted = {type, &value, sizeof(value)};
+
+    ck_assert_uint_eq(token.f->C_GetAttributeValue(token.anchor, handle, &wanted, 1), CKR_OK);
+    return value;
+}
+
+START_TEST(a_copy_never_leaves_and_can_be_given_no_other_use)
+{
+    const struct {
+        const char *label;
+        CK_OBJECT_HANDLE handle;
+        bool store;
+    } copies[] = {
+        {P11_LABEL_DEVICE, p11_store_newest(&keys.device)->handle, true},
+        {P11_LABEL_TAG, keys.tag, false},
+    };
+    static const CK_ATTRIBUTE_TYPE never[] = {CKA_TOKEN, CKA_EXTRACTABLE, CKA_MODIFIABLE,
+        CKA_ENCRYPT, CKA_DECRYPT, CKA_VERIFY, CKA_DERIVE};
+
+    ck_assert(!keys.in_place);
+    for (size_t i = 0; i < sizeof(copies) / sizeof(copies[0]); i++) {
+        uint8_t value[64];
+        CK_ATTRIBUTE read = {CKA_VALUE, value, sizeof(value)};
+
+        for (size_t j = 0; j < sizeof(never) / sizeof(never[0]); j++)
+            ck_assert_msg(flag_of(copies[i].handle, never[j]) == CK_FALSE, "%s attribute 0x%lx",
+                copies[i].label, never[j]);
+        ck_assert_uint_eq(flag_of(copies[i].handle, CKA_PRIVATE), CK_TRUE);
+        ck_assert_uint_eq(flag_of(copies[i].handle, CKA_SENSITIVE), CK_TRUE);
+        ck_assert_uint_eq(flag_of(copies[i].handle, CKA_UNWRAP), copies[i].store);
+        ck_assert_uint_eq(flag_of(copies[i].handle, CKA_WRAP), copies[i].store);
+        ck_assert_uint_eq(flag_of(copies[i].handle, CKA_SIGN), !copies[i].store);
+        ck_assert_uint_eq(token.f->C_GetAttributeValue(token.work, copies[i].handle, &read, 1),
+            CKR_ATTRIBUTE_SENSITIVE);
+        must_keep_its_uses(copies[i].label, copies[i].handle);
+    }
 }
 END_TEST
 
@@ -269,7 +313,8 @@ static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *labe
         CKA_NEVER_EXTRACTABLE, CKA_EXTRACTABLE, CKA_MODIFIABLE};
     /* What seals device keys came into its two objects as a key that is wrapped. */
     const CK_BBOOL born = strncmp(label, "store-device", 12) == 0 ? CK_FALSE : CK_TRUE;
-    const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, born, born, CK_FALSE, CK_FALSE};
+    const CK_BBOOL copied = p11_key_is_copied(label) ? CK_TRUE : CK_FALSE;
+    const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, born, born, CK_FALSE, copied};
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         CK_BBOOL value = 2;
@@ -282,7 +327,7 @@ static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *labe
     return 0;
 }
 
-START_TEST(every_key_of_the_ceremony_is_hidden_and_cannot_be_modified)
+START_TEST(every_key_of_the_ceremony_is_hidden_and_locked_unless_it_is_copied)
 {
     unsigned n = 0;
 
@@ -380,7 +425,8 @@ END_TEST
 static int destroy_second(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
     (void)context;
-    if (strcmp(label, P11_LABEL_DEVICE "2") == 0 || strcmp(label, P11_LABEL_EXPORT "2") == 0)
+    if (strcmp(label, P11_LABEL_DEVICE "2") == 0 || strcmp(label, P11_LABEL_EXPORT "2") == 0 ||
+        strcmp(label, P11_LABEL_KEK "2") == 0)
         ck_assert_uint_eq(token.f->C_DestroyObject(token.anchor, handle), CKR_OK);
     return 0;
 }
@@ -428,12 +474,12 @@ START_TEST(a_new_version_seals_from_then_on_and_a_missing_one_is_named)
 }
 END_TEST
 
-static void must_refuse_loose_key(bool modifiable, bool template, const char *word)
+/* A version made by hand, in a session that may write, which stays open. */
+static void make_by_hand(const char *label, enum p11_use opens, bool modifiable, bool template)
 {
     CK_BBOOL yes = CK_TRUE, may_change = modifiable ? CK_TRUE : CK_FALSE;
     CK_ULONG len = 32;
     struct p11_restriction restriction;
-    char label[] = P11_LABEL_DEVICE "2";
     CK_ATTRIBUTE loose[] = {
         {CKA_TOKEN, &yes, sizeof(yes)},
         {CKA_PRIVATE, &yes, sizeof(yes)},
@@ -441,13 +487,23 @@ static void must_refuse_loose_key(bool modifiable, bool template, const char *wo
         {CKA_WRAP, &yes, sizeof(yes)},
         {CKA_UNWRAP, &yes, sizeof(yes)},
         {CKA_VALUE_LEN, &len, sizeof(len)},
-        {CKA_LABEL, label, strlen(label)},
+        {CKA_LABEL, p11_in(label), strlen(label)},
         {CKA_MODIFIABLE, &may_change, sizeof(may_change)},
         {CKA_UNWRAP_TEMPLATE, restriction.attributes, 0},
     };
     CK_ULONG n = sizeof(loose) / sizeof(loose[0]) - (template ? 0 : 1);
     CK_MECHANISM generate = {CKM_AES_KEY_GEN, NULL, 0};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
+
+    p11_token_close(&token);
+    ck_assert_int_eq(open_token(keyd_test_hsm.uri, true), 0);
+    p11_restriction_fill(&restriction, opens);
+    loose[8].ulValueLen = restriction.n * sizeof(CK_ATTRIBUTE);
+    ck_assert_uint_eq(token.f->C_GenerateKey(token.anchor, &generate, loose, n, &handle), CKR_OK);
+}
+
+static void must_be_refused_at_start(const char *label, const char *word)
+{
     const struct keyd_pool_config config = {.program = KEYD_PROGRAM,
         .uri = keyd_test_hsm.uri,
         .lock_file = keyd_test_hsm.lock_file,
@@ -456,26 +512,47 @@ static void must_refuse_loose_key(bool modifiable, bool template, const char *wo
         .n_channels = 1};
     struct keyd_pool *pool = NULL;
 
-    p11_token_close(&token);
-    ck_assert_int_eq(open_token(keyd_test_hsm.uri, true), 0);
-    p11_restriction_fill(&restriction, P11_USE_DEVICE);
-    loose[8].ulValueLen = restriction.n * sizeof(CK_ATTRIBUTE);
-    ck_assert_uint_eq(token.f->C_GenerateKey(token.anchor, &generate, loose, n, &handle), CKR_OK);
     ck_assert_int_eq(keyd_pool_open(&config, &pool), ERROR_CONFIG);
-    ck_assert_msg(strstr(error_text(), "store-device.2") != NULL, "%s", error_text());
+    ck_assert_msg(strstr(error_text(), label) != NULL, "%s", error_text());
     ck_assert_msg(strstr(error_text(), word) != NULL, "%s", error_text());
     ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, destroy_second, NULL), 0);
 }
 
 START_TEST(a_storage_kek_without_its_template_is_refused_at_start)
 {
-    must_refuse_loose_key(false, false, "template");
+    make_by_hand(P11_LABEL_DEVICE "2", P11_USE_DEVICE, false, false);
+    must_be_refused_at_start(P11_LABEL_DEVICE "2", "template");
+    make_by_hand(P11_LABEL_DEVICE "2", P11_USE_DEVICE, true, false);
+    must_be_refused_at_start(P11_LABEL_DEVICE "2", "template");
 }
 END_TEST
 
-START_TEST(a_storage_kek_that_can_be_modified_is_refused_at_start)
+START_TEST(a_key_that_is_used_in_place_and_can_be_modified_is_refused_at_start)
 {
-    must_refuse_loose_key(true, true, "can be modified");
+    make_by_hand(P11_LABEL_KEK "2", P11_USE_PEER, true, true);
+    must_be_refused_at_start(P11_LABEL_KEK "2", "can be modified");
+}
+END_TEST
+
+/* As on a token that was made before any key was left open. */
+START_TEST(a_key_that_is_locked_is_used_in_place)
+{
+    struct keyd_test_device device;
+    struct keyd_pool *pool;
+
+    make_by_hand(P11_LABEL_DEVICE "2", P11_USE_DEVICE, false, true);
+    ck_assert_msg(p11_keys_find(&token, &keys) == 0, "%s", error_text());
+    ck_assert_msg(p11_keys_copy(&token, &keys) == 0, "%s", error_text());
+    ck_assert(keys.in_place);
+    ck_assert_uint_eq(flag_of(p11_store_newest(&keys.device)->handle, CKA_TOKEN), CK_TRUE);
+    ck_assert_uint_eq(flag_of(keys.tag, CKA_TOKEN), CK_FALSE);
+    pool = keyd_test_pool(1, 1, 0);
+    ck_assert_ptr_nonnull(strstr(keyd_pool_describe(pool), "keys are locked: slower joins"));
+    keyd_test_adopt(keyd_pool_channel(pool, 0), 0x20635F00C4003002, false, &device);
+    keyd_pool_close(pool);
+    ck_assert_str_eq(device.app.kek_label, P11_LABEL_DEVICE "2");
+    ck_assert_int_eq(join_of(&device), KEYD_OK);
+    ck_assert_int_eq(p11_objects_walk(&token, CKO_SECRET_KEY, destroy_second, NULL), 0);
 }
 END_TEST
 
@@ -512,17 +589,19 @@ int main(void)
         a_storage_kek_opens_only_its_own_kind,
         a_blob_of_one_storage_kek_does_not_open_under_the_other,
         an_opened_device_key_neither_leaves_nor_encrypts,
-        no_key_of_the_token_can_be_given_another_use,
+        no_key_of_the_token_that_is_used_in_place_can_be_given_another_use,
+        a_copy_never_leaves_and_can_be_given_no_other_use,
+        a_key_that_is_locked_is_used_in_place,
         an_opened_kek_can_be_given_no_other_use,
         the_exchange_key_opens_nothing_that_can_be_read_or_used_as_a_kek,
         a_made_kek_can_be_wrapped_and_nothing_else,
-        every_key_of_the_ceremony_is_hidden_and_cannot_be_modified,
+        every_key_of_the_ceremony_is_hidden_and_locked_unless_it_is_copied,
         a_second_ceremony_is_refused_and_changes_nothing,
         the_exchange_key_can_be_exported_again,
         a_wrong_path_costs_no_key_and_a_part_made_token_is_named_as_such,
         a_new_version_seals_from_then_on_and_a_missing_one_is_named,
         a_storage_kek_without_its_template_is_refused_at_start,
-        a_storage_kek_that_can_be_modified_is_refused_at_start,
+        a_key_that_is_used_in_place_and_can_be_modified_is_refused_at_start,
         a_wrong_uri_is_named_as_such,
     };
 

@@ -16,6 +16,13 @@
 /* So that the folder's path, and those of sockets in it, stay short. */
 #define PARENT_MAX 64
 
+/* The list that scripts/run ships, so that what it lacks is found here. */
+#define MECHANISMS                                                                                 \
+    "CKM_AES_KEY_WRAP,CKM_AES_CMAC,CKM_AES_ECB,"                                                   \
+    "CKM_AES_ECB_ENCRYPT_DATA,CKM_AES_CBC,CKM_AES_KEY_GEN,"                                        \
+    "CKM_SHA256_HMAC,CKM_GENERIC_SECRET_KEY_GEN,CKM_RSA_PKCS_OAEP,"                                \
+    "CKM_RSA_PKCS_KEY_PAIR_GEN,CKM_ECDSA,CKM_EC_KEY_PAIR_GEN"
+
 static int write_file(const char *dir, const char *name, const char *text)
 {
     char path[256];
@@ -69,7 +76,7 @@ void softhsm_uri(const struct softhsm *hsm, const char *module, char *out, size_
 int softhsm_make(struct softhsm *hsm, bool ceremony)
 {
     const char *parent = getenv("TMPDIR");
-    char path[256], conf[512];
+    char path[256], conf[768];
 
     *hsm = (struct softhsm){0};
     if (parent == NULL || *parent != '/' || strlen(parent) > PARENT_MAX)
@@ -81,7 +88,9 @@ int softhsm_make(struct softhsm *hsm, bool ceremony)
     if (mkdir(path, 0700) != 0)
         return error_set_errno("cannot make %s", path);
     (void)snprintf(conf, sizeof(conf),
-        "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n", path);
+        "directories.tokendir = %s\nobjectstore.backend = file\nlog.level = ERROR\n"
+        "slots.mechanisms = " MECHANISMS "\n",
+        path);
     (void)snprintf(path, sizeof(path), "%s/softhsm2.conf", hsm->dir);
     (void)snprintf(hsm->lock_file, sizeof(hsm->lock_file), "%s/lock", hsm->dir);
     (void)snprintf(hsm->exchange_pem, sizeof(hsm->exchange_pem), "%s/exchange.pem", hsm->dir);
