@@ -13,7 +13,8 @@ UPDATE device_join SET has_pages = true WHERE dev_eui IN (SELECT dev_eui FROM de
 ALTER TABLE device_join ALTER COLUMN has_pages SET DEFAULT true;
 
 -- By a trigger, so that no statement can forget a DevNonce. The row is locked by the join that drops them from the list, and whoever
--- else would change its pages waits for that lock and then finds another join_nonce.
+-- else would change its pages waits for that lock and then finds another join_nonce. An update that changes nothing but a bit logs
+-- nothing but its byte.
 CREATE FUNCTION dev_nonces_to_pages() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, public, pg_temp
@@ -26,11 +27,13 @@ BEGIN
     END IF;
     FOR i IN 0 .. octet_length(OLD.recent_nonces) / 2 - 1 LOOP
         nonce := get_byte(OLD.recent_nonces, 2 * i) * 256 + get_byte(OLD.recent_nonces, 2 * i + 1);
-        INSERT INTO public.dev_nonce_page AS p (dev_eui, join_eui, nonce_epoch, page, newest, bits)
-            VALUES (OLD.dev_eui, OLD.recent_join_eui, OLD.nonce_epoch, nonce / 2048, nonce % 2048,
-                set_bit(decode(repeat('00', 256), 'hex'), nonce % 2048, 1))
-            ON CONFLICT (dev_eui, join_eui, nonce_epoch, page) DO UPDATE
-            SET newest = excluded.newest, bits = set_bit(p.bits, excluded.newest, 1);
+        UPDATE public.dev_nonce_page SET bits = set_bit(bits, nonce % 2048, 1)
+            WHERE dev_eui = OLD.dev_eui AND join_eui = OLD.recent_join_eui AND nonce_epoch = OLD.nonce_epoch AND page = nonce / 2048;
+        IF NOT FOUND THEN
+            INSERT INTO public.dev_nonce_page (dev_eui, join_eui, nonce_epoch, page, newest, bits)
+                VALUES (OLD.dev_eui, OLD.recent_join_eui, OLD.nonce_epoch, nonce / 2048, nonce % 2048,
+                    set_bit(decode(repeat('00', 256), 'hex'), nonce % 2048, 1));
+        END IF;
     END LOOP;
     RETURN NULL;
 END
@@ -41,6 +44,8 @@ CREATE TRIGGER dev_nonces_to_pages AFTER UPDATE ON device_join
         OR NEW.recent_join_eui IS DISTINCT FROM OLD.recent_join_eui
         OR substr(NEW.recent_nonces, 1 + octet_length(NEW.recent_nonces) - octet_length(OLD.recent_nonces)) <> OLD.recent_nonces))
     EXECUTE FUNCTION dev_nonces_to_pages();
+
+COMMENT ON COLUMN dev_nonce_page.newest IS 'A bit that was set when the page was made.';
 
 -- The trigger alone writes pages of what joins used.
 REVOKE INSERT, UPDATE ON dev_nonce_page FROM cradle_join;
