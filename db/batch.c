@@ -75,12 +75,12 @@ const struct db_statement db_batch_keys_statement = {
 
 const struct db_statement db_batch_hot_statement = {
     .name = "batch_hot",
-    .sql = "INSERT INTO device_join (dev_eui, join_nonce, last_dev_nonce)"
-           " SELECT * FROM unnest($1::bytea[], $2::int4[], $3::int4[])",
+    .sql = "INSERT INTO device_join (dev_eui, join_nonce, last_dev_nonce, has_pages)"
+           " SELECT * FROM unnest($1::bytea[], $2::int4[], $3::int4[], $4::bool[])",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 3,
-    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY},
+    .n_params = 4,
+    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY, DB_BOOL_ARRAY},
 };
 
 const struct db_statement db_batch_finish_statement = {
@@ -353,6 +353,9 @@ static int insert_hot(struct db *db, const struct db_batch_row *const *rows, siz
     db_param_array(p, DB_INT4_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_int(p, rows[i]->last_dev_nonce);
+    db_param_array(p, DB_BOOL_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, rows[i]->n_used_dev_nonces > 0);
     return db_run_quiet(db, DB_BATCH_HOT);
 }
 

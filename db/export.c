@@ -117,12 +117,23 @@ const struct db_statement db_export_load_batch_statement = {
     .params = {DB_INT8, DB_BYTEA, DB_INT8, DB_INT8},
 };
 
+/* Pages, and for each DevNonce that is in none yet its bit alone. */
 const struct db_statement db_export_nonces_statement = {
     .name = "export_nonces",
-    .sql = "SELECT i.ordinal::int4, p.page, p.bits FROM unnest($1::bytea[], $2::bytea[],"
-           "  $3::int8[]) WITH ORDINALITY AS i(dev_eui, join_eui, nonce_epoch, ordinal)"
-           " JOIN dev_nonce_page p USING (dev_eui, join_eui, nonce_epoch)"
-           " ORDER BY i.ordinal, p.page",
+    .sql =
+        "SELECT i.ordinal::int4, p.page, p.bits FROM unnest($1::bytea[], $2::bytea[],"
+        "  $3::int8[]) WITH ORDINALITY AS i(dev_eui, join_eui, nonce_epoch, ordinal)"
+        " CROSS JOIN LATERAL (SELECT p.page, p.bits FROM dev_nonce_page p"
+        "   WHERE p.dev_eui = i.dev_eui AND p.join_eui = i.join_eui"
+        "   AND p.nonce_epoch = i.nonce_epoch"
+        "  UNION ALL SELECT (n / 2048)::int2,"
+        "   set_bit(decode(repeat('00', 256), 'hex'), n % 2048, 1)"
+        "   FROM device_join j CROSS JOIN LATERAL (SELECT get_byte(j.recent_nonces, 2 * at) * 256"
+        "     + get_byte(j.recent_nonces, 2 * at + 1)"
+        "    FROM generate_series(0, octet_length(j.recent_nonces) / 2 - 1) at) r(n)"
+        "   WHERE j.dev_eui = i.dev_eui AND j.recent_join_eui = i.join_eui"
+        "   AND j.nonce_epoch = i.nonce_epoch) p"
+        " ORDER BY i.ordinal, p.page",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY},
@@ -386,6 +397,7 @@ int db_export_load_nonces(struct db *db, const struct db_export_row *rows, size_
 {
     CLEANUP(db_rows_done) struct db_rows pages = {0};
     struct db_params *p = db_params_of(db);
+    size_t n = 0;
     int r;
 
     db_param_array(p, DB_BYTEA_ARRAY, n_rows);
@@ -399,14 +411,21 @@ int db_export_load_nonces(struct db *db, const struct db_export_row *rows, size_
         db_element_int(p, rows[i].record.nonce_epoch);
     if ((r = db_run(db, DB_EXPORT_NONCES, &pages)) < 0)
         return r;
-    if (pages.n > n_max)
-        return error_set(ERROR_INTERNAL, "database: %zu pages of DevNonces", pages.n);
     for (size_t i = 0; i < pages.n; i++) {
-        ret[i].row = (size_t)db_row_int(&pages, i, 0, 1, (int64_t)n_rows) - 1;
-        ret[i].page = (uint16_t)db_row_int(&pages, i, 1, 0, DB_EXPORT_PAGES - 1);
-        db_row_bytes(&pages, i, 2, ret[i].bits, sizeof(ret[i].bits));
+        struct db_export_nonces read;
+
+        read.row = (size_t)db_row_int(&pages, i, 0, 1, (int64_t)n_rows) - 1;
+        read.page = (uint16_t)db_row_int(&pages, i, 1, 0, DB_EXPORT_PAGES - 1);
+        db_row_bytes(&pages, i, 2, read.bits, sizeof(read.bits));
+        if (n > 0 && ret[n - 1].row == read.row && ret[n - 1].page == read.page)
+            for (size_t at = 0; at < sizeof(read.bits); at++)
+                ret[n - 1].bits[at] |= read.bits[at];
+        else if (n < n_max)
+            ret[n++] = read;
+        else
+            return error_set(ERROR_INTERNAL, "database: more than %zu pages of DevNonces", n);
     }
-    *ret_n = pages.n;
+    *ret_n = n;
     return db_rows_check(&pages);
 }
 

@@ -3,8 +3,14 @@
 #include "base/clock.h"
 #include "db/connection.h"
 #include "db/record_row.h"
+#include "device/nonce.h"
 #include <stdio.h>
 #include <string.h>
+
+#define DECIMAL_(number) #number
+#define DECIMAL(number) DECIMAL_(number)
+
+#define RECENT_LEN_MAX 64 /* bytes of device_join.recent_nonces, two for each DevNonce */
 
 /* The device of DevEUI `a.asked` or, if it is not here, the one after it (before it, at the end).
  * Whatever is asked about a device that is not here is looked up for this neighbour, at the same
@@ -18,40 +24,51 @@
     " (SELECT n.dev_eui FROM device n WHERE n.dev_eui < a.asked AND n.dev_eui >= " DB_FIRST_DEV_EUI \
     "  ORDER BY n.dev_eui DESC LIMIT 1))"
 
-/* OFFSET 0 keeps `k` whole, or the neighbour would be looked for at every use of it.
+/* One look at `device` finds the device or its neighbour, row and all; the second is for who asks
+ * behind the last device alone.
  *
  * Snapshot and rows are of one moment: gate_rev belongs to the gate that was read with it.
  *
+ * A device's keys are found together: one row each, so a device of 1.1 comes twice.
+ *
  * The DevNonce page is a scalar subquery, not a join: a generic plan made while the table is empty
  * and vacuumed may join it by half of its key, and then reads every page for every device. */
+#define DEVICE_COLUMNS                                                                             \
+    "d.dev_eui, d.test_net_id, d.test_as_id, d.test_max_joins, d.test_until, " DB_RECORD_COLUMNS
+/* clang-format off */
 const struct db_statement db_join_load_statement = {
     .name = "join_load",
     .sql =
-        "SELECT k.ordinal::int4, k.dev_eui = k.asked,"
+        "SELECT a.ordinal::int4, d.dev_eui = a.asked,"
         " " DB_RECORD_COLUMNS ","
         "  j.join_nonce, j.last_dev_nonce, j.nonce_epoch, j.gate_rev, j.retry_fingerprint,"
-        "  (extract(epoch FROM clock_timestamp() - j.retry_at) * 1000)::int8,"
-        "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"
-        "  coalesce((SELECT get_bit(p.bits, k.dev_nonce & 2047) FROM dev_nonce_page p"
-        "   WHERE p.dev_eui = k.dev_eui AND p.join_eui = d.join_eui"
-        "   AND p.nonce_epoch = d.nonce_epoch AND p.page = (k.dev_nonce >> 11)::int2) = 1, false),"
+        "  (date_part('epoch', clock_timestamp() - j.retry_at) * 1000)::int8,"
+        "  k.slot, k.kek_label, k.blob, k.tag,"
+        "  j.has_pages AND coalesce((SELECT get_bit(p.bits, a.dev_nonce & 2047)"
+        "   FROM dev_nonce_page p WHERE p.dev_eui = d.dev_eui AND p.join_eui = d.join_eui"
+        "   AND p.nonce_epoch = d.nonce_epoch AND p.page = (a.dev_nonce >> 11)::int2) = 1, false),"
+        "  j.recent_nonces,"
+        "  j.nonce_epoch = d.nonce_epoch AND coalesce(j.recent_join_eui = d.join_eui, false),"
         "  j.rj_count1,"
         "  j.current_join_nonce, j.current_nonce, j.current_net_id, j.current_rj_count0,"
         "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0,"
         "  j.previous_join_nonce, j.previous_nonce, j.previous_net_id, NULL::int4,"
-        " " DB_TEST_COLUMNS(
-            "j.test_joins") " FROM (SELECT a.asked, " NEAREST_TO_ASKED
-                            " AS dev_eui, a.dev_nonce, a.ordinal"
-                            "  FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
-                            "  OFFSET 0) k"
-                            " JOIN device d ON d.dev_eui = k.dev_eui AND d.kind = 'lorawan'"
-                            " JOIN device_join j ON j.dev_eui = k.dev_eui"
-                            " LEFT JOIN device_key app ON app.dev_eui = k.dev_eui AND app.slot = 1"
-                            " LEFT JOIN device_key nwk ON nwk.dev_eui = k.dev_eui AND nwk.slot = 2",
+        " " DB_TEST_COLUMNS("j.test_joins")
+        " FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
+        " CROSS JOIN LATERAL ("
+        "  (SELECT " DEVICE_COLUMNS " FROM device d"
+        "   WHERE d.dev_eui >= greatest(a.asked, " DB_FIRST_DEV_EUI ")"
+        "   ORDER BY d.dev_eui LIMIT 1)"
+        "  UNION ALL (SELECT " DEVICE_COLUMNS " FROM device d"
+        "   WHERE d.dev_eui < a.asked AND d.dev_eui >= " DB_FIRST_DEV_EUI
+        "   ORDER BY d.dev_eui DESC LIMIT 1) LIMIT 1) d"
+        " JOIN device_join j ON j.dev_eui = d.dev_eui"
+        " LEFT JOIN device_key k ON k.dev_eui = d.dev_eui",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY},
 };
+/* clang-format on */
 
 enum load_column {
     LOAD_ORDINAL,
@@ -63,17 +80,18 @@ enum load_column {
     LOAD_GATE_REV,
     LOAD_RETRY_FINGERPRINT,
     LOAD_RETRY_AGE,
-    LOAD_APP, /* three columns: kek_label, blob, tag */
-    LOAD_NWK = LOAD_APP + 3,
-    LOAD_DEV_NONCE_USED = LOAD_NWK + 3,
+    LOAD_SLOT,
+    LOAD_KEY, /* three columns: kek_label, blob, tag */
+    LOAD_IN_PAGE = LOAD_KEY + 3,
+    LOAD_RECENT,
+    LOAD_RECENT_COUNTS,
     LOAD_RJ_COUNT1,
     LOAD_SESSIONS, /* four columns each: join_nonce, nonce, net_id, rj_count0 */
     LOAD_TEST = LOAD_SESSIONS + 4 * DEVICE_N_SESSIONS,
 };
 
-/* `locked` takes the rows in DevEUI order: two batches over the same devices wait for each other
- * instead of dying of a deadlock. The count makes it run to its end before the first update: a
- * one-time filter above the join. The update then judges the newest version of each row.
+/* Rows are updated, and so locked, in DevEUI order: two batches over the same devices wait for each
+ * other instead of dying of a deadlock. The update judges the newest version of each row.
  *
  * retry_at is clock_timestamp(), not now(): now() is when the statement arrived, perhaps long
  * before the lock was had, and the retry window is counted from the answer. The event keeps now():
@@ -86,24 +104,16 @@ enum load_column {
  * An accepted join changes join_nonce, and a test window that is opened anew gate_rev: so the
  * number of a test's joins needs no comparison of its own.
  *
- * Pages change only together with join_nonce, so the winner of the compare-and-set is alone at its
- * page; ON CONFLICT is there for the page that exists. `newest` carries the bit number into it. */
+ * Random DevNonces are put before the list in the row: what was there keeps its place at the end,
+ * and the WAL tells only what is new. From a list that is full, of another JoinEUI or of an epoch
+ * before, a trigger takes them to their pages. */
+#define RECENT_GOES_ON                                                                             \
+    "j.nonce_epoch = i.nonce_epoch AND (NOT i.drawn OR (j.recent_join_eui = i.join_eui"            \
+    " AND octet_length(j.recent_nonces) < " DECIMAL(RECENT_LEN_MAX) "))"
 const struct db_statement db_join_commit_statement = {
     .name = "join_commit",
     .sql =
-        "WITH input AS MATERIALIZED ("
-        "  SELECT *, opt_neg AND proved < 0 AS unproved"
-        " FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
-        " $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
-        " $12::int8[], $13::bytea[], $14::bytea[], $15::int8[], $16::int4[], $17::int4[],"
-        " $18::int4[], $19::int4[]) WITH ORDINALITY"
-        "  AS i(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
-        " dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
-        " ownership_epoch, join_type, proved, jump_from, test_join, ordinal)),"
-        " locked AS MATERIALIZED ("
-        "  SELECT 1 FROM device_join WHERE dev_eui = ANY($1::bytea[])"
-        "  ORDER BY dev_eui FOR NO KEY UPDATE),"
-        " won AS ("
+        "WITH won AS ("
         "  UPDATE device_join j SET join_nonce = i.new_join_nonce,"
         " last_dev_nonce = CASE WHEN i.counted AND i.join_type = 255 THEN i.dev_nonce"
         "   WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.last_dev_nonce END,"
@@ -134,20 +144,24 @@ const struct db_statement db_join_commit_statement = {
         " pending_net_id = CASE WHEN i.opt_neg THEN i.net_id END,"
         " pending_rj_count0 = NULL,"
         " test_joins = CASE WHEN i.test_join > 0 THEN i.test_join::int2 ELSE j.test_joins END,"
+        " recent_join_eui = CASE WHEN i.drawn THEN i.join_eui ELSE j.recent_join_eui END,"
+        " recent_nonces = CASE WHEN i.drawn THEN substr(int4send(i.dev_nonce), 3) ELSE '' END"
+        "   || CASE WHEN " RECENT_GOES_ON " THEN j.recent_nonces ELSE '' END,"
+        " has_pages = j.has_pages OR (j.recent_nonces <> '' AND NOT (" RECENT_GOES_ON ")),"
         " retry_fingerprint = i.fingerprint, retry_at = clock_timestamp()"
-        "  FROM input i"
+        "  FROM (SELECT *, opt_neg AND proved < 0 AS unproved,"
+        " NOT counted AND join_type = 255 AS drawn"
+        "   FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
+        " $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
+        " $12::int8[], $13::bytea[], $14::bytea[], $15::int8[], $16::int4[], $17::int4[],"
+        " $18::int4[], $19::int4[]) WITH ORDINALITY"
+        "   AS u(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
+        " dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
+        " ownership_epoch, join_type, proved, jump_from, test_join, ordinal)"
+        "   ORDER BY dev_eui) i"
         "  WHERE j.dev_eui = i.dev_eui AND j.join_nonce = i.old_join_nonce"
         " AND j.gate_rev = i.gate_rev AND j.nonce_epoch <= i.nonce_epoch"
-        " AND (SELECT count(*) FROM locked) >= 0"
         "  RETURNING i.*),"
-        " page AS ("
-        "  INSERT INTO dev_nonce_page AS p (dev_eui, join_eui, nonce_epoch, page, newest, bits)"
-        "  SELECT dev_eui, join_eui, nonce_epoch, (dev_nonce >> 11)::int2,"
-        " (dev_nonce & 2047)::int2,"
-        " set_bit(decode(repeat('00', 256), 'hex'), dev_nonce & 2047, 1)"
-        "  FROM won WHERE NOT counted AND join_type = 255"
-        "  ON CONFLICT (dev_eui, join_eui, nonce_epoch, page) DO UPDATE"
-        "  SET newest = excluded.newest, bits = set_bit(p.bits, excluded.newest, 1)),"
         " event AS ("
         "  INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, peer_id, sender_id,"
         " net_id, dev_addr, dev_nonce, join_nonce, opt_neg, fingerprint, ownership_epoch,"
@@ -193,9 +207,6 @@ const struct db_statement db_join_resolve_statement = {
     .n_params = 3,
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY},
 };
-
-#define DECIMAL_(number) #number
-#define DECIMAL(number) DECIMAL_(number)
 
 /* JoinNonce says which of two was later, should the clock have gone back between them. */
 const struct db_statement db_join_session_statement = {
@@ -257,15 +268,33 @@ const struct db_statement db_join_partitions_statement = {
     .commits = true,
 };
 
-static void read_key(
-    struct db_rows *rows, size_t row, int column, bool *ret_has, struct sealed_key *ret)
+static void read_key(struct db_rows *rows, size_t row, struct db_join_row *ret)
 {
-    *ret_has = !db_row_is_null(rows, row, column);
-    if (!*ret_has)
+    struct sealed_key *key;
+
+    if (db_row_is_null(rows, row, LOAD_SLOT))
         return;
-    db_row_text(rows, row, column, ret->kek_label, sizeof(ret->kek_label));
-    ret->blob_len = (uint8_t)db_row_bytes_upto(rows, row, column + 1, ret->blob, sizeof(ret->blob));
-    db_row_bytes(rows, row, column + 2, ret->tag, sizeof(ret->tag));
+    if (db_row_int(rows, row, LOAD_SLOT, KEY_SLOT_APP, KEY_SLOT_NWK) == KEY_SLOT_APP) {
+        ret->has_app = true;
+        key = &ret->app;
+    } else {
+        ret->has_nwk = true;
+        key = &ret->nwk;
+    }
+    db_row_text(rows, row, LOAD_KEY, key->kek_label, sizeof(key->kek_label));
+    key->blob_len =
+        (uint8_t)db_row_bytes_upto(rows, row, LOAD_KEY + 1, key->blob, sizeof(key->blob));
+    db_row_bytes(rows, row, LOAD_KEY + 2, key->tag, sizeof(key->tag));
+}
+
+static bool is_used(struct db_rows *rows, size_t row, uint16_t dev_nonce)
+{
+    uint8_t recent[RECENT_LEN_MAX];
+    size_t len = db_row_bytes_upto(rows, row, LOAD_RECENT, recent, sizeof(recent));
+
+    return db_row_bool(rows, row, LOAD_IN_PAGE) ||
+           (db_row_bool(rows, row, LOAD_RECENT_COUNTS) &&
+               device_nonce_is_among(recent, len, dev_nonce));
 }
 
 static void read_session(struct db_rows *rows, size_t row, int column, struct device_session *ret)
@@ -327,19 +356,20 @@ int db_join_load(
         return r;
     memset(ret, 0, n_keys * sizeof(*ret));
     for (size_t row = 0; row < rows.n; row++) {
-        size_t i = read_ordinal(&rows, row, n_keys);
+        struct db_join_row *to = &ret[read_ordinal(&rows, row, n_keys)];
+        const struct db_join_key *key = &keys[to - ret];
 
-        ret[i].found = db_row_bool(&rows, row, LOAD_FOUND);
-        ret[i].record.dev_eui = keys[i].dev_eui;
-        db_row_record(&rows, row, LOAD_RECORD, &ret[i].record);
-        db_row_test_window(&rows, row, LOAD_TEST, &ret[i].record.test);
-        read_state(&rows, row, &ret[i].state);
-        read_key(&rows, row, LOAD_APP, &ret[i].has_app, &ret[i].app);
-        read_key(&rows, row, LOAD_NWK, &ret[i].has_nwk, &ret[i].nwk);
-        ret[i].dev_nonce_used = db_row_bool(&rows, row, LOAD_DEV_NONCE_USED);
+        to->found = db_row_bool(&rows, row, LOAD_FOUND);
+        to->record.dev_eui = key->dev_eui;
+        db_row_record(&rows, row, LOAD_RECORD, &to->record);
+        db_row_test_window(&rows, row, LOAD_TEST, &to->record.test);
+        read_state(&rows, row, &to->state);
+        read_key(&rows, row, to);
+        to->dev_nonce_used = is_used(&rows, row, key->dev_nonce);
+    }
+    for (size_t i = 0; i < n_keys; i++)
         if (!ret[i].found) /* read all the same, for what it costs */
             ret[i] = (struct db_join_row){.found = false};
-    }
     return db_rows_check(&rows);
 }
 

@@ -9,7 +9,7 @@
 
 struct db_join_key {
     struct eui64 dev_eui;
-    uint16_t dev_nonce; /* looked up in the bitmap pages of the device's JoinEUI and nonce epoch */
+    uint16_t dev_nonce; /* looked up in what the device has used for its JoinEUI, in its epoch */
 };
 
 /** A session as it was answered. */
@@ -27,7 +27,7 @@ struct db_join_row {
     struct device_join_state state;
     bool has_app, has_nwk;
     struct sealed_key app, nwk;
-    bool dev_nonce_used; /* its bit, in the pages of record.join_eui and record.nonce_epoch */
+    bool dev_nonce_used;            /* for record.join_eui, in record.nonce_epoch */
     struct db_join_session session; /* not found, unless db_join_session_find filled it */
 };
 
@@ -46,9 +46,9 @@ int db_join_session_find(struct db *db, const struct eui64 *dev_eui, uint32_t jo
 int db_join_ready(struct db *db);
 
 /** A join or rejoin to be made durable. The compare-and-set is over join_nonce and gate_rev as they
- * were read. Of a join, `counted`: last_dev_nonce is set; else the DevNonce's bit is set in its
- * page (made on first use). A newer nonce_epoch in the record empties the memory of DevNonce and
- * RJcount1 in the same statement.
+ * were read. Of a join, `counted`: last_dev_nonce is set; else the DevNonce is remembered among
+ * those that were used for that JoinEUI. A newer nonce_epoch in the record empties the memory of
+ * DevNonce and RJcount1 in the same statement.
  *
  * With OptNeg the new session becomes the pending one; the one that the rejoin proved becomes the
  * current one, with its RJcount0, and is the only other. Where none was proved, the pending one
@@ -76,8 +76,8 @@ struct db_join_commit {
 
 #define DB_JOIN_NONE_PROVED (-1)
 
-/** One statement, one transaction: locks the rows in DevEUI order, updates the winners, writes
- * their join_event rows and DevNonce pages. won[i] tells whether commits[i] did it. The caller
+/** One statement, one transaction: locks and updates the winners' rows in DevEUI order, writes
+ * their join_event rows. won[i] tells whether commits[i] did it. The caller
  * gives each device at most once. ERROR_DB_UNKNOWN: ask db_join_resolve on a fresh connection. */
 int db_join_commit(
     struct db *db, const struct db_join_commit *commits, size_t n_commits, bool *won);

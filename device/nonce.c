@@ -5,11 +5,20 @@ bool device_nonce_is_counted(enum lw_mac_version version)
     return version == LW_MAC_1_0_4 || version == LW_MAC_1_1;
 }
 
+bool device_nonce_is_among(const uint8_t *nonces, size_t len, uint16_t dev_nonce)
+{
+    bool found = false;
+
+    for (size_t at = 0; at + 1 < len; at += 2)
+        found |= (nonces[at] << 8 | nonces[at + 1]) == dev_nonce;
+    return found;
+}
+
 enum device_nonce device_nonce_judge(const struct device_record *record,
-    const struct device_join_state *state, uint16_t dev_nonce, bool bit_set)
+    const struct device_join_state *state, uint16_t dev_nonce, bool used)
 {
     if (!device_nonce_is_counted(record->mac_version))
-        return bit_set ? NONCE_USED : NONCE_FRESH;
+        return used ? NONCE_USED : NONCE_FRESH;
     if (record->nonce_epoch != state->nonce_epoch)
         return NONCE_FRESH;
     if ((int32_t)dev_nonce > state->last_dev_nonce)

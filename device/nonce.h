@@ -23,10 +23,13 @@ enum device_nonce {
  * and every one is remembered (1.0.3 and older). */
 bool device_nonce_is_counted(enum lw_mac_version version);
 
-/** `bit_set`: the DevNonce's bit in the pages of the record's JoinEUI and nonce epoch. A record
+/** Whether a list of DevNonces, two bytes each, most significant first, holds this one. */
+bool device_nonce_is_among(const uint8_t *nonces, size_t len, uint16_t dev_nonce);
+
+/** `used`: the DevNonce was used before, for the record's JoinEUI and in its nonce epoch. A record
  * whose nonce_epoch is newer than the state's starts with an empty DevNonce memory. */
 enum device_nonce device_nonce_judge(const struct device_record *record,
-    const struct device_join_state *state, uint16_t dev_nonce, bool bit_set);
+    const struct device_join_state *state, uint16_t dev_nonce, bool used);
 
 /** RJcount0 counts in a session and never wraps (LoRaWAN 1.1 6.2.4.1). */
 enum device_nonce device_rj_count0_judge(const struct device_session *session, uint16_t rj_count);

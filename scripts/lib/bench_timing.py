@@ -44,6 +44,7 @@ PREPARE_SQL = (
     "  join_nonce, opt_neg, ownership_epoch, nonce_epoch)"
     " SELECT now(), dev_eui, join_eui, 255, 'success', '000013', '\\x000013', '\\x26000001', 2048 + n, n, false,"
     f"  ownership_epoch, nonce_epoch FROM device, generate_series(1, {SESSIONS}) n",
+    "UPDATE device_join SET has_pages = true",
     # As if the devices had always been so: no row has an older version in the way.
     *(f"VACUUM (FULL, ANALYZE) {table}" for table in ("device", "device_key", "device_join", "dev_nonce_page",
                                                       "join_event")),

@@ -17,6 +17,7 @@ static const struct {
     {"keyd-limit", bench_keyd_limit},
     {"commit-limit", bench_commit_limit},
     {"timing", bench_timing},
+    {"history", bench_history},
     {"claim-timing", bench_claim_timing},
 };
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))

@@ -28,5 +28,10 @@ int bench_timing(const struct bench_settings *settings);
 /** The same of claims. */
 int bench_claim_timing(const struct bench_settings *settings);
 
+/** One device joins `tries` times, a DevNonce each, every answer checked; nanoseconds of each join.
+ * Before every `in_a_row` of them, and at the end, their number is printed and a line waited for.
+ */
+int bench_history(const struct bench_settings *settings);
+
 /** The same rows committed with nothing around them. The join servers must be idle. */
 int bench_commit_limit(const struct bench_settings *settings);

@@ -90,6 +90,17 @@ class Bench(unittest.TestCase):
         self.assertEqual((answer["errors"], answer["percent"]), (0, 10))
         self.assertEqual(answer["rate"], round(answer["maximum"] / 10))
 
+    def test_a_device_joins_again_and_again(self):
+        run = bench("--built", support.Stack.program(""), "--joins", "90", "--slice", "30", name="history")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual([one["first"] for one in answer["slices"]], [0, 30, 60])
+        self.assertEqual(set(answer["slices"][0]["cpu_us"]), {"keyd", "joinserver", "postgres"})
+        # Two full lists went to pages, and the rest stands in the third.
+        self.assertEqual(answer["memory"]["list_bytes"], 2 * (90 - 2 * 32))
+        self.assertGreater(answer["memory"]["pages"], 1)
+        self.assertGreater(answer["wal_bytes"], 0)
+
     def test_the_gate_is_measured_against_a_join_server_without_it(self):
         run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16", "--seconds", "1",
                     "--rounds", "2", name="gate")

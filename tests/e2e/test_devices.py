@@ -354,6 +354,7 @@ class Preflight(DevicesTest):
             "INSERT INTO dev_nonce_page (dev_eui, join_eui, nonce_epoch, page, newest, bits) "
             f"SELECT '\\x{device['dev_eui']}', '\\x{device['join_eui']}', 0, n, 0, decode(repeat('ff', 256), 'hex') "
             "FROM generate_series(0, 31) n")
+        self.update(device, "has_pages = true", "device_join")
         self.assertEqual(self.missing(device), ["dev_nonces_left"])
         self.assertEqual(self.ask(device, 77), "JoinReqFailed")
 

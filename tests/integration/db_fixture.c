@@ -136,6 +136,13 @@ struct db_join_commit commit_of(const struct db_join_row *row, uint16_t dev_nonc
     return c;
 }
 
+int64_t n_dev_nonces(void)
+{
+    return pg_number(cluster, database,
+        "SELECT (SELECT coalesce(sum(bit_count(bits)), 0) FROM dev_nonce_page)"
+        " + (SELECT coalesce(sum(octet_length(recent_nonces) / 2), 0) FROM device_join)");
+}
+
 void wait_until(const char *sql)
 {
     const int64_t deadline = clock_monotonic_ms() + PATIENCE_MS;

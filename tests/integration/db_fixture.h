@@ -29,6 +29,9 @@ struct db_join_row load_one(struct db *db, uint32_t number, uint16_t dev_nonce);
 /** The commit that follows from a loaded row. */
 struct db_join_commit commit_of(const struct db_join_row *row, uint16_t dev_nonce, bool counted);
 
+/** All random DevNonces that are remembered, in lists and in pages. */
+int64_t n_dev_nonces(void);
+
 /** Asks until the answer is 1: the condition ends the wait, time only a hopeless one. */
 void wait_until(const char *sql);
 

@@ -311,6 +311,14 @@ START_TEST(a_preflight_counts_the_random_dev_nonces_of_the_present_epoch)
         " ('\\x70b3d50000000002', '\\x70b3d5ff00000001', 1, 0, 0, decode(repeat('ff', 256), 'hex'))");
     ck_ok(db_device_preflight(db, &dev_eui, &facts));
     ck_assert_uint_eq(facts.n_used, 2050);
+    sql("UPDATE device_join SET recent_nonces = '\\x00070008', recent_join_eui ="
+        " '\\x70b3d5ff00000001' WHERE dev_eui = '\\x70b3d50000000002'");
+    ck_ok(db_device_preflight(db, &dev_eui, &facts));
+    ck_assert_uint_eq(facts.n_used, 2052);
+    /* In pages they count no second time, and those of another epoch not at all. */
+    sql("UPDATE device_join SET nonce_epoch = 1, has_pages = true, recent_nonces = '\\x0009'");
+    ck_ok(db_device_preflight(db, &dev_eui, &facts));
+    ck_assert_uint_eq(facts.n_used, 2052);
 }
 END_TEST
 

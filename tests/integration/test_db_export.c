@@ -438,6 +438,18 @@ START_TEST(what_is_loaded_is_what_the_device_has_counted)
     sql("UPDATE device SET nonce_epoch = 1");
     ck_ok(db_export_load(one, &export, rows, &n));
     ck_assert_int_eq(rows[0].last_dev_nonce, 5);
+    /* What is in no page yet: 2 * 2048 + 8, 5 and 3; of the second device for another JoinEUI. */
+    sql("UPDATE device_join j SET recent_nonces = '\\x100800050003', recent_join_eui ="
+        " CASE WHEN d.dev_eui = (SELECT dev_eui FROM device ORDER BY 1 LIMIT 1) THEN d.join_eui"
+        " ELSE d.dev_eui END FROM device d WHERE d.dev_eui = j.dev_eui");
+    ck_ok(db_export_load_nonces(one, rows, n, pages, DB_EXPORT_PAGES, &n_pages));
+    ck_assert_uint_eq(n_pages, 5);
+    ck_assert(pages[0].row == 0 && pages[0].page == 0 && pages[0].bits[0] == (1 << 5 | 1 << 3));
+    ck_assert(pages[1].row == 0 && pages[1].page == 2 && pages[1].bits[0] == 8);
+    ck_assert_uint_eq(pages[1].bits[1], 1);
+    ck_assert(pages[2].row == 0 && pages[2].page == 31);
+    ck_assert(pages[3].row == 1 && pages[3].page == 2 && pages[3].bits[1] == 0);
+    ck_assert_int_lt(db_export_load_nonces(one, rows, n, pages, 4, &n_pages), 0);
 }
 END_TEST
 

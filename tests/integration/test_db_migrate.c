@@ -110,6 +110,32 @@ START_TEST(peers_that_no_path_can_name_are_named_before_they_are_lost)
 }
 END_TEST
 
+START_TEST(dev_nonces_in_pages_of_before_the_list_are_remembered)
+{
+    CLEANUP(db_cleanup) struct db *db = open_as("cradle_owner");
+    CLEANUP(db_cleanup) struct db *join = open_as("cradle_join");
+    CLEANUP(text_done) struct text report = {0};
+
+    make_devices(1, 2, LW_MAC_1_0_3);
+    /* As it was before 0032. */
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "DROP FUNCTION dev_nonces_to_pages CASCADE;"
+                         "ALTER TABLE device_join DROP COLUMN recent_join_eui,"
+                         " DROP COLUMN recent_nonces, DROP COLUMN has_pages;"
+                         "INSERT INTO dev_nonce_page SELECT dev_eui, join_eui, nonce_epoch, 0, 5,"
+                         " set_bit(decode(repeat('00', 256), 'hex'), 5, 1) FROM device"
+                         " ORDER BY dev_eui LIMIT 1;"
+                         "DELETE FROM schema_migration WHERE number >= 32"),
+        0);
+    (void)db_migrate(db, &report); /* what follows may be there already */
+    ck_assert_ptr_nonnull(strstr(report.data, "applied 0032_recent_nonces\n"));
+    ck_assert(load_one(join, 1, 5).dev_nonce_used);
+    ck_assert(!load_one(join, 1, 6).dev_nonce_used);
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT count(*) FROM device_join WHERE has_pages"), 1);
+}
+END_TEST
+
 START_TEST(missing_role_is_named_and_nothing_stays)
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
@@ -256,6 +282,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, unknown_migration_is_refused_by_name);
     tcase_add_test(tcase, missing_migration_below_an_applied_one_is_refused);
     tcase_add_test(tcase, peers_that_no_path_can_name_are_named_before_they_are_lost);
+    tcase_add_test(tcase, dev_nonces_in_pages_of_before_the_list_are_remembered);
     tcase_add_test(tcase, missing_role_is_named_and_nothing_stays);
     tcase_add_test(tcase, every_table_and_column_has_a_comment);
     tcase_add_test(tcase, every_statement_of_the_table_prepares);

@@ -28,6 +28,8 @@ static const struct {
     {"cradle_join", "UPDATE device_join SET dev_eui = dev_eui", DENIED},
     {"cradle_join", "INSERT INTO device_join (dev_eui) VALUES ('x')", DENIED},
     {"cradle_join", "DELETE FROM device_join", DENIED},
+    {"cradle_join", "INSERT INTO dev_nonce_page (page) VALUES (1)", DENIED},
+    {"cradle_join", "UPDATE dev_nonce_page SET bits = bits", DENIED},
     {"cradle_join", "DELETE FROM dev_nonce_page", DENIED},
     {"cradle_join", "UPDATE join_event SET outcome = 'x'", DENIED},
     {"cradle_join", "DELETE FROM join_event", DENIED},
@@ -64,6 +66,7 @@ static const struct {
     {"cradle_activation", "UPDATE device_join SET gate_rev = 0", DENIED},
     {"cradle_activation", "INSERT INTO device_join (dev_eui, gate_rev) VALUES ('x', 5)", DENIED},
     {"cradle_activation", "INSERT INTO device_join (dev_eui, rj_count1) VALUES ('x', 5)", DENIED},
+    {"cradle_activation", "UPDATE device_join SET recent_nonces = ''", DENIED},
     {"cradle_activation", "UPDATE dev_nonce_page SET bits = bits", DENIED},
     {"cradle_activation", "SELECT * FROM dev_nonce_page", DONE},
     {"cradle_activation", "SELECT * FROM export, job_part", DONE},
@@ -176,7 +179,7 @@ START_TEST(functions_with_rights_of_the_owner_fix_their_search_path)
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace"),
-        8);
+        9);
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace AND proconfig::text NOT LIKE '%search_path%'"),

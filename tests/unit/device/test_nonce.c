@@ -35,7 +35,20 @@ START_TEST(devnonce_equal_to_or_below_last_is_replay)
 }
 END_TEST
 
-START_TEST(random_devnonces_go_by_their_bit_alone)
+START_TEST(a_list_holds_what_stands_in_it)
+{
+    static const uint8_t list[] = {0x12, 0x34, 0xff, 0xff, 0x00, 0x01};
+
+    ck_assert(device_nonce_is_among(list, sizeof(list), 0x1234));
+    ck_assert(device_nonce_is_among(list, sizeof(list), 0xffff));
+    ck_assert(device_nonce_is_among(list, sizeof(list), 1));
+    ck_assert(!device_nonce_is_among(list, sizeof(list), 0x34ff)); /* across two */
+    ck_assert(!device_nonce_is_among(list, 4, 1));
+    ck_assert(!device_nonce_is_among(list, 0, 0));
+}
+END_TEST
+
+START_TEST(random_devnonces_go_by_whether_they_were_used_alone)
 {
     ck_assert_int_eq(judge(LW_MAC_1_0_3, 500, 7, false), NONCE_FRESH);
     ck_assert_int_eq(judge(LW_MAC_1_0_3, DEVICE_NO_NONCE, 7, true), NONCE_USED);
@@ -127,7 +140,8 @@ int main(void)
     tcase_add_test(tc, counted_versions_are_1_0_4_and_1_1);
     tcase_add_test(tc, devnonce_zero_is_allowed_once_as_the_first);
     tcase_add_test(tc, devnonce_equal_to_or_below_last_is_replay);
-    tcase_add_test(tc, random_devnonces_go_by_their_bit_alone);
+    tcase_add_test(tc, a_list_holds_what_stands_in_it);
+    tcase_add_test(tc, random_devnonces_go_by_whether_they_were_used_alone);
     tcase_add_test(tc, a_newer_nonce_epoch_empties_the_counter_memory);
     tcase_add_test(tc, rj_counts_only_go_up);
     tcase_add_test(tc, a_jump_is_more_than_a_thousand_above_a_counted_one);
