@@ -180,6 +180,7 @@ static int start(struct app *app)
     app->shared.metrics = &app->metrics;
     app->routes.shared = &app->shared;
     join_metrics_init(&app->metrics);
+    mic_limit_init(&app->shared.mic_limit);
     if ((r = secret_process_harden(0, NULL)) < 0 ||
         (r = db_open(&(struct db_config){.conninfo = s->conninfo,
                          .program = "cradle-joinserver-keeper",
@@ -190,7 +191,7 @@ static int start(struct app *app)
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||
-        (r = join_queues_new(app->n_workers, s->queue, &app->shared.queues)) < 0 ||
+        (r = join_queue_new(app->n_workers, s->queue, &app->shared.queue)) < 0 ||
         (r = join_deliveries_open(
              &(struct join_deliveries_config){.directory = s->answers_directory,
                  .max_answers = s->answers_queue,
@@ -214,8 +215,8 @@ static int start(struct app *app)
     if ((r = start_listeners(app)) < 0)
         return r;
     for (unsigned i = 0; i < app->n_workers; i++)
-        if ((r = join_worker_start(&app->shared, i, s->conninfo, keyd_pool_channel(app->keyd, i),
-                 &app->workers[i])) < 0)
+        if ((r = join_worker_start(
+                 &app->shared, s->conninfo, keyd_pool_channel(app->keyd, i), &app->workers[i])) < 0)
             return r;
     if ((r = join_keeper_start(&app->routes, app->keeper_db, &app->keeper)) < 0)
         return r;
@@ -232,8 +233,8 @@ static void stop(struct app *app)
         api_server_drain(app->shared.servers[i]);
     while (!all_idle(app) && clock_monotonic_ms() < give_up_ms)
         (void)program_stop_wanted(DRAIN_PAUSE_MS);
-    if (app->shared.queues != NULL)
-        join_queues_close(app->shared.queues);
+    if (app->shared.queue != NULL)
+        join_queue_close(app->shared.queue);
     for (unsigned i = 0; i < app->n_workers; i++)
         join_worker_join(app->workers[i]);
     join_keeper_stop(app->keeper);
@@ -241,7 +242,7 @@ static void stop(struct app *app)
         api_server_stop(app->shared.servers[i]);
     join_deliveries_stop(app->shared.deliveries, give_up_ms);
     keyd_pool_close(app->keyd);
-    join_queues_free(app->shared.queues);
+    join_queue_free(app->shared.queue);
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);

@@ -34,7 +34,7 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
 
     join_metrics_write(routes->shared->metrics, &out);
     text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
-        join_queues_waiting(routes->shared->queues));
+        join_queue_waiting(routes->shared->queue));
     join_deliveries_metrics(routes->shared->deliveries, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
@@ -287,7 +287,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     work->deadline_ms = work->started_us / 1000 + JOIN_DEADLINE_MS;
     if (work->message->activates)
         join_fingerprint(peer->id, message, work->fingerprint);
-    if (!join_queue_put(routes->shared->queues, work)) {
+    if (!join_queue_put(routes->shared->queue, work)) {
         if (is_delivered)
             join_delivery_give(work->delivery);
         api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
@@ -308,10 +308,10 @@ static void handle_message(struct api_request *request, struct join_routes *rout
 
     if (peer == NULL) /* revoked between header and body */
         api_problem(request, PROBLEM_UNAUTHENTICATED, "no peer has this token or certificate");
-    else if ((work = join_work_take(routes->shared->queues, peer->id)) == NULL)
+    else if ((work = join_work_take(routes->shared->queue, peer->id)) == NULL)
         api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
     else if (!take_message(request, routes, peer, directory, work))
-        join_work_give(routes->shared->queues, work);
+        join_work_give(routes->shared->queue, &work, 1);
     join_directory_release(routes->shared->directory, directory);
 }
 

@@ -113,12 +113,12 @@ static void *run(void *arg)
     struct join_work *batch[JOIN_BATCH_MAX];
     size_t n;
 
-    while ((n = join_queue_take(w->shared->queues, w->index, batch, JOIN_BATCH_MAX)) > 0)
+    while ((n = join_queue_take(w->shared->queue, batch, JOIN_BATCH_MAX)) > 0)
         work_batch(w, batch, n);
     return NULL;
 }
 
-int join_worker_start(struct join_shared *shared, unsigned index, const char *conninfo,
+int join_worker_start(struct join_shared *shared, const char *conninfo,
     struct keyd_channel *channel, struct join_worker **ret)
 {
     struct join_worker *w = calloc(1, sizeof(*w));
@@ -127,7 +127,6 @@ int join_worker_start(struct join_shared *shared, unsigned index, const char *co
     if (w == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for a join worker");
     w->shared = shared;
-    w->index = index;
     w->channel = channel;
     r = db_open(
         &(struct db_config){
