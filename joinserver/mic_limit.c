@@ -21,8 +21,12 @@ static bool is_of(const struct mic_failures *failures, const struct eui64 *dev_e
 
 void mic_limit_init(struct mic_limit *limit)
 {
-    memset(limit->sets, 0, sizeof(limit->sets));
     (void)pthread_mutex_init(&limit->lock, NULL); /* cannot fail with default attributes on Linux */
+}
+
+void mic_limit_done(struct mic_limit *limit)
+{
+    (void)pthread_mutex_destroy(&limit->lock);
 }
 
 bool mic_limit_is_reached(struct mic_limit *limit, const struct eui64 *dev_eui, int64_t now_ms)

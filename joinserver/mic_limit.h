@@ -26,7 +26,9 @@ struct mic_limit {
     } sets[MIC_LIMIT_SETS][MIC_LIMIT_WAYS];
 };
 
+/** Of a struct of zeros. */
 void mic_limit_init(struct mic_limit *limit);
+void mic_limit_done(struct mic_limit *limit);
 
 /** Whether the device has had its wrong MICs of this minute: then check one in MIC_CHECK_ONE_IN. */
 bool mic_limit_is_reached(struct mic_limit *limit, const struct eui64 *dev_eui, int64_t now_ms);

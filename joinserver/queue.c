@@ -6,8 +6,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define WAKE_AT 8     /* requests waiting: worth another worker */
-#define HANDS_BITS 14 /* of a DevEUI's hash. Two devices that meet there wait for each other */
+#define WAKE_AT 8      /* requests waiting: worth another worker */
+#define PACE_OF 1024   /* requests: the pace is an average over so many, the latest counting most */
+#define PLACES_MIN 256 /* a peer's, whatever the pace: with them all workers are busy */
+#define HANDS_BITS 14  /* of a DevEUI's hash. Two devices that meet there wait for each other */
 
 /* What one peer has in the pool. */
 struct lane {
@@ -22,6 +24,7 @@ struct join_queue {
     pthread_cond_t filled;
     struct join_work *all_work, *free_work;
     unsigned n_work;
+    unsigned n_taken; /* of it */
     struct lane lanes[JOIN_SHARES];
     struct lane *first,
         **last;       /* the ring: lanes in which work waits, in the order of their turns */
@@ -30,11 +33,15 @@ struct join_queue {
     unsigned n_workers;
     unsigned n_asleep; /* of them, for want of work */
     unsigned n_woken;  /* told to look, and not there yet */
+    int64_t pace_ns;   /* the time that a request takes while there is work; 0: not known yet */
+    int64_t paced_us;  /* monotonic: until when that was looked at */
+    int64_t max_wait_ns;
     bool closed;
     bool in_hand[1 << HANDS_BITS]; /* devices that a worker has, by their hash */
 };
 
-int join_queue_new(unsigned n_workers, unsigned n_work, struct join_queue **ret)
+int join_queue_new(
+    unsigned n_workers, unsigned n_work, unsigned max_wait_ms, struct join_queue **ret)
 {
     struct join_queue *q = calloc(1, sizeof(*q));
 
@@ -47,6 +54,8 @@ int join_queue_new(unsigned n_workers, unsigned n_work, struct join_queue **ret)
     (void)pthread_cond_init(&q->filled, NULL);
     q->n_workers = n_workers;
     q->n_work = n_work;
+    q->paced_us = clock_monotonic_us();
+    q->max_wait_ns = (int64_t)max_wait_ms * 1000000;
     q->last = &q->first;
     for (unsigned i = 0; i < JOIN_SHARES; i++)
         q->lanes[i].last = &q->lanes[i].first;
@@ -169,13 +178,16 @@ static size_t fill(struct join_queue *q, struct join_work **batch, size_t n_max)
     return n;
 }
 
+static bool none_awake(const struct join_queue *q)
+{
+    return q->n_asleep == q->n_workers;
+}
+
 /* One worker is enough until WAKE_AT wait: few at a time make small batches, and those are dear. A
  * worker that is awake looks by itself before it sleeps. */
 static void wake(struct join_queue *q)
 {
-    bool none_awake = q->n_asleep == q->n_workers;
-
-    if (q->n_asleep > 0 && (none_awake || q->n_waiting >= WAKE_AT * (q->n_woken + 1))) {
+    if (q->n_asleep > 0 && (none_awake(q) || q->n_waiting >= WAKE_AT * (q->n_woken + 1))) {
         q->n_asleep--;
         q->n_woken++;
         pthread_cond_signal(&q->filled);
@@ -191,6 +203,27 @@ static void sleep_until_woken(struct join_queue *q)
         q->n_woken--;
 }
 
+/* `n` requests are done with, by whichever workers. */
+static void keep_pace(struct join_queue *q, unsigned n)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    q->pace_ns = (q->pace_ns * (PACE_OF - n) + (now_us - q->paced_us) * 1000) / PACE_OF;
+    q->paced_us = now_us;
+}
+
+/* Whether a request that comes now gets its turn in time. */
+static bool is_in_time(const struct join_queue *q, const struct lane *lane)
+{
+    int64_t n_before = 0;
+
+    if (lane->n_taken < PLACES_MIN || q->max_wait_ns == 0)
+        return true;
+    for (const struct lane *other = q->first; other != NULL; other = other->next)
+        n_before += other->n_taken < lane->n_taken ? other->n_taken : lane->n_taken;
+    return n_before * q->pace_ns <= q->max_wait_ns;
+}
+
 /* The public functions. */
 
 struct join_work *join_work_take(struct join_queue *q, int64_t peer_id)
@@ -199,11 +232,12 @@ struct join_work *join_work_take(struct join_queue *q, int64_t peer_id)
     struct lane *lane = &q->lanes[join_share_of(peer_id)];
 
     pthread_mutex_lock(&q->lock);
-    if (join_share_allows(lane->n_taken, q->n_work))
+    if (join_share_allows(lane->n_taken, q->n_work - q->n_taken) && is_in_time(q, lane))
         work = q->free_work;
     if (work != NULL) {
         q->free_work = work->next;
         lane->n_taken++;
+        q->n_taken++;
         work->peer_id = peer_id;
         work->n_tries = 0;
         work->http = NULL;
@@ -215,14 +249,21 @@ struct join_work *join_work_take(struct join_queue *q, int64_t peer_id)
 
 void join_work_give(struct join_queue *q, struct join_work *const *work, size_t n)
 {
+    unsigned n_worked = 0;
+
     pthread_mutex_lock(&q->lock);
     for (size_t i = 0; i < n; i++) {
-        if (work[i]->in_hand)
+        if (work[i]->in_hand) {
             hold(q, work[i], false);
+            n_worked++;
+        }
         lane_of(q, work[i])->n_taken--;
+        q->n_taken--;
         work[i]->next = q->free_work;
         q->free_work = work[i];
     }
+    if (n_worked > 0)
+        keep_pace(q, n_worked);
     pthread_mutex_unlock(&q->lock);
 }
 
@@ -236,6 +277,8 @@ bool join_queue_put(struct join_queue *q, struct join_work *work)
     open = !q->closed;
     if (open) {
         lane_insert(q, lane, lane->last, work);
+        if (none_awake(q)) /* nobody worked until now */
+            q->paced_us = work->queued_us;
         wake(q);
     }
     pthread_mutex_unlock(&q->lock);

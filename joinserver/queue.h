@@ -41,11 +41,16 @@ struct join_work {
 
 struct join_queue;
 
-/** `n_workers`: threads that call join_queue_take. */
-int join_queue_new(unsigned n_workers, unsigned n_work, struct join_queue **ret);
+/** `n_workers`: threads that call join_queue_take. `max_wait_ms`: see join_work_take; 0: no limit.
+ */
+int join_queue_new(
+    unsigned n_workers, unsigned n_work, unsigned max_wait_ms, struct join_queue **ret);
 void join_queue_free(struct join_queue *queue);
 
-/** A free work item for this peer, or NULL when the peer has its share of them (answer 503). */
+/** A free work item for this peer, or NULL (answer 503): when the peer has its share of them
+ * (share.h), or when by the pace of the last thousand requests it would wait longer than
+ * max_wait_ms. What goes before it is its peer's own and as many of each other's, so the others do
+ * not notice who is told to come again. */
 struct join_work *join_work_take(struct join_queue *queue, int64_t peer_id);
 /** They are done with. */
 void join_work_give(struct join_queue *queue, struct join_work *const *work, size_t n);

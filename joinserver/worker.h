@@ -5,6 +5,7 @@
 
 #include "hsm/client.h"
 #include "joinserver/directory.h"
+#include "joinserver/loop_limit.h"
 #include "joinserver/metrics.h"
 #include "joinserver/mic_limit.h"
 #include "joinserver/queue.h"
@@ -33,6 +34,7 @@ struct join_shared {
     struct join_refusals *refusals;
     struct join_metrics *metrics;
     struct mic_limit mic_limit;
+    struct loop_limit loop_limit;
     unsigned retry_window_ms;
     /* Keyd was started so that a peer's record may let session keys out in clear. */
     bool plain_keys;

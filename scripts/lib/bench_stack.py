@@ -145,6 +145,7 @@ class Stack:
                 "CRADLE_JOIN_TLS_PORT": str(self.tls_ports[0]),
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
                 "CRADLE_ACTIVATION_TLS_PORT": str(free_port()),
+                "CRADLE_JOIN_DEVICE_BURST": "0",  # a device has its turn again sooner than in life
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
     def start(self):

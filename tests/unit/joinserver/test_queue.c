@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 
 #define N_WORK 200
 
@@ -28,7 +29,7 @@ START_TEST(a_device_is_in_one_hand_at_a_time_and_keeps_its_order)
     struct join_queue *q;
     struct join_work *batch[64], *first, *second;
 
-    ck_assert_int_eq(join_queue_new(1, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
     first = put(q, 1, 0);
     second = put(q, 1, 0);
     put(q, 2, 0);
@@ -52,7 +53,7 @@ START_TEST(each_peer_has_its_turn_however_much_another_has_waiting)
     struct join_queue *q;
     struct join_work *batch[64];
 
-    ck_assert_int_eq(join_queue_new(1, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
     for (uint8_t i = 0; i < 100; i++)
         put_of(q, 1, i, 0);
     put_of(q, 2, 200, 0);
@@ -72,7 +73,7 @@ START_TEST(turns_go_on_from_batch_to_batch)
     struct join_queue *q;
     struct join_work *batch[1];
 
-    ck_assert_int_eq(join_queue_new(1, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
     for (uint8_t i = 0; i < 10; i++) {
         put_of(q, 1, i, 0);
         put_of(q, 2, (uint8_t)(100 + i), 0);
@@ -90,7 +91,7 @@ START_TEST(a_batch_is_bounded_and_the_rest_waits)
     struct join_queue *q;
     struct join_work *batch[64];
 
-    ck_assert_int_eq(join_queue_new(1, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
     for (uint8_t i = 0; i < 100; i++)
         put(q, i, 0);
     ck_assert_uint_eq(join_queue_take(q, batch, 64), 64);
@@ -103,7 +104,7 @@ START_TEST(the_pool_bounds_what_waits)
 {
     struct join_queue *q;
 
-    ck_assert_int_eq(join_queue_new(2, 3, &q), 0);
+    ck_assert_int_eq(join_queue_new(2, 3, 0, &q), 0);
     for (uint8_t i = 0; i < 3; i++)
         put_of(q, i, i, 0);
     ck_assert_ptr_null(join_work_take(q, 9));
@@ -116,7 +117,7 @@ START_TEST(one_peer_leaves_a_quarter_of_the_pool_to_the_others)
     struct join_queue *q;
     struct join_work *work[6];
 
-    ck_assert_int_eq(join_queue_new(1, 8, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, 8, 0, &q), 0);
     for (int i = 0; i < 6; i++)
         ck_assert_ptr_nonnull(work[i] = join_work_take(q, 7));
     ck_assert_ptr_null(join_work_take(q, 7));
@@ -127,12 +128,60 @@ START_TEST(one_peer_leaves_a_quarter_of_the_pool_to_the_others)
 }
 END_TEST
 
+START_TEST(many_greedy_peers_leave_places_to_one_that_has_none)
+{
+    struct join_queue *q;
+    unsigned n = 0;
+    bool any = true;
+
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
+    while (any) {
+        any = false;
+        for (int64_t peer = 1; peer <= 8; peer++)
+            if (join_work_take(q, peer) != NULL) {
+                any = true;
+                n++;
+            }
+    }
+    ck_assert_uint_ge(n, N_WORK * 24 / 25 - 8);
+    ck_assert_ptr_nonnull(join_work_take(q, 9));
+    join_queue_free(q);
+}
+END_TEST
+
+#define N_MANY 4000
+
+START_TEST(who_would_wait_too_long_is_refused_and_others_are_not)
+{
+    struct join_queue *q;
+    struct join_work *batch[64], *taken = NULL;
+    unsigned n = 0;
+
+    /* At no pace that a clock can tell is a thousand requests in a millisecond. */
+    ck_assert_int_eq(join_queue_new(1, N_MANY, 1, &q), 0);
+    for (int i = 0; i < 100; i++) {
+        put_of(q, 1, (uint8_t)i, 0);
+        ck_assert_uint_eq(join_queue_take(q, batch, 64), 1);
+        ck_assert_int_eq(nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL), 0);
+        join_work_give(q, batch, 1);
+    }
+    while ((taken = join_work_take(q, 1)) != NULL) {
+        taken->request.dev_eui = (struct eui64){{1, 0, 0, 0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n}};
+        ck_assert(join_queue_put(q, taken));
+        n++;
+    }
+    ck_assert_uint_lt(n, N_MANY / 2);
+    ck_assert_ptr_nonnull(join_work_take(q, 2));
+    join_queue_free(q);
+}
+END_TEST
+
 START_TEST(a_closed_queue_takes_nothing_more)
 {
     struct join_queue *q;
     struct join_work *late;
 
-    ck_assert_int_eq(join_queue_new(1, 8, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, 8, 0, &q), 0);
     late = join_work_take(q, 1);
     join_queue_close(q);
     ck_assert(!join_queue_put(q, late));
@@ -146,7 +195,7 @@ START_TEST(expired_work_is_taken_from_the_middle_and_the_end)
     struct join_queue *q;
     struct join_work *batch[64], *expired;
 
-    ck_assert_int_eq(join_queue_new(1, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
     put(q, 1, 100);
     put(q, 2, 10);
     put(q, 3, 100);
@@ -169,7 +218,7 @@ START_TEST(work_that_lost_a_race_goes_first)
     struct join_queue *q;
     struct join_work *batch[1], *loser;
 
-    ck_assert_int_eq(join_queue_new(1, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
     loser = put(q, 1, 0);
     ck_assert_uint_eq(join_queue_take(q, batch, 1), 1);
     put(q, 2, 0);
@@ -211,7 +260,7 @@ START_TEST(what_is_put_is_taken_whoever_sleeps)
     struct join_queue *q;
     size_t n = 0;
 
-    ck_assert_int_eq(join_queue_new(3, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(3, N_WORK, 0, &q), 0);
     for (int i = 0; i < 3; i++) {
         taking[i] = (struct taking){.q = q};
         ck_assert_int_eq(pthread_create(&threads[i], NULL, take_all, &taking[i]), 0);
@@ -248,7 +297,7 @@ START_TEST(closing_wakes_a_waiting_worker)
     struct join_work *batch[1];
     pthread_t thread;
 
-    ck_assert_int_eq(join_queue_new(1, N_WORK, &q), 0);
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
     ck_assert_int_eq(pthread_create(&thread, NULL, close_soon, q), 0);
     ck_assert_uint_eq(join_queue_take(q, batch, 1), 0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
@@ -259,6 +308,8 @@ END_TEST
 SUITE_MAIN("joinserver queue", 10, a_device_is_in_one_hand_at_a_time_and_keeps_its_order,
     each_peer_has_its_turn_however_much_another_has_waiting, turns_go_on_from_batch_to_batch,
     a_batch_is_bounded_and_the_rest_waits, the_pool_bounds_what_waits,
-    one_peer_leaves_a_quarter_of_the_pool_to_the_others, a_closed_queue_takes_nothing_more,
+    one_peer_leaves_a_quarter_of_the_pool_to_the_others,
+    many_greedy_peers_leave_places_to_one_that_has_none,
+    who_would_wait_too_long_is_refused_and_others_are_not, a_closed_queue_takes_nothing_more,
     expired_work_is_taken_from_the_middle_and_the_end, work_that_lost_a_race_goes_first,
     what_is_put_is_taken_whoever_sleeps, closing_wakes_a_waiting_worker)
