@@ -14,7 +14,8 @@ import time
 import urllib.parse
 
 from bench_import import Maker
-from bench_joins import CORES, SEED, WAL_SEGMENTS, at_least, build_type, host, result_of, say, settings_of
+from bench_joins import CORES, SEED, at_least, build_type, host, result_of, say, settings_of
+from bench_load import make_wal_segments
 from bench_stack import AS_ID, NET_ID, Failed, Stack
 
 BATCH_MAX = 1000
@@ -61,8 +62,7 @@ def list_devices(maker, n_devices):
 
 def prepare(stack, options):
     """Devices that nobody owns, each with a code, and a client that may claim them; how long pages of them took."""
-    stack.psql.ask("\n".join("SELECT pg_logical_emit_message(false, 'bench', ''); SELECT pg_switch_wal();"
-                             for _ in range(WAL_SEGMENTS)) + "CHECKPOINT")
+    make_wal_segments(stack)
     say(f"Importing {options.devices} devices with codes ...")
     maker = Maker(stack, options, codes=True)
     path = maker.make_file(0, options.devices)

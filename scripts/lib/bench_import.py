@@ -17,7 +17,8 @@ import threading
 import time
 import urllib.parse
 
-from bench_joins import CORES, SEED, WAL_SEGMENTS, at_least, build_type, host, result_of, say, settings_of
+from bench_joins import CORES, SEED, at_least, build_type, host, result_of, say, settings_of
+from bench_load import load, make_wal_segments
 from bench_stack import AS_ID, NET_ID, Failed, Psql, Stack
 
 DEV_EUI_PREFIX = "02cdcdbe"  # as in tests/bench/fleet.c
@@ -213,15 +214,10 @@ class Bench:
 
     def prepare(self):
         say(f"Making {self.options.join_devices} devices that join beside it ...")
-        self.stack.psql.ask("\n".join("SELECT pg_logical_emit_message(false, 'bench', ''); SELECT pg_switch_wal();"
-                                      for _ in range(WAL_SEGMENTS)) + "CHECKPOINT")
+        make_wal_segments(self.stack)
         n = self.options.join_devices
         self.take(n)
-        _, good = result_of(self.stack.bench("load-devices", devices=n, seed=SEED, version=self.options.version),
-                            "load-devices")
-        if not good:
-            raise Failed("cradle-bench load-devices failed: the reason is above.")
-        self.stack.psql.ask("VACUUM ANALYZE device, device_key, device_join")
+        load(self.stack, devices=n, seed=SEED, version=self.options.version)
 
     def check(self, sent):
         if sent.failure:

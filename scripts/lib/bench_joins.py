@@ -11,13 +11,15 @@ import signal
 import subprocess
 import sys
 
+from bench_load import load, make_wal_segments, sizes
 from bench_stack import Failed, Stack
 
 VERSIONS = ("1.0.2", "1.0.3", "1.0.4", "1.1", "mix")
-WAL_SEGMENTS = 64  # min_wal_size of scripts/run
 SEED = 1
 CORES = len(os.sched_getaffinity(0))
+WORKERS = CORES + 1  # of a join server, beside a key process a core: as scripts/run ships them
 LIMIT_SECONDS_MAX = 5
+BATCH_MAX = 64  # as in joinserver/worker.h
 METHOD = ("closed loop of fresh valid frames made beforehand, every answer checked, warm-up of 1 s "
           "excluded; the load generator runs on the same cores")
 TLS_METHOD = "; mutual TLS 1.3, handshakes before the clock starts"
@@ -45,18 +47,13 @@ def limit(stack, verb, **options):
 
 
 def prepare(stack, options):
-    # A database that has run for a while has its WAL segments: without them the first minutes
-    # would measure how fast files are made.
-    stack.psql.ask("\n".join("SELECT pg_logical_emit_message(false, 'bench', ''); SELECT pg_switch_wal();"
-                             for _ in range(WAL_SEGMENTS)) + "CHECKPOINT")
+    """The devices; how long they took, and what the database has grown to."""
+    make_wal_segments(stack)
     say(f"Making {options.devices} devices with sealed keys ...")
-    loaded, good = result_of(stack.bench("load-devices", devices=options.devices, seed=SEED,
-                                         version=options.version), "load-devices")
-    if not good:
-        raise Failed("cradle-bench load-devices failed: the reason is above.")
-    say(f"  in {loaded['seconds']:.1f} s.")
-    # What autovacuum does in its own time to the tables that the devices went to.
-    stack.psql.ask("VACUUM ANALYZE device, device_key, device_join")
+    seconds = load(stack, devices=options.devices, seed=SEED, version=options.version)
+    mib = sizes(stack)
+    say(f"  in {seconds:.1f} s; the database has {mib['database']} MiB.")
+    return {"load_s": round(seconds, 1), "mib": mib}
 
 
 def measure(stack, options):
@@ -66,34 +63,33 @@ def measure(stack, options):
         connections=options.connections, seconds=options.seconds, rate=options.rate,
         tls=int(options.tls),
         ports=",".join(str(port) for port in (stack.tls_ports if options.tls else stack.ports)))
+    # The nearer to the measured time, the more it matters: batches are but a mean.
+    looks = (stack.batches, stack.wal, stack.cpu)
     marks = {}
     try:
-        for _ in range(2):
-            word = process.stdout.readline().strip()
-            if word == "begin":
-                wal = stack.wal()
-                marks[word] = (wal, stack.cpu())
-            elif word == "end":
-                cpu = stack.cpu()
-                marks[word] = (stack.wal(), cpu)
+        for word, order in (("begin", looks), ("end", looks[::-1])):
+            if process.stdout.readline().strip() != word:
+                raise Failed("cradle-bench joins ended too early: the reason is above.")
+            marks[word] = {look: look() for look in order}
         result, good = result_of(process, "joins")
     finally:
         if process.poll() is None:
             process.terminate()
             process.wait()
-    if len(marks) < 2:
-        raise Failed("cradle-bench joins ended too early: the reason is above.")
-    (wal, images), cpu = marks["begin"]
-    (wal_end, images_end), cpu_end = marks["end"]
+    batches, (wal, images), cpu = (marks["begin"][look] for look in looks)
+    batches_end, (wal_end, images_end), cpu_end = (marks["end"][look] for look in looks)
     n = max(result["joins"], 1)
     used = {name: cpu_end[name] - cpu[name] for name in cpu}
     used["load"] = result["load_cpu_us"]
     # Who else was at work: the kernel for all of us, and neighbours, who make a figure worse.
     others = used.pop("all") - sum(used.values())
     core_us = result["seconds"] * 1e6 * CORES
+    image_bytes = stack.wal_images(wal, wal_end)
     return result, good, {"cpu_us": {name: round(us / n, 1) for name, us in used.items()},
                           "others_share": round(max(others, 0) / core_us, 3),
-                          "wal_bytes": round((wal_end - wal) / n),
+                          "batch": round(n / max(batches_end - batches, 1), 1),
+                          "wal_bytes": round((wal_end - wal - image_bytes) / n),
+                          "wal_fpi_bytes": round(image_bytes / n),
                           "wal_full_page_images": round((images_end - images) / n, 4)}
 
 
@@ -126,23 +122,31 @@ def report(answer):
         f"{answer['checked']} answers checked, {answer['errors']} wrong or missing.")
     say(f"CPU a join: keyd {cpu['keyd']} us, joinserver {cpu['joinserver']} us, "
         f"postgres {cpu['postgres']} us, load generator {cpu['load']} us; "
-        f"keyd's share {answer['keyd_share']}. WAL a join: {answer['wal_bytes']} bytes. "
+        f"keyd's share {answer['keyd_share']}. WAL a join: {answer['wal_bytes']} bytes, and full-page images of "
+        f"{answer['wal_fpi_bytes']} bytes. {answer['batch']} joins a batch. "
         f"{answer['others_share']:.0%} of the cores' time went to other processes.")
     say(f"Limits in the same run: keyd alone {answer['keyd_limit']:.0f}/s, "
-        f"commits alone {answer['commit_limit']:.0f}/s.")
+        f"commits alone {answer['commit_limit']:.0f}/s, one after the other {answer['both_limit']:.0f}/s.")
+
+
+def limits(stack, options, batch):
+    """{keyd_limit, commit_limit, both_limit}, in batches of this size."""
+    common = {"devices": options.devices, "seed": SEED, "version": options.version,
+              "seconds": min(options.seconds, LIMIT_SECONDS_MAX), "batch": min(max(round(batch), 1), BATCH_MAX)}
+    keyds = CORES * options.servers
+    # While one thread reads an answer the keyd works for the other.
+    keyd = limit(stack, "keyd-limit", processes=keyds, threads=2 * keyds, **common)
+    commit = limit(stack, "commit-limit", threads=WORKERS * options.servers, **common)
+    return {"keyd_limit": keyd, "commit_limit": commit,
+            "both_limit": round(1 / (1 / keyd + 1 / commit), 1) if keyd and commit else 0}
 
 
 def run(options):
-    # As scripts/run ships them: one key process a core, and a worker more than that.
-    n_keyds, n_workers = CORES * options.servers, (CORES + 1) * options.servers
     with Stack(options.built, options.servers) as stack:
-        prepare(stack, options)
+        loaded = prepare(stack, options)
         say(f"Joining for {options.seconds} s ...")
         result, good, used = measure(stack, options)
-        common = {"devices": options.devices, "seed": SEED, "version": options.version,
-                  "seconds": min(options.seconds, LIMIT_SECONDS_MAX)}
-        keyd_limit = limit(stack, "keyd-limit", processes=n_keyds, **common)
-        commit_limit = limit(stack, "commit-limit", threads=n_workers, **common)
+        bounds = limits(stack, options, used["batch"])
         postgres = settings_of(stack)
     cpu = used["cpu_us"]
     own = cpu["keyd"] + cpu["joinserver"] + cpu["postgres"]
@@ -150,10 +154,10 @@ def run(options):
         "benchmark": "joins", **{k: result[k] for k in (
             "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "max_ms", "errors", "checked", "joins")},
         **used, "keyd_share": round(cpu["keyd"] / own, 3) if own else 0,
-        "keyd_limit": keyd_limit, "commit_limit": commit_limit,
+        **bounds, **loaded,
         "devices": options.devices, "connections": options.connections,
         "seconds": result["seconds"], "rate": options.rate, "version": options.version,
-        "servers": options.servers, "keyds": n_keyds, "workers": n_workers, "cores": CORES,
+        "servers": options.servers, "keyds": CORES * options.servers, "workers": WORKERS * options.servers, "cores": CORES,
         "build": build_type(options.built), "postgres": postgres, "host": host(),
         "tls": options.tls,
         "method": (METHOD if options.rate == 0 else METHOD.replace(

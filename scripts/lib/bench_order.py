@@ -16,7 +16,8 @@ import urllib.error
 import urllib.request
 
 from bench_import import SMALL_SHARE, Watcher
-from bench_joins import CORES, SEED, WAL_SEGMENTS, at_least, build_type, host, say, settings_of
+from bench_joins import CORES, SEED, at_least, build_type, host, say, settings_of
+from bench_load import make_wal_segments
 from bench_stack import AS_ID, JOIN_EUI, NET_ID, Failed, Stack
 
 VERSIONS = ("1.0.3", "1.0.4", "1.1")
@@ -75,8 +76,7 @@ class Bench:
             "organization": self.organization, "kind": "module", "name": "Bench"})["number"]
 
     def prepare(self):
-        self.stack.psql.ask("\n".join("SELECT pg_logical_emit_message(false, 'bench', ''); SELECT pg_switch_wal();"
-                                      for _ in range(WAL_SEGMENTS)) + "CHECKPOINT")
+        make_wal_segments(self.stack)
         for words in (["genpkey", "-algorithm", "RSA", "-pkeyopt", f"rsa_keygen_bits:{RSA_BITS}", "-out", self.key],):
             subprocess.run(["openssl", *words], check=True, capture_output=True)
         self.public = subprocess.run(["openssl", "pkey", "-in", self.key, "-pubout"], check=True, capture_output=True,

@@ -300,6 +300,22 @@ class Stack:
                 used["postgres"] += own + ended
         return used
 
+    def batches(self):
+        """Batches that the join servers have worked so far."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        n = 0
+        for port in self.ports:
+            with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+                n += sum(int(line.split()[1]) for line in answer.read().decode().splitlines()
+                         if line.startswith("cradle_join_batches_total "))
+        return n
+
+    def wal_images(self, begin, end):
+        """How many bytes of the WAL between two positions are full-page images."""
+        self.psql.ask("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
+        (row,) = self.psql.ask(f"SELECT sum(fpi_size)::int8 FROM pg_get_wal_stats('0/0'::pg_lsn + {begin}, '0/0'::pg_lsn + {end})")
+        return int(row)
+
     def wal(self):
         """(bytes of WAL so far, full-page images so far)"""
         (row,) = self.psql.ask("SELECT pg_current_wal_insert_lsn() - '0/0', wal_fpi FROM pg_stat_wal")

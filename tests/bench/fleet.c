@@ -158,7 +158,22 @@ void bench_network_for(
     network->dl_settings = version_of(fleet, device) == LW_MAC_1_1 ? LW_OPT_NEG : 0;
 }
 
-int bench_fleet_load(struct bench_fleet *fleet, struct db *db)
+static int remember(struct bench_fleet *fleet, uint32_t device, const struct db_join_row *row)
+{
+    struct bench_memory *memory = &fleet->memory[device];
+
+    if (!row->found)
+        return error_set(ERROR_CONFIG, "device %u is not there: load it first", device);
+    memory->join_nonce = row->state.join_nonce;
+    memory->n_used = bench_device_is_counted(fleet, device)
+                         ? (uint32_t)(row->state.last_dev_nonce + 1)
+                         : row->state.join_nonce;
+    memory->gate_rev = row->state.gate_rev;
+    return 0;
+}
+
+int bench_fleet_load(
+    struct bench_fleet *fleet, struct db *db, const uint32_t *devices, uint32_t n_devices)
 {
     struct db_join_key keys[DB_JOIN_BATCH_MAX] = {{.dev_nonce = 0}};
     CLEANUP(cleanup_free) struct db_join_row *rows = calloc(DB_JOIN_BATCH_MAX, sizeof(*rows));
@@ -166,23 +181,15 @@ int bench_fleet_load(struct bench_fleet *fleet, struct db *db)
 
     if (rows == NULL)
         return error_set(ERROR_SYSTEM, "out of memory");
-    for (uint32_t first = 0; first < fleet->n; first += n) {
-        n = fleet->n - first < DB_JOIN_BATCH_MAX ? fleet->n - first : DB_JOIN_BATCH_MAX;
+    for (uint32_t first = 0; first < n_devices; first += n) {
+        n = n_devices - first < DB_JOIN_BATCH_MAX ? n_devices - first : DB_JOIN_BATCH_MAX;
         for (uint32_t i = 0; i < n; i++)
-            keys[i].dev_eui = dev_eui_of(fleet, first + i);
+            keys[i].dev_eui = dev_eui_of(fleet, devices[first + i]);
         int r = db_join_load(db, keys, n, rows);
+        for (uint32_t i = 0; r == 0 && i < n; i++)
+            r = remember(fleet, devices[first + i], &rows[i]);
         if (r < 0)
             return r;
-        for (uint32_t i = 0; i < n; i++) {
-            struct bench_memory *memory = &fleet->memory[first + i];
-
-            if (!rows[i].found)
-                return error_set(ERROR_CONFIG, "device %u is not there: load it first", first + i);
-            memory->join_nonce = rows[i].state.join_nonce;
-            memory->n_used = bench_device_is_counted(fleet, first + i)
-                                 ? (uint32_t)(rows[i].state.last_dev_nonce + 1)
-                                 : rows[i].state.join_nonce;
-        }
     }
     return 0;
 }

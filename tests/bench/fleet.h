@@ -11,6 +11,7 @@
 struct bench_memory {
     uint32_t join_nonce;
     uint32_t n_used;
+    int64_t gate_rev; /* the database's */
 };
 
 struct bench_fleet {
@@ -20,17 +21,19 @@ struct bench_fleet {
     enum lw_mac_version version;
     uint32_t first;              /* the number that the first DevEUI is made of */
     uint32_t stride;             /* from one DevEUI to the next; the others are nobody's */
-    struct bench_memory *memory; /* one a device; NULL until loaded */
+    struct bench_memory *memory; /* one a device */
 };
 
-/** ERROR_CONFIG: the version is none. The memory is empty. */
+/** ERROR_CONFIG: the version is none. The memory is empty, and takes none of the machine's until it
+ * is touched: of ten million devices, those that a run asks for. */
 int bench_fleet_make(const struct bench_settings *settings, struct bench_fleet *ret);
 void bench_fleet_done(struct bench_fleet *fleet);
 
-/** Reads from the database what the devices have used, so that a run goes on where another one
+/** Reads from the database what these devices have used, so that a run goes on where another one
  * ended. That DevNonces are spent by successful joins alone is taken for granted: a run with errors
  * leaves a database that is good for nothing more. */
-int bench_fleet_load(struct bench_fleet *fleet, struct db *db);
+int bench_fleet_load(
+    struct bench_fleet *fleet, struct db *db, const uint32_t *devices, uint32_t n_devices);
 
 /** Wipe it: it holds keys. */
 void bench_device_make(const struct bench_fleet *fleet, uint32_t device, struct simdev *ret);

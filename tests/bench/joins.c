@@ -6,18 +6,23 @@
 #include "tests/bench/verdict.h"
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
-#define RATE_EXPECTED_MAX 25000 /* more joins a second than two cores make */
+#define JOINS_A_CORE 12500 /* more than it makes in a second */
 #define WARM_UP_SECONDS 1
 #define DEVICES_PER_CONNECTION 4 /* so that hardly ever a device's turn comes while it is busy */
 
-static int load_memory(const struct bench_settings *settings, struct bench_fleet *fleet)
+static int make_plan(const struct bench_settings *settings, struct bench_fleet *fleet,
+    const struct simdev_network *network, struct bench_plan *ret)
 {
+    uint32_t rate = settings->rate > 0 ? settings->rate : JOINS_A_CORE * (uint32_t)get_nprocs();
     CLEANUP(db_cleanup) struct db *db = NULL;
     int r = db_open(
         &(struct db_config){.conninfo = settings->join_conninfo, .program = "cradle-bench"}, &db);
 
-    return r < 0 ? r : bench_fleet_load(fleet, db);
+    return r < 0 ? r
+                 : bench_plan_make(settings, fleet, db, network,
+                       rate * (settings->seconds + WARM_UP_SECONDS), ret);
 }
 
 struct joined {
@@ -84,7 +89,6 @@ int bench_joins(const struct bench_settings *settings)
     CLEANUP(bench_traffic_done) struct bench_traffic traffic = {.len = 0};
     CLEANUP(bench_network_wipe) struct simdev_network network = {.rx_delay = 0};
     struct bench_verdict verdict;
-    uint32_t rate = settings->rate > 0 ? settings->rate : RATE_EXPECTED_MAX;
     int64_t started_us = clock_monotonic_us();
 
     if (settings->devices < DEVICES_PER_CONNECTION * settings->connections)
@@ -94,10 +98,7 @@ int bench_joins(const struct bench_settings *settings)
     if (r == 0)
         r = bench_fleet_make(settings, &fleet);
     if (r == 0)
-        r = load_memory(settings, &fleet);
-    if (r == 0)
-        r = bench_plan_make(
-            settings, &fleet, &network, rate * (settings->seconds + WARM_UP_SECONDS), &plan);
+        r = make_plan(settings, &fleet, &network, &plan);
     if (r < 0)
         return r;
     int64_t prepared_us = clock_monotonic_us();

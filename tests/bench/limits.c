@@ -1,4 +1,5 @@
-/* keyd-limit and commit-limit: what the two halves of a join can do alone. */
+/* keyd-limit and commit-limit: what the two halves of a join can do alone, asked for just as a join
+ * worker asks for them (joinserver/worker_keys.c, worker_commit.c), in batches of the same size. */
 #include "tests/bench/verbs.h"
 
 #include "base/clock.h"
@@ -10,18 +11,19 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BATCH 64 /* what a join worker takes at most */
+#define BATCH_MAX DB_JOIN_BATCH_MAX
 #define WARM_UP_US 1000000
 #define KEYD_DEADLINE_MS 10000
-#define KEYD_REQUESTS (64 * BATCH) /* prepared for a thread, used again and again */
+#define KEYD_BATCHES 64       /* prepared for a thread, used again and again */
+#define COMMIT_DEVICES 100000 /* of a thread at most: more than it commits in the time */
 
-_Static_assert(BATCH <= KEYD_BATCH_MAX && BATCH <= DB_JOIN_BATCH_MAX, "a batch is one message");
+_Static_assert(BATCH_MAX <= KEYD_BATCH_MAX, "a batch is one message");
 
 /* One thread that makes batches until the time is over. */
 struct limit_thread {
     int (*batch)(struct limit_thread *thread);
     pthread_t handle;
-    unsigned index;
+    unsigned n_batch; /* joins of a batch */
     int64_t begin_us, end_us;
     uint64_t n_joins; /* done in the measured time */
     int result;
@@ -32,17 +34,17 @@ struct limit_thread {
     const struct sealed_kek *keks[2];
     struct keyd_join_request *requests;
     size_t at;
-    struct keyd_join_reply replies[BATCH];
+    struct keyd_join_reply replies[BATCH_MAX];
 
-    /* commit: this thread's devices are `first` .. of the fleet */
+    /* commit: this thread's devices, which go round */
     struct db *db;
     struct bench_fleet *fleet;
-    struct bench_order order;
-    uint32_t first;
-    int64_t *gate_revs;
+    const uint32_t *devices;
+    uint32_t n_devices;
+    uint32_t next;
     struct db_join_commit template;
-    struct db_join_commit commits[BATCH];
-    bool won[BATCH];
+    struct db_join_commit commits[BATCH_MAX];
+    bool won[BATCH_MAX];
 };
 
 static void *run_thread(void *arg)
@@ -60,7 +62,7 @@ static void *run_thread(void *arg)
         }
         now_us = clock_monotonic_us();
         if (measured && now_us < t->end_us)
-            t->n_joins += BATCH;
+            t->n_joins += t->n_batch;
     }
     return NULL;
 }
@@ -100,18 +102,25 @@ static int open_db(const struct bench_settings *settings, struct db **ret)
         &(struct db_config){.conninfo = settings->join_conninfo, .program = "cradle-bench"}, ret);
 }
 
+static int check_batch(const struct bench_settings *settings)
+{
+    return settings->batch <= BATCH_MAX
+               ? 0
+               : error_set(ERROR_CONFIG, "a batch has %d joins at most", BATCH_MAX);
+}
+
 /* --- keyd ------------------------------------------------------------------------------------ */
 
 static int keyd_batch(struct limit_thread *t)
 {
-    int r = keyd_answer_joins(t->channel, t->keks, 2, t->requests + t->at, BATCH, t->replies,
+    int r = keyd_answer_joins(t->channel, t->keks, 2, t->requests + t->at, t->n_batch, t->replies,
         clock_monotonic_ms() + KEYD_DEADLINE_MS);
 
-    for (size_t i = 0; r == 0 && i < BATCH; i++)
+    for (size_t i = 0; r == 0 && i < t->n_batch; i++)
         if (t->replies[i].status != KEYD_OK)
             r = error_set(
                 ERROR_HSM, "keyd answers no join: %s", keyd_status_text(t->replies[i].status));
-    t->at = (t->at + BATCH) % KEYD_REQUESTS;
+    t->at = (t->at + t->n_batch) % (KEYD_BATCHES * t->n_batch);
     return r;
 }
 
@@ -145,6 +154,7 @@ static int fill_keyd_request(struct bench_fleet *fleet, uint32_t number,
         .app = row->app,
         .has_nwk = row->has_nwk,
         .nwk = row->nwk,
+        .explain = true,
         .plan = true,
         .accept = {.join_nonce = ++fleet->memory[number].join_nonce,
             .net_id = network->net_id,
@@ -162,24 +172,25 @@ static int fill_keyd_request(struct bench_fleet *fleet, uint32_t number,
 static int prepare_keyd_requests(struct limit_thread *t, struct db *db, struct bench_fleet *fleet,
     struct bench_order *order, struct simdev_network *network)
 {
-    CLEANUP(cleanup_free) struct db_join_row *rows = calloc(BATCH, sizeof(*rows));
+    CLEANUP(cleanup_free) struct db_join_row *rows = calloc(t->n_batch, sizeof(*rows));
+    size_t n = KEYD_BATCHES * t->n_batch;
 
-    t->requests = calloc(KEYD_REQUESTS, sizeof(*t->requests));
+    t->requests = calloc(n, sizeof(*t->requests));
     if (rows == NULL || t->requests == NULL)
         return error_set(ERROR_SYSTEM, "out of memory");
-    for (size_t at = 0; at < KEYD_REQUESTS; at += BATCH) {
-        struct db_join_key keys[BATCH] = {{.dev_nonce = 0}};
-        uint32_t numbers[BATCH];
+    for (size_t at = 0; at < n; at += t->n_batch) {
+        struct db_join_key keys[BATCH_MAX] = {{.dev_nonce = 0}};
+        uint32_t numbers[BATCH_MAX];
 
-        for (size_t i = 0; i < BATCH; i++) {
+        for (size_t i = 0; i < t->n_batch; i++) {
             CLEANUP(bench_device_wipe) struct simdev device;
 
             numbers[i] = bench_order_next(order);
             bench_device_make(fleet, numbers[i], &device);
             keys[i].dev_eui = device.dev_eui;
         }
-        int r = db_join_load(db, keys, BATCH, rows);
-        for (size_t i = 0; r == 0 && i < BATCH; i++)
+        int r = db_join_load(db, keys, t->n_batch, rows);
+        for (size_t i = 0; r == 0 && i < t->n_batch; i++)
             r = fill_keyd_request(fleet, numbers[i], network, &rows[i], &t->requests[at + i]);
         if (r < 0)
             return r;
@@ -197,10 +208,11 @@ static int measure_keyd(const struct bench_settings *settings, struct limit_thre
 
     if (r == 0)
         r = bench_order_make(fleet->n, fleet->seed, &order);
-    for (unsigned i = 0; r == 0 && i < settings->processes; i++) {
+    for (unsigned i = 0; r == 0 && i < settings->threads; i++) {
         struct limit_thread *t = &threads[i];
 
         t->batch = keyd_batch;
+        t->n_batch = settings->batch;
         t->channel = keyd_pool_channel(pool, i);
         r = find_kek(directory, KEK_CLASS_NS, settings->net_id, &t->keks[0]);
         if (r == 0)
@@ -209,31 +221,31 @@ static int measure_keyd(const struct bench_settings *settings, struct limit_thre
             r = prepare_keyd_requests(t, db, fleet, &order, &network);
     }
     if (r == 0)
-        r = measure(threads, settings->processes, settings->seconds);
-    for (unsigned i = 0; i < settings->processes; i++)
+        r = measure(threads, settings->threads, settings->seconds);
+    for (unsigned i = 0; i < settings->threads; i++)
         free(threads[i].requests);
     return r;
 }
 
 int bench_keyd_limit(const struct bench_settings *settings)
 {
-    unsigned n = settings->processes;
+    unsigned n = settings->threads;
     CLEANUP(cleanup_free) struct limit_thread *threads = calloc(n, sizeof(*threads));
     CLEANUP(bench_fleet_done) struct bench_fleet fleet = {.n = 0};
     CLEANUP(db_directory_done) struct db_directory directory = {.n_peers = 0};
     CLEANUP(db_cleanup) struct db *db = NULL;
     struct keyd_pool *pool = NULL;
-    struct keyd_pool_config config = bench_keyd_config(settings, n, n);
+    struct keyd_pool_config config = bench_keyd_config(settings, settings->processes, n);
 
     if (threads == NULL)
         return error_set(ERROR_SYSTEM, "out of memory");
-    int r = open_db(settings, &db);
+    int r = check_batch(settings);
+    if (r == 0)
+        r = open_db(settings, &db);
     if (r == 0)
         r = db_directory_load(db, &directory);
     if (r == 0)
         r = bench_fleet_make(settings, &fleet);
-    if (r == 0)
-        r = bench_fleet_load(&fleet, db);
     if (r == 0)
         r = keyd_pool_open(&config, &pool);
     if (r == 0)
@@ -244,88 +256,65 @@ int bench_keyd_limit(const struct bench_settings *settings)
 
 /* --- commit ---------------------------------------------------------------------------------- */
 
+static int fill_commit(struct limit_thread *t, uint32_t number, struct db_join_commit *c)
+{
+    struct bench_memory *memory = &t->fleet->memory[number];
+    CLEANUP(bench_device_wipe) struct simdev device;
+
+    bench_device_make(t->fleet, number, &device);
+    *c = t->template;
+    c->dev_eui = device.dev_eui;
+    c->join_eui = device.join_eui;
+    c->counted = bench_device_is_counted(t->fleet, number);
+    c->opt_neg = device.mac_version == LW_MAC_1_1;
+    c->gate_rev = memory->gate_rev;
+    c->old_join_nonce = memory->join_nonce;
+    c->new_join_nonce = ++memory->join_nonce;
+    /* To the database it is 16 bytes that are never the same twice. */
+    memcpy(c->fingerprint, device.dev_eui.bytes, sizeof(device.dev_eui.bytes));
+    memcpy(c->fingerprint + sizeof(device.dev_eui.bytes), &memory->join_nonce,
+        sizeof(memory->join_nonce));
+    memcpy(c->dev_addr.bytes, device.dev_eui.bytes + 4, sizeof(c->dev_addr.bytes));
+    return bench_device_take_nonce(t->fleet, number, &c->dev_nonce);
+}
+
 static int commit_batch(struct limit_thread *t)
 {
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < BATCH; i++) {
-        uint32_t at = bench_order_next(&t->order);
-        uint32_t number = t->first + at;
-        struct bench_memory *memory = &t->fleet->memory[number];
-        struct db_join_commit *c = &t->commits[i];
-        CLEANUP(bench_device_wipe) struct simdev device;
-
-        bench_device_make(t->fleet, number, &device);
-        *c = t->template;
-        c->dev_eui = device.dev_eui;
-        c->join_eui = device.join_eui;
-        c->counted = bench_device_is_counted(t->fleet, number);
-        c->opt_neg = device.mac_version == LW_MAC_1_1;
-        c->gate_rev = t->gate_revs[at];
-        c->old_join_nonce = memory->join_nonce;
-        c->new_join_nonce = ++memory->join_nonce;
-        /* To the database it is 16 bytes that are never the same twice. */
-        memcpy(c->fingerprint, device.dev_eui.bytes, sizeof(device.dev_eui.bytes));
-        memcpy(c->fingerprint + sizeof(device.dev_eui.bytes), &memory->join_nonce,
-            sizeof(memory->join_nonce));
-        memcpy(c->dev_addr.bytes, device.dev_eui.bytes + 4, sizeof(c->dev_addr.bytes));
-        r = bench_device_take_nonce(t->fleet, number, &c->dev_nonce);
+    for (size_t i = 0; r == 0 && i < t->n_batch; i++) {
+        r = fill_commit(t, t->devices[t->next], &t->commits[i]);
+        t->next = (t->next + 1) % t->n_devices;
     }
     if (r == 0)
-        r = db_join_commit(t->db, t->commits, BATCH, t->won);
-    for (size_t i = 0; r == 0 && i < BATCH; i++)
+        r = db_join_commit(t->db, t->commits, t->n_batch, t->won);
+    for (size_t i = 0; r == 0 && i < t->n_batch; i++)
         if (!t->won[i])
             r = error_set(ERROR_DB, "a join was not committed: are the join servers idle?");
     return r;
 }
 
-static int load_gate_revs(struct limit_thread *t, uint32_t n)
-{
-    CLEANUP(cleanup_free) struct db_join_row *rows = calloc(BATCH, sizeof(*rows));
-
-    t->gate_revs = calloc(n, sizeof(*t->gate_revs));
-    if (rows == NULL || t->gate_revs == NULL)
-        return error_set(ERROR_SYSTEM, "out of memory");
-    for (uint32_t at = 0; at < n; at += BATCH) {
-        struct db_join_key keys[BATCH] = {{.dev_nonce = 0}};
-        uint32_t n_keys = n - at < BATCH ? n - at : BATCH;
-
-        for (uint32_t i = 0; i < n_keys; i++) {
-            CLEANUP(bench_device_wipe) struct simdev device;
-
-            bench_device_make(t->fleet, t->first + at + i, &device);
-            keys[i].dev_eui = device.dev_eui;
-        }
-        int r = db_join_load(t->db, keys, n_keys, rows);
-        if (r < 0)
-            return r;
-        for (uint32_t i = 0; i < n_keys; i++)
-            t->gate_revs[at + i] = rows[i].state.gate_rev;
-    }
-    return 0;
-}
-
 static int prepare_commits(const struct bench_settings *settings, struct limit_thread *t,
-    struct bench_fleet *fleet, const struct db_directory *directory)
+    struct bench_fleet *fleet, const struct db_directory *directory, const uint32_t *devices,
+    uint32_t n_devices)
 {
-    uint32_t share = fleet->n / settings->threads;
     struct db_join_commit *c = &t->template;
 
-    if (share < 2 * BATCH)
-        return error_set(ERROR_CONFIG, "%u threads want %u devices or more", settings->threads,
-            2 * BATCH * settings->threads);
     t->batch = commit_batch;
+    t->n_batch = settings->batch;
     t->fleet = fleet;
-    t->first = t->index * share;
-    *c = (struct db_join_commit){
-        .peer_id = directory->n_peers > 0 ? directory->peers[0].id : 0, .ownership_epoch = 1};
-    (void)snprintf(c->sender_id, sizeof(c->sender_id), "%s", settings->net_id);
+    t->devices = devices;
+    t->n_devices = n_devices;
+    *c = (struct db_join_commit){.join_type = LW_JOIN,
+        .proved = DB_JOIN_NONE_PROVED,
+        .jump_from = DEVICE_NO_NONCE,
+        .peer_id = directory->n_peers > 0 ? directory->peers[0].id : 0,
+        .ownership_epoch = 1};
     if (!net_id_parse(settings->net_id, strlen(settings->net_id), &c->net_id))
         return error_set(ERROR_CONFIG, "%.20s is not a NetID", settings->net_id);
+    (void)net_id_format(&c->net_id, c->sender_id);
     int r = open_db(settings, &t->db);
-    if (r == 0)
-        r = load_gate_revs(t, share);
-    return r < 0 ? r : bench_order_make(share, fleet->seed + t->index, &t->order);
+    return r < 0 ? r : bench_fleet_load(fleet, t->db, devices, n_devices);
 }
 
 int bench_commit_limit(const struct bench_settings *settings)
@@ -333,28 +322,32 @@ int bench_commit_limit(const struct bench_settings *settings)
     unsigned n = settings->threads;
     CLEANUP(cleanup_free) struct limit_thread *threads = calloc(n, sizeof(*threads));
     CLEANUP(bench_fleet_done) struct bench_fleet fleet = {.n = 0};
+    CLEANUP(bench_order_done) struct bench_order order = {.devices = NULL};
     CLEANUP(db_directory_done) struct db_directory directory = {.n_peers = 0};
     CLEANUP(db_cleanup) struct db *db = NULL;
+    uint32_t share =
+        settings->devices / n < COMMIT_DEVICES ? settings->devices / n : COMMIT_DEVICES;
 
     if (threads == NULL)
         return error_set(ERROR_SYSTEM, "out of memory");
-    int r = open_db(settings, &db);
+    if (share < settings->batch)
+        return error_set(
+            ERROR_CONFIG, "%u threads want %u devices or more", n, n * settings->batch);
+    int r = check_batch(settings);
+    if (r == 0)
+        r = open_db(settings, &db);
     if (r == 0)
         r = db_directory_load(db, &directory);
     if (r == 0)
         r = bench_fleet_make(settings, &fleet);
-    if (r == 0)
-        r = bench_fleet_load(&fleet, db);
-    for (unsigned i = 0; r == 0 && i < n; i++) {
-        threads[i].index = i;
-        r = prepare_commits(settings, &threads[i], &fleet, &directory);
-    }
+    if (r == 0) /* not the order in which the joins came */
+        r = bench_order_make(fleet.n, fleet.seed + 1, &order);
+    for (unsigned i = 0; r == 0 && i < n; i++)
+        r = prepare_commits(
+            settings, &threads[i], &fleet, &directory, order.devices + (size_t)i * share, share);
     if (r == 0)
         r = measure(threads, n, settings->seconds);
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < n; i++)
         db_close(threads[i].db);
-        bench_order_done(&threads[i].order);
-        free(threads[i].gate_revs);
-    }
     return r;
 }

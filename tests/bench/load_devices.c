@@ -12,7 +12,8 @@
 #include <sys/sysinfo.h>
 
 #define KEYD_DEADLINE_MS 60000
-#define LOADERS_MAX 16
+#define PROCESSES_MAX 16
+#define LOADERS_EACH 2 /* of a key process: one stores while keys are sealed for the other */
 
 /* One thread that makes every n-th chunk of the devices. */
 struct loader {
@@ -198,13 +199,14 @@ static int load(const struct bench_settings *settings, struct bench_fleet *fleet
 int bench_load_devices(const struct bench_settings *settings)
 {
     CLEANUP(bench_fleet_done) struct bench_fleet fleet = {.n = 0};
-    unsigned n_loaders = (unsigned)get_nprocs();
+    unsigned n_processes = (unsigned)get_nprocs();
     struct keyd_pool *pool = NULL;
     int64_t started_us = clock_monotonic_us();
 
-    if (n_loaders > LOADERS_MAX)
-        n_loaders = LOADERS_MAX;
-    struct keyd_pool_config config = bench_keyd_config(settings, n_loaders, n_loaders);
+    if (n_processes > PROCESSES_MAX)
+        n_processes = PROCESSES_MAX;
+    unsigned n_loaders = LOADERS_EACH * n_processes;
+    struct keyd_pool_config config = bench_keyd_config(settings, n_processes, n_loaders);
     int r = bench_fleet_make(settings, &fleet);
     if (r == 0)
         r = keyd_pool_open(&config, &pool);

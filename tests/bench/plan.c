@@ -32,7 +32,7 @@ static int add_request(const struct bench_settings *settings, struct bench_fleet
     return body->failed || plan->bytes.failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;
 }
 
-int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *fleet,
+int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *fleet, struct db *db,
     const struct simdev_network *network, uint32_t n, struct bench_plan *ret)
 {
     CLEANUP(bench_order_done) struct bench_order order = {.devices = NULL};
@@ -44,6 +44,8 @@ int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *f
     if (ret->requests == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for %u requests", n);
     int r = bench_order_make(fleet->n, fleet->seed, &order);
+    if (r == 0) /* the first round, which has each device once */
+        r = bench_fleet_load(fleet, db, order.devices, n < fleet->n ? n : fleet->n);
     for (uint32_t i = 0; r == 0 && i < n; i++) {
         ret->requests[i].device = bench_order_next(&order);
         r = add_request(settings, fleet, &own_network, &body, ret, &ret->requests[i]);

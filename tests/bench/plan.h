@@ -22,7 +22,8 @@ struct bench_plan {
     uint32_t n;
 };
 
-/** Makes `n` requests and spends their DevNonces in `fleet`. */
-int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *fleet,
+/** Makes `n` requests, after what their devices have used was read from the database, and spends
+ * their DevNonces in `fleet`. */
+int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *fleet, struct db *db,
     const struct simdev_network *network, uint32_t n, struct bench_plan *ret);
 void bench_plan_done(struct bench_plan *plan);

@@ -63,7 +63,8 @@ static const struct config_setting table[] = {
     {"run.format", NULL, CONFIG_TEXT, AT(format), "csv", 0, 0, "of an import file: csv or jsonl"},
     {"run.tokens", NULL, CONFIG_TEXT, AT(tokens), "", 0, 0, "path of a file of access tokens"},
     {"run.codes", NULL, CONFIG_UNSIGNED, AT(codes), "0", 0, 1, "1: with a code each"},
-    {"run.batch", NULL, CONFIG_UNSIGNED, AT(batch), "1", 1, BENCH_CLAIMS_MAX, "claims of a call"},
+    {"run.batch", NULL, CONFIG_UNSIGNED, AT(batch), "1", 1, BENCH_CLAIMS_MAX,
+        "claims of a call, or joins of a batch"},
     {"run.out", NULL, CONFIG_TEXT, AT(out), "", 0, 0, "path of the import file"},
 };
 #define N_SETTINGS (sizeof(table) / sizeof(table[0]))

@@ -49,7 +49,7 @@ struct bench_settings {
     char *format;      /* of an import file: csv or jsonl */
     char *tokens;      /* path of a file: access tokens of clients that may claim, one a line */
     unsigned codes;    /* 1: each device of an import file has a code */
-    unsigned batch;    /* claims of a call; 1: one alone, without a list */
+    unsigned batch;    /* claims of a call, 1: one alone, without a list; joins of a batch */
     char *out;         /* its path */
 };
 

@@ -14,12 +14,13 @@ import support
 sys.path.insert(0, os.path.join(support.ROOT, "scripts/lib"))
 import bench_claims  # noqa: E402 (they are where scripts/bench has them)
 import bench_import  # noqa: E402
+import bench_load  # noqa: E402
 import bench_stack  # noqa: E402
 
 FIELDS = {
     "benchmark", "joins_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "cpu_us",
-    "keyd_share", "keyd_limit", "commit_limit", "wal_bytes", "devices", "connections", "seconds",
-    "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method"}
+    "keyd_share", "keyd_limit", "commit_limit", "both_limit", "batch", "wal_bytes", "wal_fpi_bytes", "load_s", "mib",
+    "devices", "connections", "seconds", "rate", "version", "tls", "servers", "cores", "build", "postgres", "host", "method"}
 IMPORT_FIELDS = {
     "benchmark", "seconds", "devices_per_s", "rss_mib", "rss_mib_small", "cpu_us", "wal_bytes", "joins", "errors",
     "checked", "devices", "format", "version", "session", "idle_share", "others_share", "cores", "build", "postgres",
@@ -39,9 +40,9 @@ def bench(*arguments, name="joins"):
 
 
 class Bench(unittest.TestCase):
-    def measured(self, *arguments):
+    def measured(self, *arguments, name="joins"):
         run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16",
-                    "--seconds", "2", *arguments)
+                    "--seconds", "2", *arguments, name=name)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         return json.loads(run.stdout.splitlines()[-1])
 
@@ -52,6 +53,7 @@ class Bench(unittest.TestCase):
         self.assertEqual(answer["errors"], 0)
         self.assertGreater(answer["checked"], 0)
         self.assertGreater(answer["joins_per_s"], 0)
+        self.assertGreater(answer["wal_bytes"], 0)
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.assertEqual(answer["postgres"][setting], "on")
 
@@ -66,6 +68,17 @@ class Bench(unittest.TestCase):
         answer = self.measured("--tls", "--servers", "2", "--version", "mix", "--devices", "1000")
         self.assertEqual((answer["errors"], answer["tls"]), (0, True))
         self.assertGreater(answer["joins"], 0)
+
+    def test_latency_is_of_joins_that_come_at_a_rate(self):
+        answer = self.measured("--rate", "50", name="latency")
+        self.assertEqual((answer["errors"], answer["rate"], answer["checked"]), (0, 50, 150))
+        self.assertLessEqual(answer["p50_ms"], answer["p99_ms"])
+        self.assertLessEqual(answer["p99_ms"], answer["max_ms"])
+
+    def test_latency_at_a_part_of_what_can_be_made(self):
+        answer = self.measured("--percent", "10", name="latency")
+        self.assertEqual((answer["errors"], answer["percent"]), (0, 10))
+        self.assertEqual(answer["rate"], round(answer["maximum"] / 10))
 
     def test_the_gate_is_measured_against_a_join_server_without_it(self):
         run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16", "--seconds", "1",
@@ -182,16 +195,20 @@ class Report(unittest.TestCase):
 class LoadGenerator(unittest.TestCase):
     """cradle-bench finds what is wrong: else no figure of it would mean anything."""
     N_DEVICES = 200
+    SCHEMA = ("SELECT pg_get_indexdef(indexrelid), indisvalid FROM pg_index WHERE indrelid::regclass::text LIKE 'device%' "
+              "UNION ALL SELECT conrelid::regclass || conname || pg_get_constraintdef(oid), convalidated FROM pg_constraint "
+              "UNION ALL SELECT pg_get_triggerdef(oid), tgenabled = 'O' FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1")
+    # What one join leaves behind that does not tell which device's it is, or when.
+    EVENTS = ("SELECT DISTINCT join_eui, join_type, outcome, reason, peer_id, sender_id, net_id, opt_neg, ownership_epoch, "
+              "nonce_epoch, test_join, length(fingerprint) FROM join_event")
 
     @classmethod
     def setUpClass(cls):
         cls.stack = bench_stack.Stack(support.Stack.program("").rstrip("/"), 1)
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
-        load = cls.stack.bench("load-devices", devices=cls.N_DEVICES)
-        load.communicate()
-        if load.returncode != 0:
-            raise AssertionError("load-devices failed")
+        cls.before = cls.stack.psql.ask(cls.SCHEMA)
+        bench_load.load(cls.stack, devices=cls.N_DEVICES)
 
     def joins(self, while_it_runs=lambda: None, tls=0):
         """(exit status, result)"""
@@ -208,6 +225,25 @@ class LoadGenerator(unittest.TestCase):
             status, result = self.joins()
             self.assertEqual((status, result["errors"], result["checked"]), (0, 0, 200))
 
+    def test_1_devices_are_loaded_without_anything_missing_of_the_schema(self):
+        self.assertEqual(self.stack.psql.ask(self.SCHEMA), self.before)
+
+    def test_1_the_limits_ask_for_what_joins_ask_for(self):
+        # Other rows than theirs, or rows beside theirs, and commit_limit would be of something else.
+        self.joins()
+        events = self.stack.psql.ask(self.EVENTS)
+        self.assertEqual(len(events), 1)
+        for verb, options in (("commit-limit", {}), ("keyd-limit", {"processes": 1})):
+            process = self.stack.bench(verb, devices=self.N_DEVICES, seconds=1, threads=2, batch=10, **options)
+            self.assertGreater(json.loads(process.communicate()[0])["joins"], 0)
+            self.assertEqual(process.returncode, 0)
+        self.assertEqual(self.stack.psql.ask(self.EVENTS), events)
+        self.assertEqual(self.stack.psql.ask(
+            "SELECT (SELECT sum(bit_count(bits)) FROM dev_nonce_page) = (SELECT count(*) FROM join_event), "
+            "(SELECT sum(join_nonce) FROM device_join) = (SELECT count(*) FROM join_event), "
+            "(SELECT count(*) FROM trust_signal)"), ["t|t|0"])
+        self.assertEqual(self.joins()[1]["errors"], 0)
+
     def test_2_answers_for_another_application_server_are_wrong(self):
         with open(self.stack.config, encoding="utf-8") as file:
             right = file.read()
@@ -220,6 +256,13 @@ class LoadGenerator(unittest.TestCase):
             with open(self.stack.config, "w", encoding="utf-8") as file:
                 file.write(right)
         self.assertEqual((status, result["errors"], result["joins"]), (1, 200, 0))
+
+    def test_2_a_join_nonce_that_does_not_rise_is_wrong(self):
+        status, result = self.joins(lambda: self.stack.psql.ask("UPDATE device_join SET join_nonce = 0"))
+        self.assertEqual(status, 1)
+        self.assertGreater(result["errors"], 0)
+        # So that what the next runs take for used is what was used.
+        self.stack.psql.ask("UPDATE device_join j SET join_nonce = (SELECT count(*) FROM join_event e WHERE e.dev_eui = j.dev_eui)")
 
     def test_3_another_networks_certificate_gets_no_joins(self):
         with open(self.stack.config, encoding="utf-8") as file:
