@@ -153,6 +153,7 @@ static int start_listeners(struct app *app)
             .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE) +
                                  api_client_descriptors(s->answers_connections),
+            .urgent = true,
             .admit = join_routes_admit,
             .handle = join_routes_handle,
             .context = &app->routes};

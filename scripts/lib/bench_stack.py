@@ -110,9 +110,9 @@ class Psql:
 
 
 class Stack:
-    def __init__(self, built, n_servers, second="joinserver/cradle-joinserver"):
-        """`second`: the program of the join servers behind the first."""
-        self.built, self.second = built, second
+    def __init__(self, built, n_servers, second="joinserver/cradle-joinserver", settings=()):
+        """`second`: the program of the join servers behind the first; `settings`: theirs."""
+        self.built, self.second, self.settings_of_others = built, second, settings
         self.folder = tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
         self.state = os.path.join(self.folder.name, "state")
         self.ports = [free_port() for _ in range(n_servers)]
@@ -260,7 +260,8 @@ class Stack:
             self.others.append(subprocess.Popen(
                 [self.program(self.second), "--config",
                  self.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
-                 "--set", f"listener-tls.port={tls_port}"],
+                 "--set", f"listener-tls.port={tls_port}",
+                 *(word for setting in self.settings_of_others for word in ("--set", setting))],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()))
 
     @staticmethod
