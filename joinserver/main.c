@@ -87,7 +87,7 @@ static const struct config_setting settings_table[] = {
         "requests that may wait; beyond them 503"},
     {"join.wait_ms", NULL, CONFIG_UNSIGNED, AT(wait_ms), "250", 0, 1000,
         "how long a request may have to wait for its turn; beyond it 503; 0: as long as it lasts"},
-    {"join.device_burst", "CRADLE_JOIN_DEVICE_BURST", CONFIG_UNSIGNED, AT(device_burst), "30", 0,
+    {"join.device_burst", "CRADLE_JOIN_DEVICE_BURST", CONFIG_UNSIGNED, AT(device_burst), "100", 0,
         1000000, "joins of one device in a row, before it is slowed down; 0: it never is"},
     {"join.device_interval_s", NULL, CONFIG_UNSIGNED, AT(device_interval_s), "10", 1, 86400,
         "seconds from one join of such a device to the next"},
