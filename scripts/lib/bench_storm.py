@@ -14,8 +14,9 @@ from bench_joins import CORES, SEED, VERSIONS, at_least, build_type, host, prepa
 from bench_load import load
 from bench_stack import START_SECONDS, Failed, Stack, private, wait_until
 
-# One network server is given as many connections as make a storm; its own limit would stop it before.
-STORM_SETTINGS = ("join.connections_per_address=0", "join.connections_per_peer=0")
+# One network server is given as many connections as make a storm; its own limit would stop it before. Above seven eighths of
+# all there may be, idle ones would be closed, and requests on their way to them lost.
+STORM_SETTINGS = ("join.connections=8192", "join.connections_per_address=0", "join.connections_per_peer=0")
 NET_ID = "000024"
 MODEST_DEVICES, MODEST_FIRST, MODEST_CONNECTIONS = 2000, 100000000, 32
 MODEST_LESS = 3  # seconds of the storm in which the modest one only begins
