@@ -23,6 +23,7 @@
 #define FILES_BESIDE_CONNECTIONS 64 /* descriptors that the rest of a service needs */
 #define STOP_WAIT_MS 5000           /* for requests still deferred when the caller stops us */
 #define STOP_SEND_MS 2000           /* for answers still being sent */
+#define URGENT_NICE (-10)
 #define STOP_LOOK_MS 20
 #define FRUITLESS_MS 5
 
@@ -201,6 +202,8 @@ static void *run(void *arg)
     int64_t linger_ms = INT64_MAX;
 
     (void)pthread_setname_np(pthread_self(), "http");
+    if (server->config.urgent)
+        (void)setpriority(PRIO_PROCESS, (id_t)gettid(), URGENT_NICE);
     for (;;) {
         int64_t now_ms = clock_monotonic_ms();
         nfds_t n_entries = 2 + linger_poll_entries(&server->linger, entries + 2);

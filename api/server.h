@@ -94,6 +94,9 @@ struct api_server_config {
     unsigned request_deadline_ms; /* for a whole request to arrive, and for its answer to be taken;
                                    * larger admitted bodies get more; 0: 10 s */
     unsigned stream_idle_ms;      /* 0: API_STREAM_IDLE_MS */
+    /* The thread goes before the work that it hands on, where the process may ask for that (root,
+     * CAP_SYS_NICE or RLIMIT_NICE): else who is to be refused waits behind those who are not. */
+    bool urgent;
     api_admit admit;
     api_handler handle;
     void *context;

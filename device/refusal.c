@@ -255,6 +255,12 @@ static const struct {
         {"The network server repeated a join that is not yet stored for good.",
             "The database waits for its standby.",
             "Let the device try again. If it goes on: tell the operator of this join server."}},
+    [REFUSAL_SLOWED] = {"the device joined too often in a short time", "slowed",
+        {"The device has joined again and again, and is slowed down.",
+            "A device that joins without end costs all others their time. Most often it never gets "
+            "the answers to its joins, or starts anew all the time.",
+            "See that the network's answers reach it, and that it does not restart; it may join "
+            "once in a while (some seconds), and as often as any when it has rested."}},
     [REFUSAL_LATE_IN_QUEUE] = {"no worker was free in time", "deadline",
         {"The join server was too busy to answer in time.",
             "An answer is of use to a device for a few seconds only.",

@@ -184,7 +184,7 @@ static struct join_delivery *take_place(struct join_deliveries *d, int64_t peer_
     struct join_delivery *delivery = NULL;
 
     pthread_mutex_lock(&d->lock);
-    if (join_share_allows(*taken, d->config.max_answers))
+    if (join_share_allows(*taken, d->config.max_answers - d->n_taken))
         delivery = free_place(d);
     if (delivery != NULL) {
         (*taken)++;

@@ -33,6 +33,9 @@ struct settings {
     unsigned workers;
     unsigned retry_window_ms;
     unsigned queue;
+    unsigned wait_ms;
+    unsigned device_burst;
+    unsigned device_interval_s;
     unsigned connections;
     bool plain_keys;
     unsigned connections_per_address;
@@ -82,6 +85,12 @@ static const struct config_setting settings_table[] = {
         "how long an identical request gets the same answer; 0: off"},
     {"join.queue", NULL, CONFIG_UNSIGNED, AT(queue), "4096", 1, 1000000,
         "requests that may wait; beyond them 503"},
+    {"join.wait_ms", NULL, CONFIG_UNSIGNED, AT(wait_ms), "250", 0, 1000,
+        "how long a request may have to wait for its turn; beyond it 503; 0: as long as it lasts"},
+    {"join.device_burst", "CRADLE_JOIN_DEVICE_BURST", CONFIG_UNSIGNED, AT(device_burst), "100", 0,
+        1000000, "joins of one device in a row, before it is slowed down; 0: it never is"},
+    {"join.device_interval_s", NULL, CONFIG_UNSIGNED, AT(device_interval_s), "10", 1, 86400,
+        "seconds from one join of such a device to the next"},
     {"join.connections", NULL, CONFIG_UNSIGNED, AT(connections), "4096", 1, 100000,
         "connections that each listener may have open"},
     {"join.plain_keys", NULL, CONFIG_BOOL, AT(plain_keys), "false", 0, 0,
@@ -144,6 +153,7 @@ static int start_listeners(struct app *app)
             .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE) +
                                  api_client_descriptors(s->answers_connections),
+            .urgent = true,
             .admit = join_routes_admit,
             .handle = join_routes_handle,
             .context = &app->routes};
@@ -180,6 +190,8 @@ static int start(struct app *app)
     app->shared.metrics = &app->metrics;
     app->routes.shared = &app->shared;
     join_metrics_init(&app->metrics);
+    mic_limit_init(&app->shared.mic_limit);
+    loop_limit_init(&app->shared.loop_limit, s->device_burst, s->device_interval_s);
     if ((r = secret_process_harden(0, NULL)) < 0 ||
         (r = db_open(&(struct db_config){.conninfo = s->conninfo,
                          .program = "cradle-joinserver-keeper",
@@ -190,7 +202,7 @@ static int start(struct app *app)
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||
-        (r = join_queues_new(app->n_workers, s->queue, &app->shared.queues)) < 0 ||
+        (r = join_queue_new(app->n_workers, s->queue, s->wait_ms, &app->shared.queue)) < 0 ||
         (r = join_deliveries_open(
              &(struct join_deliveries_config){.directory = s->answers_directory,
                  .max_answers = s->answers_queue,
@@ -214,8 +226,8 @@ static int start(struct app *app)
     if ((r = start_listeners(app)) < 0)
         return r;
     for (unsigned i = 0; i < app->n_workers; i++)
-        if ((r = join_worker_start(&app->shared, i, s->conninfo, keyd_pool_channel(app->keyd, i),
-                 &app->workers[i])) < 0)
+        if ((r = join_worker_start(
+                 &app->shared, s->conninfo, keyd_pool_channel(app->keyd, i), &app->workers[i])) < 0)
             return r;
     if ((r = join_keeper_start(&app->routes, app->keeper_db, &app->keeper)) < 0)
         return r;
@@ -232,8 +244,8 @@ static void stop(struct app *app)
         api_server_drain(app->shared.servers[i]);
     while (!all_idle(app) && clock_monotonic_ms() < give_up_ms)
         (void)program_stop_wanted(DRAIN_PAUSE_MS);
-    if (app->shared.queues != NULL)
-        join_queues_close(app->shared.queues);
+    if (app->shared.queue != NULL)
+        join_queue_close(app->shared.queue);
     for (unsigned i = 0; i < app->n_workers; i++)
         join_worker_join(app->workers[i]);
     join_keeper_stop(app->keeper);
@@ -241,10 +253,12 @@ static void stop(struct app *app)
         api_server_stop(app->shared.servers[i]);
     join_deliveries_stop(app->shared.deliveries, give_up_ms);
     keyd_pool_close(app->keyd);
-    join_queues_free(app->shared.queues);
+    join_queue_free(app->shared.queue);
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);
+    loop_limit_done(&app->shared.loop_limit);
+    mic_limit_done(&app->shared.mic_limit);
     join_metrics_done(&app->metrics);
     config_done(settings_table, N_SETTINGS, &app->settings);
 }

@@ -57,6 +57,8 @@ static void init_counters(struct join_metrics *m)
             "Sealed keys or KEKs that keyd refused as altered or moved."},
         {&m->mic_unchecked, "cradle_join_mic_unchecked_total",
             "Requests answered as with a wrong MIC, unchecked, after too many wrong ones."},
+        {&m->shed, "cradle_join_shed_total",
+            "Requests answered 503, unread, because too many of their peer's were waiting."},
         {&m->dev_nonce_jumps, "cradle_join_dev_nonce_jumps_total",
             "Joins whose DevNonce was more than 1,000 above the last one."},
     };
@@ -120,7 +122,7 @@ static void write_peers(struct join_metrics *m, struct text *out)
 void join_metrics_write(struct join_metrics *m, struct text *out)
 {
     struct metric *const alone[] = {&m->notifications, &m->retries, &m->races_lost, &m->batches,
-        &m->refusals_dropped, &m->commits_unknown, &m->sealed_refused, &m->mic_unchecked,
+        &m->refusals_dropped, &m->commits_unknown, &m->sealed_refused, &m->mic_unchecked, &m->shed,
         &m->dev_nonce_jumps};
 
     for (int s = 0; s < N_JOIN_SERIES; s++)

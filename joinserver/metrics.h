@@ -33,6 +33,7 @@ struct join_metrics {
     pthread_mutex_t peers_lock;                               /* to claim a free one */
     struct metric notifications;
     struct metric mic_unchecked;
+    struct metric shed;
     struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused;
     struct metric nonces_low[N_JOIN_COUNTERS];
     struct metric dev_nonce_jumps;

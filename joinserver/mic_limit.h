@@ -3,11 +3,12 @@
  * in MIC_CHECK_ONE_IN is checked; the others are answered as wrong. Never a hard stop, or anyone on
  * the air could lock a device out: its own request gets through when it is tried again.
  *
- * A worker's own: a device always goes to the same worker of a process. The table is bounded; where
- * it is full, the device with the fewest failures is forgotten. */
+ * One of a process, for all its workers. The table is bounded; where it is full, the device with
+ * the fewest failures is forgotten. Any thread may call. */
 #pragma once
 
 #include "base/eui.h"
+#include <pthread.h>
 #include <stdbool.h>
 
 #define MIC_FAILURES_MAX 60
@@ -17,6 +18,7 @@
 #define MIC_LIMIT_WAYS 4
 
 struct mic_limit {
+    pthread_mutex_t lock;
     struct mic_failures {
         struct eui64 dev_eui;
         unsigned n; /* in the window; 0: nobody's place */
@@ -24,8 +26,11 @@ struct mic_limit {
     } sets[MIC_LIMIT_SETS][MIC_LIMIT_WAYS];
 };
 
+/** Of a struct of zeros. */
+void mic_limit_init(struct mic_limit *limit);
+void mic_limit_done(struct mic_limit *limit);
+
 /** Whether the device has had its wrong MICs of this minute: then check one in MIC_CHECK_ONE_IN. */
-bool mic_limit_is_reached(
-    const struct mic_limit *limit, const struct eui64 *dev_eui, int64_t now_ms);
+bool mic_limit_is_reached(struct mic_limit *limit, const struct eui64 *dev_eui, int64_t now_ms);
 /** The device's MIC was checked and is wrong. */
 void mic_limit_failed(struct mic_limit *limit, const struct eui64 *dev_eui, int64_t now_ms);

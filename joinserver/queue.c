@@ -5,43 +5,60 @@
 #include "joinserver/share.h"
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
-struct queue {
+#define WAKE_AT 32     /* requests waiting: worth another worker */
+#define PACE_OF 1024   /* requests: the pace is an average over so many, the latest counting most */
+#define PLACES_MIN 256 /* a peer's, whatever the pace: with them all workers are busy */
+#define HANDS_BITS 14  /* of a DevEUI's hash. Two devices that meet there wait for each other */
+
+/* What one peer has in the pool. */
+struct lane {
+    struct join_work *first, **last; /* waiting */
+    unsigned n_taken;                /* waiting, or with whoever works on them */
+    struct join_work **at;           /* while a batch is filled: what was not looked at yet */
+    struct lane *next;               /* in the ring */
+};
+
+struct join_queue {
     pthread_mutex_t lock;
     pthread_cond_t filled;
-    struct join_work *first, **last;
-    unsigned n;
-    bool closed;
-};
-
-struct join_queues {
-    pthread_mutex_t pool_lock;
-    struct join_work *free_work;
+    struct join_work *all_work, *free_work;
     unsigned n_work;
-    unsigned taken[JOIN_SHARES]; /* by peer */
-    struct join_work *all_work;
-    unsigned n_queues;
-    struct queue queues[];
+    unsigned n_taken; /* of it */
+    struct lane lanes[JOIN_SHARES];
+    struct lane *first,
+        **last;       /* the ring: lanes in which work waits, in the order of their turns */
+    unsigned n_lanes; /* in the ring */
+    unsigned n_waiting;
+    unsigned n_workers;
+    unsigned n_asleep; /* of them, for want of work */
+    unsigned n_woken;  /* told to look, and not there yet */
+    int64_t pace_ns;   /* the time that a request takes while there is work; 0: not known yet */
+    int64_t paced_us;  /* monotonic: until when that was looked at */
+    int64_t max_wait_ns;
+    bool closed;
+    bool in_hand[1 << HANDS_BITS]; /* devices that a worker has, by their hash */
 };
 
-int join_queues_new(unsigned n_queues, unsigned n_work, struct join_queues **ret)
+int join_queue_new(
+    unsigned n_workers, unsigned n_work, unsigned max_wait_ms, struct join_queue **ret)
 {
-    struct join_queues *q = calloc(1, sizeof(*q) + n_queues * sizeof(q->queues[0]));
+    struct join_queue *q = calloc(1, sizeof(*q));
 
     if (q == NULL || (q->all_work = calloc(n_work, sizeof(*q->all_work))) == NULL) {
         free(q);
         return error_set(ERROR_SYSTEM, "out of memory for %u waiting requests", n_work);
     }
     /* Initialisation cannot fail with default attributes on Linux. */
-    (void)pthread_mutex_init(&q->pool_lock, NULL);
-    q->n_queues = n_queues;
+    (void)pthread_mutex_init(&q->lock, NULL);
+    (void)pthread_cond_init(&q->filled, NULL);
+    q->n_workers = n_workers;
     q->n_work = n_work;
-    for (unsigned i = 0; i < n_queues; i++) {
-        (void)pthread_mutex_init(&q->queues[i].lock, NULL);
-        (void)pthread_cond_init(&q->queues[i].filled, NULL);
-        q->queues[i].last = &q->queues[i].first;
-    }
+    q->paced_us = clock_monotonic_us();
+    q->max_wait_ns = (int64_t)max_wait_ms * 1000000;
+    q->last = &q->first;
+    for (unsigned i = 0; i < JOIN_SHARES; i++)
+        q->lanes[i].last = &q->lanes[i].first;
     for (unsigned i = 0; i < n_work; i++) {
         q->all_work[i].next = q->free_work;
         q->free_work = &q->all_work[i];
@@ -50,175 +67,286 @@ int join_queues_new(unsigned n_queues, unsigned n_work, struct join_queues **ret
     return 0;
 }
 
-void join_queues_free(struct join_queues *q)
+void join_queue_free(struct join_queue *q)
 {
     if (q == NULL)
         return;
-    for (unsigned i = 0; i < q->n_queues; i++) {
-        (void)pthread_cond_destroy(&q->queues[i].filled);
-        (void)pthread_mutex_destroy(&q->queues[i].lock);
-    }
-    (void)pthread_mutex_destroy(&q->pool_lock);
+    (void)pthread_cond_destroy(&q->filled);
+    (void)pthread_mutex_destroy(&q->lock);
     free(q->all_work);
     free(q);
 }
 
-static unsigned *share_of(struct join_queues *q, int64_t peer_id)
-{
-    return &q->taken[join_share_of(peer_id)];
-}
+/* From here to the public functions below the caller holds the lock. */
 
-struct join_work *join_work_take(struct join_queues *q, int64_t peer_id)
+static struct lane *lane_of(struct join_queue *q, const struct join_work *work)
 {
-    struct join_work *work = NULL;
-    unsigned *taken = share_of(q, peer_id);
-
-    pthread_mutex_lock(&q->pool_lock);
-    if (join_share_allows(*taken, q->n_work))
-        work = q->free_work;
-    if (work != NULL) {
-        q->free_work = work->next;
-        (*taken)++;
-        work->peer_id = peer_id;
-        work->n_tries = 0;
-        work->http = NULL;
-        work->delivery = NULL;
-    }
-    pthread_mutex_unlock(&q->pool_lock);
-    return work;
-}
-
-void join_work_give(struct join_queues *q, struct join_work *work)
-{
-    pthread_mutex_lock(&q->pool_lock);
-    (*share_of(q, work->peer_id))--;
-    work->next = q->free_work;
-    q->free_work = work;
-    pthread_mutex_unlock(&q->pool_lock);
+    return &q->lanes[join_share_of(work->peer_id)];
 }
 
 /* Multiplicative hashing: DevEUIs of a batch differ in their low bits only. */
-static unsigned queue_of(const struct join_queues *q, const struct eui64 *dev_eui)
+static bool *hand_of(struct join_queue *q, const struct join_work *work)
 {
-    uint64_t h = eui64_to_u64(dev_eui) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t h = eui64_to_u64(&work->request.dev_eui) * UINT64_C(0x9E3779B97F4A7C15);
 
-    return (unsigned)((h >> 33) % q->n_queues);
+    return &q->in_hand[h >> (64 - HANDS_BITS)];
 }
 
-bool join_queue_put(struct join_queues *q, struct join_work *work)
+static void hold(struct join_queue *q, struct join_work *work, bool in_hand)
 {
-    struct queue *queue = &q->queues[queue_of(q, &work->request.dev_eui)];
-    bool open;
-
-    work->next = NULL;
-    work->queued_us = clock_monotonic_us();
-    pthread_mutex_lock(&queue->lock);
-    open = !queue->closed;
-    if (open) {
-        *queue->last = work;
-        queue->last = &work->next;
-        queue->n++;
-        pthread_cond_signal(&queue->filled);
-    }
-    pthread_mutex_unlock(&queue->lock);
-    return open;
+    *hand_of(q, work) = in_hand;
+    work->in_hand = in_hand;
 }
 
-void join_queue_put_back(struct join_queues *q, unsigned index, struct join_work *work)
+static void ring_add(struct join_queue *q, struct lane *lane)
 {
-    struct queue *queue = &q->queues[index];
-
-    work->queued_us = clock_monotonic_us();
-    pthread_mutex_lock(&queue->lock);
-    work->next = queue->first;
-    if (queue->first == NULL)
-        queue->last = &work->next;
-    queue->first = work;
-    queue->n++;
-    pthread_mutex_unlock(&queue->lock);
+    lane->next = NULL;
+    *q->last = lane;
+    q->last = &lane->next;
+    q->n_lanes++;
 }
 
-static bool holds_device(struct join_work *const *batch, size_t n, const struct eui64 *dev_eui)
+static struct lane *ring_take(struct join_queue *q)
 {
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(&batch[i]->request.dev_eui, dev_eui, sizeof(*dev_eui)) == 0)
-            return true;
-    return false;
+    struct lane *lane = q->first;
+
+    q->first = lane->next;
+    if (q->first == NULL)
+        q->last = &q->first;
+    q->n_lanes--;
+    return lane;
 }
 
-/* Unlinks *at; the caller holds the lock. */
-static struct join_work *unlink_work(struct queue *queue, struct join_work **at)
+static void lane_insert(
+    struct join_queue *q, struct lane *lane, struct join_work **at, struct join_work *work)
+{
+    if (lane->first == NULL)
+        ring_add(q, lane);
+    work->next = *at;
+    *at = work;
+    if (work->next == NULL)
+        lane->last = &work->next;
+    q->n_waiting++;
+}
+
+/* Unlinks *at. */
+static struct join_work *lane_remove(struct join_queue *q, struct lane *lane, struct join_work **at)
 {
     struct join_work *work = *at;
 
     *at = work->next;
     if (work->next == NULL)
-        queue->last = at;
+        lane->last = at;
     work->next = NULL;
-    queue->n--;
+    q->n_waiting--;
     return work;
 }
 
-size_t join_queue_take(
-    struct join_queues *q, unsigned index, struct join_work **batch, size_t n_max)
+/* The lane's next item whose device no worker has, or NULL. */
+static struct join_work *lane_take(struct join_queue *q, struct lane *lane)
 {
-    struct queue *queue = &q->queues[index];
-    size_t n = 0;
+    while (*lane->at != NULL) {
+        if (!*hand_of(q, *lane->at)) {
+            struct join_work *work = lane_remove(q, lane, lane->at);
 
-    pthread_mutex_lock(&queue->lock);
-    while (queue->first == NULL && !queue->closed)
-        pthread_cond_wait(&queue->filled, &queue->lock);
-    for (struct join_work **at = &queue->first; *at != NULL && n < n_max;) {
-        if (holds_device(batch, n, &(*at)->request.dev_eui))
-            at = &(*at)->next;
-        else
-            batch[n++] = unlink_work(queue, at);
+            hold(q, work, true);
+            return work;
+        }
+        lane->at = &(*lane->at)->next;
     }
-    pthread_mutex_unlock(&queue->lock);
+    return NULL;
+}
+
+/* One of each lane in turn. */
+static size_t fill(struct join_queue *q, struct join_work **batch, size_t n_max)
+{
+    size_t n = 0;
+    unsigned n_barren = 0; /* lanes in a row that had nothing to give */
+
+    for (struct lane *lane = q->first; lane != NULL; lane = lane->next)
+        lane->at = &lane->first;
+    while (n < n_max && n_barren < q->n_lanes) {
+        struct lane *lane = ring_take(q);
+        struct join_work *work = lane_take(q, lane);
+
+        if (lane->first != NULL)
+            ring_add(q, lane);
+        if (work != NULL)
+            batch[n++] = work;
+        n_barren = work != NULL ? 0 : n_barren + 1;
+    }
     return n;
 }
 
-struct join_work *join_queue_take_expired(struct join_queues *q, int64_t now_ms)
+static bool none_awake(const struct join_queue *q)
+{
+    return q->n_asleep == q->n_workers;
+}
+
+/* One worker is enough until WAKE_AT wait: few at a time make small batches, and those are dear. A
+ * worker that is awake looks by itself before it sleeps. */
+static void wake(struct join_queue *q)
+{
+    if (q->n_asleep > 0 && (none_awake(q) || q->n_waiting >= WAKE_AT * (q->n_woken + 1))) {
+        q->n_asleep--;
+        q->n_woken++;
+        pthread_cond_signal(&q->filled);
+    }
+}
+
+static void sleep_until_woken(struct join_queue *q)
+{
+    q->n_asleep++;
+    while (q->n_woken == 0 && !q->closed)
+        pthread_cond_wait(&q->filled, &q->lock);
+    if (q->n_woken > 0)
+        q->n_woken--;
+}
+
+/* `n` requests are done with, by whichever workers. */
+static void keep_pace(struct join_queue *q, unsigned n)
+{
+    int64_t now_us = clock_monotonic_us();
+
+    q->pace_ns = (q->pace_ns * (PACE_OF - n) + (now_us - q->paced_us) * 1000) / PACE_OF;
+    q->paced_us = now_us;
+}
+
+/* Whether a request that comes now gets its turn in time. */
+static bool is_in_time(const struct join_queue *q, const struct lane *lane)
+{
+    int64_t n_before = 0;
+
+    if (lane->n_taken < PLACES_MIN || q->max_wait_ns == 0)
+        return true;
+    for (const struct lane *other = q->first; other != NULL; other = other->next)
+        n_before += other->n_taken < lane->n_taken ? other->n_taken : lane->n_taken;
+    return n_before * q->pace_ns <= q->max_wait_ns;
+}
+
+/* The public functions. */
+
+struct join_work *join_work_take(struct join_queue *q, int64_t peer_id)
+{
+    struct join_work *work = NULL;
+    struct lane *lane = &q->lanes[join_share_of(peer_id)];
+
+    pthread_mutex_lock(&q->lock);
+    if (join_share_allows(lane->n_taken, q->n_work - q->n_taken) && is_in_time(q, lane))
+        work = q->free_work;
+    if (work != NULL) {
+        q->free_work = work->next;
+        lane->n_taken++;
+        q->n_taken++;
+        work->peer_id = peer_id;
+        work->n_tries = 0;
+        work->http = NULL;
+        work->delivery = NULL;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return work;
+}
+
+void join_work_give(struct join_queue *q, struct join_work *const *work, size_t n)
+{
+    unsigned n_worked = 0;
+
+    pthread_mutex_lock(&q->lock);
+    for (size_t i = 0; i < n; i++) {
+        if (work[i]->in_hand) {
+            hold(q, work[i], false);
+            n_worked++;
+        }
+        lane_of(q, work[i])->n_taken--;
+        q->n_taken--;
+        work[i]->next = q->free_work;
+        q->free_work = work[i];
+    }
+    if (n_worked > 0)
+        keep_pace(q, n_worked);
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool join_queue_put(struct join_queue *q, struct join_work *work)
+{
+    struct lane *lane = lane_of(q, work);
+    bool open;
+
+    work->queued_us = clock_monotonic_us();
+    pthread_mutex_lock(&q->lock);
+    open = !q->closed;
+    if (open) {
+        lane_insert(q, lane, lane->last, work);
+        if (none_awake(q)) /* nobody worked until now */
+            q->paced_us = work->queued_us;
+        wake(q);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return open;
+}
+
+void join_queue_put_back(struct join_queue *q, struct join_work *work)
+{
+    struct lane *lane = lane_of(q, work);
+
+    work->queued_us = clock_monotonic_us();
+    pthread_mutex_lock(&q->lock);
+    hold(q, work, false);
+    lane_insert(q, lane, &lane->first, work);
+    pthread_mutex_unlock(&q->lock);
+}
+
+size_t join_queue_take(struct join_queue *q, struct join_work **batch, size_t n_max)
+{
+    size_t n;
+
+    pthread_mutex_lock(&q->lock);
+    while ((n = fill(q, batch, n_max)) == 0 && !q->closed)
+        sleep_until_woken(q);
+    wake(q);
+    pthread_mutex_unlock(&q->lock);
+    return n;
+}
+
+struct join_work *join_queue_take_expired(struct join_queue *q, int64_t now_ms)
 {
     struct join_work *expired = NULL;
 
-    for (unsigned i = 0; i < q->n_queues; i++) {
-        struct queue *queue = &q->queues[i];
+    pthread_mutex_lock(&q->lock);
+    for (unsigned i = q->n_lanes; i > 0; i--) {
+        struct lane *lane = ring_take(q);
 
-        pthread_mutex_lock(&queue->lock);
-        for (struct join_work **at = &queue->first; *at != NULL;) {
+        for (struct join_work **at = &lane->first; *at != NULL;) {
             if ((*at)->deadline_ms > now_ms) {
                 at = &(*at)->next;
             } else {
-                struct join_work *work = unlink_work(queue, at);
+                struct join_work *work = lane_remove(q, lane, at);
 
                 work->next = expired;
                 expired = work;
             }
         }
-        pthread_mutex_unlock(&queue->lock);
+        if (lane->first != NULL)
+            ring_add(q, lane);
     }
+    pthread_mutex_unlock(&q->lock);
     return expired;
 }
 
-void join_queues_close(struct join_queues *q)
+void join_queue_close(struct join_queue *q)
 {
-    for (unsigned i = 0; i < q->n_queues; i++) {
-        pthread_mutex_lock(&q->queues[i].lock);
-        q->queues[i].closed = true;
-        pthread_cond_broadcast(&q->queues[i].filled);
-        pthread_mutex_unlock(&q->queues[i].lock);
-    }
+    pthread_mutex_lock(&q->lock);
+    q->closed = true;
+    pthread_cond_broadcast(&q->filled);
+    pthread_mutex_unlock(&q->lock);
 }
 
-unsigned join_queues_waiting(struct join_queues *q)
+unsigned join_queue_waiting(struct join_queue *q)
 {
-    unsigned n = 0;
+    unsigned n;
 
-    for (unsigned i = 0; i < q->n_queues; i++) {
-        pthread_mutex_lock(&q->queues[i].lock);
-        n += q->queues[i].n;
-        pthread_mutex_unlock(&q->queues[i].lock);
-    }
+    pthread_mutex_lock(&q->lock);
+    n = q->n_waiting;
+    pthread_mutex_unlock(&q->lock);
     return n;
 }

@@ -1,5 +1,9 @@
-/* Requests waiting for a worker. Work items come from a bounded pool, so the queues are bounded
- * together; a device always goes to the same queue and is at most once in a batch. */
+/* Requests waiting for a worker: one queue that all workers take from. Work items come from a
+ * bounded pool. What a peer has waiting stands in a lane of its own, and a batch is filled from all
+ * lanes in turn: a peer that floods us waits behind itself. A device is in the hands of one worker
+ * at a time, and there only once.
+ *
+ * Any thread may call. */
 #pragma once
 
 #include "api/server.h"
@@ -16,9 +20,10 @@ struct join_terms {
     bool session_key_id_omit;
 };
 
-/** One request on its way. Owned by the pool, then by a queue, then by its worker. */
+/** One request on its way. Owned by the pool, then by the queue, then by its worker. */
 struct join_work {
     struct join_work *next;
+    bool in_hand; /* a worker has it */
     /* Where its answer goes: into the HTTP response, or to the peer's answer URL. */
     struct api_request *http;       /* NULL: answered already, by an acknowledgement */
     struct join_delivery *delivery; /* NULL: in the response */
@@ -34,27 +39,33 @@ struct join_work {
     uint8_t fingerprint[JOIN_FINGERPRINT_LEN];
 };
 
-struct join_queues;
+struct join_queue;
 
-int join_queues_new(unsigned n_queues, unsigned n_work, struct join_queues **ret);
-void join_queues_free(struct join_queues *queues);
+/** `n_workers`: threads that call join_queue_take. `max_wait_ms`: see join_work_take; 0: no limit.
+ */
+int join_queue_new(
+    unsigned n_workers, unsigned n_work, unsigned max_wait_ms, struct join_queue **ret);
+void join_queue_free(struct join_queue *queue);
 
-/** A free work item for this peer, or NULL when all are in use or the peer has its share of them
- * (answer 503): one peer's flood leaves a quarter of the pool to the others. */
-struct join_work *join_work_take(struct join_queues *queues, int64_t peer_id);
-void join_work_give(struct join_queues *queues, struct join_work *work);
+/** A free work item for this peer, or NULL (answer 503): when the peer has its share of them
+ * (share.h), or when by the pace of the last thousand requests it would wait longer than
+ * max_wait_ms. What goes before it is its peer's own and as many of each other's, so the others do
+ * not notice who is told to come again. */
+struct join_work *join_work_take(struct join_queue *queue, int64_t peer_id);
+/** They are done with. */
+void join_work_give(struct join_queue *queue, struct join_work *const *work, size_t n);
 
-/** Puts work at the end of its device's queue and wakes that worker. False when the queues are
- * closed: the work is still the caller's. */
-bool join_queue_put(struct join_queues *queues, struct join_work *work) MUST_CHECK;
-/** Puts work that lost a race back at the front of queue `index`. */
-void join_queue_put_back(struct join_queues *queues, unsigned index, struct join_work *work);
-/** Waits for work on queue `index` and takes what is waiting, up to `n_max`, each device once. 0
- * when the queues are closed and this one is empty. */
-size_t join_queue_take(
-    struct join_queues *queues, unsigned index, struct join_work **batch, size_t n_max);
-/** Takes every item whose deadline has passed from all queues; returns them as a list. */
-struct join_work *join_queue_take_expired(struct join_queues *queues, int64_t now_ms);
+/** Puts work at the end of its peer's lane. A worker is woken when none is awake, or when enough
+ * wait to be worth another one. False when the queue is closed: the work is still the caller's. */
+bool join_queue_put(struct join_queue *queue, struct join_work *work) MUST_CHECK;
+/** Puts work that lost a race back at the front of its lane. */
+void join_queue_put_back(struct join_queue *queue, struct join_work *work);
+/** Waits for work and takes what is waiting, up to `n_max`: one of each lane in turn, none whose
+ * device is in the hands of a worker. 0 when the queue is closed and nothing is left for this
+ * worker. */
+size_t join_queue_take(struct join_queue *queue, struct join_work **batch, size_t n_max);
+/** Takes every item whose deadline has passed; returns them as a list. */
+struct join_work *join_queue_take_expired(struct join_queue *queue, int64_t now_ms);
 /** No more waiting: workers finish what is queued, and end. */
-void join_queues_close(struct join_queues *queues);
-unsigned join_queues_waiting(struct join_queues *queues);
+void join_queue_close(struct join_queue *queue);
+unsigned join_queue_waiting(struct join_queue *queue);

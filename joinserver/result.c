@@ -37,6 +37,8 @@ static const struct join_result_row rows[N_JOIN_RESULTS] = {
     [JOIN_FRAME_SIZE] = {BOTH("FrameSizeError"), "frame_size", "PHYPayload has the wrong length"},
     [JOIN_NO_ROAMING_AGREEMENT] = {BOTH("NoRoamingAgreement"), "no_roaming_agreement",
         "there is no roaming agreement with this network for such a device"},
+    [JOIN_SLOWED] = {BOTH("Other"), "slowed",
+        "the device has joined too often in a short time; try again later"},
     [JOIN_DEADLINE] = {BOTH("Other"), "deadline", "the answer was not ready in time; try again"},
     [JOIN_UNAVAILABLE] = {BOTH("Other"), "unavailable",
         "the join server cannot answer now; try again"},

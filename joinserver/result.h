@@ -21,6 +21,7 @@ enum join_result {
     JOIN_MALFORMED,
     JOIN_FRAME_SIZE,
     JOIN_NO_ROAMING_AGREEMENT, /* HomeNSReq of anyone but the home network */
+    JOIN_SLOWED,               /* the device joins again and again; nothing was looked at */
     JOIN_DEADLINE,             /* one second passed; no nonce was spent */
     JOIN_UNAVAILABLE,          /* HSM or database down, a KEK missing, a sealed key refused */
     N_JOIN_RESULTS

@@ -34,7 +34,7 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
 
     join_metrics_write(routes->shared->metrics, &out);
     text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
-        join_queues_waiting(routes->shared->queues));
+        join_queue_waiting(routes->shared->queue));
     join_deliveries_metrics(routes->shared->deliveries, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
@@ -236,7 +236,10 @@ static void record_refused(struct join_routes *routes, struct join_work *work,
         (void)join_message_check(work->message, &work->request, unused);
         description = device_refusal_reason(REFUSAL_JOIN_EUI_NOT_ROUTED);
     }
-    if (result == JOIN_UNKNOWN_RECEIVER || result == JOIN_MALFORMED || result == JOIN_FRAME_SIZE)
+    if (result == JOIN_SLOWED)
+        description = device_refusal_reason(REFUSAL_SLOWED);
+    if (result == JOIN_UNKNOWN_RECEIVER || result == JOIN_MALFORMED || result == JOIN_FRAME_SIZE ||
+        result == JOIN_SLOWED)
         join_record_unloaded(routes->shared, work, result, description);
 }
 
@@ -275,6 +278,12 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         result = JOIN_UNKNOWN_RECEIVER;
     else
         result = join_message_check(work->message, message, description);
+    if (result == JOIN_SUCCESS && work->message->activates) {
+        join_fingerprint(peer->id, message, work->fingerprint);
+        if (loop_limit_is_reached(&routes->shared->loop_limit, &message->dev_eui, peer->id,
+                work->fingerprint, clock_monotonic_ms()))
+            result = JOIN_SLOWED;
+    }
     if (result != JOIN_SUCCESS) {
         record_refused(routes, work, result, description);
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
@@ -285,9 +294,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     work->terms = terms_of(request, peer, message);
     work->started_us = api_request_started_us(request);
     work->deadline_ms = work->started_us / 1000 + JOIN_DEADLINE_MS;
-    if (work->message->activates)
-        join_fingerprint(peer->id, message, work->fingerprint);
-    if (!join_queue_put(routes->shared->queues, work)) {
+    if (!join_queue_put(routes->shared->queue, work)) {
         if (is_delivered)
             join_delivery_give(work->delivery);
         api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
@@ -306,12 +313,15 @@ static void handle_message(struct api_request *request, struct join_routes *rout
     const struct db_peer *peer = directory != NULL ? identify(request, directory) : NULL;
     struct join_work *work = NULL;
 
-    if (peer == NULL) /* revoked between header and body */
+    if (peer == NULL) { /* revoked between header and body */
         api_problem(request, PROBLEM_UNAUTHENTICATED, "no peer has this token or certificate");
-    else if ((work = join_work_take(routes->shared->queues, peer->id)) == NULL)
+    } else if ((work = join_work_take(routes->shared->queue, peer->id)) == NULL) {
+        /* Unread: what cannot be answered in time must cost little. */
+        metric_add(&routes->shared->metrics->shed, 1);
         api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
-    else if (!take_message(request, routes, peer, directory, work))
-        join_work_give(routes->shared->queues, work);
+    } else if (!take_message(request, routes, peer, directory, work)) {
+        join_work_give(routes->shared->queue, &work, 1);
+    }
     join_directory_release(routes->shared->directory, directory);
 }
 

@@ -68,6 +68,21 @@ static int64_t observe_queue(struct join_worker *w)
     return now_us;
 }
 
+/* A retry is no join, and who lost a race has not joined yet. */
+static void count_accepted(struct join_worker *w)
+{
+    int64_t now_ms = clock_monotonic_ms();
+
+    for (size_t i = 0; i < w->n_items; i++) {
+        const struct join_item *item = &w->items[i];
+        const struct join_work *work = item->work;
+
+        if (item->decision.act == JOIN_ACT_PLAN && item->result == JOIN_SUCCESS && !item->again)
+            loop_limit_joined(&w->shared->loop_limit, &work->request.dev_eui, work->peer_id,
+                work->fingerprint, now_ms);
+    }
+}
+
 static void work_batch(struct join_worker *w, struct join_work *const *batch, size_t n)
 {
     int64_t at_us;
@@ -100,6 +115,7 @@ static void work_batch(struct join_worker *w, struct join_work *const *batch, si
         join_worker_ask_keyd(w);
         at_us = observe(w, JOIN_STAGE_KEYD, at_us, w->n_requests);
         join_worker_commit(w);
+        count_accepted(w);
         at_us = observe(w, JOIN_STAGE_COMMIT, at_us, w->n_commits);
     }
     join_worker_answer(w);
@@ -113,12 +129,12 @@ static void *run(void *arg)
     struct join_work *batch[JOIN_BATCH_MAX];
     size_t n;
 
-    while ((n = join_queue_take(w->shared->queues, w->index, batch, JOIN_BATCH_MAX)) > 0)
+    while ((n = join_queue_take(w->shared->queue, batch, JOIN_BATCH_MAX)) > 0)
         work_batch(w, batch, n);
     return NULL;
 }
 
-int join_worker_start(struct join_shared *shared, unsigned index, const char *conninfo,
+int join_worker_start(struct join_shared *shared, const char *conninfo,
     struct keyd_channel *channel, struct join_worker **ret)
 {
     struct join_worker *w = calloc(1, sizeof(*w));
@@ -127,7 +143,6 @@ int join_worker_start(struct join_shared *shared, unsigned index, const char *co
     if (w == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for a join worker");
     w->shared = shared;
-    w->index = index;
     w->channel = channel;
     r = db_open(
         &(struct db_config){

@@ -5,7 +5,9 @@
 
 #include "hsm/client.h"
 #include "joinserver/directory.h"
+#include "joinserver/loop_limit.h"
 #include "joinserver/metrics.h"
+#include "joinserver/mic_limit.h"
 #include "joinserver/queue.h"
 #include "joinserver/refusals.h"
 #include <stdatomic.h>
@@ -26,11 +28,13 @@ _Static_assert(JOIN_BATCH_MAX <= KEYD_BATCH_MAX && JOIN_BATCH_MAX <= DB_JOIN_BAT
 struct join_shared {
     struct api_server *servers[JOIN_LISTENERS_MAX];
     _Atomic size_t n_servers; /* of these; raised when one has started */
-    struct join_queues *queues;
+    struct join_queue *queue;
     struct join_deliveries *deliveries;
     struct join_directory_holder *directory;
     struct join_refusals *refusals;
     struct join_metrics *metrics;
+    struct mic_limit mic_limit;
+    struct loop_limit loop_limit;
     unsigned retry_window_ms;
     /* Keyd was started so that a peer's record may let session keys out in clear. */
     bool plain_keys;
@@ -39,9 +43,9 @@ struct join_shared {
 struct join_worker;
 
 /** `conninfo` must outlive the worker. */
-int join_worker_start(struct join_shared *shared, unsigned index, const char *conninfo,
+int join_worker_start(struct join_shared *shared, const char *conninfo,
     struct keyd_channel *channel, struct join_worker **ret);
-/** After join_queues_close: waits until the worker has answered what it had. NULL is fine. */
+/** After join_queue_close: waits until the worker has answered what it had. NULL is fine. */
 void join_worker_join(struct join_worker *worker);
 
 /** Records a refusal of what was not looked up: whether its device is here shows when it is

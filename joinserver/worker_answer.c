@@ -126,13 +126,14 @@ static void answer_success(struct join_worker *w, struct join_item *item)
 void join_worker_answer(struct join_worker *w)
 {
     struct api_request *done[JOIN_BATCH_MAX];
-    size_t n_done = 0;
+    struct join_work *finished[JOIN_BATCH_MAX];
+    size_t n_done = 0, n_finished = 0;
 
     for (size_t i = 0; i < w->n_items; i++) {
         struct join_item *item = &w->items[i];
 
         if (item->again) {
-            join_queue_put_back(w->shared->queues, w->index, item->work);
+            join_queue_put_back(w->shared->queue, item->work);
             continue;
         }
         if (item->result == JOIN_SUCCESS)
@@ -152,8 +153,9 @@ void join_worker_answer(struct join_worker *w)
         if (item->result != JOIN_SUCCESS)
             record_refusal(w, item);
         secret_wipe(&item->derived, sizeof(item->derived));
-        join_work_give(w->shared->queues, item->work);
+        finished[n_finished++] = item->work;
     }
+    join_work_give(w->shared->queue, finished, n_finished);
     secret_wipe(w->replies, w->n_requests * sizeof(w->replies[0]));
 }
 
@@ -170,7 +172,7 @@ void join_answer_expired(struct join_shared *shared, struct join_work *list)
             shared, work, JOIN_DEADLINE, device_refusal_reason(REFUSAL_LATE_IN_QUEUE));
         if (work->http != NULL)
             api_give_back(&work->http, 1);
-        join_work_give(shared->queues, work);
+        join_work_give(shared->queue, &work, 1);
     }
     text_done(&text);
 }

@@ -110,9 +110,10 @@ static void find_keks(struct join_worker *w, struct join_item *item)
 
 /* A device that sends wrong MICs all the time has had its explanation: the rest would be work for
  * whoever floods us. */
-static bool explains(const struct join_worker *w, const struct ts002_request *q, int64_t now_ms)
+static bool explains(struct join_worker *w, const struct ts002_request *q, int64_t now_ms)
 {
-    return q->join_type == LW_JOIN && !mic_limit_is_reached(&w->mic_limit, &q->dev_eui, now_ms);
+    return q->join_type == LW_JOIN &&
+           !mic_limit_is_reached(&w->shared->mic_limit, &q->dev_eui, now_ms);
 }
 
 static void add_keyd_request(struct join_worker *w, struct join_item *item, int64_t now_ms)
@@ -162,7 +163,7 @@ static bool is_spared(struct join_worker *w, const struct join_item *item, int64
 {
     uint8_t dice;
 
-    return mic_limit_is_reached(&w->mic_limit, &item->work->request.dev_eui, now_ms) &&
+    return mic_limit_is_reached(&w->shared->mic_limit, &item->work->request.dev_eui, now_ms) &&
            random_bytes(&dice, sizeof(dice)) == 0 && dice % MIC_CHECK_ONE_IN != 0;
 }
 
@@ -262,7 +263,7 @@ static void take_keyd_status(struct join_worker *w, struct join_item *item, enum
         return;
     if (status == KEYD_MIC_FAILED) {
         join_item_set(item, JOIN_MIC_FAILED, reason);
-        mic_limit_failed(&w->mic_limit, &item->work->request.dev_eui, clock_monotonic_ms());
+        mic_limit_failed(&w->shared->mic_limit, &item->work->request.dev_eui, clock_monotonic_ms());
         return;
     }
     if (status == KEYD_TAG_REFUSED || status == KEYD_KEK_TAG_REFUSED ||

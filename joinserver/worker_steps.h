@@ -2,7 +2,6 @@
  * only. */
 #pragma once
 
-#include "joinserver/mic_limit.h"
 #include "joinserver/worker.h"
 #include <pthread.h>
 
@@ -29,7 +28,6 @@ struct join_item {
 
 struct join_worker {
     struct join_shared *shared;
-    unsigned index;
     struct db *db;
     struct keyd_channel *channel;
     pthread_t thread;
@@ -47,7 +45,6 @@ struct join_worker {
     struct db_join_commit commits[JOIN_BATCH_MAX];
     bool won[JOIN_BATCH_MAX];
     size_t n_commits;
-    struct mic_limit mic_limit;
     int64_t plain_logged_ms; /* when it was said last that join.plain_keys is off; 0: never */
     struct text answer;
 };

@@ -111,9 +111,9 @@ class Psql:
 
 
 class Stack:
-    def __init__(self, built, n_servers, second="joinserver/cradle-joinserver", keep=None):
-        """`second`: the program of the join servers behind the first. `keep`: a folder that stays, to go on in."""
-        self.built, self.second = built, second
+    def __init__(self, built, n_servers, second="joinserver/cradle-joinserver", keep=None, settings=()):
+        """`second`: the program of the join servers behind the first, `settings`: theirs. `keep`: a folder that stays, to go on in."""
+        self.built, self.second, self.settings_of_others = built, second, settings
         self.temporary = None if keep else tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
         self.folder = os.path.abspath(keep) if keep else self.temporary.name
         self.state = os.path.join(self.folder, "state")
@@ -147,6 +147,7 @@ class Stack:
                 "CRADLE_JOIN_TLS_PORT": str(self.tls_ports[0]),
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
                 "CRADLE_ACTIVATION_TLS_PORT": str(free_port()),
+                "CRADLE_JOIN_DEVICE_BURST": "0",  # a device has its turn again sooner than in life
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 
     def start(self):
@@ -266,7 +267,8 @@ class Stack:
             self.others.append(subprocess.Popen(
                 [self.program(self.second), "--config",
                  self.path("joinserver.ini"), "--set", f"listener-plain.port={port}",
-                 "--set", f"listener-tls.port={tls_port}"],
+                 "--set", f"listener-tls.port={tls_port}",
+                 *(word for setting in self.settings_of_others for word in ("--set", setting))],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment()))
 
     @staticmethod

@@ -2,10 +2,8 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "cli/device_json.h"
-#include "tests/bench/verdict.h"
+#include "tests/bench/join_check.h"
 #include <stdio.h>
-#include <string.h>
 #include <sys/sysinfo.h>
 
 #define JOINS_A_CORE 12500 /* more than it makes in a second */
@@ -23,49 +21,6 @@ static int make_plan(const struct bench_settings *settings, struct bench_fleet *
     return r < 0 ? r
                  : bench_plan_make(settings, fleet, db, network,
                        rate * (settings->seconds + WARM_UP_SECONDS), ret);
-}
-
-struct joined {
-    struct bench_fleet *fleet; /* its JoinNonces move on */
-    struct simdev_network *network;
-    const struct bench_plan *plan;
-};
-
-/* As its device, network server and application server would: header, result, MIC, JoinNonce above
- * the device's last one, fields as asked for, every key the device's own. */
-static int check(
-    void *context, uint32_t index, const char *message, size_t len, char why[static BENCH_WHY_MAX])
-{
-    const struct joined *joined = context;
-    const struct bench_request *request = &joined->plan->requests[index];
-    CLEANUP(bench_device_wipe) struct simdev device;
-    CLEANUP(simdev_result_wipe) struct simdev_result result = {.opened = false};
-    struct simdev_answer answer;
-    const char *body = bench_http_body(message, len, why);
-
-    if (body == NULL)
-        return 1;
-    size_t body_len = len - (size_t)(body - message);
-    bench_device_make(joined->fleet, request->device, &device);
-    bench_network_for(joined->network, joined->fleet, request->device);
-    device.last_join_nonce = joined->fleet->memory[request->device].join_nonce;
-    if (simdev_answer_parse(body, body_len, &device, joined->network, index, &answer) < 0) {
-        (void)snprintf(why, BENCH_WHY_MAX, "%.200s", error_text());
-        return 1;
-    }
-    if (strcmp(answer.result_code, "Success") != 0) {
-        (void)snprintf(why, BENCH_WHY_MAX, "%s: %s", answer.result_code, answer.description);
-        return 1;
-    }
-    int r = simdev_answer_check(&device, joined->network, request->dev_nonce, &answer, &result);
-    if (r < 0)
-        return r;
-    if (r > 0) {
-        (void)snprintf(why, BENCH_WHY_MAX, "%s", simdev_verdict_text((enum simdev_verdict)r));
-        return 1;
-    }
-    joined->fleet->memory[request->device].join_nonce = result.accept.join_nonce;
-    return 0;
 }
 
 static void print_result(const struct bench_traffic *t, const struct bench_plan *plan,
@@ -106,8 +61,8 @@ int bench_joins(const struct bench_settings *settings)
     if (r < 0)
         return r;
     int64_t over_us = clock_monotonic_us();
-    struct joined joined = {.fleet = &fleet, .network = &network, .plan = &plan};
-    r = bench_verdict_reach(&plan, &traffic, settings->rate, check, &joined, &verdict);
+    struct bench_joined joined = {.fleet = &fleet, .network = &network, .plan = &plan};
+    r = bench_verdict_reach(&plan, &traffic, settings->rate, bench_join_check, &joined, &verdict);
     if (r < 0)
         return r;
     print_result(&traffic, &plan, &verdict, (double)(prepared_us - started_us) / 1e6,

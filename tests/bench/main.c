@@ -13,6 +13,7 @@ static const struct {
     {"load-devices", bench_load_devices},
     {"import-file", bench_import_file},
     {"joins", bench_joins},
+    {"storm", bench_storm},
     {"claims", bench_claims},
     {"keyd-limit", bench_keyd_limit},
     {"commit-limit", bench_commit_limit},

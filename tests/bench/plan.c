@@ -32,25 +32,38 @@ static int add_request(const struct bench_settings *settings, struct bench_fleet
     return body->failed || plan->bytes.failed ? error_set(ERROR_SYSTEM, "out of memory") : 0;
 }
 
-int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *fleet, struct db *db,
-    const struct simdev_network *network, uint32_t n, struct bench_plan *ret)
+int bench_plan_of(const struct bench_settings *settings, struct bench_fleet *fleet,
+    const struct simdev_network *network, const uint32_t *devices, uint32_t n,
+    struct bench_plan *ret)
 {
-    CLEANUP(bench_order_done) struct bench_order order = {.devices = NULL};
     CLEANUP(bench_network_wipe) struct simdev_network own_network = *network;
     CLEANUP(text_done) struct text body = {.data = NULL};
+    int r = 0;
 
     *ret = (struct bench_plan){
         .requests = calloc(n, sizeof(*ret->requests)), .n = n, .answer_max = BENCH_ANSWER_MAX};
     if (ret->requests == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for %u requests", n);
-    int r = bench_order_make(fleet->n, fleet->seed, &order);
-    if (r == 0) /* the first round, which has each device once */
-        r = bench_fleet_load(fleet, db, order.devices, n < fleet->n ? n : fleet->n);
     for (uint32_t i = 0; r == 0 && i < n; i++) {
-        ret->requests[i].device = bench_order_next(&order);
+        ret->requests[i].device = devices[i];
         r = add_request(settings, fleet, &own_network, &body, ret, &ret->requests[i]);
     }
     return r;
+}
+
+int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *fleet, struct db *db,
+    const struct simdev_network *network, uint32_t n, struct bench_plan *ret)
+{
+    CLEANUP(bench_order_done) struct bench_order order = {.devices = NULL};
+    CLEANUP(cleanup_free) uint32_t *devices = calloc(n, sizeof(*devices));
+    int r = devices != NULL ? bench_order_make(fleet->n, fleet->seed, &order)
+                            : error_set(ERROR_SYSTEM, "out of memory for %u requests", n);
+
+    for (uint32_t i = 0; r == 0 && i < n; i++)
+        devices[i] = bench_order_next(&order);
+    if (r == 0) /* the first round has each device once */
+        r = bench_fleet_load(fleet, db, devices, n < fleet->n ? n : fleet->n);
+    return r < 0 ? r : bench_plan_of(settings, fleet, network, devices, n, ret);
 }
 
 void bench_plan_done(struct bench_plan *plan)

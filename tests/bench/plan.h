@@ -26,4 +26,8 @@ struct bench_plan {
  * their DevNonces in `fleet`. */
 int bench_plan_make(const struct bench_settings *settings, struct bench_fleet *fleet, struct db *db,
     const struct simdev_network *network, uint32_t n, struct bench_plan *ret);
+/** Makes requests of these devices, in this order, and spends their DevNonces. */
+int bench_plan_of(const struct bench_settings *settings, struct bench_fleet *fleet,
+    const struct simdev_network *network, const uint32_t *devices, uint32_t n,
+    struct bench_plan *ret);
 void bench_plan_done(struct bench_plan *plan);

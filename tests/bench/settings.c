@@ -48,6 +48,8 @@ static const struct config_setting table[] = {
     {"run.seconds", NULL, CONFIG_UNSIGNED, AT(seconds), "10", 1, 3600, "measured time"},
     {"run.rate", NULL, CONFIG_UNSIGNED, AT(rate), "0", 0, 1000000,
         "requests a second; 0: the next when one is answered"},
+    {"run.within", NULL, CONFIG_UNSIGNED, AT(within), "0", 0, 3600,
+        "seconds in which every device joins"},
     {"run.threads", NULL, CONFIG_UNSIGNED, AT(threads), "1", 1, 64, "threads that commit"},
     {"run.tls", NULL, CONFIG_UNSIGNED, AT(tls), "0", 0, 1, "1: mutual TLS"},
     {"run.processes", NULL, CONFIG_UNSIGNED, AT(processes), "1", 1, 64, "key processes"},

@@ -37,7 +37,8 @@ struct bench_settings {
     unsigned seed;
     unsigned connections;
     unsigned seconds;
-    unsigned rate; /* requests a second; 0: closed loop */
+    unsigned rate;   /* requests a second; 0: closed loop */
+    unsigned within; /* of a storm: seconds in which every device joins; 0: another kind of storm */
     unsigned threads;
     unsigned processes;
     unsigned tls;      /* 1: over mutual TLS, `ports` are of the listeners for it */

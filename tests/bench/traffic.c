@@ -25,7 +25,10 @@ struct connection {
 struct run {
     const struct bench_plan *plan;
     struct bench_traffic *traffic;
-    unsigned rate;
+    const struct bench_stage *stages;
+    size_t n_stages;
+    size_t stage;  /* the present one */
+    unsigned rate; /* of it */
     int epoll;
     struct connection *connections;
     unsigned n_connections;
@@ -94,6 +97,7 @@ static void send_next(struct run *run, int64_t due_us)
         return;
     run->traffic->n_sent++;
     run->traffic->replies[index].due_us = due_us;
+    run->traffic->replies[index].sent_us = run->rate == 0 ? due_us : clock_monotonic_us();
     run->in_flight[request->device] = true;
     run->n_busy++;
     c->request = index;
@@ -109,14 +113,37 @@ static int64_t next_due_us(const struct run *run)
 
     if (n_sent == run->plan->n)
         return INT64_MAX;
-    return run->rate == 0 ? 0 : run->start_us + (int64_t)n_sent * 1000000 / run->rate;
+    const struct bench_turn *turn = &run->traffic->turns[run->stage];
+    return run->rate == 0 ? 0
+                          : turn->at_us + (int64_t)(n_sent - turn->n_sent) * 1000000 / run->rate;
+}
+
+static void begin_stage(struct run *run, size_t stage, int64_t at_us)
+{
+    run->stage = stage;
+    run->rate = run->stages[stage].rate;
+    run->traffic->turns[stage] =
+        (struct bench_turn){.at_us = at_us, .n_sent = run->traffic->n_sent};
+}
+
+static void turn_stage(struct run *run, int64_t now_us)
+{
+    int64_t end_us =
+        run->traffic->turns[run->stage].at_us + (int64_t)run->stages[run->stage].seconds * 1000000;
+
+    if (run->stage + 1 < run->n_stages && now_us >= end_us) {
+        begin_stage(run, run->stage + 1, end_us);
+        announce("stage");
+    }
 }
 
 /* Whether requests are left that should have been sent by now: with a rate they are sent late
- * rather than never, or a server that stalls would be spared them. */
+ * rather than never, or a server that stalls would be spared them. Of stages it is not known how
+ * many that would be. */
 static bool is_behind(const struct run *run)
 {
-    return run->rate > 0 && run->traffic->n_sent < run->plan->n && run->n_idle + run->n_busy > 0;
+    return run->n_stages == 1 && run->rate > 0 && run->traffic->n_sent < run->plan->n &&
+           run->n_idle + run->n_busy > 0;
 }
 
 /* Sends what is due while connections are free. A device whose last join is not answered yet is
@@ -126,7 +153,7 @@ static void send_due(struct run *run, int64_t now_us)
     int64_t due_us;
 
     while (run->n_idle > 0 && (due_us = next_due_us(run)) <= now_us &&
-           (run->rate > 0 || now_us < run->stop_us) &&
+           ((run->rate > 0 && run->n_stages == 1) || now_us < run->stop_us) &&
            !run->in_flight[run->plan->requests[run->traffic->n_sent].device])
         send_next(run, run->rate == 0 ? clock_monotonic_us() : due_us);
 }
@@ -231,13 +258,24 @@ static struct timespec patience(const struct run *run, int64_t now_us)
     return (struct timespec){.tv_sec = wait_us / 1000000, .tv_nsec = wait_us % 1000000 * 1000};
 }
 
-static int loop(struct run *run, unsigned seconds)
+/* The second of warm-up is in the first stage. */
+static int64_t seconds_of(const struct run *run)
+{
+    int64_t seconds = 0;
+
+    for (size_t i = 0; i < run->n_stages; i++)
+        seconds += run->stages[i].seconds;
+    return seconds;
+}
+
+static int loop(struct run *run)
 {
     struct epoll_event events[EVENTS_MAX];
     int64_t now_us = clock_monotonic_us();
 
     run->start_us = now_us;
-    run->stop_us = now_us + WARM_UP_US + (int64_t)seconds * 1000000;
+    run->stop_us = now_us + seconds_of(run) * 1000000;
+    begin_stage(run, 0, now_us);
     while (
         !run->ended || ((run->n_busy > 0 || is_behind(run)) && now_us < run->stop_us + DRAIN_US)) {
         send_due(run, now_us);
@@ -250,6 +288,7 @@ static int loop(struct run *run, unsigned seconds)
             receive(run, events[i].data.ptr);
         now_us = clock_monotonic_us();
         mark_time(run, now_us);
+        turn_stage(run, now_us);
     }
     return 0;
 }
@@ -272,6 +311,15 @@ static int make_room(struct bench_traffic *t, uint32_t n, size_t answer_max)
 int bench_traffic_run(
     const struct bench_settings *settings, const struct bench_plan *plan, struct bench_traffic *ret)
 {
+    const struct bench_stage stage = {
+        .rate = settings->rate, .seconds = WARM_UP_US / 1000000 + settings->seconds};
+
+    return bench_traffic_run_stages(settings, plan, &stage, 1, ret);
+}
+
+int bench_traffic_run_stages(const struct bench_settings *settings, const struct bench_plan *plan,
+    const struct bench_stage *stages, size_t n_stages, struct bench_traffic *ret)
+{
     CLEANUP(bench_wiring_done) struct bench_wiring wiring = {.credentials = NULL};
     CLEANUP(cleanup_close) int epoll = epoll_create1(EPOLL_CLOEXEC);
     unsigned n = settings->connections;
@@ -281,7 +329,9 @@ int bench_traffic_run(
     CLEANUP(cleanup_free) bool *in_flight = calloc(settings->devices, sizeof(*in_flight));
     struct run run = {.plan = plan,
         .traffic = ret,
-        .rate = settings->rate,
+        .stages = stages,
+        .n_stages = n_stages,
+        .rate = stages[0].rate,
         .epoll = epoll,
         .connections = connections,
         .n_connections = n,
@@ -300,7 +350,7 @@ int bench_traffic_run(
     if (r == 0)
         r = open_connections(&run, settings, &wiring);
     if (r == 0)
-        r = loop(&run, settings->seconds);
+        r = loop(&run);
     for (unsigned i = 0; i < n; i++)
         bench_wire_close(&connections[i].wire);
     return r;

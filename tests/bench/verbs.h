@@ -15,6 +15,12 @@ int bench_import_file(const struct bench_settings *settings);
  * other processes. */
 int bench_joins(const struct bench_settings *settings);
 
+/** More joins than the join servers can answer: three times their maximum, which is found first,
+ * and a modest rate before and after; or with `within` all devices once in so many seconds, and
+ * again those that were refused, until all have joined. Answers are checked, and that no refusal
+ * has spent a nonce. */
+int bench_storm(const struct bench_settings *settings);
+
 /** Claims devices of an import file with codes, each once, and checks every answer; prints "begin"
  * and "end" as bench_joins does. */
 int bench_claims(const struct bench_settings *settings);

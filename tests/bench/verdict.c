@@ -13,8 +13,12 @@ static int compare_us(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The smallest value that is not below `percent` of all. */
-static double percentile_ms(const int64_t *sorted, uint32_t n, unsigned percent)
+void bench_latencies_sort(int64_t *us, uint32_t n)
+{
+    qsort(us, n, sizeof(*us), compare_us);
+}
+
+double bench_percentile_ms(const int64_t *sorted, uint32_t n, unsigned percent)
 {
     uint64_t rank = ((uint64_t)n * percent + 99) / 100;
 
@@ -68,10 +72,10 @@ int bench_verdict_reach(const struct bench_plan *plan, const struct bench_traffi
         if (rate > 0 ? due_in_time : in_time)
             latencies[n++] = reply->done_us - reply->due_us;
     }
-    qsort(latencies, n, sizeof(*latencies), compare_us);
-    ret->p50_ms = percentile_ms(latencies, n, 50);
-    ret->p95_ms = percentile_ms(latencies, n, 95);
-    ret->p99_ms = percentile_ms(latencies, n, 99);
-    ret->max_ms = percentile_ms(latencies, n, 100);
+    bench_latencies_sort(latencies, n);
+    ret->p50_ms = bench_percentile_ms(latencies, n, 50);
+    ret->p95_ms = bench_percentile_ms(latencies, n, 95);
+    ret->p99_ms = bench_percentile_ms(latencies, n, 99);
+    ret->max_ms = bench_percentile_ms(latencies, n, 100);
     return 0;
 }

@@ -3,6 +3,11 @@
 
 #include "tests/bench/traffic.h"
 
+/** Puts them in order. */
+void bench_latencies_sort(int64_t *us, uint32_t n);
+/** The smallest value that is not below `percent` of all; 0 of none. */
+double bench_percentile_ms(const int64_t *sorted, uint32_t n, unsigned percent);
+
 struct bench_verdict {
     uint32_t n_checked;
     uint32_t n_errors;  /* missing, refused or wrong */
@@ -12,8 +17,8 @@ struct bench_verdict {
 
 #define BENCH_WHY_MAX 300
 
-/** Whether the answer to request `index` is right: `len` 0 when there is none. Outcome 1: it is
- * wrong, and `why` says how. */
+/** Whether the answer to request `index` is right: `len` 0 when there is none. Outcome 1 or above:
+ * it is not, and `why` says how. */
 typedef int bench_check(
     void *context, uint32_t index, const char *message, size_t len, char why[static BENCH_WHY_MAX]);
 

@@ -30,6 +30,11 @@ CLAIM_FIELDS = {
     "benchmark", "claims_per_s", "p50_ms", "p95_ms", "p99_ms", "errors", "checked", "claims", "claimed", "seconds", "cpu_us",
     "idle_share", "others_share", "wal_bytes", "not_in_database", "devices", "connections", "batch", "cores", "build",
     "postgres", "host", "method", "list_pages", "list_p50_ms", "list_max_ms"}
+STORM_FIELDS = {
+    "benchmark", "maximum", "asked_per_s", "offered_per_s", "joins_per_s", "of_maximum", "p50_ms", "p99_ms", "refused",
+    "refused_p50_ms", "refused_p99_ms", "refused_max_ms", "normal_rate", "normal_p99_ms", "after_p99_ms", "recovered_ms",
+    "checked", "errors", "late", "nonces_spent", "modest", "devices", "connections", "version", "cores", "build", "postgres",
+    "host", "method"}
 CLAIM_REASONS = {"unknown", "code", "taken", "quarantined", "no_code", "credential", "locked"}
 BENCH_SECONDS = 180
 
@@ -100,6 +105,24 @@ class Bench(unittest.TestCase):
         self.assertEqual(answer["memory"]["list_bytes"], 2 * (90 - 2 * 32))
         self.assertGreater(answer["memory"]["pages"], 1)
         self.assertGreater(answer["wal_bytes"], 0)
+
+    def storm(self, *arguments):
+        run = bench("--built", support.Stack.program(""), "--devices", "2000", "--connections", "500", *arguments, name="storm")
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual((answer["errors"], answer["nonces_spent"]), (0, 0))
+        return answer
+
+    def test_a_storm_spends_no_nonce_and_leaves_another_network_server_alone(self):
+        answer = self.storm("--seconds", "5")
+        self.assertEqual(STORM_FIELDS - set(answer), set())
+        self.assertGreater(answer["maximum"], 0)
+        for modest in (answer["modest"]["alone"], answer["modest"]["beside"]):
+            self.assertEqual((modest["errors"], modest["checked"]), (0, 600))
+
+    def test_all_devices_of_a_storm_join_in_the_end(self):
+        answer = self.storm("--within", "1")
+        self.assertEqual((answer["left"], answer["checked"]), (0, 2000 + answer["refused"]))
 
     def test_the_gate_is_measured_against_a_join_server_without_it(self):
         run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16", "--seconds", "1",

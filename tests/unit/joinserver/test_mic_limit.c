@@ -3,7 +3,8 @@
 
 #define NOW INT64_C(1000000)
 
-static struct mic_limit limit; /* each test is a process of its own */
+static struct mic_limit limit = {
+    .lock = PTHREAD_MUTEX_INITIALIZER}; /* each test is a process of its own */
 
 static struct eui64 device(unsigned number)
 {
