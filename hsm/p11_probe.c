@@ -284,6 +284,8 @@ int p11_probe_keys(struct p11_token *token, const struct p11_keys *keys, struct 
         r = p11_create(token, P11_USE_KNOWN, nist_key, sizeof(nist_key), &known);
     for (size_t i = 0; r == 0 && i < keys->device.n; i++)
         r = try_store(token, &keys->device.keks[i], P11_USE_DEVICE, P11_USE_PEER, known, NULL);
+    for (size_t i = 0; r == 0 && i < keys->device.n; i++)
+        r = try_store(token, &keys->device.keks[i], P11_USE_DEVICE, P11_USE_EXPORT, known, NULL);
     for (size_t i = 0; r == 0 && i < keys->kek.n; i++)
         r = try_store(token, &keys->kek.keks[i], P11_USE_PEER, P11_USE_DEVICE, known, NULL);
     for (size_t i = 0; r == 0 && i < keys->export.n; i++)

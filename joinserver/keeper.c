@@ -98,7 +98,7 @@ static void *run_sweeper(void *arg)
 
     while (!atomic_load(&k->stopping)) {
         struct join_work *expired =
-            join_queue_take_expired(k->routes->shared->queue, clock_monotonic_ms());
+            join_queue_sweep(k->routes->shared->queue, clock_monotonic_ms());
 
         join_answer_expired(k->routes->shared, expired);
         (void)nanosleep(&(struct timespec){.tv_nsec = SWEEP_PAUSE_NS}, NULL);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #define WAKE_AT 32     /* requests waiting: worth another worker */
+#define STUCK_MS 10    /* more than a batch takes: whoever is awake may be stuck */
 #define PACE_OF 1024   /* requests: the pace is an average over so many, the latest counting most */
 #define PLACES_MIN 256 /* a peer's, whatever the pace: with them all workers are busy */
 #define HANDS_BITS 14  /* of a DevEUI's hash. Two devices that meet there wait for each other */
@@ -157,11 +158,13 @@ static struct join_work *lane_take(struct join_queue *q, struct lane *lane)
     return NULL;
 }
 
-/* One of each lane in turn. */
+/* One of each lane in turn. The next batch begins one lane further on than this one did: a lane
+ * whose device another lane always gets first would else never have it. */
 static size_t fill(struct join_queue *q, struct join_work **batch, size_t n_max)
 {
     size_t n = 0;
     unsigned n_barren = 0; /* lanes in a row that had nothing to give */
+    struct lane *second = q->first != NULL ? q->first->next : NULL;
 
     for (struct lane *lane = q->first; lane != NULL; lane = lane->next)
         lane->at = &lane->first;
@@ -175,6 +178,9 @@ static size_t fill(struct join_queue *q, struct join_work **batch, size_t n_max)
             batch[n++] = work;
         n_barren = work != NULL ? 0 : n_barren + 1;
     }
+    if (second != NULL && second->first != NULL)
+        while (q->first != second)
+            ring_add(q, ring_take(q));
     return n;
 }
 
@@ -183,15 +189,21 @@ static bool none_awake(const struct join_queue *q)
     return q->n_asleep == q->n_workers;
 }
 
-/* One worker is enough until WAKE_AT wait: few at a time make small batches, and those are dear. A
- * worker that is awake looks by itself before it sleeps. */
-static void wake(struct join_queue *q)
+static void wake_one(struct join_queue *q)
 {
-    if (q->n_asleep > 0 && (none_awake(q) || q->n_waiting >= WAKE_AT * (q->n_woken + 1))) {
+    if (q->n_asleep > 0) {
         q->n_asleep--;
         q->n_woken++;
         pthread_cond_signal(&q->filled);
     }
+}
+
+/* One worker is enough until WAKE_AT wait: few at a time make small batches, and those are dear. A
+ * worker that is awake looks by itself before it sleeps. */
+static void wake(struct join_queue *q)
+{
+    if (none_awake(q) || q->n_waiting >= WAKE_AT * (q->n_woken + 1))
+        wake_one(q);
 }
 
 static void sleep_until_woken(struct join_queue *q)
@@ -308,9 +320,10 @@ size_t join_queue_take(struct join_queue *q, struct join_work **batch, size_t n_
     return n;
 }
 
-struct join_work *join_queue_take_expired(struct join_queue *q, int64_t now_ms)
+struct join_work *join_queue_sweep(struct join_queue *q, int64_t now_ms)
 {
     struct join_work *expired = NULL;
+    bool stuck = false;
 
     pthread_mutex_lock(&q->lock);
     for (unsigned i = q->n_lanes; i > 0; i--) {
@@ -318,6 +331,7 @@ struct join_work *join_queue_take_expired(struct join_queue *q, int64_t now_ms)
 
         for (struct join_work **at = &lane->first; *at != NULL;) {
             if ((*at)->deadline_ms > now_ms) {
+                stuck |= now_ms - (*at)->queued_us / 1000 >= STUCK_MS;
                 at = &(*at)->next;
             } else {
                 struct join_work *work = lane_remove(q, lane, at);
@@ -329,6 +343,8 @@ struct join_work *join_queue_take_expired(struct join_queue *q, int64_t now_ms)
         if (lane->first != NULL)
             ring_add(q, lane);
     }
+    if (stuck)
+        wake_one(q);
     pthread_mutex_unlock(&q->lock);
     return expired;
 }

@@ -64,8 +64,10 @@ void join_queue_put_back(struct join_queue *queue, struct join_work *work);
  * device is in the hands of a worker. 0 when the queue is closed and nothing is left for this
  * worker. */
 size_t join_queue_take(struct join_queue *queue, struct join_work **batch, size_t n_max);
-/** Takes every item whose deadline has passed; returns them as a list. */
-struct join_work *join_queue_take_expired(struct join_queue *queue, int64_t now_ms);
+/** To be called every few milliseconds: takes every item whose deadline has passed, and returns
+ * them as a list. Wakes another worker when one waits longer than a batch takes, since the worker
+ * that is awake may be stuck in a call. */
+struct join_work *join_queue_sweep(struct join_queue *queue, int64_t now_ms);
 /** No more waiting: workers finish what is queued, and end. */
 void join_queue_close(struct join_queue *queue);
 unsigned join_queue_waiting(struct join_queue *queue);

@@ -1,4 +1,6 @@
 #include "joinserver/queue.h"
+
+#include "base/clock.h"
 #include "tests/support/suite.h"
 
 #include <pthread.h>
@@ -151,6 +153,33 @@ END_TEST
 
 #define N_MANY 4000
 
+START_TEST(a_flood_for_a_device_keeps_no_other_peer_from_it)
+{
+    struct join_queue *q;
+    struct join_work *batch[4];
+    bool other_had_it = false;
+    uint8_t next = 10;
+
+    ck_assert_int_eq(join_queue_new(1, N_WORK, 0, &q), 0);
+    put_of(q, 1, 1, 0);
+    put_of(q, 1, 1, 0);
+    put_of(q, 2, 1, 0);
+    put_of(q, 3, next++, 0);
+    put_of(q, 3, next++, 0);
+    for (int i = 0; i < 4 && !other_had_it; i++) {
+        size_t n = join_queue_take(q, batch, 2);
+
+        for (size_t k = 0; k < n; k++)
+            other_had_it |= batch[k]->peer_id == 2;
+        join_work_give(q, batch, n);
+        put_of(q, 1, 1, 0);
+        put_of(q, 3, next++, 0);
+    }
+    ck_assert(other_had_it);
+    join_queue_free(q);
+}
+END_TEST
+
 START_TEST(who_would_wait_too_long_is_refused_and_others_are_not)
 {
     struct join_queue *q;
@@ -200,7 +229,7 @@ START_TEST(expired_work_is_taken_from_the_middle_and_the_end)
     put(q, 2, 10);
     put(q, 3, 100);
     put(q, 4, 10);
-    expired = join_queue_take_expired(q, 10);
+    expired = join_queue_sweep(q, 10);
     ck_assert_ptr_nonnull(expired);
     ck_assert_ptr_nonnull(expired->next);
     ck_assert_ptr_null(expired->next->next);
@@ -285,6 +314,33 @@ START_TEST(what_is_put_is_taken_whoever_sleeps)
 }
 END_TEST
 
+START_TEST(work_behind_a_stuck_worker_is_taken_by_another)
+{
+    struct taking taking = {0};
+    struct join_work *stuck[1];
+    struct join_queue *q;
+    pthread_t thread;
+
+    ck_assert_int_eq(join_queue_new(2, N_WORK, 0, &q), 0);
+    taking.q = q;
+    put(q, 1, INT64_MAX);
+    ck_assert_uint_eq(join_queue_take(q, stuck, 1), 1); /* and it never comes back */
+    put(q, 2, INT64_MAX);
+    ck_assert_int_eq(pthread_create(&thread, NULL, take_all, &taking), 0);
+    while (join_queue_waiting(q) > 0)
+        sched_yield();
+    put(q, 3, INT64_MAX);
+    while (join_queue_waiting(q) > 0) {
+        ck_assert_ptr_null(join_queue_sweep(q, clock_monotonic_ms()));
+        sched_yield();
+    }
+    join_queue_close(q);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_eq(taking.n, 2);
+    join_queue_free(q);
+}
+END_TEST
+
 static void *close_soon(void *arg)
 {
     join_queue_close(arg);
@@ -305,7 +361,9 @@ START_TEST(closing_wakes_a_waiting_worker)
 }
 END_TEST
 
-SUITE_MAIN("joinserver queue", 10, a_device_is_in_one_hand_at_a_time_and_keeps_its_order,
+SUITE_MAIN("joinserver queue", 10, work_behind_a_stuck_worker_is_taken_by_another,
+    a_flood_for_a_device_keeps_no_other_peer_from_it,
+    a_device_is_in_one_hand_at_a_time_and_keeps_its_order,
     each_peer_has_its_turn_however_much_another_has_waiting, turns_go_on_from_batch_to_batch,
     a_batch_is_bounded_and_the_rest_waits, the_pool_bounds_what_waits,
     one_peer_leaves_a_quarter_of_the_pool_to_the_others,
