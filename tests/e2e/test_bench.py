@@ -304,7 +304,8 @@ class LoadGenerator(unittest.TestCase):
             self.assertEqual(process.returncode, 0)
         self.assertEqual(self.stack.psql.ask(self.EVENTS), events)
         self.assertEqual(self.stack.psql.ask(
-            "SELECT (SELECT sum(bit_count(bits)) FROM dev_nonce_page) = (SELECT count(*) FROM join_event), "
+            "SELECT (SELECT coalesce(sum(bit_count(bits)), 0) FROM dev_nonce_page) + (SELECT sum(octet_length(recent_nonces)) / 2 FROM device_join) "
+            "= (SELECT count(*) FROM join_event), "
             "(SELECT sum(join_nonce) FROM device_join) = (SELECT count(*) FROM join_event), "
             "(SELECT count(*) FROM trust_signal)"), ["t|t|0"])
         self.assertEqual(self.joins()[1]["errors"], 0)
