@@ -43,7 +43,7 @@ service_start() {
 }
 
 service_answers() {
-    curl -fsS --noproxy '*' -o /dev/null --max-time 2 "http://127.0.0.1:$1/readyz" 2>/dev/null
+    curl -fsS --noproxy '*' -o /dev/null --max-time 2 "http://$address:$1/readyz" 2>/dev/null
 }
 
 # True when there is no need to wait any longer: it is ready, or it is dead.

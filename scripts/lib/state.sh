@@ -11,6 +11,7 @@
 #   client_id client_secret                            as whom the cradle command calls
 #   joinserver.ini activation.ini cradle.ini             written anew by each run
 #   demo.json demo/    the demo
+#   credentials/       what the join server shows where it calls: NAME.crt, .key, .ca, .header
 #   log/ run/          logs; process ids of what runs
 
 readonly marker_name=cradle-state
@@ -59,7 +60,7 @@ state_open() {
         state_word=complete
     fi
     chmod 700 "$state"
-    mkdir -p "$state/log" "$state/run"
+    mkdir -p "$state/log" "$state/run" "$state/credentials"
     rm -f -- "$state"/run/*
 }
 
@@ -145,35 +146,38 @@ uri = pkcs11:token=$token_label?module-path=$(percent_encode "$token_module")&pi
 lock_file = $state/lock.hsm"
     [[ -z $join_token_tls_port ]] || token_tls="
 [listener-token-tls]
-address = 127.0.0.1
+address = $address
 port = $join_token_tls_port
-certificate = $state/tls/server.pem
-key = $state/tls/server.key
+certificate = $state/tls/$tls_server.pem
+key = $state/tls/$tls_server.key
 "
     config_file joinserver.ini "[listener-plain]
-address = 127.0.0.1
+address = $address
 port = $join_port
 
 [listener-tls]
-address = 127.0.0.1
+address = $address
 port = $join_tls_port
-certificate = $state/tls/server.pem
-key = $state/tls/server.key
+certificate = $state/tls/$tls_server.pem
+key = $state/tls/$tls_server.key
 $token_tls
+[answers]
+directory = $state/credentials
+
 [database]
 conninfo = $(conninfo cradle_join)
 
 $hsm
 keyd = $keyd"
     config_file activation.ini "[listener-plain]
-address = 127.0.0.1
+address = $address
 port = $activation_port
 
 [listener-tls]
-address = 127.0.0.1
+address = $address
 port = $activation_tls_port
-certificate = $state/tls/server.pem
-key = $state/tls/server.key
+certificate = $state/tls/$tls_server.pem
+key = $state/tls/$tls_server.key
 
 [database]
 conninfo = $(conninfo cradle_activation)
@@ -192,8 +196,8 @@ $hsm"
 # As whom the `cradle` command calls the activation service, once that is made.
 client_settings() {
     [[ -s $state/client_id && -s $state/client_secret ]] || return 0
-    printf '\n[activation]\nurl = http://127.0.0.1:%s\nclient_id = %s\nclient_secret_file = %s\n' \
-        "$activation_port" "$(<"$state/client_id")" "$state/client_secret"
+    printf '\n[activation]\nurl = http://%s:%s\nclient_id = %s\nclient_secret_file = %s\n' \
+        "$address" "$activation_port" "$(<"$state/client_id")" "$state/client_secret"
 }
 
 # client_make BIN: the first administrator, who is the operator too; in the database itself.

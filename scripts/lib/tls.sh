@@ -3,6 +3,8 @@
 # join server's certificate, and a client certificate for each peer of the demo.
 
 readonly tls_days=3650
+# Name of the services' certificate: one an address, since it says which.
+tls_server=
 # Nothing of the machine's own openssl.cnf gets into them.
 readonly tls_config=$'[req]\ndistinguished_name = dn\n[dn]\n'
 
@@ -29,10 +31,12 @@ tls_leaf() {
 
 tls_make() {
     local net_id
+    tls_server=server
+    [[ $address == 127.0.0.1 ]] || tls_server+=-$address
     mkdir -p "$state/tls" # umask: ours alone
     tls_certificate ca -addext "basicConstraints=critical,CA:TRUE" \
         -addext "keyUsage=critical,keyCertSign,cRLSign"
-    tls_leaf server serverAuth "IP:127.0.0.1,DNS:localhost"
+    tls_leaf "$tls_server" serverAuth "IP:$address,DNS:localhost"
     # The peers of scripts/demo.
     for net_id in 000013 000024; do
         tls_leaf "ns-$net_id" clientAuth "URI:urn:cradle:netid:$net_id"

@@ -45,6 +45,7 @@ SANITIZER = re.compile(r"ERROR: AddressSanitizer|runtime error:|ended.*status 99
 
 _settings = {}
 _shared = None
+_stops = []
 
 
 def configure(built, work):
@@ -62,8 +63,15 @@ def shared():
     return _shared
 
 
+def stop_at_end(stop):
+    """Has `stop` called when all tests are over."""
+    _stops.append(stop)
+
+
 def stop_shared():
     global _shared
+    while _stops:
+        _stops.pop()()
     if _shared is not None:
         _shared.stop()
         _shared = None
@@ -94,12 +102,12 @@ def wait_until(condition, seconds, what):
         time.sleep(POLL_SECONDS)
 
 
-def free_ports(n):
-    """Ports that nobody listens on."""
+def free_ports(n, address="127.0.0.1"):
+    """Ports of a loopback address that nobody listens on."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
         for s in sockets:
-            s.bind(("127.0.0.1", 0))
+            s.bind((address, 0))
         return [s.getsockname()[1] for s in sockets]
 
 
@@ -164,7 +172,7 @@ class JoinServer:
 
     def __init__(self, stack, port, tls_port=0, settings=(), program="joinserver/cradle-joinserver"):
         self.stack, self.port, self.tls_port = stack, port, tls_port
-        self.url = f"http://127.0.0.1:{port}/"
+        self.url = f"http://{stack.address}:{port}/"
         self.log = stack.path("log", f"joinserver-{port}.log")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -191,7 +199,7 @@ class ActivationService:
 
     def __init__(self, stack, port, settings=()):
         self.stack, self.port = stack, port
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://{stack.address}:{port}"
         self.log = stack.path("log", f"activation-{port}.log")
         environment = {name: value for name, value in stack.environment().items()
                        if not name.startswith("CRADLE_ACTIVATION_")}
@@ -217,13 +225,15 @@ class ActivationService:
 class Stack:
     """PostgreSQL, token, join server and activation service, watched by scripts/run."""
 
-    def __init__(self, name="stack", demo=True, exportable_keys=False):
-        self.name, self.with_demo, self.exportable_keys = name, demo, exportable_keys
+    join_eui, dev_eui_begin = DEMO_JOIN_EUI, "02cdcd02"  # of the devices that `devices` imports
+
+    def __init__(self, name="stack", demo=True, exportable_keys=False, address="127.0.0.1"):
+        self.name, self.with_demo, self.exportable_keys, self.address = name, demo, exportable_keys, address
         self.state = tempfile.mkdtemp(prefix=f"{name}-", dir=_settings["work"])
         (self.join_port, self.join_tls_port, self.activation_port,
-         self.activation_tls_port) = free_ports(4)
-        self.join_url = f"http://127.0.0.1:{self.join_port}/"
-        self.activation_url = f"http://127.0.0.1:{self.activation_port}"
+         self.activation_tls_port) = free_ports(4, address)
+        self.join_url = f"http://{address}:{self.join_port}/"
+        self.activation_url = f"http://{address}:{self.activation_port}"
         self.output = f"{self.state}.out"
         self.process = None
         self.within = []  # a command that scripts/run is started by
@@ -250,7 +260,7 @@ class Stack:
 
     def environment(self):
         """As scripts/run gives it to the services."""
-        return {**os.environ, "CRADLE_STATE": self.state, "no_proxy": "*",
+        return {**os.environ, "CRADLE_STATE": self.state, "CRADLE_ADDRESS": self.address, "no_proxy": "*",
                 "CRADLE_JOIN_PORT": str(self.join_port),
                 "CRADLE_JOIN_TLS_PORT": str(self.join_tls_port),
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
@@ -316,14 +326,14 @@ class Stack:
 
     def second_joinserver(self, *settings, **options):
         """Starts one more join server; stopped with the Stack, or by its own stop()."""
-        other = JoinServer(self, *free_ports(2), settings, **options)
+        other = JoinServer(self, *free_ports(2, self.address), settings, **options)
         self._others.append(other)
         other.wait_ready()
         return other
 
     def second_activation(self, *settings):
         """Starts one more activation service, as second_joinserver."""
-        other = ActivationService(self, *free_ports(1), settings)
+        other = ActivationService(self, *free_ports(1, self.address), settings)
         self._others.append(other)
         other.wait_ready()
         return other
@@ -335,7 +345,7 @@ class Stack:
 
     def is_ready(self, port):
         try:
-            return http("GET", f"http://127.0.0.1:{port}/readyz", timeout=2)[0] == 200
+            return http("GET", f"http://{self.address}:{port}/readyz", timeout=2)[0] == 200
         except OSError:
             return False
 
@@ -555,7 +565,7 @@ class Stack:
         for _ in range(n):
             self._n_devices += 1
             devices.append({
-                "dev_eui": f"02cdcd02{self._n_devices:08x}", "join_eui": DEMO_JOIN_EUI,
+                "dev_eui": f"{self.dev_eui_begin}{self._n_devices:08x}", "join_eui": self.join_eui,
                 "app_key": secrets.token_hex(16),
                 "nwk_key": secrets.token_hex(16) if version == "1.1" else None,
                 "mac_version": version, "home_net_id": home_net_id,

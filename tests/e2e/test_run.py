@@ -101,6 +101,13 @@ class Refusals(RunTest):
                 self.assert_refused(self.stack.run(), str(port), variable)
                 self.assertEqual(set(picture(self.stack.state)), {"lock"})
 
+    def test_an_address_that_others_could_reach_is_refused(self):
+        for address in ("10.0.0.1", "0.0.0.0", "127.0.0.01", "localhost", "127.0.0.1.1"):
+            with self.subTest(address):
+                self.stack.address = address
+                self.assert_refused(self.stack.run(), "CRADLE_ADDRESS", address)
+                self.assertEqual(picture(self.stack.state), {})
+
     def test_wrong_options_are_refused(self):
         for options in (["--twice"], ["once"], ["--built"], ["--built", self.stack.path("none")]):
             with self.subTest(options):
