@@ -108,6 +108,10 @@ static void add_facts(
 {
     switch (explain_refusal(attempt)) {
     case REFUSAL_NOT_HOME:
+    case REFUSAL_AGREEMENT_ENDED:
+    case REFUSAL_AGREEMENT_NOT_BEGUN:
+    case REFUSAL_AGREEMENT_ELSE:
+    case REFUSAL_ROAMING_NARROWED:
         add_networks(why, attempt, facts);
         break;
     case REFUSAL_TEST_NETWORK:

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "db/agreement.h"
 #include "db/audit.h"
 #include "db/claim.h"
 #include "db/claim_rule.h"
@@ -22,6 +23,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_offer_purge,
     db_signal_purge,
     db_order_file_purge,
+    db_roaming_refusal_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

@@ -289,6 +289,8 @@ int db_directory_load(struct db *db, struct db_directory *ret)
         r = db_partners_load(db, &d.partners, &d.n_partners);
     if (r == 0)
         r = load_routes(db, &d);
+    if (r == 0)
+        r = db_agreements_load(db, &d.agreements);
     if (r < 0)
         return r;
     *ret = d;
@@ -307,6 +309,7 @@ void db_directory_done(struct db_directory *directory)
     db_partners_free(directory->partners, directory->n_partners);
     free(directory->routes);
     db_route_table_free(directory->table);
+    device_agreements_done(&directory->agreements);
     *directory = (struct db_directory){0};
 }
 

@@ -3,6 +3,7 @@
  * again when told. */
 #pragma once
 
+#include "db/agreement.h"
 #include "db/partner.h"
 #include "db/route_table.h"
 
@@ -50,6 +51,7 @@ struct db_directory {
     struct db_join_route *routes;
     size_t n_routes;
     struct db_route_table *table; /* the same, to be searched */
+    struct device_agreements agreements;
 };
 
 int db_directory_load(struct db *db, struct db_directory *ret);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "db/db.h"
+#include "device/agreement.h"
 #include "device/record.h"
 
 #define DB_JOIN_BATCH_MAX 64
@@ -27,6 +28,9 @@ struct db_join_row {
     struct device_join_state state;
     bool has_app, has_nwk;
     struct sealed_key app, nwk;
+    /* What its home network and the sender have agreed upon: nothing as it is loaded, and the join
+     * worker's word from then on. */
+    enum device_agreed agreed;
     bool dev_nonce_used;            /* for record.join_eui, in record.nonce_epoch */
     struct db_join_session session; /* not found, unless db_join_session_find filled it */
 };

@@ -16,6 +16,7 @@ enum record_column {
     NONCE_EPOCH,
     HOME_NET_ID,
     AS_ID,
+    ROAMING,
     N_RECORD_COLUMNS
 };
 _Static_assert((int)N_RECORD_COLUMNS == DB_N_RECORD_COLUMNS, "the header says another number");
@@ -33,6 +34,17 @@ void db_row_lorawan(
     db_row_text(rows, row, mac_version, version, sizeof(version));
     if (!lw_mac_version_parse(version, &ret->mac_version))
         rows->failed = true;
+}
+
+static void read_roaming(struct db_rows *rows, size_t row, int column, struct device_roaming *ret)
+{
+    size_t len;
+
+    *ret = (struct device_roaming){.narrowed = !db_row_is_null(rows, row, column)};
+    if (!ret->narrowed)
+        return;
+    len = db_row_bytes_upto(rows, row, column, ret->net_ids, sizeof(ret->net_ids));
+    ret->n = (uint8_t)(len / sizeof(ret->net_ids[0]));
 }
 
 void db_row_record(struct db_rows *rows, size_t row, int first, struct device_record *ret)
@@ -56,6 +68,7 @@ void db_row_record(struct db_rows *rows, size_t row, int first, struct device_re
         db_row_bytes(
             rows, row, first + HOME_NET_ID, ret->home_net_id.bytes, sizeof(ret->home_net_id.bytes));
     db_row_text(rows, row, first + AS_ID, ret->as_id, sizeof(ret->as_id));
+    read_roaming(rows, row, first + ROAMING, &ret->roaming);
 }
 
 enum test_column {

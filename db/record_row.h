@@ -7,8 +7,8 @@
 /** Of table device `d`, in the order that db_row_record reads them in. */
 #define DB_RECORD_COLUMNS                                                                          \
     "d.join_eui, d.mac_version, d.credential, d.ownership, d.service, d.trust,"                    \
-    " d.ownership_epoch, d.nonce_epoch, d.home_net_id, d.as_id"
-#define DB_N_RECORD_COLUMNS 10
+    " d.ownership_epoch, d.nonce_epoch, d.home_net_id, d.as_id, d.roaming"
+#define DB_N_RECORD_COLUMNS 11
 
 /** Its test window, of table device `d`; `joins` is the SQL of device_join.test_joins. */
 #define DB_TEST_COLUMNS(joins)                                                                     \

@@ -222,6 +222,21 @@ enum db_statement_id {
     DB_SUBSCRIPTION_WALK,
     DB_ORGANIZATION_WALK,
     DB_CERTIFICATE_SET_QUOTA,
+    DB_AGREEMENTS,
+    DB_AGREEMENT_MEMBERS,
+    DB_AGREEMENT_ADD,
+    DB_AGREEMENT_HOLD,
+    DB_AGREEMENT_LIST,
+    DB_AGREEMENT_SET,
+    DB_AGREEMENT_REMOVE,
+    DB_GROUP_ADD,
+    DB_GROUP_HOLD,
+    DB_GROUP_SET,
+    DB_GROUP_REMOVE,
+    DB_GROUP_LIST,
+    DB_ROAMING_REFUSED,
+    DB_ROAMING_REFUSAL_LIST,
+    DB_ROAMING_REFUSAL_PURGE,
     DB_EUI_BLOCK_ADD,
     DB_EUI_BLOCK_OVERLAPPING,
     DB_EUI_BLOCK_FIND,
@@ -559,6 +574,21 @@ extern const struct db_statement db_subscription_due_statement;
 extern const struct db_statement db_subscription_walk_statement;
 extern const struct db_statement db_organization_walk_statement;
 extern const struct db_statement db_certificate_set_quota_statement;
+extern const struct db_statement db_agreements_statement;
+extern const struct db_statement db_agreement_members_statement;
+extern const struct db_statement db_agreement_add_statement;
+extern const struct db_statement db_agreement_hold_statement;
+extern const struct db_statement db_agreement_list_statement;
+extern const struct db_statement db_agreement_set_statement;
+extern const struct db_statement db_agreement_remove_statement;
+extern const struct db_statement db_group_add_statement;
+extern const struct db_statement db_group_hold_statement;
+extern const struct db_statement db_group_set_statement;
+extern const struct db_statement db_group_remove_statement;
+extern const struct db_statement db_group_list_statement;
+extern const struct db_statement db_roaming_refused_statement;
+extern const struct db_statement db_roaming_refusal_list_statement;
+extern const struct db_statement db_roaming_refusal_purge_statement;
 extern const struct db_statement db_eui_block_add_statement;
 extern const struct db_statement db_eui_block_overlapping_statement;
 extern const struct db_statement db_eui_block_find_statement;

@@ -11,6 +11,10 @@ static const struct {
     [GATE_HIDDEN_CREDENTIAL] = {REFUSAL_NOT_ACTIVABLE, true},
     [GATE_HIDDEN_UNCLAIMED] = {REFUSAL_UNCLAIMED, true},
     [GATE_HIDDEN_NOT_HOME] = {REFUSAL_NOT_HOME, true},
+    [GATE_HIDDEN_AGREEMENT_ENDED] = {REFUSAL_AGREEMENT_ENDED, true},
+    [GATE_HIDDEN_AGREEMENT_NOT_BEGUN] = {REFUSAL_AGREEMENT_NOT_BEGUN, true},
+    [GATE_HIDDEN_AGREEMENT_ELSE] = {REFUSAL_AGREEMENT_ELSE, true},
+    [GATE_HIDDEN_NARROWED] = {REFUSAL_ROAMING_NARROWED, true},
     [GATE_HIDDEN_JOIN_EUI] = {REFUSAL_OTHER_JOIN_EUI, true},
     [GATE_HIDDEN_TEST_NETWORK] = {REFUSAL_TEST_NETWORK, true},
     [GATE_HIDDEN_TEST_EXPIRED] = {REFUSAL_TEST_EXPIRED, true},
@@ -42,17 +46,45 @@ static bool is_tested(const struct device_record *record)
            record->credential != CREDENTIAL_ORDERED && record->credential != CREDENTIAL_SCRAPPED;
 }
 
+/* What the networks have agreed comes before what the owner wants: he narrows it, and no more. */
+static enum device_gate judge_sender(
+    const struct device_record *record, const struct net_id *sender, enum device_agreed agreed)
+{
+    static const enum device_gate shut[N_DEVICE_AGREED] = {
+        [AGREED_NOTHING] = GATE_HIDDEN_NOT_HOME,
+        [AGREED_ENDED] = GATE_HIDDEN_AGREEMENT_ENDED,
+        [AGREED_NOT_BEGUN] = GATE_HIDDEN_AGREEMENT_NOT_BEGUN,
+        [AGREED_ELSE] = GATE_HIDDEN_AGREEMENT_ELSE,
+    };
+
+    if (!record->has_home_net_id)
+        return GATE_HIDDEN_NOT_HOME;
+    if (memcmp(&record->home_net_id, sender, sizeof(*sender)) == 0)
+        return GATE_OPEN;
+    if (agreed != AGREED)
+        return agreed < N_DEVICE_AGREED ? shut[agreed] : GATE_HIDDEN_NOT_HOME;
+    return device_roaming_allows(&record->roaming, sender) ? GATE_OPEN : GATE_HIDDEN_NARROWED;
+}
+
 enum device_gate device_gate_judge(const struct device_record *record, const struct net_id *sender,
     const struct eui64 *frame_join_eui)
 {
+    return device_gate_judge_away(record, sender, frame_join_eui, AGREED_NOTHING);
+}
+
+enum device_gate device_gate_judge_away(const struct device_record *record,
+    const struct net_id *sender, const struct eui64 *frame_join_eui, enum device_agreed agreed)
+{
+    enum device_gate gate;
+
     if (is_tested(record))
         return judge_test(record, sender, frame_join_eui);
     if (record->credential != CREDENTIAL_ACTIVABLE)
         return GATE_HIDDEN_CREDENTIAL;
     if (record->ownership == OWNERSHIP_UNOWNED)
         return GATE_HIDDEN_UNCLAIMED;
-    if (!record->has_home_net_id || memcmp(&record->home_net_id, sender, sizeof(*sender)) != 0)
-        return GATE_HIDDEN_NOT_HOME;
+    if ((gate = judge_sender(record, sender, agreed)) != GATE_OPEN)
+        return gate;
     if (memcmp(&record->join_eui, frame_join_eui, sizeof(*frame_join_eui)) != 0)
         return GATE_HIDDEN_JOIN_EUI;
     if (record->trust == TRUST_QUARANTINED)

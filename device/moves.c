@@ -239,4 +239,5 @@ void device_move_make(enum device_move move, struct device_record *record)
     record->has_home_net_id = false;
     memset(&record->home_net_id, 0, sizeof(record->home_net_id));
     record->as_id[0] = '\0';
+    record->roaming = (struct device_roaming){0};
 }

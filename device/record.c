@@ -1,5 +1,6 @@
 #include "device/record.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const kind_names[] = {
@@ -90,4 +91,42 @@ const char *device_as_id(const struct device_record *record)
 {
     return record->test.present && record->ownership == OWNERSHIP_UNOWNED ? record->test.as_id
                                                                           : record->as_id;
+}
+
+bool device_roaming_equal(const struct device_roaming *a, const struct device_roaming *b)
+{
+    return a->narrowed == b->narrowed && a->n == b->n &&
+           memcmp(a->net_ids, b->net_ids, a->n * sizeof(a->net_ids[0])) == 0;
+}
+
+bool device_roaming_allows(const struct device_roaming *roaming, const struct net_id *net_id)
+{
+    bool listed = false;
+
+    for (size_t i = 0; i < roaming->n; i++)
+        listed |= memcmp(&roaming->net_ids[i], net_id, sizeof(*net_id)) == 0;
+    return !roaming->narrowed || listed;
+}
+
+static int compare_net_ids(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(struct net_id));
+}
+
+bool device_roaming_list(const struct net_id *net_ids, size_t n, struct device_roaming *ret)
+{
+    struct device_roaming list = {.narrowed = true};
+
+    if (n > DEVICE_ROAMING_MAX)
+        return false;
+    if (n > 0)
+        memcpy(list.net_ids, net_ids, n * sizeof(net_ids[0]));
+    qsort(list.net_ids, n, sizeof(list.net_ids[0]), compare_net_ids);
+    for (size_t i = 0; i < n; i++)
+        if (list.n == 0 || compare_net_ids(&list.net_ids[list.n - 1], &list.net_ids[i]) != 0)
+            list.net_ids[list.n++] = list.net_ids[i];
+    for (size_t i = list.n; i < n; i++)
+        list.net_ids[i] = (struct net_id){{0}};
+    *ret = list;
+    return true;
 }

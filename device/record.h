@@ -44,6 +44,21 @@ struct device_test_window {
     bool expired;                /* by the database's clock, at load */
 };
 
+/** Where else than at home its owner lets it join. Not narrowed: in every network that an agreement
+ * lets (device/agreement.h). Narrowed: in those of these that an agreement lets; without one,
+ * nowhere but at home. */
+#define DEVICE_ROAMING_MAX 16
+struct device_roaming {
+    bool narrowed;
+    uint8_t n; /* of net_ids, which are in order, each once */
+    struct net_id net_ids[DEVICE_ROAMING_MAX];
+};
+bool device_roaming_equal(const struct device_roaming *a, const struct device_roaming *b);
+/** Whether it leaves the network, which is not the home of the device, as it is. */
+bool device_roaming_allows(const struct device_roaming *roaming, const struct net_id *net_id);
+/** Puts them in order, each once. False, and nothing is made, of more than DEVICE_ROAMING_MAX. */
+bool device_roaming_list(const struct net_id *net_ids, size_t n, struct device_roaming *ret);
+
 struct device_record {
     struct eui64 dev_eui; /* or Sigfox id (base/eui.h) */
     struct eui64 join_eui;
@@ -56,7 +71,8 @@ struct device_record {
     uint32_t nonce_epoch; /* bumped by reset-nonces */
     bool has_home_net_id;
     struct net_id home_net_id;
-    char as_id[PEER_ID_MAX + 1];    /* "" when none was named */
+    char as_id[PEER_ID_MAX + 1]; /* "" when none was named */
+    struct device_roaming roaming;
     struct device_test_window test; /* absent from what was loaded without it (db/record_row.h) */
 };
 

@@ -30,9 +30,37 @@ static const struct {
             "Claim it with the code on its label, and name its home network."}},
     [REFUSAL_NOT_HOME] = {"the sender is not the device's home network", NULL,
         {"Another network than the device's home network asked for the join.",
-            "A gateway of that network heard the device. Only the home network is answered.",
-            "If that network is the right one, set the device's home NetID to it; else nothing is "
-            "wrong, as long as the home network asks, too."}},
+            "A gateway of that network heard the device. Only the home network is answered, and "
+            "those that it has a roaming agreement with; this one has none.",
+            "If that network is the right one, set the device's home NetID to it; if the device is "
+            "to join there away from home, the operator of this join server adds what the networks "
+            "have agreed upon (cradle agreement add); else nothing is wrong, as long as the home "
+            "network asks, too."}},
+    [REFUSAL_AGREEMENT_ENDED] = {"the roaming agreement with the sender has ended", NULL,
+        {"A visited network asked for the join, whose agreement with the device's home network is "
+         "over.",
+            "Roaming agreements have an end. Until then the device could join there.",
+            "The two networks agree anew, and the operator of this join server says so (cradle "
+            "agreement add, or set --ends-at)."}},
+    [REFUSAL_AGREEMENT_NOT_BEGUN] = {"the roaming agreement with the sender has not begun", NULL,
+        {"A visited network asked for the join, whose agreement with the device's home network is "
+         "still to begin.",
+            "Roaming agreements have a start. From then on the device can join there.",
+            "Wait for it; or the operator of this join server corrects the start (cradle agreement "
+            "set --starts-at)."}},
+    [REFUSAL_AGREEMENT_ELSE] = {"the roaming agreement with the sender does not allow activation",
+        NULL,
+        {"A visited network asked for the join, whose agreement with the device's home network "
+         "does not allow it.",
+            "An agreement may be about HomeNSReq alone: the visited network then learns who is "
+            "home to the device, and asks there.",
+            "Nothing is wrong where that is what was agreed; else the operator of this join "
+            "server corrects it (cradle agreement set --allows)."}},
+    [REFUSAL_ROAMING_NARROWED] = {"the owner does not let the device join in that network", NULL,
+        {"A visited network asked for the join, and the device's owner does not want it there.",
+            "The networks have an agreement; the owner has narrowed it for this device.",
+            "Nothing is wrong where that is wanted; else set the device's roaming to \"agreed\", or "
+            "to a list with that network (cradle device set --roaming)."}},
     [REFUSAL_OTHER_JOIN_EUI] = {"the frame's JoinEUI is not the device's", NULL,
         {"The device joins under another JoinEUI than its record has.",
             "The JoinEUI (AppEUI) in the device's firmware and the one in the maker's file differ.",

@@ -43,7 +43,8 @@ static struct join_decision decide_gate(const struct db_join_row *row,
 
     if (!row->found)
         return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, REFUSAL_NONE);
-    gate = device_gate_judge(&row->record, &request->sender, &request->frame_join_eui);
+    gate = device_gate_judge_away(
+        &row->record, &request->sender, &request->frame_join_eui, row->agreed);
     /* The last join of a factory test may be asked for again: that counts nothing. */
     if (gate == GATE_HIDDEN_TEST_USED_UP && is_retry(&row->state, fingerprint, retry_window_ms))
         gate = GATE_TEST;
@@ -205,9 +206,11 @@ struct join_decision join_decide_home_ns(
 
     /* The request names no JoinEUI of the device: ReceiverID is our address. A factory test makes
      * nobody its home. */
-    gate = device_gate_judge(&row->record, &request->sender, &row->record.join_eui);
+    gate =
+        device_gate_judge_away(&row->record, &request->sender, &row->record.join_eui, row->agreed);
     if (!row->found || device_gate_is_hidden(gate) || gate == GATE_TEST)
-        return refuse(JOIN_ACT_TELL, JOIN_NO_ROAMING_AGREEMENT, REFUSAL_NONE);
+        return refuse(JOIN_ACT_TELL, JOIN_NO_ROAMING_AGREEMENT,
+            row->found ? device_gate_refusal(gate) : REFUSAL_NONE);
     return (struct join_decision){.act = JOIN_ACT_TELL, .result = JOIN_SUCCESS};
 }
 

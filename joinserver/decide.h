@@ -49,9 +49,9 @@ struct join_decision join_decide_rejoin(const struct db_join_row *row,
     const struct ts002_request *request, const uint8_t fingerprint[static JOIN_FINGERPRINT_LEN],
     unsigned retry_window_ms);
 
-/** Who is home to a device. Told to its home network alone, whatever the device may do at present;
- * anyone else learns nothing, not even whether there is such a device, and at the same cost: the
- * loading. */
+/** Who is home to a device. Told to its home network, and to those that have an agreement with it
+ * about that, whatever the device may do at present; anyone else learns nothing, not even whether
+ * there is such a device, and at the same cost: the loading. */
 struct join_decision join_decide_home_ns(
     const struct db_join_row *row, const struct ts002_request *request);
 

@@ -272,6 +272,12 @@ bool join_directory_is_local(const struct join_directory *directory, const struc
     return db_directory_routes(&directory->content, join_eui);
 }
 
+enum device_agreed join_directory_agreed(const struct join_directory *directory,
+    const struct net_id *home, const struct net_id *visited, unsigned what, int64_t now_s)
+{
+    return device_agreements_judge(&directory->content.agreements, home, visited, what, now_s);
+}
+
 const struct sealed_kek *join_directory_ns_kek(
     const struct join_directory *directory, const struct net_id *net_id, const struct eui64 *ns_id)
 {

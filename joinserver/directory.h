@@ -51,6 +51,10 @@ const struct db_partner *join_directory_partner_of_san(
     const struct join_directory *directory, const char *san);
 /** Whether a join route makes this JoinEUI ours. */
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui);
+/** What two networks have agreed upon, of one bit of enum device_away, at the time (seconds since
+ * 1970). */
+enum device_agreed join_directory_agreed(const struct join_directory *directory,
+    const struct net_id *home, const struct net_id *visited, unsigned what, int64_t now_s);
 /** The current KEK of one network server (`ns_id`, may be NULL), else of its whole network; or
  * NULL.
  */

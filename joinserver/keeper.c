@@ -23,6 +23,14 @@ struct join_keeper {
     int64_t reloaded_ms, partitions_ms;
 };
 
+/* One go at what is counted: what comes again in the meantime makes no row more. */
+static int write_roaming(struct join_keeper *k, int n_before)
+{
+    int r = roaming_refusals_write(k->routes->shared->roaming_refusals, k->db);
+
+    return r < 0 || r > n_before ? r : n_before;
+}
+
 /* Writes refusals, but never so long that a revocation waits behind a flood of them. Returns how
  * many it wrote in its last go: 0 when nothing is left. */
 static int write_refusals(struct join_keeper *k)
@@ -32,7 +40,7 @@ static int write_refusals(struct join_keeper *k)
     for (int i = 0; i < WRITES_PER_ROUND; i++)
         if ((r = join_refusals_write(k->routes->shared->refusals, k->db)) <= 0)
             break;
-    return r;
+    return r < 0 ? r : write_roaming(k, r);
 }
 
 /* One round of database work; the first failure ends it, and the next round begins anew. What
@@ -88,6 +96,8 @@ static void *run_keeper(void *arg)
     }
     /* What the last requests left behind; if it cannot be written now, it was droppable. */
     while (join_refusals_write(k->routes->shared->refusals, k->db) > 0)
+        continue;
+    while (roaming_refusals_write(k->routes->shared->roaming_refusals, k->db) > 0)
         continue;
     return NULL;
 }

@@ -202,6 +202,7 @@ static int start(struct app *app)
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||
+        (r = roaming_refusals_new(&app->shared.roaming_refusals)) < 0 ||
         (r = join_queue_new(app->n_workers, s->queue, s->wait_ms, &app->shared.queue)) < 0 ||
         (r = join_deliveries_open(
              &(struct join_deliveries_config){.directory = s->answers_directory,
@@ -254,6 +255,7 @@ static void stop(struct app *app)
     join_deliveries_stop(app->shared.deliveries, give_up_ms);
     keyd_pool_close(app->keyd);
     join_queue_free(app->shared.queue);
+    roaming_refusals_free(app->shared.roaming_refusals);
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);

@@ -33,6 +33,7 @@ struct join_message {
     bool notifies;  /* has no answer and no work: HTTP 200 with an empty body */
     bool activates; /* an attempt to activate: has a retry memory, is recorded and counted as one */
     bool by_application_server; /* asked by one, and by nobody else; its SenderID is its AS-ID */
+    enum device_away away;      /* what an agreement has to allow it, away from home; 0: of none */
     bool needs_session;         /* the session of SessionKeyID is loaded with the device */
     /** Checks the members. NULL: of what notifies. */
     enum join_result (*check)(

@@ -51,6 +51,8 @@ static void init_counters(struct join_metrics *m)
         {&m->batches, "cradle_join_batches_total", "Batches worked."},
         {&m->refusals_dropped, "cradle_join_refusals_dropped_total",
             "Events of refusals not recorded because the ring was full."},
+        {&m->roaming_refusals_dropped, "cradle_roaming_refusals_dropped_total",
+            "Refusals of visited networks not counted because their table was full."},
         {&m->commits_unknown, "cradle_join_commits_unknown_total",
             "Commits whose result had to be read back."},
         {&m->sealed_refused, "cradle_join_sealed_refused_total",
@@ -122,8 +124,8 @@ static void write_peers(struct join_metrics *m, struct text *out)
 void join_metrics_write(struct join_metrics *m, struct text *out)
 {
     struct metric *const alone[] = {&m->notifications, &m->retries, &m->races_lost, &m->batches,
-        &m->refusals_dropped, &m->commits_unknown, &m->sealed_refused, &m->mic_unchecked, &m->shed,
-        &m->dev_nonce_jumps};
+        &m->refusals_dropped, &m->roaming_refusals_dropped, &m->commits_unknown, &m->sealed_refused,
+        &m->mic_unchecked, &m->shed, &m->dev_nonce_jumps};
 
     for (int s = 0; s < N_JOIN_SERIES; s++)
         metrics_write(out, m->answers[s], N_JOIN_RESULTS);

@@ -34,7 +34,8 @@ struct join_metrics {
     struct metric notifications;
     struct metric mic_unchecked;
     struct metric shed;
-    struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused;
+    struct metric retries, races_lost, batches, refusals_dropped, commits_unknown, sealed_refused,
+        roaming_refusals_dropped;
     struct metric nonces_low[N_JOIN_COUNTERS];
     struct metric dev_nonce_jumps;
     struct metric_histogram latency;

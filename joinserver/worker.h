@@ -10,6 +10,7 @@
 #include "joinserver/mic_limit.h"
 #include "joinserver/queue.h"
 #include "joinserver/refusals.h"
+#include "joinserver/roaming_refusals.h"
 #include <stdatomic.h>
 
 #define JOIN_BATCH_MAX 64     /* measured best at 256 connections; bounded by keyd and db frames */
@@ -32,6 +33,7 @@ struct join_shared {
     struct join_deliveries *deliveries;
     struct join_directory_holder *directory;
     struct join_refusals *refusals;
+    struct roaming_refusals *roaming_refusals;
     struct join_metrics *metrics;
     struct mic_limit mic_limit;
     struct loop_limit loop_limit;

@@ -20,6 +20,25 @@ static void keep_refusal(struct join_shared *shared, struct db_join_refusal *ref
         metric_add(&shared->metrics->refusals_dropped, 1);
 }
 
+/* What another network than the home one is refused counts for itself. */
+static void count_roaming(struct join_worker *w, const struct join_item *item)
+{
+    const struct device_record *d = &item->row.record;
+    struct db_roaming_refused refused = {.dev_eui = d->dev_eui,
+        .ownership_epoch = d->ownership_epoch,
+        .home = d->home_net_id,
+        .sender = item->work->request.sender,
+        .what = item->work->message->away,
+        .n = 1};
+
+    if (!item->row.found || !d->has_home_net_id || refused.what == 0 ||
+        !roaming_reason_of(item->reason, &refused.reason))
+        return;
+    refused.first_ms = refused.last_ms = clock_monotonic_ms();
+    if (!roaming_refusals_add(w->shared->roaming_refusals, &refused))
+        metric_add(&w->shared->metrics->roaming_refusals_dropped, 1);
+}
+
 static void record_refusal(struct join_worker *w, const struct join_item *item)
 {
     struct db_join_refusal refusal = {.dev_eui = item->row.record.dev_eui,
@@ -30,6 +49,7 @@ static void record_refusal(struct join_worker *w, const struct join_item *item)
         .was_loaded = true,
         .ownership_epoch = item->row.record.ownership_epoch};
 
+    count_roaming(w, item);
     /* Nobody is entitled to know about a device that is not here. */
     if (!item->row.found || !item->work->message->activates)
         return;

@@ -177,6 +177,16 @@ static void find_kek(struct join_worker *w, struct join_item *item)
             .act = JOIN_ACT_TELL, .result = JOIN_UNAVAILABLE, .reason = missing};
 }
 
+/* By the time of the decision: an agreement begins and ends without anybody's doing. */
+static void find_agreement(struct join_worker *w, struct join_item *item, int64_t now_s)
+{
+    const struct device_record *record = &item->row.record;
+
+    if (item->work->message->away != 0)
+        item->row.agreed = join_directory_agreed(w->directory, &record->home_net_id,
+            &item->work->request.sender, item->work->message->away, now_s);
+}
+
 /* Whether there is a frame to verify. */
 static bool needs_mic(const struct join_decision *decision)
 {
@@ -186,7 +196,7 @@ static bool needs_mic(const struct join_decision *decision)
 
 void join_worker_decide(struct join_worker *w)
 {
-    int64_t now_ms = clock_monotonic_ms();
+    int64_t now_ms = clock_monotonic_ms(), now_s = clock_unix_s();
 
     w->n_requests = 0;
     w->n_keks = 0;
@@ -203,6 +213,7 @@ void join_worker_decide(struct join_worker *w)
             join_item_set(item, JOIN_UNAVAILABLE, REFUSAL_DATABASE_NO_ANSWER);
             continue;
         }
+        find_agreement(w, item, now_s);
         item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
         if (needs_mic(&item->decision) && is_spared(w, item, now_ms)) {

@@ -222,8 +222,10 @@ START_TEST(the_fingerprint_is_of_everything_that_shapes_the_answer)
 }
 END_TEST
 
-START_TEST(the_home_network_alone_is_told_who_is_home)
+START_TEST(without_an_agreement_the_home_network_alone_is_told_who_is_home)
 {
+    static const enum device_refusal reasons[5] = {
+        REFUSAL_NONE, REFUSAL_NOT_HOME, REFUSAL_UNCLAIMED, REFUSAL_NOT_ACTIVABLE, REFUSAL_NOT_HOME};
     struct scene home = scene_of(LW_MAC_1_0_3), scenes[5];
 
     /* Also of a device that may not join at present. */
@@ -242,7 +244,40 @@ START_TEST(the_home_network_alone_is_told_who_is_home)
 
         ck_assert_int_eq(d.act, JOIN_ACT_TELL);
         ck_assert_int_eq(d.result, JOIN_NO_ROAMING_AGREEMENT);
-        ck_assert_int_eq(d.reason, REFUSAL_NONE);
+        ck_assert_int_eq(d.reason, reasons[i]);
+    }
+}
+END_TEST
+
+/* Another network than the home one, by what the two have agreed upon. */
+START_TEST(away_from_home_the_agreement_decides_and_every_no_is_alike)
+{
+    static const enum device_refusal reasons[N_DEVICE_AGREED] = {
+        [AGREED_NOTHING] = REFUSAL_NOT_HOME,
+        [AGREED_ENDED] = REFUSAL_AGREEMENT_ENDED,
+        [AGREED_NOT_BEGUN] = REFUSAL_AGREEMENT_NOT_BEGUN,
+        [AGREED_ELSE] = REFUSAL_AGREEMENT_ELSE,
+    };
+
+    for (int i = AGREED_NOTHING; i < N_DEVICE_AGREED; i++) {
+        struct scene s = scene_of(LW_MAC_1_0_3);
+        struct join_decision join, home_ns;
+
+        s.request.sender.bytes[2] = 0x24;
+        s.row.agreed = (enum device_agreed)i;
+        join = decide(&s);
+        home_ns = join_decide_home_ns(&s.row, &s.request);
+        ck_assert_int_eq(join.act, i == AGREED ? JOIN_ACT_PLAN : JOIN_ACT_HIDE);
+        ck_assert_int_eq(join.result, i == AGREED ? JOIN_SUCCESS : JOIN_UNKNOWN_DEV_EUI);
+        ck_assert_int_eq(join.reason, reasons[i]);
+        ck_assert_int_eq(home_ns.act, JOIN_ACT_TELL);
+        ck_assert_int_eq(home_ns.result, i == AGREED ? JOIN_SUCCESS : JOIN_NO_ROAMING_AGREEMENT);
+        ck_assert_int_eq(home_ns.reason, reasons[i]);
+        /* The owner's word is the last one. */
+        s.row.record.roaming.narrowed = true;
+        ck_assert_int_eq(decide(&s).act, JOIN_ACT_HIDE);
+        ck_assert_int_eq(join_decide_home_ns(&s.row, &s.request).result, JOIN_NO_ROAMING_AGREEMENT);
+        ck_assert_int_eq(decide(&s).reason, i == AGREED ? REFUSAL_ROAMING_NARROWED : reasons[i]);
     }
 }
 END_TEST
@@ -385,7 +420,8 @@ SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_no
     exhausted_join_nonces_refuse_behind_the_mic,
     a_record_without_its_keys_is_our_fault_and_never_an_answer,
     the_fingerprint_is_of_everything_that_shapes_the_answer,
-    the_home_network_alone_is_told_who_is_home,
+    without_an_agreement_the_home_network_alone_is_told_who_is_home,
+    away_from_home_the_agreement_decides_and_every_no_is_alike,
     the_named_application_server_alone_has_a_key_derived,
     no_key_is_derived_for_a_blocked_device_or_without_its_root,
     a_join_of_a_factory_test_is_planned_and_numbered,
