@@ -3,7 +3,9 @@ address and JoinEUIs. They are started once for all tests, and speak to each oth
 
     home, visited, hub = cradles.shared()
     device = home.device("1.0.3")
-    home.join(device, visited.servers[VISITED_NET_ID], via=visited)
+    visited.serve(device, home)         # its network server asks, with the KEKs of both
+
+What a test adds (partners, routes, agreements) it takes away again.
 """
 import json
 import os
@@ -35,6 +37,7 @@ class Cradle(support.Stack):
         self.join_tls_url = f"https://{self.address}:{self.join_tls_port}/"
         self.san = f"urn:cradle:{role}"
         self.ca = self.path("tls", "ca.pem")
+        self.connected = None  # what test_cradles.Roaming has made
 
     def furnish(self):
         """Its own network: one network server, one application server, a maker, an owner, an auditor, and its JoinEUIs."""
@@ -107,9 +110,14 @@ class Cradle(support.Stack):
         return {"as_id": as_id, "token": made["token"], "kek_label": as_id,
                 "kek": self.add_kek("--as", as_id, as_id), **self.certificate(as_id, san)}
 
-    def devices(self, version, n, home_net_id=None, as_id=None):
+    def devices(self, version, n, home_net_id=None, as_id=None, join_eui=None):
         """Imported, and at home in its own network if not said otherwise."""
-        return super().devices(version, n, home_net_id or self.net_id, as_id or self.as_id)
+        mine = self.join_eui
+        self.join_eui = join_eui or mine
+        try:
+            return super().devices(version, n, home_net_id or self.net_id, as_id or self.as_id)
+        finally:
+            self.join_eui = mine
 
     def device(self, version, home_net_id=None):
         return self.devices(version, 1, home_net_id)[0]
@@ -127,6 +135,57 @@ class Cradle(support.Stack):
         return 0
 
     # --- another Cradle ---
+
+    def serve(self, device, owner, tls=False, **options):
+        """A join of another Cradle's device, in the air of this one's network: as Stack.join, with the KEK of our network
+        server and of the device's application server."""
+        join, application = self.demo["join"], owner.application_server()
+        way = (["--url", join["tls_url"], "--ca", join["ca"], "--cert", self.home["cert"], "--key", self.home["key"]]
+               if tls else ["--url", self.join_url, "--token", self.home["token"]])
+        nonce = None if "rejoin" in options else owner.next_nonce(device)
+        return self._device([
+            "--json", *way, "--ns-kek", f"{self.home['kek_label']}={self.home['kek']}",
+            "--as-kek", f"{application['kek_label']}={application['kek']}",
+            *self._device_arguments(device, self.home, nonce, options)])
+
+    def ask(self, message, server=None, headers=None):
+        """A message as it is, posted as one of our peers; its answer."""
+        status, _, answer = support.http("POST", self.join_url, json.dumps(message).encode(), {
+            "Content-Type": "application/json", "Authorization": f"Bearer {(server or self.home)['token']}", **(headers or {})})
+        if status != 200:
+            raise AssertionError(f"{self.role}: {status} {answer}")
+        return json.loads(answer)
+
+    def code(self, message, server=None):
+        return self.ask(message, server)["Result"]["ResultCode"]
+
+    def accept(self, other, *net_ids, name=None, san=None):
+        """Another Cradle may ask us in the name of these networks, by the certificate that it shows. Their KEK is handed over."""
+        self.must("ns", "add", "--name", name or other.role, *(word for net_id in net_ids for word in ("--net-id", net_id)),
+                  "--san", san or other.san, "--ca", other.ca)
+
+    def add_partner(self, other, name=None, **options):
+        """Another Cradle that we carry requests to."""
+        name = name or other.role
+        self.credential(name, other)
+        self.psql("INSERT INTO partner (name, url, protocol_version, credential) VALUES "
+                  f"('{name}', '{other.join_tls_url}', '1.0', '{name}')")
+
+    def remove_partner(self, name):
+        self.psql(f"UPDATE partner SET revoked_at = now() WHERE name = '{name}' AND revoked_at IS NULL")
+
+    def agree(self, home, visited):
+        """An agreement about both, from now on; its number."""
+        return self.psql("INSERT INTO roaming_agreement (home_net_id, visited_net_id, activation, home_ns, starts_at) VALUES "
+                         f"('\\x{home}', '\\x{visited}', true, true, now()) RETURNING id")[0][0]
+
+    def add_route(self, prefix, partner=None, kind=None):
+        p, b = prefix.split("/")
+        self.psql("INSERT INTO join_route (prefix, prefix_len, kind, partner_id) VALUES "
+                  f"('\\x{p}', {b}, 'partner', (SELECT id FROM partner WHERE name = '{partner}' AND revoked_at IS NULL))")
+
+    def remove_route(self, prefix):
+        self.must("route", "remove", prefix)
 
     def credential(self, name, other, san=None):
         """What its join server shows at another's, in its folder of credentials: a certificate of its own CA, and the CA
