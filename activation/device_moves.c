@@ -164,8 +164,14 @@ static unsigned post_unlock_code(struct act_call *call)
 struct device_body {
     struct act_home home; /* first: its fields say so */
     char name[DB_DEVICE_NAME_MAX + 1];
-    bool has_name;
+    struct net_id net_ids[DEVICE_ROAMING_MAX];
+    size_t n_net_ids; /* or what stands for "agreed" */
+    bool has_name, has_roaming;
 };
+
+#define ROAMING_AGREED (DEVICE_ROAMING_MAX + 1)
+static const struct word_bits roaming_words[] = {
+    {"agreed", ROAMING_AGREED}, {"none", 0}, {NULL, 0}};
 
 static const struct json_field fields[] = {
     ACT_HOME_FIELD(home_net_id),
@@ -176,6 +182,14 @@ static const struct json_field fields[] = {
         .size = sizeof(((struct device_body *)0)->name),
         .nullable = true,
         .present_offset = offsetof(struct device_body, has_name)},
+    {.name = "roaming",
+        .kind = JSON_HEX_LIST,
+        .offset = offsetof(struct device_body, net_ids),
+        .size = sizeof(struct net_id),
+        .max = DEVICE_ROAMING_MAX,
+        .words = roaming_words,
+        .present_offset = offsetof(struct device_body, has_roaming),
+        .len_offset = offsetof(struct device_body, n_net_ids)},
 };
 
 static unsigned patch_device(struct act_call *call)
@@ -195,6 +209,9 @@ static unsigned patch_device(struct act_call *call)
     mover.home_net_id = home.home_net_id;
     memcpy(mover.as_id, home.as_id, sizeof(mover.as_id));
     mover.name = body.has_name ? body.name : NULL;
+    mover.narrows = body.has_roaming;
+    if (body.has_roaming && body.n_net_ids != ROAMING_AGREED)
+        (void)device_roaming_list(body.net_ids, body.n_net_ids, &mover.roaming);
     return make_move(call, &mover);
 }
 

@@ -81,6 +81,21 @@ static void write_subscription(struct text *out, const struct db_device *d)
         s->ends_at);
 }
 
+/* "agreed", "none", or a list: as it is said. */
+static void write_roaming(struct text *out, const struct device_roaming *roaming)
+{
+    char net_id[NET_ID_TEXT_LEN + 1];
+
+    text_add(out, ",\"roaming\":");
+    if (!roaming->narrowed || roaming->n == 0) {
+        text_add(out, roaming->narrowed ? "\"none\"" : "\"agreed\"");
+        return;
+    }
+    for (size_t i = 0; i < roaming->n; i++)
+        text_addf(out, "%s\"%s\"", i == 0 ? "[" : ",", net_id_format(&roaming->net_ids[i], net_id));
+    text_add(out, "]");
+}
+
 /* What its holder may know, and nobody else. */
 static void write_holding(struct text *out, const struct db_device *d)
 {
@@ -94,6 +109,7 @@ static void write_holding(struct text *out, const struct db_device *d)
         device_ownership_text(r->ownership), device_service_text(r->service), r->ownership_epoch);
     add_text(out, "home_net_id", net_id);
     add_text(out, "as_id", r->as_id);
+    write_roaming(out, &r->roaming);
     add_text(out, "exposed_since", d->exposed_since);
     add_text(
         out, "replaced_by", d->has_replaced_by ? device_id_format(&d->replaced_by, dev_eui) : "");
@@ -267,6 +283,7 @@ static unsigned get_preflight(struct act_call *call)
     text_add(&body, ",\"checks\":[");
     text_add(&body, checks.failed ? "" : checks.data);
     text_add(&body, "]");
+    write_roaming(&body, &device.record.roaming);
     write_test_window(&body, &device);
     text_add(&body, "}\n");
     body.failed |= checks.failed;

@@ -10,7 +10,8 @@
 #include <string.h>
 
 #define ACTION_MAX 40
-#define DETAIL_MAX 240
+#define DETAIL_MAX 400
+#define ROAMING_TEXT_MAX (16 + DEVICE_ROAMING_MAX * (NET_ID_TEXT_LEN + 3))
 
 static const char released[] =
     "its last owner has released the device for the next one: it may be sold on";
@@ -100,7 +101,7 @@ static bool is_on_its_way(const struct mover *mover, const struct db_device_movi
 static bool is_of_joins(const struct mover *mover)
 {
     return device_move_is_of_joins(mover->move) &&
-           (mover->move != MOVE_BIND || mover->has_home_net_id);
+           (mover->move != MOVE_BIND || mover->has_home_net_id || mover->roaming.narrowed);
 }
 
 static unsigned judge(const struct mover *mover, const struct db_device_moving *found)
@@ -137,6 +138,8 @@ static void plan(const struct mover *mover, struct moving *moving)
         after->home_net_id = mover->home_net_id;
         memcpy(after->as_id, mover->as_id, sizeof(after->as_id));
     }
+    if (mover->move == MOVE_BIND && mover->narrows)
+        after->roaming = mover->roaming;
     if (device_move_renews_code(mover->move)) {
         moving->code.dev_eui = after->dev_eui;
         moving->code.generation = moving->found.code_generation + 1;
@@ -270,12 +273,33 @@ struct told {
     char detail[DETAIL_MAX];
 };
 
+/* `"roaming":` and what an owner says of it, where he says it. */
+static void write_roaming(
+    const struct mover *mover, const char *comma, char out[static ROAMING_TEXT_MAX])
+{
+    const struct device_roaming *roaming = &mover->roaming;
+    char net_id[NET_ID_TEXT_LEN + 1];
+    size_t len;
+
+    out[0] = '\0';
+    if (!mover->narrows)
+        return;
+    len = (size_t)snprintf(
+        out, ROAMING_TEXT_MAX, "%s\"roaming\":%s", comma, !roaming->narrowed ? "\"agreed\"" : "[");
+    for (size_t i = 0; i < roaming->n; i++)
+        len += (size_t)snprintf(out + len, ROAMING_TEXT_MAX - len, "%s\"%s\"", i > 0 ? "," : "",
+            net_id_format(&roaming->net_ids[i], net_id));
+    if (roaming->narrowed)
+        (void)snprintf(out + len, ROAMING_TEXT_MAX - len, "]");
+}
+
 /* A code is told by its generation, in the audit and everywhere else. */
 static void write_detail(
     const struct mover *mover, const struct moving *moving, char out[static DETAIL_MAX])
 {
     const struct device_record *after = &moving->after;
     char net_id[NET_ID_TEXT_LEN + 1] = "", offer[2 * ACCOUNT_ID_LEN + 1], job[64] = "";
+    char roaming[ROAMING_TEXT_MAX];
     const char *comma = ",";
 
     if (mover->job != NULL)
@@ -300,11 +324,14 @@ static void write_detail(
         return;
     case MOVE_BIND:
         if (after->has_home_net_id) {
-            (void)snprintf(out, DETAIL_MAX, "{%s%s\"home_net_id\":\"%s\",\"as_id\":\"%s\"}", job,
-                comma, net_id_format(&after->home_net_id, net_id), after->as_id);
+            write_roaming(mover, ",", roaming);
+            (void)snprintf(out, DETAIL_MAX, "{%s%s\"home_net_id\":\"%s\",\"as_id\":\"%s\"%s}", job,
+                comma, net_id_format(&after->home_net_id, net_id), after->as_id, roaming);
             return;
         }
-        break;
+        write_roaming(mover, comma, roaming);
+        (void)snprintf(out, DETAIL_MAX, "{%s%s}", job, roaming);
+        return;
     default:
         break;
     }

@@ -26,7 +26,9 @@ struct mover {
     bool rebinds, has_home_net_id;
     struct net_id home_net_id;
     char as_id[PEER_ID_MAX + 1]; /* "": none */
-    const char *name;            /* its new name; NULL: it keeps the one it has */
+    bool narrows;                /* where it may roam, unless that stays */
+    struct device_roaming roaming;
+    const char *name; /* its new name; NULL: it keeps the one it has */
     /* MOVE_OFFER */
     int64_t to_id, lifetime_s;
 };

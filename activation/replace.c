@@ -150,6 +150,7 @@ static int change(struct replace_run *replace)
     by.has_home_net_id = device.has_home_net_id;
     by.home_net_id = device.home_net_id;
     memcpy(by.as_id, device.as_id, sizeof(by.as_id));
+    by.roaming = device.roaming;
     changes[0] = (struct db_device_change){.owner_id = owner_id,
         .new_owner_id = owner_id,
         .before = before,

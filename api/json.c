@@ -112,12 +112,29 @@ static bool read_element(const struct json_field *field, const json_t *element, 
     return true;
 }
 
+static const struct word_bits *find_word(const struct json_field *field, const json_t *value)
+{
+    const char *text = json_string_value(value);
+
+    for (const struct word_bits *w = field->words; w != NULL && text != NULL && w->word != NULL;
+         w++)
+        if (strcmp(w->word, text) == 0)
+            return w;
+    return NULL;
+}
+
 static bool read_hex_list(
     struct reading *reading, const struct json_field *field, const json_t *value)
 {
+    const struct word_bits *word = find_word(field, value);
     unsigned char *at = reading->target + field->offset;
     size_t n = json_array_size(value);
 
+    if (word != NULL) {
+        n = word->bits;
+        memcpy(reading->target + field->len_offset, &n, sizeof(n));
+        return true;
+    }
     if (json_typeof(value) != JANSSON_ARRAY || n > field->max)
         return false;
     for (size_t i = 0; i < n; i++) {
@@ -202,12 +219,9 @@ static bool read_scalar(
 /* Zero when it is none of the words. */
 static unsigned bits_of(const struct json_field *field, const json_t *value)
 {
-    const char *text = json_string_value(value);
+    const struct word_bits *word = find_word(field, value);
 
-    for (const struct word_bits *w = field->words; text != NULL && w->word != NULL; w++)
-        if (strcmp(w->word, text) == 0)
-            return w->bits;
-    return 0;
+    return word != NULL ? word->bits : 0;
 }
 
 static bool read_words(struct reading *reading, const struct json_field *field, const json_t *value)
@@ -227,16 +241,33 @@ static bool read_words(struct reading *reading, const struct json_field *field, 
     return true;
 }
 
-static void report_words(struct reading *reading, const struct json_field *field, const char *path)
+static void join_words(const struct json_field *field, char words[static JSON_FAULT_MAX])
 {
-    char words[JSON_FAULT_MAX] = "";
-
+    words[0] = '\0';
     for (const struct word_bits *w = field->words; w->word != NULL; w++) {
         size_t len = strlen(words);
 
-        (void)snprintf(words + len, sizeof(words) - len, "%s%s", len > 0 ? ", " : "", w->word);
+        (void)snprintf(words + len, JSON_FAULT_MAX - len, "%s%s", len > 0 ? ", " : "", w->word);
     }
+}
+
+static void report_words(struct reading *reading, const struct json_field *field, const char *path)
+{
+    char words[JSON_FAULT_MAX];
+
+    join_words(field, words);
     report(reading, "%s is not a list of: %s", path, words);
+}
+
+static void report_hex_list(
+    struct reading *reading, const struct json_field *field, const char *path)
+{
+    char words[JSON_FAULT_MAX] = "";
+
+    if (field->words != NULL)
+        join_words(field, words);
+    report(reading, "%s is not %s%sa list of at most %u texts of %zu hexadecimal digits", path,
+        words, field->words != NULL ? " or " : "", (unsigned)field->max, 2 * field->size);
 }
 
 static void report_malformed(
@@ -250,8 +281,7 @@ static void report_malformed(
         report(reading, "%s is not a text of %zu hexadecimal digits", path, 2 * field->size);
         break;
     case JSON_HEX_LIST:
-        report(reading, "%s is not a list of at most %u texts of %zu hexadecimal digits", path,
-            (unsigned)field->max, 2 * field->size);
+        report_hex_list(reading, field, path);
         break;
     case JSON_DEVICES:
         report(reading,

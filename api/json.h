@@ -13,7 +13,8 @@ enum json_kind {
     JSON_TEXT,     /* char[size], NUL-terminated; longer text is a fault */
     JSON_HEX,      /* uint8_t[size], exactly `size` bytes; optional 0x, any case */
     JSON_HEX_LIST, /* uint8_t[max][size]; an array of at most `max` identifiers, in any of the
-                    * spellings of base/eui.h, and how many it has */
+                    * spellings of base/eui.h, and how many it has. With `words` also one of these
+                    * as a text in its place: no element, and its bits are how many it has */
     JSON_DEVICES,  /* as JSON_HEX_LIST, of struct eui64: devices, as device_id_parse reads them */
     JSON_BYTES,    /* as JSON_HEX of any length: its first `size` bytes, and how many it has */
     JSON_UNSIGNED, /* uint32_t; an integer 0..max */
@@ -40,7 +41,7 @@ struct json_field {
                         * JSON_HEX_LIST, JSON_DEVICES, JSON_LIST: the number of elements */
     const struct json_field *fields;
     size_t n_fields;
-    const struct word_bits *words; /* JSON_WORDS */
+    const struct word_bits *words; /* JSON_WORDS, JSON_HEX_LIST */
 };
 
 #define JSON_NO_PRESENT ((size_t)-1)

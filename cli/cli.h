@@ -76,6 +76,19 @@ int cli_custody_verify(
 int cli_delivery_open(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_preflight(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_agreement_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_agreement_set(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_agreement_list(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_agreement_remove(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_group_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_group_set(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_group_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_group_remove(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_refusals(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_device_roaming(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_subscription_add(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_subscription_list(

@@ -116,6 +116,29 @@ static const struct {
         cli_route_add},
     {{"route", "list"}, "", "Lists the routes, a line each.", cli_route_list},
     {{"route", "remove"}, "PREFIX/BITS", "Says that they are not, any more.", cli_route_remove},
+    {{"agreement", "add"},
+        "(--home NETID --visited NETID [--both-ways] | --group NAME) [--starts-at TIME]"
+        " [--ends-at TIME|never] [--allows activation,home_ns]",
+        "Says that devices of a home network may visit another one, or those of each network of a "
+        "group the others, from a time on and until one (as 2027-01-31T00:00:00Z): what is allowed "
+        "is to join there, to ask who is home, or both.",
+        cli_agreement_add},
+    {{"agreement", "set"},
+        "ID [--starts-at TIME] [--ends-at TIME|never] [--allows activation,home_ns]"
+        " [--both-ways|--one-way]",
+        "Changes one.", cli_agreement_set},
+    {{"agreement", "list"}, "", "Lists the roaming agreements, a line each.", cli_agreement_list},
+    {{"agreement", "remove"}, "ID", "Removes one, as if it had never been.", cli_agreement_remove},
+    {{"group", "add"}, "NAME NETID,NETID,...", "Makes a group of networks, for agreements.",
+        cli_group_add},
+    {{"group", "set"}, "NAME NETID,NETID,...", "Says anew which networks are in it.",
+        cli_group_set},
+    {{"group", "list"}, "", "Lists the groups, a line each.", cli_group_list},
+    {{"group", "remove"}, "NAME", "Removes one that no agreement is of.", cli_group_remove},
+    {{"refusals"}, "",
+        "Lists what visited networks were refused and why, counted, a line each: all of it for an "
+        "operator, what was about his devices for an owner.",
+        cli_refusals},
     {{"subscription", "add"},
         "--organization ID --name NAME --ends-at TIME --count N [--starts-at TIME]"
         " [--renewal none|auto] [--notice-days N]",
@@ -183,6 +206,10 @@ static const struct {
         "Writes a line of JSON for each device, with its keys and claim code.",
         cli_delivery_open, true},
     {{"device", "preflight"}, "DEVEUI", "Says what it still needs to join.", cli_device_preflight},
+    {{"device", "roaming"}, "DEVEUI agreed|none|NETID,NETID,...",
+        "Says where else than at home it may join: in all networks that an agreement lets, in none,"
+        " or of these in those alone.",
+        cli_device_roaming},
     {{"device", "move"},
         "MOVE (--batch ID [--credential STATE] | --file FILE) [--ns NETID --as ASID] [--to ID [--days N]] "
         "[--confirm N]",

@@ -9,12 +9,13 @@ const struct db_statement db_device_change_statement = {
     .sql =
         "WITH input AS MATERIALIZED (SELECT * FROM unnest($1::int8[], $2::bytea[], $3::text[],"
         "   $4::text[], $5::text[], $6::text[], $7::int8[], $8::int8[], $9::bytea[], $10::text[],"
-        "   $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::int8[],"
-        "   $17::int8[], $18::bytea[], $19::text[], $20::text[], $21::int8[])"
+        "   $11::text[], $12::bytea[], $13::text[], $14::text[], $15::text[], $16::text[],"
+        "   $17::int8[], $18::int8[], $19::bytea[], $20::text[], $21::text[], $22::bytea[],"
+        "   $23::int8[])"
         "  AS i(owner_id, dev_eui, credential, ownership, service, trust, ownership_epoch,"
-        "   nonce_epoch, home_net_id, as_id, name, old_credential, old_ownership, old_service,"
-        "   old_trust, old_ownership_epoch, old_nonce_epoch, old_home_net_id, old_as_id, old_name,"
-        "   new_owner_id)),"
+        "   nonce_epoch, home_net_id, as_id, name, roaming, old_credential, old_ownership,"
+        "   old_service, old_trust, old_ownership_epoch, old_nonce_epoch, old_home_net_id,"
+        "   old_as_id, old_name, old_roaming, new_owner_id)),"
         " ready AS MATERIALIZED (SELECT i.* FROM input i JOIN device d ON d.dev_eui = i.dev_eui"
         "  WHERE coalesce(d.owner_id, 0) = i.owner_id AND d.credential = i.old_credential"
         "   AND d.ownership = i.old_ownership AND d.service = i.old_service"
@@ -23,6 +24,7 @@ const struct db_statement db_device_change_statement = {
         "   AND d.home_net_id IS NOT DISTINCT FROM i.old_home_net_id"
         "   AND d.as_id IS NOT DISTINCT FROM i.old_as_id"
         "   AND d.name IS NOT DISTINCT FROM i.old_name"
+        "   AND d.roaming IS NOT DISTINCT FROM i.old_roaming"
         "  ORDER BY d.dev_eui FOR NO KEY UPDATE OF d),"
         /* What frees places locks their subscriptions in one order, before the triggers do. */
         " places AS MATERIALIZED (SELECT count(*) AS n FROM subscription_places(ARRAY("
@@ -32,16 +34,17 @@ const struct db_statement db_device_change_statement = {
         " UPDATE device d SET credential = r.credential, ownership = r.ownership,"
         "  service = r.service, trust = r.trust, ownership_epoch = r.ownership_epoch,"
         "  nonce_epoch = r.nonce_epoch, home_net_id = r.home_net_id, as_id = r.as_id,"
-        "  name = r.name, owner_id = CASE WHEN r.ownership = 'unowned' THEN NULL"
+        "  name = r.name, roaming = r.roaming, owner_id = CASE WHEN r.ownership = 'unowned' THEN NULL"
         "   ELSE nullif(r.new_owner_id, 0) END"
         " FROM ready r, places WHERE d.dev_eui = r.dev_eui AND places.n >= 0 RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 21,
+    .n_params = 23,
     .params = {DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY,
         DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY,
-        DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY,
-        DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY},
+        DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT8_ARRAY,
+        DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_BYTEA_ARRAY,
+        DB_INT8_ARRAY},
 };
 /* clang-format on */
 
@@ -152,7 +155,7 @@ static void put_words(
         db_element_text(p, device_trust_text(record_of(&changes[i], after)->trust));
 }
 
-/* Ten columns: the record, and the name. */
+/* Ten columns: the record with the name. */
 static void put_states(
     struct db_params *p, const struct db_device_change *changes, size_t n, bool after)
 {
@@ -178,6 +181,15 @@ static void put_states(
     db_param_array(p, DB_TEXT_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         element_text_or_null(p, after ? changes[i].name : changes[i].before->name);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++) {
+        const struct device_roaming *roaming = &record_of(&changes[i], after)->roaming;
+
+        if (roaming->narrowed)
+            db_element_bytes(p, roaming->net_ids, roaming->n * sizeof(roaming->net_ids[0]));
+        else
+            db_element_null(p);
+    }
 }
 
 static void put_devices(struct db_params *p, const struct db_device_change *changes, size_t n)

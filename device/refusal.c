@@ -60,7 +60,7 @@ static const struct {
         {"A visited network asked for the join, and the device's owner does not want it there.",
             "The networks have an agreement; the owner has narrowed it for this device.",
             "Nothing is wrong where that is wanted; else set the device's roaming to \"agreed\", or "
-            "to a list with that network (cradle device set --roaming)."}},
+            "to a list with that network (cradle device roaming)."}},
     [REFUSAL_OTHER_JOIN_EUI] = {"the frame's JoinEUI is not the device's", NULL,
         {"The device joins under another JoinEUI than its record has.",
             "The JoinEUI (AppEUI) in the device's firmware and the one in the maker's file differ.",
