@@ -1,5 +1,6 @@
 #include "api/client.h"
 
+#include "api/pin.h"
 #include "api/reach.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -22,6 +23,7 @@ struct slot {
     struct slot *next_free;
     CURL *easy; /* made at first use */
     struct curl_slist *headers;
+    struct api_pin pin;
     struct api_post *post; /* NULL: free */
     size_t n_received;
     bool public_only; /* as the client's */
@@ -469,6 +471,7 @@ static bool slot_begin(
            add_headers(slot, post) &&
            (post->credential == NULL || set_credential(slot, post->credential)) &&
            set_exchange(slot, post, timeout_ms) &&
+           api_pin_set(&slot->pin, slot->easy, post->pinned_port, post->pinned, post->n_pinned) &&
            curl_multi_add_handle(client->multi, slot->easy) == CURLM_OK;
 }
 
@@ -476,6 +479,7 @@ static void slot_end(struct api_client *client, struct slot *slot)
 {
     curl_slist_free_all(slot->headers);
     slot->headers = NULL;
+    api_pin_done(&slot->pin);
     slot->post = NULL;
     slot->next_free = client->free_slots;
     client->free_slots = slot;

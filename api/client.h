@@ -13,6 +13,7 @@
 #pragma once
 
 #include "api/credential.h"
+#include "api/dns_rdata.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,10 +57,14 @@ struct api_post {
     size_t n_headers;
     const void *body;
     size_t body_len;
-    uint64_t share;      /* which peer this is for */
-    int64_t start_ms;    /* monotonic: not sent before */
-    int64_t deadline_ms; /* monotonic: given up then */
-    unsigned attempt_ms; /* for this exchange, however far away the deadline is */
+    const struct dns_address *pinned; /* connects to these alone (api/pin.h); the certificate is the
+                                         host's all the same */
+    size_t n_pinned;                  /* 0: to what the host stands for */
+    uint16_t pinned_port;             /* the URL's */
+    uint64_t share;                   /* which peer this is for */
+    int64_t start_ms;                 /* monotonic: not sent before */
+    int64_t deadline_ms;              /* monotonic: given up then */
+    unsigned attempt_ms;              /* for this exchange, however far away the deadline is */
     api_post_done done;
     void *context;
     /* What came of it. */

@@ -1,4 +1,5 @@
 /* cradle-joinserver: the TS002 join server. */
+#include "api/find.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -43,6 +44,7 @@ struct settings {
     char *answers_directory;
     unsigned answers_queue;
     unsigned answers_connections;
+    struct find_settings dns;
     char *log_level;
 };
 
@@ -105,6 +107,7 @@ static const struct config_setting settings_table[] = {
         "answers that may wait to be taken at answer URLs; beyond them 503"},
     {"answers.connections", NULL, CONFIG_UNSIGNED, AT(answers_connections), "256", 1, 10000,
         "connections to answer URLs at once"},
+    FIND_SETTINGS(struct settings, dns, "off"),
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -116,6 +119,7 @@ struct app {
     struct join_metrics metrics;
     struct join_shared shared;
     struct join_routes routes;
+    struct finder *finder; /* NULL: dns.mode is off */
     struct join_keeper *keeper;
     struct join_worker *workers[WORKERS_MAX];
     unsigned n_workers;
@@ -152,7 +156,8 @@ static int start_listeners(struct app *app)
             .connections_per_address = s->connections_per_address,
             .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE) +
-                                 api_client_descriptors(s->answers_connections),
+                                 api_client_descriptors(s->answers_connections) +
+                                 finder_descriptors(&s->dns),
             .urgent = true,
             .admit = join_routes_admit,
             .handle = join_routes_handle,
@@ -201,6 +206,7 @@ static int start(struct app *app)
         (r = db_join_event_partitions(app->keeper_db)) < 0 ||
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
+        (r = finder_start(&s->dns, &app->finder)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||
         (r = join_queue_new(app->n_workers, s->queue, s->wait_ms, &app->shared.queue)) < 0 ||
         (r = join_deliveries_open(
@@ -252,6 +258,7 @@ static void stop(struct app *app)
     for (size_t i = 0; i < app->shared.n_servers; i++)
         api_server_stop(app->shared.servers[i]);
     join_deliveries_stop(app->shared.deliveries, give_up_ms);
+    finder_stop(app->finder);
     keyd_pool_close(app->keyd);
     join_queue_free(app->shared.queue);
     join_refusals_free(app->shared.refusals);
