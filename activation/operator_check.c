@@ -106,8 +106,7 @@ bool act_route_make(const char *text, unsigned bits, struct db_join_route *ret)
     value = eui64_to_u64(&prefix);
     if (bits < EUI64_BITS && value << bits != 0)
         return false;
-    ret->prefix = prefix;
-    ret->prefix_len = bits;
+    *ret = (struct db_join_route){.prefix = prefix, .prefix_len = bits};
     return true;
 }
 

@@ -1,12 +1,12 @@
 #include "api/client.h"
 
+#include "api/client_library.h"
 #include "api/pin.h"
 #include "api/reach.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/secret.h"
 #include "base/text.h"
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -25,7 +25,9 @@ struct slot {
     struct curl_slist *headers;
     struct api_pin pin;
     struct api_post *post; /* NULL: free */
-    size_t n_received;
+    size_t n_head, n_body; /* bytes received */
+    size_t n_sent;         /* of the body, where it is sent once */
+    bool was_cut;
     bool public_only; /* as the client's */
     bool was_refused; /* an address that is not public */
     char why[CURL_ERROR_SIZE];
@@ -54,132 +56,6 @@ struct api_client {
     struct slot *free_slots;
     struct slot slots[];
 };
-
-/* The library copies what it sends and receives: none of that is given back to the heap unwiped. */
-static void *wiping_malloc(size_t len)
-{
-    return secret_realloc(NULL, len);
-}
-
-static void *wiping_calloc(size_t n, size_t len)
-{
-    void *p;
-
-    if (len > 0 && n > SIZE_MAX / len)
-        return NULL;
-    p = secret_realloc(NULL, n * len);
-    if (p != NULL)
-        memset(p, 0, n * len);
-    return p;
-}
-
-static char *wiping_strdup(const char *text)
-{
-    const size_t len = strlen(text) + 1;
-    char *copy = secret_realloc(NULL, len);
-
-    if (copy != NULL)
-        memcpy(copy, text, len);
-    return copy;
-}
-
-static bool library_is_started;
-
-static void start_library_once(void)
-{
-    library_is_started = curl_global_init_mem(CURL_GLOBAL_DEFAULT, wiping_malloc, secret_free,
-                             secret_realloc, wiping_strdup, wiping_calloc) == CURLE_OK;
-}
-
-/* Never ended: what it holds is the process's. */
-static int start_library(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    (void)pthread_once(&once, start_library_once);
-    return library_is_started ? 0 : error_set(ERROR_SYSTEM, "libcurl does not start");
-}
-
-static void url_cleanup(CURLU **url)
-{
-    curl_url_cleanup(*url);
-}
-
-static void part_cleanup(char **part)
-{
-    curl_free(*part);
-}
-
-static bool url_has(CURLU *url, CURLUPart part)
-{
-    CLEANUP(part_cleanup) char *text = NULL;
-
-    return curl_url_get(url, part, &text, 0) == CURLUE_OK;
-}
-
-/* Names are not asked for: what they stand for may change after the check. */
-static bool is_loopback(char *host)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
-    const size_t len = strlen(host);
-
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return (ntohl(v4.s_addr) >> 24) == 127;
-    if (len < 2 || host[0] != '[' || host[len - 1] != ']')
-        return false;
-    host[len - 1] = '\0';
-    return inet_pton(AF_INET6, host + 1, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
-/* Scheme and host of a URL that may be posted to as far as the rest of it goes. */
-static int read_url(const char *text, char **ret_scheme, char **ret_host)
-{
-    CLEANUP(url_cleanup) CURLU *url = NULL;
-    int r = start_library();
-
-    if (r < 0)
-        return r;
-    if ((url = curl_url()) == NULL)
-        return error_set(ERROR_SYSTEM, "out of memory for a URL");
-    if (curl_url_set(url, CURLUPART_URL, text, 0) != CURLUE_OK ||
-        curl_url_get(url, CURLUPART_SCHEME, ret_scheme, 0) != CURLUE_OK ||
-        curl_url_get(url, CURLUPART_HOST, ret_host, 0) != CURLUE_OK)
-        return error_set(ERROR_INPUT, "it is no URL of the form https://host[:port]/path");
-    if (url_has(url, CURLUPART_USER) || url_has(url, CURLUPART_PASSWORD))
-        return error_set(ERROR_INPUT, "a URL with a user or password in it is not used");
-    if (url_has(url, CURLUPART_FRAGMENT))
-        return error_set(ERROR_INPUT, "a URL with a fragment is not used");
-    return 0;
-}
-
-int api_client_check_url(const char *text)
-{
-    CLEANUP(part_cleanup) char *scheme = NULL;
-    CLEANUP(part_cleanup) char *host = NULL;
-    int r = read_url(text, &scheme, &host);
-
-    if (r < 0)
-        return r;
-    if (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && is_loopback(host)))
-        return 0;
-    return error_set(ERROR_INPUT, "a URL is https, or http with a loopback address in digits");
-}
-
-int api_client_check_public_url(const char *text)
-{
-    CLEANUP(part_cleanup) char *scheme = NULL;
-    CLEANUP(part_cleanup) char *host = NULL;
-    int r = read_url(text, &scheme, &host);
-
-    if (r < 0)
-        return r;
-    if (strcmp(scheme, "https") != 0)
-        return error_set(ERROR_INPUT, "a URL is https");
-    if (!api_host_may_be_public(host))
-        return error_set(ERROR_INPUT, "a URL with an address in it that is not public is not used");
-    return 0;
-}
 
 unsigned api_client_descriptors(unsigned max_connections)
 {
@@ -334,14 +210,44 @@ static void look(struct api_client *client, int64_t now_ms)
         client->look_ms = now_ms + LOOK_MS;
 }
 
-/* Head and body of the answer: counted and forgotten. */
-static size_t take_answer(char *data, size_t size, size_t n, void *context)
+/* Counted and forgotten. */
+static size_t take_head(char *data, size_t size, size_t n, void *context)
 {
     struct slot *slot = context;
 
     (void)data;
-    slot->n_received += size * n;
-    return slot->n_received <= API_CLIENT_ANSWER_MAX ? size * n : 0;
+    slot->n_head += size * n;
+    return slot->n_head <= API_CLIENT_ANSWER_MAX ? size * n : 0;
+}
+
+/* Counted, and kept where the post wants it. */
+static size_t take_body(char *data, size_t size, size_t n, void *context)
+{
+    struct slot *slot = context;
+    struct api_post *post = slot->post;
+    const size_t max = post->answer_max > 0 ? post->answer_max : API_CLIENT_ANSWER_MAX;
+
+    slot->n_body += size * n;
+    if (slot->n_body > max)
+        slot->was_cut = true;
+    if (slot->was_cut ||
+        (post->answer_max > 0 && secret_buffer_append(&post->answer, data, size * n) < 0))
+        return 0;
+    return size * n;
+}
+
+/* The body of what is sent once. The library would send a POST again, on another connection, when
+ * one that it had used before breaks without an answer; a body that comes from here it cannot have
+ * twice, and says so when a piece of it was sent. */
+static size_t give_body(char *data, size_t size, size_t n, void *context)
+{
+    struct slot *slot = context;
+    const size_t left = slot->post->body_len - slot->n_sent;
+    const size_t len = left < size * n ? left : size * n;
+
+    memcpy(data, (const char *)slot->post->body + slot->n_sent, len);
+    slot->n_sent += len;
+    return len;
 }
 
 /* Called for each address before it is connected to: what a name stands for is known only here. */
@@ -435,20 +341,29 @@ static bool set_transport(const struct api_client *client, struct slot *slot)
            curl_easy_setopt(easy, CURLOPT_USERAGENT, client->config.user_agent) == CURLE_OK;
 }
 
+static bool set_body(struct slot *slot, const struct api_post *post)
+{
+    CURL *easy = slot->easy;
+
+    if (curl_easy_setopt(easy, CURLOPT_POST, 1L) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->body_len) != CURLE_OK)
+        return false;
+    if (!post->once)
+        return curl_easy_setopt(easy, CURLOPT_POSTFIELDS, post->body) == CURLE_OK;
+    return curl_easy_setopt(easy, CURLOPT_READFUNCTION, give_body) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_READDATA, slot) == CURLE_OK;
+}
+
 static bool set_exchange(struct slot *slot, const struct api_post *post, long timeout_ms)
 {
     CURL *easy = slot->easy;
 
-    return curl_easy_setopt(easy, CURLOPT_URL, post->url) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_POST, 1L) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_POSTFIELDS, post->body) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)post->body_len) ==
-               CURLE_OK &&
+    return curl_easy_setopt(easy, CURLOPT_URL, post->url) == CURLE_OK && set_body(slot, post) &&
            curl_easy_setopt(easy, CURLOPT_HTTPHEADER, slot->headers) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_answer) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, take_head) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_HEADERDATA, slot) == CURLE_OK &&
-           curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_answer) == CURLE_OK &&
+           curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, take_body) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_WRITEDATA, slot) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, slot->why) == CURLE_OK &&
            curl_easy_setopt(easy, CURLOPT_PRIVATE, slot) == CURLE_OK;
@@ -461,7 +376,10 @@ static bool slot_begin(
         slot->easy = curl_easy_init();
     else
         curl_easy_reset(slot->easy);
-    slot->n_received = 0;
+    slot->n_head = slot->n_body = slot->n_sent = 0;
+    slot->was_cut = false;
+    post->answer_is_whole = post->answer_is_too_long = false;
+    secret_buffer_clear(&post->answer);
     slot->public_only = client->config.public_only;
     slot->was_refused = false;
     slot->why[0] = '\0';
@@ -570,6 +488,8 @@ static void end_slot(struct api_client *client, struct slot *slot, CURLcode code
     else
         (void)snprintf(
             why, sizeof(why), "%s", slot->why[0] != '\0' ? slot->why : curl_easy_strerror(code));
+    post->answer_is_whole = code == CURLE_OK;
+    post->answer_is_too_long = slot->was_cut;
     slot_end(client, slot);
     finish(post, outcome, (unsigned)status, why);
 }
@@ -647,7 +567,7 @@ static void *run(void *arg)
 int api_client_start(const struct api_client_config *config, struct api_client **ret)
 {
     struct api_client *client;
-    int r = start_library();
+    int r = client_library_start();
 
     if (r < 0)
         return r;

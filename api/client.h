@@ -2,8 +2,9 @@
  *
  * https is verified always: against the CAs of the post's credential or, without those, the
  * system's. http goes to loopback addresses only. No redirect is followed, no proxy used, no cookie
- * kept; the body of the answer is discarded. Connections are kept and used again, each only with
- * the credential that it was opened with. What passes through is wiped from memory.
+ * kept; the body of the answer is kept where the post says so, and else discarded. Connections are
+ * kept and used again, each only with the credential that it was opened with. What passes through
+ * is wiped from memory.
  *
  * No share (a peer) holds more than three quarters of the connections, and one that only fails but
  * API_CLIENT_PROBES of them, until it answers: others do not wait for it.
@@ -14,12 +15,13 @@
 
 #include "api/credential.h"
 #include "api/dns_rdata.h"
+#include "base/secret.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define API_CLIENT_CONNECT_MS 1000  /* to be connected, TLS included, where nothing else is said */
-#define API_CLIENT_ANSWER_MAX 16384 /* bytes of head and body; beyond them it is cut */
+#define API_CLIENT_ANSWER_MAX 16384 /* bytes of a head, and of a body not kept; then it is cut */
 #define API_CLIENT_FAILURES 4       /* in a row: a share has but its probes then */
 #define API_CLIENT_PROBES 4         /* connections */
 #define API_CLIENT_SHARE_NUMERATOR 3
@@ -61,16 +63,22 @@ struct api_post {
                                          host's all the same */
     size_t n_pinned;                  /* 0: to what the host stands for */
     uint16_t pinned_port;             /* the URL's */
-    uint64_t share;                   /* which peer this is for */
-    int64_t start_ms;                 /* monotonic: not sent before */
-    int64_t deadline_ms;              /* monotonic: given up then */
-    unsigned attempt_ms;              /* for this exchange, however far away the deadline is */
+    bool once;         /* never sent a second time, whatever happens to its connection: the library
+                        * repeats what broke without an answer on one that it had used before */
+    size_t answer_max; /* bytes of the answer's body to be kept in `answer`; 0: none */
+    uint64_t share;    /* which peer this is for */
+    int64_t start_ms;  /* monotonic: not sent before */
+    int64_t deadline_ms; /* monotonic: given up then */
+    unsigned attempt_ms; /* for this exchange, however far away the deadline is */
     api_post_done done;
     void *context;
     /* What came of it. */
     enum api_post_outcome outcome;
     unsigned status;
-    char why[API_POST_WHY_MAX]; /* for the log; no URL, no body */
+    /* Of an answer: all of it came, and it was cut because it is longer than answer_max. */
+    bool answer_is_whole, answer_is_too_long;
+    struct secret_buffer answer; /* the caller's to give back (secret_buffer_done), after `done` */
+    char why[API_POST_WHY_MAX];  /* for the log; no URL, no body */
     /* The client's own. */
     struct api_post *next;
 };

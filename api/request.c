@@ -166,6 +166,32 @@ const char *api_request_header(const struct api_request *request, const char *na
     return MHD_lookup_connection_value(request->mhd, MHD_HEADER_KIND, name);
 }
 
+struct joining {
+    const char *name;
+    struct text *out;
+};
+
+static enum MHD_Result join_header(
+    void *context, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    const struct joining *joining = context;
+
+    (void)kind;
+    if (strcasecmp(name, joining->name) == 0 && value != NULL) {
+        text_add(joining->out, joining->out->len > 0 ? ", " : "");
+        text_add(joining->out, value);
+    }
+    return MHD_YES;
+}
+
+void api_request_joined_header(
+    const struct api_request *request, const char *name, struct text *out)
+{
+    struct joining joining = {.name = name, .out = out};
+
+    (void)MHD_get_connection_values(request->mhd, MHD_HEADER_KIND, join_header, &joining);
+}
+
 const char *api_request_body(const struct api_request *request, size_t *ret_len)
 {
     if (ret_len != NULL)

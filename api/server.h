@@ -129,6 +129,10 @@ const char *api_request_path(const struct api_request *request);
 /** A query argument or header, or NULL. Header names are matched without case. */
 const char *api_request_query(const struct api_request *request, const char *name);
 const char *api_request_header(const struct api_request *request, const char *name);
+/** All headers of that name, as if they were one: in their order, with commas between them (RFC
+ * 9110 5.3). Nothing is added for none. On the server's thread, and not of a stream. */
+void api_request_joined_header(
+    const struct api_request *request, const char *name, struct text *out);
 /** The first query argument whose name is not among the known ones; NULL when there is none. A call
  * that changes something refuses what it does not know: it may have been meant to hold it back. */
 const char *api_request_unknown_query(

@@ -8,6 +8,10 @@
 
 #define UNIQUE_VIOLATION "23505" /* SQLSTATE */
 
+/* What the trigger san_is_of_one refuses, said before it ends the transaction. */
+#define NOT_A_PARTNERS_SAN(san)                                                                    \
+    "NOT EXISTS (SELECT FROM partner WHERE partner.san = " san " AND partner.revoked_at IS NULL)"
+
 /* The table's words for what is a truth value here; null stays null. */
 #define APP_S_KEY(plain) "CASE " plain " WHEN true THEN 'plain' WHEN false THEN 'wrapped' END"
 #define SESSION_KEY_ID(omit) "CASE " omit " WHEN true THEN 'omit' WHEN false THEN 'send' END"
@@ -36,21 +40,22 @@ const struct db_statement db_directory_keks_statement = {
 };
 const struct db_statement db_directory_routes_statement = {
     .name = "directory_routes",
-    .sql = "SELECT prefix, prefix_len FROM join_route WHERE kind = 'local'"
+    .sql = "SELECT prefix, prefix_len, kind, partner_id, organization_id FROM join_route"
            " ORDER BY prefix, prefix_len",
     .shape = DB_SHAPE_MANY,
 };
 const struct db_statement db_peer_add_statement = {
     .name = "peer_add",
-    .sql = "WITH made AS (INSERT INTO peer (kind, name, token_hash, san, trust_anchor, crl,"
-           "   allow_plain_keys, app_s_key, session_key_id, answer_url, answer_credential)"
-           "  VALUES ($1, $2, $3, $5, $6, $7, $9, " APP_S_KEY("$10") ", " SESSION_KEY_ID(
-               "$11") ", $12, $13) ON CONFLICT DO NOTHING RETURNING id),"
-                      " nets AS (INSERT INTO peer_net_id (peer_id, net_id)"
-                      "  SELECT DISTINCT made.id, n FROM made, unnest($4::bytea[]) AS n),"
-                      " servers AS (INSERT INTO peer_ns_id (peer_id, ns_id)"
-                      "  SELECT DISTINCT made.id, n FROM made, unnest($8::bytea[]) AS n)"
-                      " SELECT id FROM made",
+    .sql =
+        "WITH made AS (INSERT INTO peer (kind, name, token_hash, san, trust_anchor, crl,"
+        "   allow_plain_keys, app_s_key, session_key_id, answer_url, answer_credential)"
+        "  SELECT $1, $2, $3, $5, $6, $7, $9, " APP_S_KEY("$10") ", " SESSION_KEY_ID("$11") ", $12, $13 WHERE " NOT_A_PARTNERS_SAN(
+            "$5") " ON CONFLICT DO NOTHING RETURNING id),"
+                  " nets AS (INSERT INTO peer_net_id (peer_id, net_id)"
+                  "  SELECT DISTINCT made.id, n FROM made, unnest($4::bytea[]) AS n),"
+                  " servers AS (INSERT INTO peer_ns_id (peer_id, ns_id)"
+                  "  SELECT DISTINCT made.id, n FROM made, unnest($8::bytea[]) AS n)"
+                  " SELECT id FROM made",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 13,
@@ -104,8 +109,9 @@ const struct db_statement db_peer_set_trust_statement = {
            "  WHERE kind = $1 AND name = $2 AND revoked_at IS NULL FOR UPDATE),"
            " changed AS (UPDATE peer SET san = $3, trust_anchor = $4, crl = $5 FROM found"
            "  WHERE peer.id = found.id AND NOT EXISTS (SELECT FROM peer o"
-           "   WHERE o.san = $3 AND o.revoked_at IS NULL AND o.id <> found.id) RETURNING peer.id)"
-           " SELECT (SELECT id FROM changed) FROM found",
+           "   WHERE o.san = $3 AND o.revoked_at IS NULL AND o.id <> found.id)"
+           "   AND " NOT_A_PARTNERS_SAN("$3") " RETURNING peer.id)"
+                                              " SELECT (SELECT id FROM changed) FROM found",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 5,
@@ -113,12 +119,12 @@ const struct db_statement db_peer_set_trust_statement = {
 };
 const struct db_statement db_route_add_statement = {
     .name = "route_add",
-    .sql = "INSERT INTO join_route (prefix, prefix_len, kind) VALUES ($1, $2, 'local')"
-           " ON CONFLICT DO NOTHING RETURNING " DB_UTC("created_at"),
+    .sql = "INSERT INTO join_route (prefix, prefix_len, kind, partner_id, organization_id)"
+           " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING " DB_UTC("created_at"),
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 2,
-    .params = {DB_BYTEA, DB_INT2},
+    .n_params = 5,
+    .params = {DB_BYTEA, DB_INT2, DB_TEXT, DB_INT8, DB_INT8},
 };
 
 bool db_peer_has_net_id(const struct db_peer *peer, const struct net_id *net_id)
@@ -263,11 +269,10 @@ static int load_routes(struct db *db, struct db_directory *d)
     if (!d->routes)
         return error_set_errno("directory");
     d->n_routes = rows.n;
-    for (size_t i = 0; i < rows.n; i++) {
-        db_row_bytes(&rows, i, 0, d->routes[i].prefix.bytes, sizeof(struct eui64));
-        d->routes[i].prefix_len = (unsigned)db_row_int(&rows, i, 1, 0, 64);
-    }
-    return db_rows_check(&rows);
+    for (size_t i = 0; i < rows.n; i++)
+        db_row_route(&rows, i, 0, &d->routes[i]);
+    r = db_rows_check(&rows);
+    return r < 0 ? r : db_route_table_build(d->routes, d->n_routes, &d->table);
 }
 
 int db_directory_load(struct db *db, struct db_directory *ret)
@@ -280,6 +285,8 @@ int db_directory_load(struct db *db, struct db_directory *ret)
         r = load_ns_ids(db, &d);
     if (r == 0)
         r = load_keks(db, &d);
+    if (r == 0)
+        r = db_partners_load(db, &d.partners, &d.n_partners);
     if (r == 0)
         r = load_routes(db, &d);
     if (r < 0)
@@ -297,7 +304,9 @@ void db_directory_done(struct db_directory *directory)
     }
     free(directory->peers);
     free(directory->keks);
+    db_partners_free(directory->partners, directory->n_partners);
     free(directory->routes);
+    db_route_table_free(directory->table);
     *directory = (struct db_directory){0};
 }
 
@@ -318,18 +327,15 @@ bool db_directory_has_as(const struct db_directory *directory, const char *as_id
     return false;
 }
 
+const struct db_join_route *db_directory_route(
+    const struct db_directory *directory, const struct eui64 *join_eui)
+{
+    return db_route_table_find(directory->table, join_eui);
+}
+
 bool db_directory_routes(const struct db_directory *directory, const struct eui64 *join_eui)
 {
-    uint64_t v = eui64_to_u64(join_eui);
-
-    for (size_t i = 0; i < directory->n_routes; i++) {
-        unsigned shift = 64 - directory->routes[i].prefix_len;
-
-        /* A shift by 64 is undefined; /0 matches everything. */
-        if (shift == 64 || (v ^ eui64_to_u64(&directory->routes[i].prefix)) >> shift == 0)
-            return true;
-    }
-    return false;
+    return db_route_is_local(db_directory_route(directory, join_eui));
 }
 
 int db_directory_listen(struct db *db)
@@ -465,6 +471,7 @@ int db_join_route_add(
     int r;
 
     db_param_route(p, route);
+    db_param_route_target(p, route);
     r = db_run(db, DB_ROUTE_ADD, &rows);
     if (r < 0 || rows.n == 0)
         return r < 0 ? r : 1;

@@ -1,19 +1,10 @@
-/* Who the peers are: network and application servers, their tokens and KEKs, and the JoinEUIs that
- * are ours. Small; the join server holds it in memory and loads it again when told. */
+/* Who the peers are: network and application servers, their tokens and KEKs; where each JoinEUI
+ * goes, and the partners that are asked. Small; the join server holds it in memory and loads it
+ * again when told. */
 #pragma once
 
-#include "base/sealed.h"
-#include "db/db.h"
-#include "db/text.h"
-
-#define TOKEN_HASH_LEN 32     /* SHA-256 of a 256-bit random token */
-#define PEER_SAN_MAX 255      /* bytes of a name in a certificate */
-#define PEER_ANCHOR_MAX 65536 /* bytes of PEM */
-#define PEER_CRL_MAX 524288   /* bytes of PEM */
-#define PEER_NET_IDS_MAX 64   /* NetIDs one network server may speak for: many of a hub */
-#define PEER_NS_IDS_MAX 64    /* NSIDs of the same */
-#define PEER_URL_MAX 512
-#define PEER_CREDENTIAL_MAX 64
+#include "db/partner.h"
+#include "db/route_table.h"
 
 struct db_peer {
     int64_t id;
@@ -49,18 +40,16 @@ bool db_peer_has_ns_id(const struct db_peer *peer, const struct eui64 *ns_id);
 void db_kek_peer_id(
     const struct net_id *net_id, const struct eui64 *ns_id, char ret[static PEER_ID_MAX + 1]);
 
-struct db_join_route {
-    struct eui64 prefix;
-    unsigned prefix_len; /* bits, 0..64; kind "local" is the only one so far */
-};
-
 struct db_directory {
     struct db_peer *peers;
     size_t n_peers;
     struct sealed_kek *keks; /* the current one of each (peer kind, peer id, class) */
     size_t n_keks;
+    struct db_partner *partners; /* by id */
+    size_t n_partners;
     struct db_join_route *routes;
     size_t n_routes;
+    struct db_route_table *table; /* the same, to be searched */
 };
 
 int db_directory_load(struct db *db, struct db_directory *ret);
@@ -69,6 +58,9 @@ void db_directory_done(struct db_directory *directory);
 bool db_directory_speaks(const struct db_directory *directory, const struct net_id *net_id);
 /** True when there is such an application server. */
 bool db_directory_has_as(const struct db_directory *directory, const char *as_id);
+/** The longest route of the JoinEUI; NULL: it has none. It lives as long as the directory. */
+const struct db_join_route *db_directory_route(
+    const struct db_directory *directory, const struct eui64 *join_eui);
 /** True when a route makes the JoinEUI ours. */
 bool db_directory_routes(const struct db_directory *directory, const struct eui64 *join_eui);
 
@@ -107,6 +99,6 @@ int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set);
  * certificate any more. Outcomes: DB_PEER_UNKNOWN; DB_PEER_SAN_TAKEN, it is another's;
  * DB_PEER_SAN_RACE, another takes it at this moment, and the transaction is lost. */
 int db_peer_set_trust(struct db *db, const struct db_peer *peer);
-/** `ret_created` may be NULL. */
+/** `ret_created` may be NULL. The partner is there and stays, as does the organization. */
 int db_join_route_add(
     struct db *db, const struct db_join_route *route, char ret_created[DB_TIME_TEXT_LEN + 1]);

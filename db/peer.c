@@ -134,7 +134,7 @@ const struct db_statement db_kek_remove_statement = {
 };
 const struct db_statement db_route_list_statement = {
     .name = "route_list",
-    .sql = "SELECT prefix, prefix_len, " DB_UTC(
+    .sql = "SELECT prefix, prefix_len, kind, partner_id, organization_id, " DB_UTC(
         "created_at") " FROM join_route"
                       " WHERE $1::bytea IS NULL OR (prefix, prefix_len) > ($1, $2)"
                       " ORDER BY prefix, prefix_len LIMIT $3",
@@ -514,9 +514,8 @@ int db_route_list_load(
     for (; list.n < rows.n; list.n++) {
         struct db_route_entry *entry = &list.entries[list.n];
 
-        db_row_bytes(&rows, list.n, 0, entry->route.prefix.bytes, sizeof(struct eui64));
-        entry->route.prefix_len = (unsigned)db_row_int(&rows, list.n, 1, 0, 64);
-        db_row_text(&rows, list.n, 2, entry->created, sizeof(entry->created));
+        db_row_route(&rows, list.n, 0, &entry->route);
+        db_row_text(&rows, list.n, 5, entry->created, sizeof(entry->created));
     }
     r = db_rows_check(&rows);
     if (r < 0)

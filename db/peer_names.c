@@ -75,3 +75,34 @@ void db_param_route(struct db_params *p, const struct db_join_route *route)
     db_param_bytes(p, prefix.bytes, sizeof(prefix.bytes));
     db_param_int(p, DB_INT2, route->prefix_len);
 }
+
+static void put_id_or_null(struct db_params *p, int64_t id)
+{
+    if (id != 0)
+        db_param_int(p, DB_INT8, id);
+    else
+        db_param_null(p, DB_INT8);
+}
+
+void db_param_route_target(struct db_params *p, const struct db_join_route *route)
+{
+    db_param_text(p, db_route_kind_name(route->kind));
+    put_id_or_null(p, route->partner_id);
+    put_id_or_null(p, route->organization_id);
+}
+
+void db_row_route(struct db_rows *rows, size_t row, int column, struct db_join_route *ret)
+{
+    char kind[NAME_MAX_LEN];
+
+    *ret = (struct db_join_route){0};
+    db_row_bytes(rows, row, column, ret->prefix.bytes, sizeof(ret->prefix.bytes));
+    ret->prefix_len = (unsigned)db_row_int(rows, row, column + 1, 0, JOIN_ROUTE_BITS_MAX);
+    db_row_text(rows, row, column + 2, kind, sizeof(kind));
+    if (!db_route_kind_parse(kind, &ret->kind))
+        rows->failed = true;
+    if (!db_row_is_null(rows, row, column + 3))
+        ret->partner_id = db_row_int(rows, row, column + 3, 1, INT64_MAX);
+    if (!db_row_is_null(rows, row, column + 4))
+        ret->organization_id = db_row_int(rows, row, column + 4, 1, INT64_MAX);
+}

@@ -20,6 +20,8 @@ enum db_statement_id {
     DB_DIRECTORY_NS_IDS,
     DB_DIRECTORY_KEKS,
     DB_DIRECTORY_ROUTES,
+    DB_DIRECTORY_PARTNERS,
+    DB_PARTNER_ADD,
     DB_PEER_ADD,
     DB_PEER_SET_TRUST,
     DB_PEER_LOCK,
@@ -310,6 +312,8 @@ extern const struct db_statement db_directory_peers_statement;
 extern const struct db_statement db_directory_ns_ids_statement;
 extern const struct db_statement db_directory_keks_statement;
 extern const struct db_statement db_directory_routes_statement;
+extern const struct db_statement db_directory_partners_statement;
+extern const struct db_statement db_partner_add_statement;
 extern const struct db_statement db_peer_add_statement;
 extern const struct db_statement db_peer_set_trust_statement;
 extern const struct db_statement db_peer_lock_statement;

@@ -216,6 +216,57 @@ bool join_directory_only_ns_id(
     return found;
 }
 
+const struct db_join_route *join_directory_route(
+    const struct join_directory *directory, const struct eui64 *join_eui)
+{
+    return db_directory_route(&directory->content, join_eui);
+}
+
+/* As the database gives them, by id. */
+static int compare_partner_id(const void *key, const void *partner)
+{
+    int64_t wanted = *(const int64_t *)key, id = ((const struct db_partner *)partner)->id;
+
+    return wanted < id ? -1 : wanted > id;
+}
+
+const struct db_partner *join_directory_partner(const struct join_directory *directory, int64_t id)
+{
+    const struct db_directory *content = &directory->content;
+
+    return content->n_partners == 0 ? NULL
+                                    : bsearch(&id, content->partners, content->n_partners,
+                                          sizeof(*content->partners), compare_partner_id);
+}
+
+/* Partners are few, and their answers are as many as requests to them: a list will do. */
+const struct db_partner *join_directory_partner_of_token(
+    const struct join_directory *directory, const char *token)
+{
+    uint8_t hash[TOKEN_HASH_LEN];
+
+    digest_sha256(token, strlen(token), hash);
+    for (size_t i = 0; i < directory->content.n_partners; i++) {
+        const struct db_partner *partner = &directory->content.partners[i];
+
+        if (partner->is_async && memcmp(partner->token_hash, hash, sizeof(hash)) == 0)
+            return partner;
+    }
+    return NULL;
+}
+
+const struct db_partner *join_directory_partner_of_san(
+    const struct join_directory *directory, const char *san)
+{
+    for (size_t i = 0; san[0] != '\0' && i < directory->content.n_partners; i++) {
+        const struct db_partner *partner = &directory->content.partners[i];
+
+        if (partner->is_async && strcmp(partner->san, san) == 0)
+            return partner;
+    }
+    return NULL;
+}
+
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui)
 {
     return db_directory_routes(&directory->content, join_eui);

@@ -1,6 +1,6 @@
-/* The peers, their KEKs and our JoinEUIs, in memory: an immutable snapshot that is replaced whole
- * when the database says that something changed. Any thread may acquire one; it stays valid until
- * released. */
+/* The peers, their KEKs, routes and partners, in memory: an immutable snapshot that is replaced
+ * whole when the database says that something changed. Any thread may acquire one; it stays valid
+ * until released. */
 #pragma once
 
 #include "db/directory.h"
@@ -38,6 +38,17 @@ bool join_directory_may_speak_as(const struct db_peer *peer, const struct eui64 
 /** Whether the network servers of the network have one NSID between them, and which. */
 bool join_directory_only_ns_id(
     const struct join_directory *directory, const struct net_id *net_id, struct eui64 *ret);
+/** Where this JoinEUI goes; NULL: nowhere. It lives as long as the snapshot. */
+const struct db_join_route *join_directory_route(
+    const struct join_directory *directory, const struct eui64 *join_eui);
+/** The partner with this id, or NULL. */
+const struct db_partner *join_directory_partner(const struct join_directory *directory, int64_t id);
+/** The asynchronous partner that posts its answers with this bearer token, or with exactly this
+ * name in its certificate; or NULL. No peer has the same. */
+const struct db_partner *join_directory_partner_of_token(
+    const struct join_directory *directory, const char *token);
+const struct db_partner *join_directory_partner_of_san(
+    const struct join_directory *directory, const char *san);
 /** Whether a join route makes this JoinEUI ours. */
 bool join_directory_is_local(const struct join_directory *directory, const struct eui64 *join_eui);
 /** The current KEK of one network server (`ns_id`, may be NULL), else of its whole network; or

@@ -101,6 +101,7 @@ static void *run_sweeper(void *arg)
             join_queue_sweep(k->routes->shared->queue, clock_monotonic_ms());
 
         join_answer_expired(k->routes->shared, expired);
+        join_forwards_sweep(k->routes->shared->forwards, clock_monotonic_ms());
         (void)nanosleep(&(struct timespec){.tv_nsec = SWEEP_PAUSE_NS}, NULL);
     }
     return NULL;

@@ -1,5 +1,6 @@
 /* cradle-joinserver: the TS002 join server. */
 #include "api/find.h"
+#include "api/json.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -45,6 +46,9 @@ struct settings {
     unsigned answers_queue;
     unsigned answers_connections;
     struct find_settings dns;
+    char *roaming_instance;
+    unsigned roaming_max_hops;
+    unsigned roaming_requests;
     char *log_level;
 };
 
@@ -108,6 +112,13 @@ static const struct config_setting settings_table[] = {
     {"answers.connections", NULL, CONFIG_UNSIGNED, AT(answers_connections), "256", 1, 10000,
         "connections to answer URLs at once"},
     FIND_SETTINGS(struct settings, dns, "off"),
+    {"roaming.instance", NULL, CONFIG_TEXT, AT(roaming_instance), "", 0, 0,
+        "what this server is called in the Via header of requests carried to partners; servers that share it "
+        "are one; empty: a random name each start"},
+    {"roaming.max_hops", NULL, CONFIG_UNSIGNED, AT(roaming_max_hops), "4", 1, 16,
+        "servers that a request may have passed before; one that has passed so many is not carried on"},
+    {"roaming.requests", NULL, CONFIG_UNSIGNED, AT(roaming_requests), "256", 4, 10000,
+        "requests on their way to partners at once, and connections to them; beyond them they are refused"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -157,7 +168,8 @@ static int start_listeners(struct app *app)
             .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE) +
                                  api_client_descriptors(s->answers_connections) +
-                                 finder_descriptors(&s->dns),
+                                 finder_descriptors(&s->dns) +
+                                 api_client_descriptors(s->roaming_requests),
             .urgent = true,
             .admit = join_routes_admit,
             .handle = join_routes_handle,
@@ -194,6 +206,7 @@ static int start(struct app *app)
     app->shared.plain_keys = s->plain_keys;
     app->shared.metrics = &app->metrics;
     app->routes.shared = &app->shared;
+    json_wipe_memory(); /* answers of partners may hold keys */
     join_metrics_init(&app->metrics);
     mic_limit_init(&app->shared.mic_limit);
     loop_limit_init(&app->shared.loop_limit, s->device_burst, s->device_interval_s);
@@ -213,7 +226,12 @@ static int start(struct app *app)
              &(struct join_deliveries_config){.directory = s->answers_directory,
                  .max_answers = s->answers_queue,
                  .max_connections = s->answers_connections},
-             &app->shared.deliveries)) < 0)
+             &app->shared.deliveries)) < 0 ||
+        (r = join_forwards_open(&(struct join_forwards_config){.directory = s->answers_directory,
+                                    .instance = s->roaming_instance,
+                                    .max_hops = s->roaming_max_hops,
+                                    .max_requests = s->roaming_requests},
+             &app->shared.forwards)) < 0)
         return r;
     if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
                                 .uri = s->hsm_uri,
@@ -241,11 +259,22 @@ static int start(struct app *app)
     return 0;
 }
 
+/* Asynchronous partners answer by requests of their own, which a server that drains takes no more.
+ */
+static void await_partners(struct app *app, int64_t give_up_ms)
+{
+    atomic_store(&app->routes.draining, true);
+    while (app->shared.forwards != NULL && join_forwards_awaiting(app->shared.forwards) > 0 &&
+           clock_monotonic_ms() < give_up_ms)
+        (void)program_stop_wanted(DRAIN_PAUSE_MS);
+}
+
 /* The mirror of start(); everything in it takes what was never made. */
 static void stop(struct app *app)
 {
     const int64_t give_up_ms = clock_monotonic_ms() + DRAIN_MS;
 
+    await_partners(app, give_up_ms);
     for (size_t i = 0; i < app->shared.n_servers; i++)
         api_server_drain(app->shared.servers[i]);
     while (!all_idle(app) && clock_monotonic_ms() < give_up_ms)
@@ -255,10 +284,12 @@ static void stop(struct app *app)
     for (unsigned i = 0; i < app->n_workers; i++)
         join_worker_join(app->workers[i]);
     join_keeper_stop(app->keeper);
+    join_forwards_stop(app->shared.forwards, give_up_ms);
     for (size_t i = 0; i < app->shared.n_servers; i++)
         api_server_stop(app->shared.servers[i]);
     join_deliveries_stop(app->shared.deliveries, give_up_ms);
     finder_stop(app->finder);
+    join_forwards_free(app->shared.forwards);
     keyd_pool_close(app->keyd);
     join_queue_free(app->shared.queue);
     join_refusals_free(app->shared.refusals);

@@ -36,6 +36,7 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
     text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
         join_queue_waiting(routes->shared->queue));
     join_deliveries_metrics(routes->shared->deliveries, &out);
+    join_forwards_metrics(routes->shared->forwards, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
     api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
@@ -84,11 +85,30 @@ static const struct db_peer *identify(
     return peer;
 }
 
+/* An asynchronous partner, which posts its answers here: known as peers are, and nobody's peer. */
+static const struct db_partner *identify_partner(
+    const struct api_request *request, const struct join_directory *directory)
+{
+    const char *san = api_request_peer_san(request);
+    const char *bearer = api_request_bearer(request);
+
+    if (san != NULL)
+        return join_directory_partner_of_san(directory, san);
+    return bearer != NULL ? join_directory_partner_of_token(directory, bearer) : NULL;
+}
+
+/* Peers and partners are numbered each for themselves. */
+static int64_t claimant(const struct db_peer *peer, const struct db_partner *partner)
+{
+    return peer != NULL ? peer->id : -partner->id;
+}
+
 long join_routes_admit(struct api_request *request, void *context)
 {
     struct join_routes *routes = context;
     const struct join_directory *directory;
     const struct db_peer *peer;
+    const struct db_partner *partner = NULL;
     long r = API_BODY_MAX_DEFAULT;
 
     if (api_request_method(request) == API_GET)
@@ -97,29 +117,48 @@ long join_routes_admit(struct api_request *request, void *context)
         return -405;
     directory = join_directory_acquire(routes->shared->directory);
     peer = directory != NULL ? identify(request, directory) : NULL;
-    if (peer == NULL) {
+    if (peer == NULL && directory != NULL)
+        partner = identify_partner(request, directory);
+    if (peer == NULL && partner == NULL) {
         r = -401;
-    } else if (!api_request_claim_peer(request, peer->id)) {
+    } else if (!api_request_claim_peer(request, claimant(peer, partner))) {
         r = -503;
         api_problem(request, PROBLEM_UNAVAILABLE, "this peer has too many connections open");
+    } else if (peer != NULL && atomic_load(&routes->draining)) {
+        r = -503;
+        api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
     }
     join_directory_release(routes->shared->directory, directory);
     return r;
+}
+
+/* What the certificate of a peer or a partner is checked against. */
+static bool trust_of(const struct join_directory *directory, const char *san,
+    const char **ret_anchor, const char **ret_crl)
+{
+    const struct db_peer *peer = join_directory_peer_of_san(directory, san);
+    const struct db_partner *partner =
+        peer == NULL ? join_directory_partner_of_san(directory, san) : NULL;
+
+    if (peer == NULL && partner == NULL)
+        return false;
+    *ret_anchor = peer != NULL ? peer->trust_anchor : partner->trust_anchor;
+    *ret_crl = peer != NULL ? peer->crl : partner->crl;
+    return *ret_anchor != NULL;
 }
 
 bool join_routes_find_trust(const char *san, void *context, struct api_trust *ret)
 {
     struct join_routes *routes = context;
     const struct join_directory *directory = join_directory_acquire(routes->shared->directory);
-    const struct db_peer *peer =
-        directory != NULL ? join_directory_peer_of_san(directory, san) : NULL;
-    bool found = peer != NULL;
+    const char *anchor = NULL, *crl = NULL;
+    bool found = directory != NULL && trust_of(directory, san, &anchor, &crl);
 
     /* Without memory for them the anchors are missing, and nothing is trusted. */
-    if (found && peer->crl != NULL)
-        ret->crls = strdup(peer->crl);
-    if (found && (peer->crl == NULL || ret->crls != NULL))
-        ret->anchors = strdup(peer->trust_anchor);
+    if (found && crl != NULL)
+        ret->crls = strdup(crl);
+    if (found && (crl == NULL || ret->crls != NULL))
+        ret->anchors = strdup(anchor);
     join_directory_release(routes->shared->directory, directory);
     return found;
 }
@@ -243,6 +282,86 @@ static void record_refused(struct join_routes *routes, struct join_work *work,
         join_record_unloaded(routes->shared, work, result, description);
 }
 
+/* The refusals of what is not even tried to be carried. */
+static const struct {
+    enum join_result result;
+    const char *description;
+} not_taken[N_JOIN_FORWARD_TAKES] = {
+    [JOIN_FORWARD_LOOP] = {JOIN_UNKNOWN_RECEIVER,
+        "the request has been here before: join servers send requests of this JoinEUI round"},
+    [JOIN_FORWARD_TOO_FAR] = {JOIN_UNKNOWN_RECEIVER,
+        "the request has passed too many join servers"},
+    [JOIN_FORWARD_FULL] = {JOIN_UNAVAILABLE, "too many requests are on their way; try again"},
+    [JOIN_FORWARD_INTERNAL] = {JOIN_UNAVAILABLE, NULL},
+};
+
+/* Whether a request goes the way of this route. A frame that names another JoinEUI than ReceiverID
+ * does so only where that one goes the same way. */
+static bool goes_along(const struct join_directory *directory, const struct join_message *message,
+    const struct ts002_request *request, const struct db_join_route *route)
+{
+    const struct db_partner *partner = join_directory_partner(directory, route->partner_id);
+    const struct db_join_route *other;
+
+    if (route->kind == DB_ROUTE_PARTNER &&
+        (partner == NULL ||
+            (!message->by_application_server && !db_partner_takes(partner, &request->sender))))
+        return false;
+    if (!message->activates)
+        return true;
+    other = join_directory_route(directory, &request->frame_join_eui);
+    return other != NULL && other->kind == route->kind && other->partner_id == route->partner_id;
+}
+
+/* What stands against a request whose sender may say it. */
+static enum join_result check(const struct join_directory *directory, struct join_work *work,
+    const struct db_join_route *route, char description[static TS002_DESCRIPTION_MAX])
+{
+    enum join_result result;
+
+    if (route == NULL || route->kind == DB_ROUTE_REFUSE)
+        return JOIN_UNKNOWN_RECEIVER;
+    result = join_message_check(work->message, &work->request, description);
+    if (result == JOIN_SUCCESS && !db_route_is_local(route) &&
+        !goes_along(directory, work->message, &work->request, route))
+        return JOIN_UNKNOWN_RECEIVER;
+    return result;
+}
+
+static void send_along(const struct join_directory *directory, const struct db_join_route *route,
+    struct join_forward *forward)
+{
+    struct join_target target;
+
+    if (route->kind != DB_ROUTE_PARTNER) {
+        join_forward_end(forward, JOIN_CARRIED_NOT_FOUND, "DNS is not asked");
+        return;
+    }
+    target = join_target_of(join_directory_partner(directory, route->partner_id));
+    join_forward_send(forward, &target);
+}
+
+/* The work is not needed any more: what is on its way has a place of its own, and takes none of
+ * those of local joins. */
+static void carry(struct api_request *request, struct join_routes *routes,
+    const struct join_directory *directory, const struct db_join_route *route,
+    struct join_work *work)
+{
+    struct join_forward *forward = NULL;
+    enum join_forward_take taken =
+        join_forward_take(routes->shared->forwards, request, work, &forward);
+
+    if (taken != JOIN_FORWARD_TAKEN) {
+        refuse(request, routes, work, not_taken[taken].result, not_taken[taken].description);
+        return;
+    }
+    if (work->delivery != NULL)
+        acknowledge(request);
+    else
+        api_defer(request);
+    send_along(directory, route, forward);
+}
+
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
 static bool take_message(struct api_request *request, struct join_routes *routes,
     const struct db_peer *peer, const struct join_directory *directory, struct join_work *work)
@@ -251,6 +370,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     struct ts002_request *message = &work->request;
     enum join_result result = JOIN_SUCCESS;
     enum ts002_outcome outcome;
+    const struct db_join_route *route;
     bool is_delivered;
     size_t len;
     const char *body = api_request_body(request, &len);
@@ -272,13 +392,13 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         refuse(request, routes, work, result, description);
         return false;
     }
+    join_forwards_note(routes->shared->forwards, request, message, peer->id);
+    route = join_directory_route(directory, &message->receiver);
     if (!may_ask(peer, work->message, message))
         result = JOIN_UNKNOWN_SENDER;
-    else if (!join_directory_is_local(directory, &message->receiver))
-        result = JOIN_UNKNOWN_RECEIVER;
     else
-        result = join_message_check(work->message, message, description);
-    if (result == JOIN_SUCCESS && work->message->activates) {
+        result = check(directory, work, route, description);
+    if (result == JOIN_SUCCESS && db_route_is_local(route) && work->message->activates) {
         join_fingerprint(peer->id, message, work->fingerprint);
         if (loop_limit_is_reached(&routes->shared->loop_limit, &message->dev_eui, peer->id,
                 work->fingerprint, clock_monotonic_ms()))
@@ -289,9 +409,13 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }
+    work->terms = terms_of(request, peer, message);
+    if (!db_route_is_local(route)) {
+        carry(request, routes, directory, route, work);
+        return false;
+    }
     is_delivered = work->delivery != NULL;
     work->http = is_delivered ? NULL : request;
-    work->terms = terms_of(request, peer, message);
     work->started_us = api_request_started_us(request);
     work->deadline_ms = work->started_us / 1000 + JOIN_DEADLINE_MS;
     if (!join_queue_put(routes->shared->queue, work)) {
@@ -307,13 +431,28 @@ static bool take_message(struct api_request *request, struct join_routes *routes
     return true;
 }
 
+/* Nobody is told whether something waited for it. */
+static void take_partners_answer(
+    struct api_request *request, struct join_routes *routes, const struct db_partner *partner)
+{
+    size_t len;
+    const char *body = api_request_body(request, &len);
+
+    (void)join_forwards_answered(routes->shared->forwards, partner->id, body, len);
+    acknowledge(request);
+}
+
 static void handle_message(struct api_request *request, struct join_routes *routes)
 {
     const struct join_directory *directory = join_directory_acquire(routes->shared->directory);
     const struct db_peer *peer = directory != NULL ? identify(request, directory) : NULL;
+    const struct db_partner *partner =
+        peer == NULL && directory != NULL ? identify_partner(request, directory) : NULL;
     struct join_work *work = NULL;
 
-    if (peer == NULL) { /* revoked between header and body */
+    if (partner != NULL) {
+        take_partners_answer(request, routes, partner);
+    } else if (peer == NULL) { /* revoked between header and body */
         api_problem(request, PROBLEM_UNAUTHENTICATED, "no peer has this token or certificate");
     } else if ((work = join_work_take(routes->shared->queue, peer->id)) == NULL) {
         /* Unread: what cannot be answered in time must cost little. */

@@ -9,6 +9,7 @@ struct join_routes {
     struct join_shared *shared;
     struct keyd_pool *keyd;
     _Atomic bool ready;          /* kept by the keeper thread */
+    _Atomic bool draining;       /* only the answers of partners are still taken */
     _Atomic int64_t notified_ms; /* monotonic: when an ErrorNotif was logged last; 0: never */
 };
 

@@ -5,6 +5,7 @@
 
 #include "hsm/client.h"
 #include "joinserver/directory.h"
+#include "joinserver/forward.h"
 #include "joinserver/loop_limit.h"
 #include "joinserver/metrics.h"
 #include "joinserver/mic_limit.h"
@@ -30,6 +31,7 @@ struct join_shared {
     _Atomic size_t n_servers; /* of these; raised when one has started */
     struct join_queue *queue;
     struct join_deliveries *deliveries;
+    struct join_forwards *forwards;
     struct join_directory_holder *directory;
     struct join_refusals *refusals;
     struct join_metrics *metrics;

@@ -1,0 +1,124 @@
+/* Of a carried request: what its partner's answer is worth, and how who asked is answered. */
+#include "joinserver/forward_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+
+bool join_forwards_may_tell(struct join_forwards *f, const struct trace *trace)
+{
+    int64_t now_s = clock_monotonic_ms() / 1000;
+
+    if ((trace->flags & TRACE_SAMPLED) == 0)
+        return false;
+    if (atomic_exchange(&f->lines_s, now_s) != now_s)
+        atomic_store(&f->n_lines, 0);
+    return atomic_fetch_add(&f->n_lines, 1) < JOIN_TRACE_LINES_PER_S;
+}
+
+bool join_forward_claim(struct join_forward *forward)
+{
+    struct join_forwards *f = forward->owner;
+    bool claimed;
+
+    pthread_mutex_lock(&f->lock);
+    claimed = !forward->is_answered;
+    forward->is_answered = true;
+    pthread_mutex_unlock(&f->lock);
+    return claimed;
+}
+
+static void log_carried(struct join_forward *forward, const char *code)
+{
+    char trace[TRACE_ID_TEXT_LEN + 1];
+    const enum log_level level =
+        join_forwards_may_tell(forward->owner, &forward->trace) ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
+
+    log_write(level, "carried type=%s peer=%lld partner=\"%s\" result=%s trace=%s request=%s",
+        forward->request.message_type, (long long)forward->peer_id, forward->name, code,
+        trace_format_id(&forward->trace, trace), forward->request_id);
+}
+
+static void log_refused(struct join_forward *forward, enum join_carried outcome, const char *why)
+{
+    char trace[TRACE_ID_TEXT_LEN + 1];
+    unsigned n =
+        join_partner_complains(forward->owner->partners, &forward->key, clock_monotonic_ms());
+
+    if (n > 0)
+        log_warn("not carried type=%s peer=%lld partner=\"%s\" n=%u reason=%s why=\"%s\" trace=%s "
+                 "request=%s",
+            forward->request.message_type, (long long)forward->peer_id, forward->name, n,
+            join_carried_row(outcome)->name, why, trace_format_id(&forward->trace, trace),
+            forward->request_id);
+}
+
+/* Half an answer would be worse than none: the server says 500 of one that memory was missing for.
+ */
+static void send_text(struct join_forward *forward, struct text *text)
+{
+    if (forward->delivery != NULL) {
+        join_delivery_send(forward->delivery, text);
+    } else {
+        api_answer_text(forward->http, 200, "application/json", text);
+        api_give_back(&forward->http, 1);
+    }
+    secret_wipe(text->data, text->capacity);
+    text_done(text);
+}
+
+static void end_place(struct join_forward *forward, enum join_carried outcome)
+{
+    struct join_forwards *f = forward->owner;
+
+    if (forward->has_place)
+        join_partner_end(f->partners, &forward->place, outcome,
+            clock_monotonic_us() - forward->started_us, clock_monotonic_ms());
+    forward->has_place = false;
+}
+
+void join_forward_answer(struct join_forward *forward, enum join_carried outcome, struct text *text,
+    const char *code, const char *why)
+{
+    const struct join_carried_row *row = join_carried_row(outcome);
+    struct text refusal = {0};
+
+    end_place(forward, outcome);
+    if (text == NULL) {
+        ts002_write_refusal(&refusal, &forward->request, row->result, row->description);
+        log_refused(forward, outcome, why);
+    } else {
+        log_carried(forward, code);
+    }
+    send_text(forward, text != NULL ? text : &refusal);
+    join_forward_release(forward);
+}
+
+/* As of our own: a session key that leaves in clear has TLS around it all the way. */
+static bool may_show_keys(const struct join_forward *forward)
+{
+    return forward->uses_tls && forward->terms.mutual_tls && forward->terms.tls_to_the_end;
+}
+
+void join_forward_judge(struct join_forward *forward, const char *body, size_t len)
+{
+    struct carry_answer answer;
+    struct text text = {0};
+    enum carry_fault fault =
+        carry_answer(body, len, &forward->request, &forward->out, &answer, &text);
+
+    if (fault == CARRY_GOOD && !text.failed && (!answer.has_clear_key || may_show_keys(forward))) {
+        join_forward_answer(forward, JOIN_CARRIED, &text, answer.code, NULL);
+        return;
+    }
+    secret_wipe(text.data, text.capacity);
+    if (fault != CARRY_GOOD)
+        join_forward_answer(forward, join_carried_of_fault(fault), NULL, NULL,
+            "its answer is not the answer to the request");
+    else if (text.failed)
+        join_forward_answer(forward, JOIN_CARRIED_INTERNAL, NULL, NULL, "out of memory");
+    else
+        join_forward_answer(forward, JOIN_CARRIED_CLEAR_KEY, NULL, NULL,
+            "its answer holds a key in clear, and who asked has not come by mutual TLS");
+    text_done(&text);
+}
