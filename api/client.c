@@ -1,6 +1,7 @@
 #include "api/client.h"
 
 #include "api/client_library.h"
+#include "api/pin.h"
 #include "api/reach.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -22,6 +23,7 @@ struct slot {
     struct slot *next_free;
     CURL *easy; /* made at first use */
     struct curl_slist *headers;
+    struct api_pin pin;
     struct api_post *post; /* NULL: free */
     size_t n_head, n_body; /* bytes received */
     size_t n_sent;         /* of the body, where it is sent once */
@@ -387,6 +389,7 @@ static bool slot_begin(
            add_headers(slot, post) &&
            (post->credential == NULL || set_credential(slot, post->credential)) &&
            set_exchange(slot, post, timeout_ms) &&
+           api_pin_set(&slot->pin, slot->easy, post->pinned_port, post->pinned, post->n_pinned) &&
            curl_multi_add_handle(client->multi, slot->easy) == CURLM_OK;
 }
 
@@ -394,6 +397,7 @@ static void slot_end(struct api_client *client, struct slot *slot)
 {
     curl_slist_free_all(slot->headers);
     slot->headers = NULL;
+    api_pin_done(&slot->pin);
     slot->post = NULL;
     slot->next_free = client->free_slots;
     client->free_slots = slot;

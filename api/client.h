@@ -14,6 +14,7 @@
 #pragma once
 
 #include "api/credential.h"
+#include "api/dns_rdata.h"
 #include "base/secret.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -58,6 +59,10 @@ struct api_post {
     size_t n_headers;
     const void *body;
     size_t body_len;
+    const struct dns_address *pinned; /* connects to these alone (api/pin.h); the certificate is the
+                                         host's all the same */
+    size_t n_pinned;                  /* 0: to what the host stands for */
+    uint16_t pinned_port;             /* the URL's */
     bool once;         /* never sent a second time, whatever happens to its connection: the library
                         * repeats what broke without an answer on one that it had used before */
     size_t answer_max; /* bytes of the answer's body to be kept in `answer`; 0: none */

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "api/find.h"
 #include "base/text.h"
 #include "db/db.h"
 #include <stddef.h>
@@ -17,16 +18,19 @@ struct cli_settings {
     char *client_secret_file;
     char *hsm_uri;
     char *hsm_lock_file;
+    struct find_settings dns;
 };
 
 /** Outcome of a verb besides 0 and an error: it was called wrongly. Its usage is shown. */
 #define CLI_USAGE 1
+/** What was asked has the answer no: it is shown, and the command fails. */
+#define CLI_NO 2
 
 /** Says what the fault is, "`what` `why`", in a line above the usage. Returns CLI_USAGE. */
 int cli_usage(const char *what, const char *why);
 
 /** Runs a verb; argv[0] is its last word, the rest its own arguments. What it has to say goes to
- * `out`, which is printed only on success. */
+ * `out`, which is printed on success, and with CLI_NO. */
 typedef int (*cli_run)(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 
@@ -56,6 +60,7 @@ int cli_as_set(const struct cli_settings *settings, int argc, char **argv, struc
 int cli_as_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_ns_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_as_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_dns(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_remove(const struct cli_settings *settings, int argc, char **argv, struct text *out);

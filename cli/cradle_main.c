@@ -139,6 +139,10 @@ static const struct {
         "Lists what visited networks were refused and why, counted, a line each: all of it for an "
         "operator, what was about his devices for an owner.",
         cli_refusals},
+    {{"dns", NULL}, "(JOINEUI | NETID) [--mode naptr|address]",
+        "Asks DNS which server that leads to, as a join server with the same [dns] settings would, "
+        "and shows each step and answer.",
+        cli_dns},
     {{"subscription", "add"},
         "--organization ID --name NAME --ends-at TIME --count N [--starts-at TIME]"
         " [--renewal none|auto] [--notice-days N]",
@@ -244,6 +248,7 @@ static const struct config_setting settings_table[] = {
     TEXT("activation.client_secret_file", client_secret_file, "file with that client's secret"),
     TEXT("hsm.uri", hsm_uri, "RFC 7512 URI with module-path, token and pin-source"),
     TEXT("hsm.lock_file", hsm_lock_file, "the lock that every keyd on this token takes"),
+    FIND_SETTINGS(struct cli_settings, dns, "naptr"),
 };
 
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -356,9 +361,9 @@ static int run_verb(size_t verb, const char *config_file, int argc, char **argv)
         print_verb(stderr, verb, "usage: ");
         return EXIT_WRONG_USE;
     }
-    if (r == 0 && out.failed)
+    if (r >= 0 && out.failed)
         r = error_set(ERROR_SYSTEM, "out of memory for the answer");
-    if (r == 0 && out.len > 0 &&
+    if (r >= 0 && out.len > 0 &&
         (fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0))
         r = error_set_errno("cannot write the answer");
     secret_wipe(out.data, out.len);

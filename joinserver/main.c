@@ -1,4 +1,5 @@
 /* cradle-joinserver: the TS002 join server. */
+#include "api/find.h"
 #include "api/json.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -44,6 +45,7 @@ struct settings {
     char *answers_directory;
     unsigned answers_queue;
     unsigned answers_connections;
+    struct find_settings dns;
     char *roaming_instance;
     unsigned roaming_max_hops;
     unsigned roaming_requests;
@@ -109,6 +111,7 @@ static const struct config_setting settings_table[] = {
         "answers that may wait to be taken at answer URLs; beyond them 503"},
     {"answers.connections", NULL, CONFIG_UNSIGNED, AT(answers_connections), "256", 1, 10000,
         "connections to answer URLs at once"},
+    FIND_SETTINGS(struct settings, dns, "off"),
     {"roaming.instance", NULL, CONFIG_TEXT, AT(roaming_instance), "", 0, 0,
         "what this server is called in the Via header of requests carried to partners; servers that share it "
         "are one; empty: a random name each start"},
@@ -127,6 +130,7 @@ struct app {
     struct join_metrics metrics;
     struct join_shared shared;
     struct join_routes routes;
+    struct finder *finder; /* NULL: dns.mode is off */
     struct join_keeper *keeper;
     struct join_worker *workers[WORKERS_MAX];
     unsigned n_workers;
@@ -164,6 +168,7 @@ static int start_listeners(struct app *app)
             .connections_per_peer = s->connections_per_peer,
             .other_connections = (unsigned)n * (s->connections + API_OVER_LIMIT_RESERVE) +
                                  api_client_descriptors(s->answers_connections) +
+                                 finder_descriptors(&s->dns) +
                                  api_client_descriptors(s->roaming_requests),
             .urgent = true,
             .admit = join_routes_admit,
@@ -214,6 +219,7 @@ static int start(struct app *app)
         (r = db_join_event_partitions(app->keeper_db)) < 0 ||
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
+        (r = finder_start(&s->dns, &app->finder)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||
         (r = roaming_refusals_new(&app->shared.roaming_refusals)) < 0 ||
         (r = join_queue_new(app->n_workers, s->queue, s->wait_ms, &app->shared.queue)) < 0 ||
@@ -283,6 +289,7 @@ static void stop(struct app *app)
     for (size_t i = 0; i < app->shared.n_servers; i++)
         api_server_stop(app->shared.servers[i]);
     join_deliveries_stop(app->shared.deliveries, give_up_ms);
+    finder_stop(app->finder);
     join_forwards_free(app->shared.forwards);
     keyd_pool_close(app->keyd);
     join_queue_free(app->shared.queue);

@@ -26,6 +26,7 @@ LOG_LINES = 40
 TARGETS = {
     "audit_check": ("cli/audit_check.c", 16384),
     "certificate": ("api/trust.c", 4096),
+    "dns_rdata": ("api/dns_rdata.c", 2048),
     "http_guard": ("api/guard.c", 2048),
     "id_pac": ("activation/id_pac_reader.c", 2048),
     "import_reader": ("activation/import_reader.c", 2048),

@@ -1,0 +1,19 @@
+/* Pins a transfer of libcurl to addresses: what was looked up, and judged, is what is connected to,
+ * and a connection is used again only by transfers that are pinned to the same. The certificate is
+ * that of the host in the URL, as without a pin. */
+#pragma once
+
+#include "api/dns_rdata.h"
+#include <curl/curl.h>
+#include <stdbool.h>
+
+/** Lists that a transfer needs until it ends. */
+struct api_pin {
+    struct curl_slist *resolve, *connect_to;
+};
+
+/** `port` is that of the URL. False: no memory. With 0 addresses nothing is pinned. */
+bool api_pin_set(struct api_pin *pin, CURL *easy, unsigned port,
+    const struct dns_address *addresses, size_t n_addresses);
+/** When the transfer has ended. */
+void api_pin_done(struct api_pin *pin);
