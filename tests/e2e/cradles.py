@@ -63,8 +63,8 @@ class Cradle(support.Stack):
         return [json.loads(line) for line in run.stdout.splitlines()]
 
     def must(self, *args):
-        """The last of them."""
-        return self.must_lines(*args)[-1]
+        """The last of them; None where there is none."""
+        return (self.must_lines(*args) or [None])[-1]
 
     def add_client(self, role):
         made = self.must("client", "add", "--organization", f"{self.role} {role}", "--role", role)
@@ -176,8 +176,7 @@ class Cradle(support.Stack):
 
     def agree(self, home, visited):
         """An agreement about both, from now on; its number."""
-        return self.psql("INSERT INTO roaming_agreement (home_net_id, visited_net_id, activation, home_ns, starts_at) VALUES "
-                         f"('\\x{home}', '\\x{visited}', true, true, now()) RETURNING id")[0][0]
+        return str(self.must("agreement", "add", "--home", home, "--visited", visited)["id"])
 
     def add_route(self, prefix, partner=None, kind=None):
         p, b = prefix.split("/")

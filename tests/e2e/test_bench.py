@@ -106,6 +106,15 @@ class Bench(unittest.TestCase):
         self.assertGreater(answer["memory"]["pages"], 1)
         self.assertGreater(answer["wal_bytes"], 0)
 
+    def test_roaming_compares_halves_that_take_turns(self):
+        answer = self.measured("--rounds", "2", "--rate", "50", "--stray", "20", name="roaming")
+        self.assertEqual({len(runs) for part in ("local", "through") for runs in answer[part]["runs"].values()}, {2})
+        local = answer["local"]
+        self.assertGreater(min(run["checked"] for run in local["runs"]["hanging"]), 0)
+        self.assertGreater(local["hanging"]["stray"]["answered"], 0)
+        self.assertEqual(local["refused"]["stray"]["unanswered"], 0)
+        self.assertGreater(answer["through"]["carried"]["joins_per_s"], 0)
+
     def storm(self, *arguments):
         run = bench("--built", support.Stack.program(""), "--devices", "2000", "--connections", "500", *arguments, name="storm")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)

@@ -180,6 +180,75 @@ class Away(Roaming):
                 self.assertNotIn(word.lower(), said)
 
 
+class Agreements(Roaming):
+    """What two networks have agreed upon is known at home alone, and heard of through the visited Cradle."""
+
+    PAST = ("--starts-at", "2020-01-01T00:00:00Z", "--ends-at", "2020-02-01T00:00:00Z")
+    TO_COME = ("--starts-at", "2099-01-01T00:00:00Z", "--ends-at", "never")
+    RUNNING = ("--starts-at", "2020-01-01T00:00:00Z", "--ends-at", "never", "--allows", "activation,home_ns")
+
+    def setUp(self):
+        self.addCleanup(self.set, *self.RUNNING)
+
+    def set(self, *terms):
+        self.home.must("agreement", "set", self.home.connected, *terms)
+
+    def refusals(self, reason, service):
+        """How many of network 000024 the home Cradle's operator is told of."""
+        return sum(line["count"] for line in self.home.must_lines("refusals") if (
+            line["sender_net_id"], line["home_net_id"], line["reason"], line["service"]) ==
+            (VISITED_NET_ID, HOME_NET_ID, reason, service))
+
+    def test_without_one_that_runs_a_device_is_as_unknown_as_one_that_is_not_here(self):
+        for terms, reason in ((self.PAST, "ended"), (self.TO_COME, "not_begun")):
+            with self.subTest(reason):
+                device = self.wait_served()
+                told = {service: self.refusals(reason, service) for service in ("activation", "home_ns")}
+                self.set(*terms)
+                stranger = dict(device, dev_eui="02cdcdfffffffff3")
+                self.wait_code(self.visited, "UnknownDevEUI", self.request(device))
+                answers = [self.visited.ask(self.request(d)) for d in (device, stranger)]
+                for answer in answers:
+                    answer.pop("TransactionID")
+                self.assertEqual(answers[0], answers[1])
+                answers = [self.visited.ask(self.question("HomeNSReq", d)) for d in (device, stranger)]
+                for answer in answers:
+                    answer.pop("TransactionID")
+                self.assertEqual(answers[0], answers[1])
+                self.assertEqual(answers[0]["Result"]["ResultCode"], "NoRoamingAgreement")
+                support.wait_until(lambda r=reason, t=told: self.refusals(r, "activation") > t["activation"] and
+                                   self.refusals(r, "home_ns") > t["home_ns"], CHANGE_SECONDS, "the home operator is told")
+                self.set(*self.RUNNING)
+
+    def test_one_about_home_ns_alone_tells_who_is_home_and_lets_nobody_join(self):
+        device = self.wait_served()
+        self.set("--allows", "home_ns")
+        self.wait_code(self.visited, "UnknownDevEUI", self.request(device))
+        answer = self.visited.ask(self.question("HomeNSReq", device))
+        self.assertEqual((answer["Result"]["ResultCode"], answer["HNetID"]), ("Success", HOME_NET_ID))
+
+    def test_a_group_is_as_good_as_a_pair(self):
+        self.set(*self.PAST)
+        self.home.must("group", "add", "alliance", f"{HOME_NET_ID},{VISITED_NET_ID}")
+        self.addCleanup(self.home.must, "group", "remove", "alliance")
+        made = self.home.must("agreement", "add", "--group", "alliance", "--allows", "activation")
+        self.addCleanup(self.home.must, "agreement", "remove", str(made["id"]))
+        device = self.wait_served("1.1")
+        self.wait_code(self.visited, "NoRoamingAgreement", self.question("HomeNSReq", device))
+
+    def test_the_visited_operator_finds_what_home_said_in_its_log(self):
+        device = self.wait_served()
+        self.set(*self.PAST)
+        self.wait_code(self.visited, "UnknownDevEUI", self.request(device))
+        trace_id = f"{next(_transactions):032x}"
+        answer = self.visited.ask(self.request(device), headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"})
+        self.assertEqual(answer["Result"]["ResultCode"], "UnknownDevEUI")
+        line = support.wait_until(lambda: [x for x in self.visited.said_by("joinserver").splitlines() if trace_id in x and "carried" in x],
+                                  CHANGE_SECONDS, "the visited Cradle has logged it")[0]
+        self.assertIn('partner="home" result=UnknownDevEUI', line)
+        self.assertIn("type=JoinReq", line)
+
+
 class Hub(Roaming):
     """The visited Cradle sends what it does not know to a hub, and the hub knows where home is."""
 

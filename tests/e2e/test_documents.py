@@ -1,4 +1,4 @@
-"""The commands of README, docs/makers.md, docs/onboarding.md, docs/owners.md and docs/the-things-stack.md,
+"""The commands of README, docs/makers.md, docs/onboarding.md, docs/owners.md, docs/roaming.md and docs/the-things-stack.md,
 run as they stand there."""
 
 import json
@@ -22,7 +22,7 @@ class Documents(unittest.TestCase):
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
 
-    def said(self, document, *without):
+    def said(self, document, *without, **environment):
         """What each block of a document printed, but for those that begin with one of `without`."""
         with open(os.path.join(support.ROOT, document), encoding="utf-8") as file:
             blocks = [block for block in BLOCK.findall(file.read()) if not block.startswith(without)]
@@ -31,7 +31,7 @@ class Documents(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             os.symlink(support.Stack.program(""), os.path.join(folder, "build"))
             os.symlink(os.path.join(support.ROOT, "tests"), os.path.join(folder, "tests"))
-            run = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=self.stack.environment(),
+            run = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=folder, env={**self.stack.environment(), **environment},
                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                                  timeout=COMMANDS_SECONDS)
         self.assertEqual((run.returncode, run.stderr), (0, ""), run.stdout)
@@ -84,6 +84,11 @@ class Documents(unittest.TestCase):
         put, got, deleted = map(json.loads, claimed.split())
         self.assertEqual(got, {"homeNetID": "000013", "locked": True})
         self.assertEqual((set(put), set(deleted)), ({*got, "ownerToken"}, {"ownerToken"}))
+
+    def test_roaming(self):
+        with support.Stack("documents-visited", demo=False, address="127.0.0.3") as visited:
+            said = self.said("docs/roaming.md", HOME_STATE=self.stack.state, VISITED_STATE=visited.state, VISITED_URL=visited.join_url)
+        self.assertIn("Joined", said[-1])
 
     def labels(self, said):
         labels = next(block for block in said if "dev_eui,join_eui,serial,code,qr" in block).split()
