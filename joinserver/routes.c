@@ -84,6 +84,14 @@ static const struct db_peer *identify(
     return peer;
 }
 
+/* More is asked of us than can be answered in time. That must cost little, so it is said as early
+ * as can be: mostly before the body, and without it. */
+static void shed(struct api_request *request, struct join_routes *routes)
+{
+    metric_add(&routes->shared->metrics->shed, 1);
+    api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
+}
+
 long join_routes_admit(struct api_request *request, void *context)
 {
     struct join_routes *routes = context;
@@ -102,6 +110,9 @@ long join_routes_admit(struct api_request *request, void *context)
     } else if (!api_request_claim_peer(request, peer->id)) {
         r = -503;
         api_problem(request, PROBLEM_UNAVAILABLE, "this peer has too many connections open");
+    } else if (!join_queue_has_place(routes->shared->queue, peer->id)) {
+        r = API_BODY_DROP;
+        shed(request, routes);
     }
     join_directory_release(routes->shared->directory, directory);
     return r;
@@ -316,9 +327,7 @@ static void handle_message(struct api_request *request, struct join_routes *rout
     if (peer == NULL) { /* revoked between header and body */
         api_problem(request, PROBLEM_UNAUTHENTICATED, "no peer has this token or certificate");
     } else if ((work = join_work_take(routes->shared->queue, peer->id)) == NULL) {
-        /* Unread: what cannot be answered in time must cost little. */
-        metric_add(&routes->shared->metrics->shed, 1);
-        api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
+        shed(request, routes); /* the last place went while the body arrived */
     } else if (!take_message(request, routes, peer, directory, work)) {
         join_work_give(routes->shared->queue, &work, 1);
     }
