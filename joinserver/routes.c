@@ -103,6 +103,14 @@ static int64_t claimant(const struct db_peer *peer, const struct db_partner *par
     return peer != NULL ? peer->id : -partner->id;
 }
 
+/* More is asked of us than can be answered in time. That must cost little, so it is said as early
+ * as can be: mostly before the body, and without it. */
+static void shed(struct api_request *request, struct join_routes *routes)
+{
+    metric_add(&routes->shared->metrics->shed, 1);
+    api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
+}
+
 long join_routes_admit(struct api_request *request, void *context)
 {
     struct join_routes *routes = context;
@@ -127,6 +135,9 @@ long join_routes_admit(struct api_request *request, void *context)
     } else if (peer != NULL && atomic_load(&routes->draining)) {
         r = -503;
         api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
+    } else if (peer != NULL && !join_queue_has_place(routes->shared->queue, peer->id)) {
+        r = API_BODY_DROP;
+        shed(request, routes);
     }
     join_directory_release(routes->shared->directory, directory);
     return r;
@@ -456,9 +467,7 @@ static void handle_message(struct api_request *request, struct join_routes *rout
     } else if (peer == NULL) { /* revoked between header and body */
         api_problem(request, PROBLEM_UNAUTHENTICATED, "no peer has this token or certificate");
     } else if ((work = join_work_take(routes->shared->queue, peer->id)) == NULL) {
-        /* Unread: what cannot be answered in time must cost little. */
-        metric_add(&routes->shared->metrics->shed, 1);
-        api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
+        shed(request, routes); /* the last place went while the body arrived */
     } else if (!take_message(request, routes, peer, directory, work)) {
         join_work_give(routes->shared->queue, &work, 1);
     }

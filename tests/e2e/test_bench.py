@@ -33,7 +33,7 @@ CLAIM_FIELDS = {
 STORM_FIELDS = {
     "benchmark", "maximum", "asked_per_s", "offered_per_s", "joins_per_s", "of_maximum", "p50_ms", "p99_ms", "refused",
     "refused_p50_ms", "refused_p99_ms", "refused_max_ms", "normal_rate", "normal_p99_ms", "after_p99_ms", "recovered_ms",
-    "checked", "errors", "late", "nonces_spent", "modest", "devices", "connections", "version", "cores", "build", "postgres",
+    "checked", "errors", "unanswered", "late", "nonces_spent", "nice", "generator_cores", "modest", "devices", "connections", "version", "cores", "build", "postgres",
     "host", "method"}
 CLAIM_REASONS = {"unknown", "code", "taken", "quarantined", "no_code", "credential", "locked"}
 BENCH_SECONDS = 180
