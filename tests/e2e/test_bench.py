@@ -294,6 +294,15 @@ class LoadGenerator(unittest.TestCase):
             result = json.loads(process.stdout.read().splitlines()[-1])
         return process.returncode, result
 
+    def test_1_aged_devices_have_lists_of_all_lengths_and_join_on(self):
+        process = self.stack.bench("age-devices", devices=self.N_DEVICES)
+        self.assertEqual(process.wait(), 0, process.communicate()[0])
+        lengths = [int(n) for n in self.stack.psql.ask("SELECT DISTINCT octet_length(recent_nonces) / 2 FROM device_join ORDER BY 1")]
+        self.assertEqual((lengths[0], lengths[-1]), (0, 32))
+        self.assertGreater(len(lengths), 25)
+        self.assertEqual(self.stack.psql.ask("SELECT count(DISTINCT has_pages), max(join_nonce) < 64 FROM device_join"), ["2|t"])
+        self.assertEqual(self.joins()[1]["errors"], 0)
+
     def test_1_right_answers_are_right_and_go_on_where_the_last_run_ended(self):
         for _ in range(2):
             status, result = self.joins()
