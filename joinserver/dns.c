@@ -42,7 +42,8 @@ static const char *const outcome_labels[DNS_N_OUTCOMES] = {
 
 int join_dns_open(const struct join_dns_config *config, struct join_dns **ret)
 {
-    const unsigned n = config->find->max_lookups;
+    const bool is_off = strcmp(config->find->mode, "off") == 0;
+    const unsigned n = is_off ? 0 : config->find->max_lookups;
     struct join_dns *dns = calloc(1, sizeof(*dns) + n * sizeof(dns->searches[0]));
     int r;
 
