@@ -315,7 +315,8 @@ static void post_ended(struct api_post *post)
         outcome = JOIN_CARRIED_CUT;
     if (outcome == JOIN_CARRIED && !forward->is_async) {
         if (join_forward_claim(forward))
-            join_forward_judge(forward, (const char *)post->answer.data, post->answer.len);
+            join_forward_judge(forward, post->answer.len > 0 ? (const char *)post->answer.data : "",
+                post->answer.len);
     } else if (outcome != JOIN_CARRIED && join_forward_claim(forward)) {
         join_forward_answer(forward, outcome, NULL, NULL, post->why);
     }
