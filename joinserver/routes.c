@@ -245,6 +245,14 @@ static void take_notification(struct api_request *request, struct join_routes *r
     acknowledge(request);
 }
 
+/* Behind a route of that kind the JoinEUI only says that the request is for us. */
+static bool takes_any_join_eui(const struct join_directory *directory, const struct eui64 *receiver)
+{
+    const struct db_join_route *route = join_directory_route(directory, receiver);
+
+    return route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
+}
+
 /* A session key that leaves in clear must have TLS around it all the way to the peer. */
 static bool is_answered_privately(const struct db_peer *peer)
 {
@@ -401,6 +409,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         result = JOIN_UNKNOWN_SENDER;
     else
         result = check(directory, work, route, description);
+    message->any_join_eui = takes_any_join_eui(directory, &message->receiver);
     if (result == JOIN_SUCCESS && db_route_is_local(route) && work->message->activates) {
         join_fingerprint(peer->id, message, work->fingerprint);
         if (loop_limit_is_reached(&routes->shared->loop_limit, &message->dev_eui, peer->id,
