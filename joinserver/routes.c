@@ -37,6 +37,7 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
         join_queue_waiting(routes->shared->queue));
     join_deliveries_metrics(routes->shared->deliveries, &out);
     join_forwards_metrics(routes->shared->forwards, &out);
+    join_dns_metrics(routes->shared->dns, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
     api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
@@ -320,6 +321,8 @@ static bool goes_along(const struct join_directory *directory, const struct join
         return false;
     if (!message->activates)
         return true;
+    if (route->kind == DB_ROUTE_DNS) /* each JoinEUI has a server of its own */
+        return eui64_to_u64(&request->frame_join_eui) == eui64_to_u64(&request->receiver);
     other = join_directory_route(directory, &request->frame_join_eui);
     return other != NULL && other->kind == route->kind && other->partner_id == route->partner_id;
 }
@@ -339,13 +342,13 @@ static enum join_result check(const struct join_directory *directory, struct joi
     return result;
 }
 
-static void send_along(const struct join_directory *directory, const struct db_join_route *route,
-    struct join_forward *forward)
+static void send_along(struct join_routes *routes, const struct join_directory *directory,
+    const struct db_join_route *route, struct join_forward *forward)
 {
     struct join_target target;
 
-    if (route->kind != DB_ROUTE_PARTNER) {
-        join_forward_end(forward, JOIN_CARRIED_NOT_FOUND, "DNS is not asked");
+    if (route->kind == DB_ROUTE_DNS) {
+        join_dns_send(routes->shared->dns, forward);
         return;
     }
     target = join_target_of(join_directory_partner(directory, route->partner_id));
@@ -370,7 +373,7 @@ static void carry(struct api_request *request, struct join_routes *routes,
         acknowledge(request);
     else
         api_defer(request);
-    send_along(directory, route, forward);
+    send_along(routes, directory, route, forward);
 }
 
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
