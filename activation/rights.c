@@ -23,6 +23,7 @@ static const struct {
     [RIGHT_AGREEMENTS] = {ROLE_OPERATOR, "manage roaming agreements"},
     [RIGHT_ROAMING_REFUSALS] = {(unsigned)ROLE_OPERATOR | (unsigned)ROLE_OWNER,
         "see what roaming was refused"},
+    [RIGHT_PARTNERS] = {ROLE_OPERATOR, "manage partners"},
     [RIGHT_CERTIFICATES] = {ROLE_ADMIN, "manage certificates"},
     [RIGHT_CERTIFICATES_SEE] = {ROLES_MAKER | (unsigned)ROLE_ADMIN, "see certificates"},
     [RIGHT_EUI_BLOCKS_MAKE] = {ROLE_ADMIN, "manage blocks of identifiers"},

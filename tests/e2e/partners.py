@@ -51,7 +51,7 @@ def answer_to(message, result="Success", **changes):
 
 class Partner:
     """`say`: what the next requests get, then `usual`: a callable of the message that gives a message,
-    bytes, a status, (status, message or bytes), Hang or Close."""
+    bytes, a status, (status, message or bytes[, length that is said]), Hang or Close."""
 
     def __init__(self, context=None, version="1.0"):
         self.requests, self.faults, self.say = [], [], []
@@ -78,13 +78,13 @@ class Partner:
                 if said in (Hang, Close):
                     self.close_connection = True
                     return
-                status, said = said if isinstance(said, tuple) else (said, b"") if isinstance(said, int) else (200, said)
-                said = said if isinstance(said, bytes) else json.dumps(said).encode()
+                status, said, length = partner.spelled(said)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(said)))
+                self.send_header("Content-Length", str(length))
                 self.end_headers()
                 self.wfile.write(said)
+                self.close_connection = length != len(said)
 
             def log_message(self, *_):
                 pass
@@ -105,6 +105,15 @@ class Partner:
         scheme = "https" if context else "http"
         self.url = f"{scheme}://127.0.0.1:{self.server.server_port}/ts002"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @staticmethod
+    def spelled(said):
+        """Status, body and the length that is said of it."""
+        if isinstance(said, int):
+            said = (said, b"")
+        status, said, *length = said if isinstance(said, tuple) else (200, said)
+        said = said if isinstance(said, bytes) else json.dumps(said).encode()
+        return status, said, length[0] if length else len(said)
 
     def judge(self, request):
         headers, message = request.headers, request.message

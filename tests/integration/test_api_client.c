@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -315,6 +316,121 @@ START_TEST(the_stop_waits_for_what_is_on_its_way)
     ck_assert_int_eq(post.outcome, API_POST_ANSWERED);
     ck_assert_int_ge(clock_monotonic_ms(), post.start_ms);
     start_client();
+}
+END_TEST
+
+/* --- answers that are kept, and posts that are sent once --- */
+
+START_TEST(an_answer_is_kept_up_to_its_limit)
+{
+    static char body[4 * API_CLIENT_ANSWER_MAX];
+    struct api_post post = post_to(url_of("http", "/echo"), 0, FAR_MS);
+
+    memset(body, 'x', sizeof(body));
+    post.body = body;
+    for (size_t len = 0, max = 3 * API_CLIENT_ANSWER_MAX / 2; len <= max; len += max / 2) {
+        const unsigned before = n_ended(0);
+
+        post.body_len = len;
+        post.answer_max = max;
+        api_client_post(client, &post);
+        wait_ended(0, before + 1);
+        ck_assert_msg(post.outcome == API_POST_ANSWERED && post.status == 200, "%s", post.why);
+        ck_assert(post.answer_is_whole && !post.answer_is_too_long);
+        ck_assert_uint_eq(post.answer.len, len);
+        ck_assert(len == 0 || memcmp(post.answer.data, body, len) == 0);
+    }
+    post.answer_max = post.body_len - 1;
+    api_client_post(client, &post);
+    wait_ended(0, 4);
+    ck_assert_int_eq(post.outcome, API_POST_ANSWERED);
+    ck_assert(!post.answer_is_whole && post.answer_is_too_long);
+    ck_assert_uint_le(post.answer.len, post.answer_max);
+    secret_buffer_done(&post.answer);
+    expect("/echo", 200);
+}
+END_TEST
+
+/* Answers each first request of a connection, breaks each second one off, and counts both. */
+static struct {
+    int listener;
+    unsigned n_requests; /* read when the thread has ended */
+} breaking;
+
+static bool read_request(int fd)
+{
+    char text[4096] = "";
+    size_t len = 0;
+
+    while (strstr(text, "\r\n\r\n{}") == NULL) {
+        ssize_t n = recv(fd, text + len, sizeof(text) - 1 - len, 0);
+
+        if (n <= 0)
+            return false;
+        len += (size_t)n;
+        text[len] = '\0';
+    }
+    breaking.n_requests++;
+    return true;
+}
+
+static void *break_second(void *arg)
+{
+    static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    int fd;
+
+    (void)arg;
+    while ((fd = accept(breaking.listener, NULL, NULL)) >= 0) {
+        if (read_request(fd) &&
+            send(fd, answer, sizeof(answer) - 1, MSG_NOSIGNAL) == sizeof(answer) - 1)
+            (void)read_request(fd);
+        (void)close(fd);
+    }
+    return NULL;
+}
+
+/* How many requests came of two posts. */
+static unsigned post_twice(bool once, enum api_post_outcome *ret_second)
+{
+    char url[PATH_LEN];
+    pthread_t thread;
+    struct api_post post;
+
+    breaking.n_requests = 0;
+    breaking.listener = silent_listener(url);
+    ck_assert_int_eq(fcntl(breaking.listener, F_SETFL, 0), 0); /* blocking */
+    ck_assert_int_eq(pthread_create(&thread, NULL, break_second, NULL), 0);
+    for (unsigned i = 1; i <= 2; i++) {
+        const unsigned before = n_ended(0);
+
+        post = post_to(url, 0, FAR_MS);
+        post.once = once;
+        post.answer_max = 16;
+        api_client_post(client, &post);
+        wait_ended(0, before + 1);
+        ck_assert_msg(i == 2 || (post.outcome == API_POST_ANSWERED && post.answer.len == 5 &&
+                                    memcmp(post.answer.data, "hello", 5) == 0),
+            "%s", post.why);
+        secret_buffer_done(&post.answer);
+    }
+    *ret_second = post.outcome;
+    stop_client();
+    (void)shutdown(breaking.listener, SHUT_RDWR);
+    (void)pthread_join(thread, NULL);
+    (void)close(breaking.listener);
+    start_client();
+    return breaking.n_requests;
+}
+
+START_TEST(what_is_to_be_sent_once_is_not_sent_again)
+{
+    enum api_post_outcome second;
+
+    ck_assert_uint_eq(post_twice(true, &second), 2);
+    ck_assert_int_eq(second, API_POST_UNREACHABLE);
+    /* And the library would have. */
+    ck_assert_uint_eq(post_twice(false, &second), 3);
+    ck_assert_int_eq(second, API_POST_ANSWERED);
 }
 END_TEST
 
@@ -691,7 +807,8 @@ int main(void)
         a_server_that_does_not_answer_is_given_up, where_nobody_listens_is_unreachable,
         a_silent_peer_leaves_connections_to_the_others,
         a_peer_that_only_fails_has_its_probes_until_it_answers,
-        a_post_that_finds_no_connection_in_time_is_given_up, the_stop_waits_for_what_is_on_its_way};
+        a_post_that_finds_no_connection_in_time_is_given_up, the_stop_waits_for_what_is_on_its_way,
+        an_answer_is_kept_up_to_its_limit, what_is_to_be_sent_once_is_not_sent_again};
     const TTest *const tls[] = {a_server_is_believed_by_its_own_ca_and_by_no_other,
         a_server_with_another_name_is_not_believed,
         a_pinned_post_goes_to_its_addresses_and_the_certificate_is_the_hosts,
