@@ -368,6 +368,22 @@ static void post_it(struct join_forward *forward, unsigned timeout_ms)
     api_client_post(f->client, &forward->post);
 }
 
+/* What the partner is shown. There an application server is another peer than the network servers
+ * that ask through us: where there is a credential for its requests, NAME.AS-ID, it is that. */
+static int take_credential(struct join_forward *forward, const char *name)
+{
+    char of_sender[API_CREDENTIAL_NAME_MAX + 1 + PEER_ID_MAX + 1];
+    struct api_credentials *credentials = forward->owner->credentials;
+
+    if (name[0] == '\0')
+        return 0;
+    (void)snprintf(of_sender, sizeof(of_sender), "%s.%s", name, forward->request.sender_id);
+    if (strcmp(forward->request.message_type, TS002_APP_S_KEY_REQ) == 0 &&
+        api_credential_get(credentials, of_sender, &forward->credential) == 0)
+        return 0;
+    return api_credential_get(credentials, name, &forward->credential);
+}
+
 /* What can be in the way, before anything is sent. */
 static enum join_carried prepare(struct join_forward *forward, const struct join_target *target)
 {
@@ -382,8 +398,7 @@ static enum join_carried prepare(struct join_forward *forward, const struct join
     forward->has_place = true;
     if (api_client_check_url(target->url) < 0)
         return JOIN_CARRIED_URL;
-    if (target->credential[0] != '\0' &&
-        api_credential_get(f->credentials, target->credential, &forward->credential) < 0)
+    if (take_credential(forward, target->credential) < 0)
         return JOIN_CARRIED_CREDENTIAL;
     if (!carry_request(forward->asked.data, forward->asked.len, &forward->request, &forward->out,
             &forward->body)) {

@@ -148,6 +148,26 @@ class Away(Roaming):
         self.assertEqual(answer["Result"]["ResultCode"], "Success", answer)
         self.assertIsNotNone(lorawan.open_accept(device, answer["PHYPayload"], 0, 0))
 
+    def test_an_application_server_gets_its_key_through_the_visited_cradle(self):
+        # To the home Cradle it is another peer than the network server, and so the visited one shows another certificate.
+        as_id, application = self.home.as_id, self.home.application_server()
+        token = self.visited.must("as", "add", "--as-id", as_id)["token"]
+        self.addCleanup(self.visited.must, "as", "revoke", "--as-id", as_id)
+        device = self.wait_served("1.0.3")
+        joined = self.visited.ask(self.request(device))
+        question = self.question("AppSKeyReq", device, SenderID=as_id, SessionKeyID=joined["SessionKeyID"])
+        server = {"token": token}
+        support.wait_until(lambda: self.visited.post_join({}, token=token)[0] != 401, CHANGE_SECONDS, "the application server is known")
+        self.assertEqual(self.visited.code(question, server), "UnknownSender")  # by the network's certificate
+        self.home.certificate(f"home.{as_id}", f"urn:cradle:asid:{as_id}", self.visited.path("credentials"))
+        shutil.copy(self.home.ca, self.visited.path("credentials", f"home.{as_id}.ca"))
+        self.wait_code(self.visited, "Success", question, server)
+        answer = self.visited.ask(question, server)
+        self.assertEqual((answer["MessageType"], answer["AppSKey"]["KEKLabel"]), ("AppSKeyAns", application["kek_label"]))
+        opened = [lorawan.unwrap(bytes.fromhex(application["kek"]), bytes.fromhex(a["AppSKey"]["AESKey"])) for a in (joined, answer)]
+        self.assertIsNotNone(opened[0])
+        self.assertEqual(opened[0], opened[1])
+
     def test_a_wrong_mic_and_an_unknown_device_come_back_as_home_says(self):
         device = self.wait_served("1.0.3")
         wrong = self.request(device)
