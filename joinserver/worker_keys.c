@@ -79,15 +79,26 @@ static enum device_refusal find_ns_kek(struct join_worker *w, struct join_item *
     return ns_reasons[bar];
 }
 
-/* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. */
+/* Through another network than the one that the owner named. */
+static bool is_away(const struct join_item *item)
+{
+    const struct device_record *d = &item->row.record;
+
+    return item->work->message->away != 0 && d->ownership != OWNERSHIP_UNOWNED &&
+           memcmp(&d->home_net_id, &item->work->request.sender, sizeof(d->home_net_id)) != 0;
+}
+
+/* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. A visited
+ * network has none: what networks have agreed opens no payload of an owner who has not chosen it. */
 static enum device_refusal find_as_kek(struct join_worker *w, struct join_item *item)
 {
     const struct join_terms *terms = &item->work->terms;
-    enum plain_bar bar = terms->app_s_key_plain ? bar_of(terms) : BAR_NONE;
+    bool wants_plain = terms->app_s_key_plain && !is_away(item);
+    enum plain_bar bar = wants_plain ? bar_of(terms) : BAR_NONE;
 
     item->as_plain = false;
     item->as_kek = NULL;
-    if (terms->app_s_key_plain && bar == BAR_NONE) {
+    if (wants_plain && bar == BAR_NONE) {
         if (!plain_keys_are_on(w, item))
             return REFUSAL_AS_CLEAR_SETTING;
         item->as_plain = true;

@@ -297,6 +297,18 @@ class LocalAny(RoutesTest):
         message = lorawan.join_req(other, self.stack.next_nonce(other), support.OTHER)
         self.assertEqual(self.stack.post_join(message, away["token"])[1]["Result"]["ResultCode"], "UnknownDevEUI")
 
+    def test_the_join_eui_of_the_frame_decides_and_not_the_one_of_who_asks(self):
+        device = self.stack.device("1.0.3")
+        any_eui = self.other(device)["join_eui"]
+        refused, strict = ({**device, "join_eui": self.prefix()[:10] + secrets.token_hex(3)} for _ in range(2))
+        self.route(refused["join_eui"], 64, kind="refuse")
+        self.route(strict["join_eui"], 64)
+        self.soon(lambda: self.code(strict) == "UnknownDevEUI", "the join server knows the routes")
+        nowhere = {**device, "join_eui": self.prefix()[:10] + secrets.token_hex(3)}
+        for one, wanted in ((refused, UNKNOWN), (nowhere, UNKNOWN), (strict, "UnknownDevEUI"), (device, "Success")):
+            self.assertEqual(self.code(one, ReceiverID=any_eui), wanted, one["join_eui"])
+        self.assertEqual(self.code({**device, "join_eui": any_eui}, ReceiverID=device["join_eui"]), "Success")
+
     def test_the_app_s_key_comes_again(self):
         server = self.stack.application_server()
         for version, dl_settings in (("1.0.3", "00"), ("1.1", "80")):
