@@ -89,7 +89,8 @@ static bool is_away(const struct join_item *item)
 }
 
 /* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. A visited
- * network has none: what networks have agreed opens no payload of an owner who has not chosen it. */
+ * network has none: what networks have agreed opens no payload of an owner who has not chosen it.
+ */
 static enum device_refusal find_as_kek(struct join_worker *w, struct join_item *item)
 {
     const struct join_terms *terms = &item->work->terms;

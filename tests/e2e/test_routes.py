@@ -155,8 +155,11 @@ class Routes(RoutesTest):
             self.assertEqual(self.events(headers["X-Request-Id"])[0][0], "join_route.change")
             changed = self.change(location, kind="local-any", organization=organization)[1]
             self.assertEqual(changed, {**made, "kind": "local-any", "partner": None, "organization": organization})
-            self.assertEqual(self.change(location, organization=None)[1]["organization"], None)
-            self.assertEqual(self.operator.call("delete", location)[0], 204)
+            changed = self.change(location, organization=None)[1]
+            self.assertEqual(changed["organization"], None)
+            status, headers, _ = self.operator.call("delete", location)
+            event = self.events(headers["X-Request-Id"])[0]
+            self.assertEqual((status, event[0], json.loads(event[2])), (204, "join_route.remove", changed), "what it was")
             self.refused(404, None, "patch", location, {"kind": "dns"})
 
     def test_what_is_wrong_is_named(self):
