@@ -327,15 +327,19 @@ static bool goes_along(const struct join_directory *directory, const struct join
     return other != NULL && other->kind == route->kind && other->partner_id == route->partner_id;
 }
 
-/* Whether a request that ReceiverID brings to us is for us. Of a frame its own JoinEUI says so, and
- * which JoinEUIs are compared: whoever asks may choose the ReceiverID, and not the frame. */
+/* Whether a request that ReceiverID brings to us is for us. A frame whose own JoinEUI goes elsewhere
+ * is not; and that one says whether JoinEUIs are compared: whoever asks may choose the ReceiverID,
+ * and not the frame. */
 static bool stays_here(const struct join_directory *directory, const struct join_message *message,
-    struct ts002_request *request, const struct db_join_route *route)
+    struct ts002_request *request)
 {
-    if (message->activates)
-        route = join_directory_route(directory, &request->frame_join_eui);
+    const struct db_join_route *route;
+
+    if (!message->activates)
+        return true;
+    route = join_directory_route(directory, &request->frame_join_eui);
     request->any_join_eui = route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
-    return db_route_is_local(route);
+    return route == NULL || db_route_is_local(route);
 }
 
 /* What stands against a request whose sender may say it. */
@@ -350,7 +354,7 @@ static enum join_result check(const struct join_directory *directory, struct joi
     result = join_message_check(work->message, &work->request, description);
     if (result != JOIN_SUCCESS)
         return result;
-    fits = db_route_is_local(route) ? stays_here(directory, work->message, &work->request, route)
+    fits = db_route_is_local(route) ? stays_here(directory, work->message, &work->request)
                                     : goes_along(directory, work->message, &work->request, route);
     return fits ? JOIN_SUCCESS : JOIN_UNKNOWN_RECEIVER;
 }

@@ -207,6 +207,18 @@ static void find_agreement(struct join_worker *w, struct join_item *item, int64_
             &item->work->request.sender, item->work->message->away, now_s);
 }
 
+/* Which JoinEUIs are compared says that of the session, as that of the frame does in a join: not
+ * the ReceiverID of who asks, who may know the device by its record's. */
+static void find_route(struct join_worker *w, struct join_item *item)
+{
+    const struct db_join_route *route;
+
+    if (!item->work->message->needs_session || !item->row.session.found)
+        return;
+    route = join_directory_route(w->directory, &item->row.session.join_eui);
+    item->work->request.any_join_eui = route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
+}
+
 /* Whether there is a frame to verify. */
 static bool needs_mic(const struct join_decision *decision)
 {
@@ -234,6 +246,7 @@ void join_worker_decide(struct join_worker *w)
             continue;
         }
         find_agreement(w, item, now_s);
+        find_route(w, item);
         item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
         if (needs_mic(&item->decision) && is_spared(w, item, now_ms)) {

@@ -308,7 +308,7 @@ class LocalAny(RoutesTest):
         self.route(strict["join_eui"], 64)
         self.soon(lambda: self.code(strict) == "UnknownDevEUI", "the join server knows the routes")
         nowhere = {**device, "join_eui": self.prefix()[:10] + secrets.token_hex(3)}
-        for one, wanted in ((refused, UNKNOWN), (nowhere, UNKNOWN), (strict, "UnknownDevEUI"), (device, "Success")):
+        for one, wanted in ((refused, UNKNOWN), (nowhere, "UnknownDevEUI"), (strict, "UnknownDevEUI"), (device, "Success")):
             self.assertEqual(self.code(one, ReceiverID=any_eui), wanted, one["join_eui"])
         self.assertEqual(self.code({**device, "join_eui": any_eui}, ReceiverID=device["join_eui"]), "Success")
 
@@ -316,15 +316,24 @@ class LocalAny(RoutesTest):
         server = self.stack.application_server()
         for version, dl_settings in (("1.0.3", "00"), ("1.1", "80")):
             with self.subTest(version):
-                other = self.other(self.stack.device(version))
+                device = self.stack.device(version)
+                other = self.other(device)
                 answer = self.stack.post_join(lorawan.join_req(other, 50, support.HOME, DLSettings=dl_settings))[1]
                 self.assertEqual(answer["Result"]["ResultCode"], "Success")
                 question = {"ProtocolVersion": "1.0", "MessageType": "AppSKeyReq", "SenderID": server["as_id"],
                             "ReceiverID": other["join_eui"], "TransactionID": 1, "DevEUI": other["dev_eui"],
                             "SessionKeyID": answer["SessionKeyID"]}
-                told = self.stack.post_join(question, server["token"])[1]
-                self.assertEqual(told["Result"]["ResultCode"], "Success")
-                self.assertEqual(told["AppSKey"], answer["AppSKey"])
+                # The application server may know it by the JoinEUI that it sends, or by that of its record.
+                for join_eui in (other["join_eui"], device["join_eui"]):
+                    told = self.stack.post_join({**question, "ReceiverID": join_eui}, server["token"])[1]
+                    self.assertEqual(told["Result"]["ResultCode"], "Success")
+                    self.assertEqual(told["AppSKey"], answer["AppSKey"])
+        # A session under a JoinEUI that is compared again is none, whoever the request is sent to.
+        self.change(f"/v1/join-routes/{other['join_eui'][:10]}000000-40", kind="local")
+        elsewhere = self.other(device)["join_eui"]
+        for join_eui in (other["join_eui"], elsewhere):
+            self.soon(lambda: self.stack.post_join({**question, "ReceiverID": join_eui}, server["token"])[1]["Result"]["ResultCode"]
+                      == "UnknownDevEUI", join_eui)
 
 
 class Ownership(OrderTest):
