@@ -327,9 +327,9 @@ static bool goes_along(const struct join_directory *directory, const struct join
     return other != NULL && other->kind == route->kind && other->partner_id == route->partner_id;
 }
 
-/* Whether a request that ReceiverID brings to us is for us. A frame whose own JoinEUI goes elsewhere
- * is not; and that one says whether JoinEUIs are compared: whoever asks may choose the ReceiverID,
- * and not the frame. */
+/* Whether a request that ReceiverID brings to us is for us. A frame whose own JoinEUI goes
+ * elsewhere is not; and that one says whether JoinEUIs are compared: whoever asks may choose the
+ * ReceiverID, and not the frame. */
 static bool stays_here(const struct join_directory *directory, const struct join_message *message,
     struct ts002_request *request)
 {
