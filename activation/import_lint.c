@@ -11,7 +11,7 @@
 static_assert(N_IMPORT_LINTS <= 64, "job_row.lints has a bit each");
 static_assert(IMPORT_LINT_NOT_JSON == 0 && IMPORT_LINT_ZERO_KEY == 34 &&
                   IMPORT_LINT_UNKNOWN_AS_ID == 55 && IMPORT_LINT_DEV_EUI_TAKEN == 56 &&
-                  IMPORT_LINT_LORAWAN_FIELD == 60,
+                  IMPORT_LINT_LORAWAN_FIELD == 60 && IMPORT_LINT_OWNED_JOIN_EUI == 61,
     "a lint that is stored must keep its bit: new ones go to the end");
 
 /* clang-format off */
@@ -196,6 +196,9 @@ static const struct import_lint_rule rules[N_IMPORT_LINTS] = {
     [IMPORT_LINT_LORAWAN_FIELD] = {"lorawan-field", IMPORT_ERROR, "join_eui",
         "a Sigfox device has no JoinEUI, LoRaWAN version, home network, application server, NwkKey or nonce",
         "leave them out of its row, or correct the identifier"},
+    [IMPORT_LINT_OWNED_JOIN_EUI] = {"owned-join-eui", IMPORT_ERROR, "join_eui",
+        "the JoinEUI is in a range that belongs to another organization",
+        "compare it with the label; if it is right, ask the operator whose the range is"},
 };
 /* clang-format on */
 

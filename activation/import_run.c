@@ -498,6 +498,8 @@ static const char *word_of(struct import_row *row, enum db_batch_outcome outcome
 {
     if (outcome == DB_BATCH_TAKEN)
         import_row_add_lint(row, IMPORT_LINT_DEV_EUI_TAKEN);
+    if (outcome == DB_BATCH_NOT_ITS_JOIN_EUI)
+        import_row_add_lint(row, IMPORT_LINT_OWNED_JOIN_EUI);
     return outcome == DB_BATCH_CREATED  ? "created"
            : outcome == DB_BATCH_EXISTS ? "exists"
                                         : "refused";

@@ -169,21 +169,32 @@ static bool is_plainly_written(const char *url)
     return false;
 }
 
-int act_answer_url_check(const char *url)
+/* `what`: "an answer URL". */
+static int check_url(const char *url, const char *what)
 {
     char why[ERROR_TEXT_MAX];
     int r;
 
     if (strlen(url) > PEER_URL_MAX || !is_plainly_written(url))
         return error_set(ERROR_INPUT,
-            "an answer URL is https://HOST..., or http:// and a loopback address in digits, of at "
+            "%s is https://HOST..., or http:// and a loopback address in digits, of at "
             "most %d characters, without a fragment, not \"%.*s\"",
-            PEER_URL_MAX, (int)text_fit(url, QUOTED_MAX), url);
+            what, PEER_URL_MAX, (int)text_fit(url, QUOTED_MAX), url);
     if ((r = api_client_check_url(url)) < 0) {
         (void)snprintf(why, sizeof(why), "%s", error_text());
-        return error_set(r, "the join server would not post to this answer URL: %s", why);
+        return error_set(r, "the join server would not post to this URL (%s): %s", what, why);
     }
     return 0;
+}
+
+int act_answer_url_check(const char *url)
+{
+    return check_url(url, "an answer URL");
+}
+
+int act_partner_url_check(const char *url)
+{
+    return check_url(url, "a partner's URL");
 }
 
 int act_answer_credential_check(const char *name)

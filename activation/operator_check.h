@@ -35,6 +35,8 @@ bool act_peer_word_parse(enum act_peer_choice choice, const char *word, bool *re
 /** Where answers may be posted: https, or http to a loopback address in digits, of nothing that has
  * to be escaped, without a user and a fragment, of PEER_URL_MAX. ERROR_INPUT says what is wrong. */
 int act_answer_url_check(const char *url) MUST_CHECK;
+/** The same of where a partner takes requests. */
+int act_partner_url_check(const char *url) MUST_CHECK;
 /** The name of a credential: of its files (api/credential.h) without their endings. ERROR_INPUT
  * says what is wrong. */
 int act_answer_credential_check(const char *name) MUST_CHECK;

@@ -20,7 +20,9 @@
 #define TRANSPORT_LEGACY_LEN 16    /* and of the only one that id_key.bin knows */
 #define NAME_PREFIX "order|"       /* of what made a code, before the batch's id */
 #define OUTCOME_REFUSED "refused"
-#define REFUSED_TAKEN 1 /* the only reason, as a bit of job_row.lints */
+/* Why nothing was made, as bits of job_row.lints. */
+#define REFUSED_TAKEN 1
+#define REFUSED_OWNED_JOIN_EUI 2
 
 static_assert(ORDER_CHUNK_DEVICES * DELIVERY_RECORD_MAX <= DB_ORDER_PART_MAX, "a chunk is a piece");
 static_assert(DELIVERY_DIGEST_LEN == DB_JOB_DIGEST_LEN, "a job keeps the digest of records");
@@ -47,7 +49,11 @@ void order_report_write(const struct db_job_row *rows, size_t n, struct text *ou
     for (size_t i = 0; i < n; i++) {
         text_addf(out, "{\"line\":%" PRId64 ",\"dev_eui\":\"%s\",\"outcome\":\"%s\"", rows[i].line,
             device_id_format(&rows[i].dev_eui, id), rows[i].outcome);
-        if (rows[i].lints != 0)
+        if (rows[i].lints == REFUSED_OWNED_JOIN_EUI)
+            text_add(out,
+                ",\"reason\":\"owned-join-eui\",\"detail\":\"the JoinEUI is in a range that belongs "
+                "to another organization by now: none was made\"");
+        else if (rows[i].lints != 0)
             text_add(out,
                 ",\"reason\":\"dev-eui-taken\",\"detail\":\"a device with this identifier is here "
                 "already: none was made\"");
@@ -278,7 +284,8 @@ static int sort_chunk(struct order_run *run, const struct order_chunk *chunk, st
                 .has_dev_eui = true,
                 .dev_eui = record->dev_eui,
                 .outcome = OUTCOME_REFUSED,
-                .lints = REFUSED_TAKEN};
+                .lints = w->outcomes[i] == DB_BATCH_NOT_ITS_JOIN_EUI ? REFUSED_OWNED_JOIN_EUI
+                                                                     : REFUSED_TAKEN};
             continue;
         }
         w->codes[ret->n_created++] = chunk->codes[i];

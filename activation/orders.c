@@ -4,6 +4,7 @@
 #include "activation/operator_check.h"
 #include "activation/rsa_public.h"
 #include "base/hex.h"
+#include "db/join_route.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,18 +54,22 @@ static const struct json_field fields[] = {
 static unsigned read_join_eui(
     struct act_call *call, const struct order_body *body, struct db_order_wish *wish)
 {
-    CLEANUP(db_directory_done) struct db_directory directory = {0};
+    struct db_route_entry route, owned;
     int r;
 
     if (!eui64_parse(body->join_eui, strlen(body->join_eui), &wish->join_eui))
         return act_call_bad_field(call, "join_eui",
             "join_eui is missing, or not 16 hexadecimal digits: every LoRaWAN device has one");
-    if ((r = db_directory_load(call->worker->db, &directory)) < 0)
+    if ((r = db_join_route_longest(call->worker->db, &wish->join_eui, &route, &owned)) < 0)
         return act_call_failed(call, r);
-    return db_directory_routes(&directory, &wish->join_eui)
-               ? 0
-               : act_call_bad_field(call, "join_eui",
-                     "join_eui is none of this service's: joins would be asked for elsewhere");
+    if (r > 0 || !db_route_is_local(&route.route))
+        return act_call_bad_field(call, "join_eui",
+            "join_eui is none of this service's: joins would be asked for elsewhere");
+    if (owned.route.organization_id != 0 &&
+        owned.route.organization_id != call->caller->organization_id)
+        return act_call_bad_field(
+            call, "join_eui", "join_eui is in a range that belongs to another organization");
+    return 0;
 }
 
 static unsigned read_kind(

@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORD_MAX 7 /* of a choice: "wrapped" */
+#define PATH_NAME_MAX ((size_t)3 * PEER_ID_MAX) /* percent-encoded */
+#define WORD_MAX 7                              /* of a choice: "wrapped" */
 
 /* The members as they stand in the body. */
 struct raw {
@@ -96,7 +97,7 @@ static unsigned read_name(struct act_call *call, const struct raw *raw, struct p
     return 0;
 }
 
-static bool has_twice(const void *ids, size_t n, size_t size)
+bool peer_body_has_twice(const void *ids, size_t n, size_t size)
 {
     const uint8_t *at = ids;
 
@@ -114,14 +115,14 @@ static unsigned read_ids(struct act_call *call, const struct raw *raw, struct pe
     if (raw->has_net_ids) {
         if (raw->n_net_ids == 0)
             return act_call_bad_field(call, "net_ids", "net_ids names none");
-        if (has_twice(raw->net_ids, raw->n_net_ids, sizeof(raw->net_ids[0])))
+        if (peer_body_has_twice(raw->net_ids, raw->n_net_ids, sizeof(raw->net_ids[0])))
             return act_call_bad_field(call, "net_ids", "net_ids names a NetID twice");
         memcpy(peer->net_ids, raw->net_ids, sizeof(raw->net_ids));
         peer->n_net_ids = raw->n_net_ids;
         body->set |= DB_PEER_NET_IDS;
     }
     if (raw->has_ns_ids) {
-        if (has_twice(raw->ns_ids, raw->n_ns_ids, sizeof(raw->ns_ids[0])))
+        if (peer_body_has_twice(raw->ns_ids, raw->n_ns_ids, sizeof(raw->ns_ids[0])))
             return act_call_bad_field(call, "ns_ids", "ns_ids names an NSID twice");
         memcpy(peer->ns_ids, raw->ns_ids, sizeof(raw->ns_ids));
         peer->n_ns_ids = raw->n_ns_ids;
@@ -164,7 +165,7 @@ static unsigned read_choices(struct act_call *call, const struct raw *raw, struc
     return 0;
 }
 
-static unsigned fault(struct act_call *call, const char *field, int code)
+unsigned peer_body_fault(struct act_call *call, const char *field, int code)
 {
     return code == ERROR_INPUT ? act_call_bad_field(call, field, error_text())
                                : act_call_failed(call, code);
@@ -178,14 +179,14 @@ static unsigned read_answering(struct act_call *call, const struct raw *raw, str
 
     if (raw->has_answer_url) {
         if (raw->answer_url[0] != '\0' && (r = act_answer_url_check(raw->answer_url)) < 0)
-            return fault(call, "answer_url", r);
+            return peer_body_fault(call, "answer_url", r);
         memcpy(peer->answer_url, raw->answer_url, sizeof(raw->answer_url));
         body->set |= DB_PEER_ANSWER_URL;
     }
     if (raw->has_answer_credential) {
         if (raw->answer_credential[0] != '\0' &&
             (r = act_answer_credential_check(raw->answer_credential)) < 0)
-            return fault(call, "answer_credential", r);
+            return peer_body_fault(call, "answer_credential", r);
         memcpy(peer->answer_credential, raw->answer_credential, sizeof(raw->answer_credential));
         body->set |= DB_PEER_ANSWER_CREDENTIAL;
     }
@@ -211,7 +212,7 @@ static unsigned read_trust(struct act_call *call, const struct raw *raw, struct 
         return 0;
     r = act_peer_trust_read(
         raw->san, raw->ca, raw->crl[0] != '\0' ? raw->crl : NULL, &body->peer, &field);
-    return r < 0 ? fault(call, field, r) : 0;
+    return r < 0 ? peer_body_fault(call, field, r) : 0;
 }
 
 unsigned peer_body_read(struct act_call *call, struct peer_body *body)
@@ -230,4 +231,21 @@ unsigned peer_body_read(struct act_call *call, struct peer_body *body)
         status = readers[i](call, raw, body);
     free(raw);
     return status;
+}
+
+void act_call_locate_name(struct act_call *call, const char *collection, const char *name)
+{
+    static const char unreserved[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    char encoded[PATH_NAME_MAX + 1];
+    size_t n = 0;
+
+    for (const unsigned char *c = (const unsigned char *)name; *c != '\0'; c++) {
+        if (strchr(unreserved, *c) != NULL)
+            encoded[n++] = (char)*c;
+        else
+            n += (size_t)snprintf(encoded + n, sizeof(encoded) - n, "%%%02X", *c);
+    }
+    encoded[n] = '\0';
+    act_call_locate(call, "%s/%s", collection, encoded);
 }

@@ -20,3 +20,10 @@ void peer_body_done(struct peer_body *body);
 unsigned peer_body_read(struct act_call *call, struct peer_body *body);
 /** "name" of a network server, "as_id" of an application server. */
 const char *peer_name_member(enum peer_kind kind);
+/** Location of what has such a name in a collection, "/v1/partners": percent-encoded. */
+void act_call_locate_name(struct act_call *call, const char *collection, const char *name);
+/** 400 that names the member where error_text() says what is wrong with it, else a failure of ours.
+ */
+unsigned peer_body_fault(struct act_call *call, const char *field, int code);
+/** Whether two of `n` identifiers of `size` bytes are the same. */
+bool peer_body_has_twice(const void *ids, size_t n, size_t size);

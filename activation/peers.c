@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PATH_NAME_MAX ((size_t)3 * PEER_ID_MAX) /* percent-encoded */
 #define ACTION_MAX 40
 
 static const struct {
@@ -90,23 +89,6 @@ static int audit_peer(
     return act_call_audit(call, 0, action, entry->peer.name, detail.data);
 }
 
-static void locate(struct act_call *call, const struct db_peer *peer)
-{
-    static const char unreserved[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-    char encoded[PATH_NAME_MAX + 1];
-    size_t n = 0;
-
-    for (const unsigned char *c = (const unsigned char *)peer->name; *c != '\0'; c++) {
-        if (strchr(unreserved, *c) != NULL)
-            encoded[n++] = (char)*c;
-        else
-            n += (size_t)snprintf(encoded + n, sizeof(encoded) - n, "%%%02X", *c);
-    }
-    encoded[n] = '\0';
-    act_call_locate(call, "%s/%s", kinds[peer->kind].collection, encoded);
-}
-
 /* 409 that says who is in the way. */
 static unsigned answer_taken(struct act_call *call, const struct db_peer *peer, bool is_new)
 {
@@ -143,7 +125,7 @@ static unsigned post_peer(struct act_call *call)
     if (r < 0 || (r = db_peer_find(call->worker->db, peer->kind, peer->name, &made)) != 0 ||
         (r = audit_peer(call, "create", &made, wanted.has_trust)) < 0)
         return act_call_failed(call, r);
-    locate(call, peer);
+    act_call_locate_name(call, kinds[peer->kind].collection, peer->name);
     call->shown_once = true;
     write_peer(&body, &made);
     text_addf(&body, ",\"token\":\"%s\"}\n", token.text);

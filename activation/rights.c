@@ -20,6 +20,7 @@ static const struct {
     [RIGHT_PEERS] = {ROLE_OPERATOR, "manage network and application servers"},
     [RIGHT_KEKS] = {ROLE_OPERATOR, "manage key encryption keys"},
     [RIGHT_JOIN_ROUTES] = {ROLE_OPERATOR, "manage join routes"},
+    [RIGHT_PARTNERS] = {ROLE_OPERATOR, "manage partners"},
     [RIGHT_CERTIFICATES] = {ROLE_ADMIN, "manage certificates"},
     [RIGHT_CERTIFICATES_SEE] = {ROLES_MAKER | (unsigned)ROLE_ADMIN, "see certificates"},
     [RIGHT_EUI_BLOCKS_MAKE] = {ROLE_ADMIN, "manage blocks of identifiers"},

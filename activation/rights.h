@@ -16,7 +16,8 @@ enum act_right {
     RIGHT_AUDIT,          /* read the events: an administrator all, an auditor his organization's */
     RIGHT_PEERS,          /* make, see, change and revoke network and application servers */
     RIGHT_KEKS,           /* make, list, choose and remove peers' key encryption keys */
-    RIGHT_JOIN_ROUTES,    /* say which JoinEUIs are ours */
+    RIGHT_JOIN_ROUTES,    /* say which JoinEUIs are ours, and where the others go */
+    RIGHT_PARTNERS,       /* make, see, change and revoke the join servers that others go to */
     RIGHT_CERTIFICATES,   /* make, change and revoke certificates of makers */
     RIGHT_ID_PAC,         /* say what was built: that becomes activable (activation/id_pac.c) */
     RIGHT_IMPORT,         /* bring in devices with their keys */

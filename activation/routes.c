@@ -8,9 +8,10 @@ static const struct act_area *const areas[] = {&act_area_public, &act_area_accou
     &act_area_audit, &act_area_imports, &act_area_jobs, &act_area_batches, &act_area_claims,
     &act_area_codes, &act_area_devices, &act_area_device_moves, &act_area_moves, &act_area_offers,
     &act_area_replace, &act_area_claim_rules, &act_area_trust, &act_area_ttjs, &act_area_exports,
-    &act_area_peers, &act_area_keks, &act_area_join_routes, &act_area_certificates,
-    &act_area_eui_blocks, &act_area_orders, &act_area_delivery, &act_area_webhooks,
-    &act_area_subscriptions, &act_area_signals, &act_area_test_windows, &act_area_id_pac};
+    &act_area_peers, &act_area_keks, &act_area_join_routes, &act_area_partners,
+    &act_area_certificates, &act_area_eui_blocks, &act_area_orders, &act_area_delivery,
+    &act_area_webhooks, &act_area_subscriptions, &act_area_signals, &act_area_test_windows,
+    &act_area_id_pac};
 #define N_AREAS (sizeof(areas) / sizeof(areas[0]))
 
 static const char *const method_names[] = {

@@ -58,6 +58,14 @@ int cli_ns_revoke(const struct cli_settings *settings, int argc, char **argv, st
 int cli_as_revoke(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_route_set(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_route_explain(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_partner_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_partner_set(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_partner_show(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_partner_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_partner_revoke(
+    const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_route_remove(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_kek_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_kek_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);

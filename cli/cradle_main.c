@@ -112,10 +112,34 @@ static const struct {
         "(--ns NETID[/NSID] | --as ASID | --organization ID) --label LABEL [--last]",
         "Removes a KEK of the peer that is not the current one; with --last its only one.",
         cli_kek_revoke},
-    {{"route", "add"}, "PREFIX/BITS", "Says that JoinEUIs beginning so are answered here.",
+    {{"route", "add"},
+        "PREFIX/BITS [--kind local|local-any|partner|dns|refuse] [--partner NAME]"
+        " [--organization ID]",
+        "Says that requests for JoinEUIs beginning so are answered here, or where they go; and that "
+        "these JoinEUIs are an organization's.",
         cli_route_add},
+    {{"route", "set"}, "PREFIX/BITS [--kind KIND] [--partner NAME] [--organization ID|none]",
+        "Says anew where they go and whose they are; what is not given stays.", cli_route_set},
     {{"route", "list"}, "", "Lists the routes, a line each.", cli_route_list},
-    {{"route", "remove"}, "PREFIX/BITS", "Says that they are not, any more.", cli_route_remove},
+    {{"route", "remove"}, "PREFIX/BITS", "Takes a route away.", cli_route_remove},
+    {{"route", "explain"}, "JOINEUI [--net-id HEX6]",
+        "Says where a request for it would go and why; with a NetID, what that network would have.",
+        cli_route_explain},
+    {{"partner", "add"}, "--name NAME --url URL [what cradle partner set takes]",
+        "Makes a partner, a join server that others' JoinEUIs are asked of; the token of one that "
+        "posts its answers is shown once.",
+        cli_partner_add},
+    {{"partner", "set"},
+        "NAME [--url URL] [--protocol-version 1.0|1.1] [--credential NAME|none] [--async yes|no]"
+        " [--timeout-ms N] [--max-in-flight N] [--net-ids HEX6 ... | --net-ids none]"
+        " [--san SAN --ca FILE [--crl FILE|none]]",
+        "Changes what is given; one that becomes asynchronous gets a token, shown once.",
+        cli_partner_set},
+    {{"partner", "list"}, "", "Lists the partners, a line each; the revoked ones too.",
+        cli_partner_list},
+    {{"partner", "show"}, "NAME", "Shows one.", cli_partner_show},
+    {{"partner", "revoke"}, "NAME",
+        "Carries nothing to it from now on, for good; no route may go to it.", cli_partner_revoke},
     {{"subscription", "add"},
         "--organization ID --name NAME --ends-at TIME --count N [--starts-at TIME]"
         " [--renewal none|auto] [--notice-days N]",

@@ -49,6 +49,26 @@ static int read_text_of(const char *path, json_t **ret)
     return r;
 }
 
+static int read_truth(const struct cli_member *member, const char *text, json_t **ret)
+{
+    if (strcmp(text, "yes") != 0 && strcmp(text, "no") != 0)
+        return error_set(ERROR_INPUT, "--%s is yes or no, not \"%.40s\"", member->option, text);
+    *ret = json_boolean(strcmp(text, "yes") == 0);
+    return 0;
+}
+
+/* Behind what the option said before. */
+static json_t *add_to_list(json_t *list, const char *text)
+{
+    json_t *longer = list != NULL ? json_copy(list) : json_array();
+
+    if (strcmp(text, "none") != 0 && json_array_append_new(longer, json_string(text)) != 0) {
+        json_decref(longer);
+        return NULL;
+    }
+    return longer;
+}
+
 static int put_member(json_t *body, const struct cli_member *member, const char *text)
 {
     char name[MEMBER_MAX + 1] = "";
@@ -57,7 +77,13 @@ static int put_member(json_t *body, const struct cli_member *member, const char 
 
     for (size_t i = 0; i < MEMBER_MAX && member->option[i] != '\0'; i++)
         name[i] = member->option[i] == '-' ? '_' : member->option[i];
-    if (member->is_number)
+    if (member->may_be_none && strcmp(text, "none") == 0)
+        value = json_null();
+    else if (member->is_list)
+        value = add_to_list(json_object_get(body, name), text);
+    else if (member->is_truth)
+        r = read_truth(member, text, &value);
+    else if (member->is_number)
         r = read_number(member, text, &value);
     else if (member->is_file)
         r = read_text_of(text, &value);

@@ -8,6 +8,9 @@ struct cli_member {
     bool is_number;
     bool is_file;       /* the member is the text of this file */
     bool is_first_said; /* it cannot be changed later */
+    bool is_truth;      /* "yes" or "no" */
+    bool is_list;       /* may be given again; "none" is a list of none */
+    bool may_be_none;   /* "none" is null */
 };
 #define CLI_MEMBERS_MAX 16
 

@@ -1,6 +1,7 @@
 #include "db/batch.h"
 
 #include "db/connection.h"
+#include "db/join_route.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -420,10 +421,38 @@ static int insert_nonces(struct db *db, const struct db_batch_row *const *rows, 
     return insert_pages(db, pages, n);
 }
 
+/* --- whose a JoinEUI is ----------------------------------------------------------------------- */
+
+/* A file names few JoinEUIs, each in many rows. `n_rows` is at most DB_BATCH_ROWS_MAX. */
+static int find_others_join_euis(struct db *db, int64_t organization_id,
+    const struct db_batch_row *rows, size_t n_rows, bool *ret)
+{
+    struct eui64 distinct[DB_BATCH_ROWS_MAX];
+    size_t place[DB_BATCH_ROWS_MAX], n = 0;
+    bool of_others[DB_BATCH_ROWS_MAX];
+    int r;
+
+    for (size_t i = 0; i < n_rows; i++) {
+        const struct eui64 *join_eui = &rows[i].record.join_eui;
+
+        place[i] = n;
+        for (size_t k = 0; is_lorawan(&rows[i]) && k < n && place[i] == n; k++)
+            if (memcmp(&distinct[k], join_eui, sizeof(*join_eui)) == 0)
+                place[i] = k;
+        if (is_lorawan(&rows[i]) && place[i] == n)
+            distinct[n++] = *join_eui;
+    }
+    if (n > 0 && (r = db_join_euis_of_others(db, organization_id, distinct, n, of_others)) < 0)
+        return r;
+    for (size_t i = 0; i < n_rows; i++)
+        ret[i] = is_lorawan(&rows[i]) && of_others[place[i]];
+    return 0;
+}
+
 /* --- whose a DevEUI is ------------------------------------------------------------------------ */
 
-int db_batch_foresee(struct db *db, int64_t organization_id, const struct db_batch_row *rows,
-    size_t n_rows, enum db_batch_outcome *ret_outcomes)
+static int foresee(struct db *db, int64_t organization_id, const struct db_batch_row *rows,
+    size_t n_rows, const bool *has_others_join_eui, enum db_batch_outcome *ret_outcomes)
 {
     CLEANUP(db_rows_done) struct db_rows known = {0};
     struct db_params *p = db_params_of(db);
@@ -436,7 +465,7 @@ int db_batch_foresee(struct db *db, int64_t organization_id, const struct db_bat
     if ((r = db_run(db, DB_BATCH_KNOWN_DEVICES, &known)) < 0)
         return r;
     for (size_t i = 0; i < n_rows; i++)
-        ret_outcomes[i] = DB_BATCH_CREATED;
+        ret_outcomes[i] = has_others_join_eui[i] ? DB_BATCH_NOT_ITS_JOIN_EUI : DB_BATCH_CREATED;
     for (size_t i = 0; i < known.n; i++) {
         int64_t ordinal = db_row_int(&known, i, 0, 1, (int64_t)n_rows);
 
@@ -447,13 +476,26 @@ int db_batch_foresee(struct db *db, int64_t organization_id, const struct db_bat
     return db_rows_check(&known);
 }
 
+int db_batch_foresee(struct db *db, int64_t organization_id, const struct db_batch_row *rows,
+    size_t n_rows, enum db_batch_outcome *ret_outcomes)
+{
+    bool has_others_join_eui[DB_BATCH_ROWS_MAX];
+    int r;
+
+    if (n_rows > DB_BATCH_ROWS_MAX)
+        return error_set(ERROR_INTERNAL, "database: a batch of %zu devices", n_rows);
+    r = find_others_join_euis(db, organization_id, rows, n_rows, has_others_join_eui);
+    return r < 0 ? r
+                 : foresee(db, organization_id, rows, n_rows, has_others_join_eui, ret_outcomes);
+}
+
 /* --- a chunk of them ------------------------------------------------------------------------- */
 
 /* Of rows that may have made no device: nothing that is not there is taken for made. */
 static int whose_are_they(struct db *db, int64_t organization_id, const struct db_batch_row *rows,
-    size_t n_rows, enum db_batch_outcome *outcomes)
+    size_t n_rows, const bool *has_others_join_eui, enum db_batch_outcome *outcomes)
 {
-    int r = db_batch_foresee(db, organization_id, rows, n_rows, outcomes);
+    int r = foresee(db, organization_id, rows, n_rows, has_others_join_eui, outcomes);
 
     for (size_t i = 0; r == 0 && i < n_rows; i++)
         if (outcomes[i] == DB_BATCH_CREATED)
@@ -465,16 +507,23 @@ static int insert(struct db *db, int64_t batch_id, int64_t organization_id,
     const struct db_batch_row *rows, size_t n_rows, enum db_batch_outcome *outcomes)
 {
     const struct db_batch_row *sorted[DB_BATCH_ROWS_MAX];
-    size_t n_made = 0;
+    bool has_others_join_eui[DB_BATCH_ROWS_MAX];
+    size_t n_tried = 0, n_made = 0;
     int r;
 
+    if ((r = db_join_eui_owners_hold(db)) < 0 ||
+        (r = find_others_join_euis(db, organization_id, rows, n_rows, has_others_join_eui)) < 0)
+        return r;
     for (size_t i = 0; i < n_rows; i++)
-        sorted[i] = &rows[i];
-    qsort(sorted, n_rows, sizeof(sorted[0]), compare_rows);
-    if ((r = insert_devices(db, batch_id, organization_id, sorted, n_rows, &n_made)) < 0)
+        if (!has_others_join_eui[i])
+            sorted[n_tried++] = &rows[i];
+    qsort(sorted, n_tried, sizeof(sorted[0]), compare_rows);
+    if (n_tried > 0 &&
+        (r = insert_devices(db, batch_id, organization_id, sorted, n_tried, &n_made)) < 0)
         return r;
     /* Asked after it: by then all of them are there, also those that another one made just now. */
-    if (n_made < n_rows && (r = whose_are_they(db, organization_id, rows, n_rows, outcomes)) < 0)
+    if (n_made < n_rows &&
+        (r = whose_are_they(db, organization_id, rows, n_rows, has_others_join_eui, outcomes)) < 0)
         return r;
     if (n_made == 0)
         return 0;

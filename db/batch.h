@@ -47,8 +47,9 @@ struct db_batch_row {
 
 enum db_batch_outcome {
     DB_BATCH_CREATED,
-    DB_BATCH_EXISTS, /* the organization has brought it in before, or owns it */
-    DB_BATCH_TAKEN,  /* another organization's device has this DevEUI, or it is of its block */
+    DB_BATCH_EXISTS,           /* the organization has brought it in before, or owns it */
+    DB_BATCH_NOT_ITS_JOIN_EUI, /* its JoinEUI is in a range of another organization */
+    DB_BATCH_TAKEN, /* another organization's device has this DevEUI, or it is of its block */
 };
 
 struct db_key_of_device {

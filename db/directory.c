@@ -117,16 +117,6 @@ const struct db_statement db_peer_set_trust_statement = {
     .n_params = 5,
     .params = {DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT, DB_TEXT},
 };
-const struct db_statement db_route_add_statement = {
-    .name = "route_add",
-    .sql = "INSERT INTO join_route (prefix, prefix_len, kind, partner_id, organization_id)"
-           " VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING RETURNING " DB_UTC("created_at"),
-    .shape = DB_SHAPE_ONE_OR_NONE,
-    .commits = true,
-    .n_params = 5,
-    .params = {DB_BYTEA, DB_INT2, DB_TEXT, DB_INT8, DB_INT8},
-};
-
 bool db_peer_has_net_id(const struct db_peer *peer, const struct net_id *net_id)
 {
     for (size_t i = 0; i < peer->n_net_ids; i++)
@@ -461,21 +451,4 @@ int db_peer_set_trust(struct db *db, const struct db_peer *peer)
     if (rows.n == 0)
         return DB_PEER_UNKNOWN;
     return db_row_is_null(&rows, 0, 0) ? DB_PEER_SAN_TAKEN : 0;
-}
-
-int db_join_route_add(
-    struct db *db, const struct db_join_route *route, char ret_created[DB_TIME_TEXT_LEN + 1])
-{
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
-    struct db_params *p = db_params_of(db);
-    int r;
-
-    db_param_route(p, route);
-    db_param_route_target(p, route);
-    r = db_run(db, DB_ROUTE_ADD, &rows);
-    if (r < 0 || rows.n == 0)
-        return r < 0 ? r : 1;
-    if (ret_created != NULL)
-        db_row_text(&rows, 0, 0, ret_created, DB_TIME_TEXT_LEN + 1);
-    return db_rows_check(&rows);
 }

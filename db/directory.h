@@ -99,6 +99,3 @@ int db_peer_set(struct db *db, const struct db_peer *peer, unsigned set);
  * certificate any more. Outcomes: DB_PEER_UNKNOWN; DB_PEER_SAN_TAKEN, it is another's;
  * DB_PEER_SAN_RACE, another takes it at this moment, and the transaction is lost. */
 int db_peer_set_trust(struct db *db, const struct db_peer *peer);
-/** `ret_created` may be NULL. The partner is there and stays, as does the organization. */
-int db_join_route_add(
-    struct db *db, const struct db_join_route *route, char ret_created[DB_TIME_TEXT_LEN + 1]);

@@ -154,10 +154,10 @@ const struct db_statement db_join_commit_statement = {
         "   FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
         " $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
         " $12::int8[], $13::bytea[], $14::bytea[], $15::int8[], $16::int4[], $17::int4[],"
-        " $18::int4[], $19::int4[]) WITH ORDINALITY"
+        " $18::int4[], $19::int4[], $20::bytea[]) WITH ORDINALITY"
         "   AS u(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
         " dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
-        " ownership_epoch, join_type, proved, jump_from, test_join, ordinal)"
+        " ownership_epoch, join_type, proved, jump_from, test_join, air_join_eui, ordinal)"
         "   ORDER BY dev_eui) i"
         "  WHERE j.dev_eui = i.dev_eui AND j.join_nonce = i.old_join_nonce"
         " AND j.gate_rev = i.gate_rev AND j.nonce_epoch <= i.nonce_epoch"
@@ -166,7 +166,7 @@ const struct db_statement db_join_commit_statement = {
         "  INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, peer_id, sender_id,"
         " net_id, dev_addr, dev_nonce, join_nonce, opt_neg, fingerprint, ownership_epoch,"
         " nonce_epoch, test_join)"
-        "  SELECT now(), dev_eui, join_eui, join_type::int2, 'success', peer_id, sender_id, net_id,"
+        "  SELECT now(), dev_eui, air_join_eui, join_type::int2, 'success', peer_id, sender_id, net_id,"
         " dev_addr, dev_nonce, new_join_nonce, opt_neg, fingerprint, ownership_epoch, nonce_epoch,"
         " nullif(test_join, 0)::int2"
         "  FROM won),"
@@ -177,11 +177,11 @@ const struct db_statement db_join_commit_statement = {
         " SELECT ordinal::int4 FROM won",
     .shape = DB_SHAPE_MANY,
     .commits = true,
-    .n_params = 19,
+    .n_params = 20,
     .params = {DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY, DB_INT8_ARRAY,
         DB_INT8_ARRAY, DB_BOOL_ARRAY, DB_INT4_ARRAY, DB_BOOL_ARRAY, DB_BYTEA_ARRAY, DB_TEXT_ARRAY,
         DB_INT8_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA_ARRAY, DB_INT8_ARRAY, DB_INT4_ARRAY, DB_INT4_ARRAY,
-        DB_INT4_ARRAY, DB_INT4_ARRAY},
+        DB_INT4_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY},
 };
 
 /* The statement whose answer was lost may still run (waiting for a row, or for a standby). It is
@@ -429,6 +429,7 @@ int db_join_commit(struct db *db, const struct db_join_commit *c, size_t n, bool
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, proved);
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, jump_from);
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, test_join);
+    COLUMN_BYTES(p, c, n, air_join_eui);
     r = db_run(db, DB_JOIN_COMMIT, &rows);
     if (r < 0)
         return r;

@@ -54,7 +54,8 @@ int db_join_ready(struct db *db);
  * current one, with its RJcount0, and is the only other. Where none was proved, the pending one
  * becomes the previous one. Without OptNeg there is no session left that could rejoin. */
 struct db_join_commit {
-    struct eui64 dev_eui, join_eui;
+    struct eui64 dev_eui, join_eui; /* of the record: the memory of DevNonces is of both */
+    struct eui64 air_join_eui;      /* that the device used, of the join_event */
     uint32_t old_join_nonce, new_join_nonce;
     int64_t gate_rev;
     uint32_t nonce_epoch;

@@ -40,3 +40,37 @@ void db_partners_free(struct db_partner *partners, size_t n);
 bool db_partner_takes(const struct db_partner *partner, const struct net_id *net_id);
 /** With all that it says; its `id` is set. Outcome 1: another has its name, SAN or token. */
 int db_partner_add(struct db *db, struct db_partner *partner);
+
+/* What follows, and db_partner_add, is the operator's. */
+
+struct db_partner_entry {
+    struct db_partner partner; /* no token_hash; trust_anchor and crl of db_partner_find alone */
+    char created[DB_TIME_TEXT_LEN + 1];
+    char revoked[DB_TIME_TEXT_LEN + 1]; /* "" while it is good */
+};
+struct db_partner_list {
+    struct db_partner_entry *entries;
+    size_t n;
+};
+/** The revoked ones too, by age: at most `n_max` behind the one with that id (0: from the first).
+ * Release with db_partner_list_done. */
+int db_partner_list_load(struct db *db, int64_t after, size_t n_max, struct db_partner_list *ret);
+void db_partner_list_done(struct db_partner_list *list);
+/** The one that is good, else the one of this name that was revoked last. Release with
+ * db_partner_entry_done in every case. Outcome 1: no such partner. */
+int db_partner_find(struct db *db, const char *name, struct db_partner_entry *ret);
+void db_partner_entry_done(struct db_partner_entry *entry);
+/** Keeps the partner from being revoked until the transaction that is open ends; its id. Outcome 1:
+ * no such partner that is good. */
+int db_partner_hold(struct db *db, const char *name, int64_t *ret_id);
+/** Holds it for a change, before anything of it is read. Outcome 1: as above. */
+int db_partner_lock(struct db *db, const char *name);
+/** Makes the partner with this id what `partner` says, but for its name. `new_token`: of
+ * token_hash, else it keeps the one that it has; one that is not asynchronous has none. Outcome 1:
+ * another has its SAN. */
+int db_partner_set(struct db *db, const struct db_partner *partner, bool new_token);
+enum { DB_PARTNER_UNKNOWN = 1, DB_PARTNER_HAS_ROUTE = 2 };
+/** For good, in a transaction of the caller, who has locked it. Outcomes: DB_PARTNER_UNKNOWN;
+ * DB_PARTNER_HAS_ROUTE, then *ret_prefix and *ret_prefix_len are of one that names it. */
+int db_partner_revoke(
+    struct db *db, const char *name, struct eui64 *ret_prefix, unsigned *ret_prefix_len);

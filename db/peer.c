@@ -132,25 +132,6 @@ const struct db_statement db_kek_remove_statement = {
     .n_params = 2,
     .params = {DB_BYTEA, DB_BOOL},
 };
-const struct db_statement db_route_list_statement = {
-    .name = "route_list",
-    .sql = "SELECT prefix, prefix_len, kind, partner_id, organization_id, " DB_UTC(
-        "created_at") " FROM join_route"
-                      " WHERE $1::bytea IS NULL OR (prefix, prefix_len) > ($1, $2)"
-                      " ORDER BY prefix, prefix_len LIMIT $3",
-    .shape = DB_SHAPE_MANY,
-    .n_params = 3,
-    .params = {DB_BYTEA, DB_INT2, DB_INT8},
-};
-const struct db_statement db_route_remove_statement = {
-    .name = "route_remove",
-    .sql = "DELETE FROM join_route WHERE prefix = $1 AND prefix_len = $2 RETURNING prefix_len",
-    .shape = DB_SHAPE_ONE_OR_NONE,
-    .commits = true,
-    .n_params = 2,
-    .params = {DB_BYTEA, DB_INT2},
-};
-
 static void read_peer(struct db_rows *rows, size_t row, struct db_peer_entry *entry)
 {
     struct db_peer *peer = &entry->peer;
@@ -488,55 +469,4 @@ int db_kek_revoke(struct db *db, const uint8_t id[static KEK_ID_LEN], bool last)
         return r < 0 ? r : DB_KEK_UNKNOWN;
     change.last = last;
     return change_keks(db, &change, kek_remove);
-}
-
-int db_route_list_load(
-    struct db *db, const struct db_join_route *after, size_t n_max, struct db_route_list *ret)
-{
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
-    CLEANUP(db_route_list_done) struct db_route_list list = {0};
-    struct db_params *p = db_params_of(db);
-    int r;
-
-    if (after != NULL) {
-        db_param_route(p, after);
-    } else {
-        db_param_null(p, DB_BYTEA);
-        db_param_null(p, DB_INT2);
-    }
-    db_param_int(p, DB_INT8, (int64_t)n_max);
-    r = db_run(db, DB_ROUTE_LIST, &rows);
-    if (r < 0)
-        return r;
-    list.entries = calloc(rows.n + 1, sizeof(*list.entries));
-    if (!list.entries)
-        return error_set_errno("list of routes");
-    for (; list.n < rows.n; list.n++) {
-        struct db_route_entry *entry = &list.entries[list.n];
-
-        db_row_route(&rows, list.n, 0, &entry->route);
-        db_row_text(&rows, list.n, 5, entry->created, sizeof(entry->created));
-    }
-    r = db_rows_check(&rows);
-    if (r < 0)
-        return r;
-    *ret = list;
-    list = (struct db_route_list){0};
-    return 0;
-}
-
-void db_route_list_done(struct db_route_list *list)
-{
-    free(list->entries);
-    *list = (struct db_route_list){0};
-}
-
-int db_join_route_remove(struct db *db, const struct db_join_route *route)
-{
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
-    int r;
-
-    db_param_route(db_params_of(db), route);
-    r = db_run(db, DB_ROUTE_REMOVE, &rows);
-    return r < 0 ? r : rows.n == 0;
 }

@@ -1,6 +1,5 @@
-/* Peers, their KEKs and our routes as the operator lists, revokes and changes them (role
- * cradle_activation). Nothing here reads a token's hash or a sealed key back. Peers and routes are
- * added in db/directory.h.
+/* Peers and their KEKs as the operator lists, revokes and changes them (role cradle_activation).
+ * Nothing here reads a token's hash or a sealed key back. Peers are added in db/directory.h.
  *
  * A list has at most `n_max` entries, those after the entry with that number (0, or NULL: from the
  * first). */
@@ -72,18 +71,3 @@ enum { DB_KEK_UNKNOWN = 1, DB_KEK_IS_CURRENT = 2 };
  * or keys in clear; unless `last`, and the peer has no other of that class. Other outcome:
  * DB_KEK_UNKNOWN. */
 int db_kek_revoke(struct db *db, const uint8_t id[static KEK_ID_LEN], bool last);
-
-struct db_route_entry {
-    struct db_join_route route;
-    char created[DB_TIME_TEXT_LEN + 1];
-};
-struct db_route_list {
-    struct db_route_entry *entries;
-    size_t n;
-};
-/** By prefix. */
-int db_route_list_load(
-    struct db *db, const struct db_join_route *after, size_t n_max, struct db_route_list *ret);
-void db_route_list_done(struct db_route_list *list);
-/** Outcome 1: no such route. */
-int db_join_route_remove(struct db *db, const struct db_join_route *route);

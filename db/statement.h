@@ -22,6 +22,13 @@ enum db_statement_id {
     DB_DIRECTORY_ROUTES,
     DB_DIRECTORY_PARTNERS,
     DB_PARTNER_ADD,
+    DB_PARTNER_LIST,
+    DB_PARTNER_FIND,
+    DB_PARTNER_HOLD,
+    DB_PARTNER_LOCK,
+    DB_PARTNER_SET,
+    DB_PARTNER_ROUTE,
+    DB_PARTNER_REVOKE,
     DB_PEER_ADD,
     DB_PEER_SET_TRUST,
     DB_PEER_LOCK,
@@ -41,6 +48,14 @@ enum db_statement_id {
     DB_KEK_COMPARE,
     DB_KEK_REMOVE,
     DB_ROUTE_LIST,
+    DB_ROUTE_FIND,
+    DB_ROUTE_LOCK,
+    DB_ROUTE_LONGEST,
+    DB_ROUTE_SET,
+    DB_NET_ID_SPOKEN,
+    DB_JOIN_EUI_OWNERS_LOCK,
+    DB_JOIN_EUI_OWNERS_HOLD,
+    DB_JOIN_EUIS_OF_OTHERS,
     DB_ROUTE_REMOVE,
     DB_CERTIFICATE_ADD,
     DB_CERTIFICATE_FIND,
@@ -314,6 +329,13 @@ extern const struct db_statement db_directory_keks_statement;
 extern const struct db_statement db_directory_routes_statement;
 extern const struct db_statement db_directory_partners_statement;
 extern const struct db_statement db_partner_add_statement;
+extern const struct db_statement db_partner_list_statement;
+extern const struct db_statement db_partner_find_statement;
+extern const struct db_statement db_partner_hold_statement;
+extern const struct db_statement db_partner_lock_statement;
+extern const struct db_statement db_partner_set_statement;
+extern const struct db_statement db_partner_route_statement;
+extern const struct db_statement db_partner_revoke_statement;
 extern const struct db_statement db_peer_add_statement;
 extern const struct db_statement db_peer_set_trust_statement;
 extern const struct db_statement db_peer_lock_statement;
@@ -333,6 +355,14 @@ extern const struct db_statement db_kek_find_id_statement;
 extern const struct db_statement db_kek_compare_statement;
 extern const struct db_statement db_kek_remove_statement;
 extern const struct db_statement db_route_list_statement;
+extern const struct db_statement db_route_find_statement;
+extern const struct db_statement db_route_lock_statement;
+extern const struct db_statement db_route_longest_statement;
+extern const struct db_statement db_route_set_statement;
+extern const struct db_statement db_net_id_spoken_statement;
+extern const struct db_statement db_join_eui_owners_lock_statement;
+extern const struct db_statement db_join_eui_owners_hold_statement;
+extern const struct db_statement db_join_euis_of_others_statement;
 extern const struct db_statement db_route_remove_statement;
 extern const struct db_statement db_certificate_add_statement;
 extern const struct db_statement db_certificate_find_statement;

@@ -114,8 +114,8 @@ static const struct {
         "(cradle kek add --as).",
         may_have_app_s_key, true},
     [CHECK_JOIN_EUI] = {"join_eui_routed",
-        "The device's JoinEUI does not belong to this join server: have the maker correct it, or "
-        "the operator add its prefix (cradle route add).",
+        "The device's JoinEUI is not answered by this join server: have the maker correct it, or "
+        "the operator route its prefix here (cradle route explain, add and set).",
         is_routed, true},
     [CHECK_ROOT_KEYS] = {"root_keys",
         "The keys do not fit the LoRaWAN version (1.1: AppKey and NwkKey, older: AppKey alone): "

@@ -134,6 +134,9 @@ struct keyd_session {
 struct keyd_join_request {
     struct eui64 dev_eui;
     struct eui64 join_eui; /* of the record: the tag binds it, and 1.1 derives with it */
+    /* The device uses another JoinEUI than its record has: 1.1 derives with that. */
+    bool has_air_join_eui;
+    struct eui64 air_join_eui;
     struct sealed_key app;
     bool has_nwk;
     struct sealed_key nwk;
@@ -180,6 +183,9 @@ int keyd_answer_joins(struct keyd_channel *channel, const struct sealed_kek *con
 struct keyd_app_s_key_request {
     struct eui64 dev_eui;
     struct eui64 join_eui; /* of the record: the tag binds it, and 1.1 derives with it */
+    /* The device uses another JoinEUI than its record has: 1.1 derives with that. */
+    bool has_air_join_eui;
+    struct eui64 air_join_eui;
     struct sealed_key app;
     bool has_nwk;
     struct sealed_key nwk;

@@ -79,6 +79,28 @@ static void write_air_frame(struct bytes_writer *w, const struct keyd_join_reque
     keyd_write_zeros(w, (size_t)(LW_REJOIN_MAX - q->frame_len));
 }
 
+#define AIR_JOIN_EUI_LEN (1 + 8)
+
+static void write_air_join_eui(struct bytes_writer *w, bool has, const struct eui64 *eui)
+{
+    bytes_write_u8(w, has);
+    if (has)
+        bytes_write(w, eui->bytes, sizeof(eui->bytes));
+    else
+        keyd_write_zeros(w, sizeof(eui->bytes));
+}
+
+static bool read_air_join_eui(struct bytes_reader *r, struct eui64 *ret)
+{
+    bool has = keyd_read_ranged(r, 0, 1) != 0;
+
+    if (has)
+        bytes_read(r, ret->bytes, sizeof(ret->bytes));
+    else
+        keyd_read_zeros(r, sizeof(ret->bytes));
+    return has;
+}
+
 static void read_air_frame(struct bytes_reader *r, struct keyd_join_request *q)
 {
     q->frame_len = bytes_read_u8(r);
@@ -150,6 +172,7 @@ static void write_join(struct bytes_writer *w, const void *items, size_t i, size
         w->failed = true;
     bytes_write(w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_write(w, q->join_eui.bytes, sizeof(q->join_eui.bytes));
+    write_air_join_eui(w, q->has_air_join_eui, &q->air_join_eui);
     keyd_write_sealed_key(w, &q->app);
     bytes_write_u8(w, q->has_nwk);
     if (q->has_nwk)
@@ -179,6 +202,7 @@ static void read_join(struct bytes_reader *r, struct keyd_request *request, size
     *q = (struct keyd_join_request){0};
     bytes_read(r, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_read(r, q->join_eui.bytes, sizeof(q->join_eui.bytes));
+    q->has_air_join_eui = read_air_join_eui(r, &q->air_join_eui);
     keyd_read_sealed_key(r, &q->app);
     q->has_nwk = keyd_read_ranged(r, 0, 1) != 0;
     if (q->has_nwk)
@@ -206,8 +230,8 @@ static void read_join(struct bytes_reader *r, struct keyd_request *request, size
     q->as_kek = read_kek_index(r, request->n_keks);
 }
 #define JOIN_LEN                                                                                   \
-    (8 + 8 + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + 1 + LW_REJOIN_MAX +         \
-        KEYD_SESSIONS_MAX * SESSION_LEN + 1 + 1 + ACCEPT_LEN + 2)
+    (8 + 8 + AIR_JOIN_EUI_LEN + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + 1 +      \
+        LW_REJOIN_MAX + KEYD_SESSIONS_MAX * SESSION_LEN + 1 + 1 + ACCEPT_LEN + 2)
 
 static void write_app_s_key(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -217,6 +241,7 @@ static void write_app_s_key(struct bytes_writer *w, const void *items, size_t i,
         w->failed = true;
     bytes_write(w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_write(w, q->join_eui.bytes, sizeof(q->join_eui.bytes));
+    write_air_join_eui(w, q->has_air_join_eui, &q->air_join_eui);
     keyd_write_sealed_key(w, &q->app);
     bytes_write_u8(w, q->has_nwk);
     if (q->has_nwk)
@@ -237,6 +262,7 @@ static void read_app_s_key(struct bytes_reader *r, struct keyd_request *request,
     *q = (struct keyd_app_s_key_request){0};
     bytes_read(r, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_read(r, q->join_eui.bytes, sizeof(q->join_eui.bytes));
+    q->has_air_join_eui = read_air_join_eui(r, &q->air_join_eui);
     keyd_read_sealed_key(r, &q->app);
     q->has_nwk = keyd_read_ranged(r, 0, 1) != 0;
     if (q->has_nwk)
@@ -250,7 +276,8 @@ static void read_app_s_key(struct bytes_reader *r, struct keyd_request *request,
     q->as_kek = read_kek_index(r, request->n_keks);
 }
 #define APP_S_KEY_LEN                                                                              \
-    (8 + 8 + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + 1 + 4 + 2 + 3 + 1)
+    (8 + 8 + AIR_JOIN_EUI_LEN + KEYD_SEALED_KEY_WIRE_LEN + 1 + KEYD_SEALED_KEY_WIRE_LEN + 1 + 4 +  \
+        2 + 3 + 1)
 
 /* --- items of replies ------------------------------------------------------------------------ */
 

@@ -77,13 +77,19 @@ static bool is_same_eui(const struct eui64 *a, const struct eui64 *b)
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
+/* What the device derives with. */
+static const struct eui64 *air_join_eui(const struct keyd_join_request *request)
+{
+    return request->has_air_join_eui ? &request->air_join_eui : &request->join_eui;
+}
+
 static int parse_rejoin(const struct keyd_join_request *request, struct join_frame *ret)
 {
     struct lw_rejoin_request q;
 
     if (lw_rejoin_request_parse(request->frame, request->frame_len, &q) != LW_FRAME_OK ||
         !is_same_eui(&q.dev_eui, &request->dev_eui) || !request->has_nwk ||
-        (q.type == LW_REJOIN_1 && !is_same_eui(&q.join_eui, &request->join_eui)) ||
+        (q.type == LW_REJOIN_1 && !is_same_eui(&q.join_eui, air_join_eui(request))) ||
         (request->plan && (request->accept.dl_settings & LW_OPT_NEG) == 0))
         return KEYD_BAD_INPUT;
     *ret = (struct join_frame){q.type, q.rj_count};
@@ -173,7 +179,7 @@ static int find_session(struct keyd *keyd, struct join_objects *o,
         if (!s->present)
             continue;
         lw_block_session_1_1(
-            LW_KEY_S_NWK_S_INT, s->join_nonce, &request->join_eui, s->nonce, block);
+            LW_KEY_S_NWK_S_INT, s->join_nonce, air_join_eui(request), s->nonce, block);
         r = p11_derive(&keyd->token, o->mic_root, P11_USE_MIC, block, &o->s_nwk_s);
         if (r == 0)
             r = check_mic(keyd, o->s_nwk_s, request);
@@ -278,7 +284,7 @@ static int envelopes_1_1(struct keyd *keyd, struct join_objects *o,
         uint8_t block[LW_BLOCK_LEN];
 
         lw_block_session_1_1(
-            rows[i].key, request->accept.join_nonce, &request->join_eui, nonce, block);
+            rows[i].key, request->accept.join_nonce, air_join_eui(request), nonce, block);
         r = envelope(keyd, o, rows[i].root, block, rows[i].to, rows[i].ret);
     }
     return r;
@@ -296,7 +302,7 @@ static int protect(struct keyd *keyd, struct join_objects *o,
     const struct lw_key mic_key = {
         token_key_cmac, token_key_ecb_decrypt, reply->opt_neg ? &js_int : &root};
     size_t len = 0;
-    int r = lw_accept_protect(&request->accept, &mic_key, &enc_key, &request->join_eui,
+    int r = lw_accept_protect(&request->accept, &mic_key, &enc_key, air_join_eui(request),
         frame->nonce, frame->type, reply->phy_payload, &len);
 
     reply->phy_payload_len = (uint8_t)len;
@@ -423,8 +429,9 @@ int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_ke
     if (r != 0)
         return r;
     if (request->opt_neg)
-        lw_block_session_1_1(
-            LW_KEY_APP_S, request->join_nonce, &request->join_eui, request->nonce, block);
+        lw_block_session_1_1(LW_KEY_APP_S, request->join_nonce,
+            request->has_air_join_eui ? &request->air_join_eui : &request->join_eui, request->nonce,
+            block);
     else
         lw_block_session_1_0(
             LW_KEY_APP_S, request->join_nonce, &request->net_id, request->nonce, block);

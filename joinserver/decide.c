@@ -35,6 +35,14 @@ void join_decision_refuse(
     }
 }
 
+/* What the gate is asked with: where any JoinEUI will do, it has nothing to compare. What was used
+ * with another stays used, for the memory of DevNonces is the record's. */
+static const struct eui64 *join_eui_of(const struct db_join_row *row,
+    const struct ts002_request *request, const struct eui64 *join_eui)
+{
+    return request->any_join_eui ? &row->record.join_eui : join_eui;
+}
+
 /* What a join and a rejoin have to pass alike; JOIN_ACT_PLAN when they do. */
 static struct join_decision decide_gate(const struct db_join_row *row,
     const struct ts002_request *request, const uint8_t *fingerprint, unsigned retry_window_ms)
@@ -43,7 +51,8 @@ static struct join_decision decide_gate(const struct db_join_row *row,
 
     if (!row->found)
         return refuse(JOIN_ACT_HIDE, JOIN_UNKNOWN_DEV_EUI, REFUSAL_NONE);
-    gate = device_gate_judge(&row->record, &request->sender, &request->frame_join_eui);
+    gate = device_gate_judge(
+        &row->record, &request->sender, join_eui_of(row, request, &request->frame_join_eui));
     /* The last join of a factory test may be asked for again: that counts nothing. */
     if (gate == GATE_HIDDEN_TEST_USED_UP && is_retry(&row->state, fingerprint, retry_window_ms))
         gate = GATE_TEST;
@@ -215,11 +224,13 @@ struct join_decision join_decide_home_ns(
  * factory test it is asked as the network that the session is of, for the window may have been
  * another's; that its joins are used up is no matter. */
 static enum device_gate judge_session_of(
-    const struct device_record *d, const struct db_join_session *session)
+    const struct db_join_row *row, const struct ts002_request *request)
 {
+    const struct device_record *d = &row->record;
+    const struct db_join_session *session = &row->session;
     bool is_test = d->test.present && d->ownership == OWNERSHIP_UNOWNED;
-    enum device_gate gate =
-        device_gate_judge(d, is_test ? &session->net_id : &d->home_net_id, &session->join_eui);
+    enum device_gate gate = device_gate_judge(d, is_test ? &session->net_id : &d->home_net_id,
+        join_eui_of(row, request, &session->join_eui));
 
     return gate == GATE_HIDDEN_TEST_USED_UP ? GATE_TEST : gate;
 }
@@ -232,7 +243,7 @@ struct join_decision join_decide_app_s_key(
 
     if (!row->found || strcmp(device_as_id(d), request->sender_id) != 0 || !row->session.found)
         return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, REFUSAL_NONE);
-    gate = judge_session_of(d, &row->session);
+    gate = judge_session_of(row, request);
     if (device_gate_is_hidden(gate))
         return refuse(JOIN_ACT_TELL, JOIN_UNKNOWN_DEV_EUI, device_gate_refusal(gate));
     if (gate != GATE_OPEN && gate != GATE_TEST)

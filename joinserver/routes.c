@@ -398,6 +398,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         result = JOIN_UNKNOWN_SENDER;
     else
         result = check(directory, work, route, description);
+    message->any_join_eui = route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
     if (result == JOIN_SUCCESS && db_route_is_local(route) && work->message->activates) {
         join_fingerprint(peer->id, message, work->fingerprint);
         if (loop_limit_is_reached(&routes->shared->loop_limit, &message->dev_eui, peer->id,

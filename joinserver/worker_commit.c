@@ -26,6 +26,7 @@ static void add_commit(struct join_worker *w, struct join_item *item)
                          ? item->row.state.last_dev_nonce
                          : DEVICE_NO_NONCE,
         .join_eui = item->row.record.join_eui,
+        .air_join_eui = q->frame_join_eui,
         .old_join_nonce = item->row.state.join_nonce,
         .new_join_nonce = item->decision.join_nonce,
         .gate_rev = item->row.state.gate_rev,

@@ -116,6 +116,11 @@ static bool explains(struct join_worker *w, const struct ts002_request *q, int64
            !mic_limit_is_reached(&w->shared->mic_limit, &q->dev_eui, now_ms);
 }
 
+static bool is_same_eui(const struct eui64 *a, const struct eui64 *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
+}
+
 static void add_keyd_request(struct join_worker *w, struct join_item *item, int64_t now_ms)
 {
     const struct ts002_request *q = &item->work->request;
@@ -124,6 +129,9 @@ static void add_keyd_request(struct join_worker *w, struct join_item *item, int6
     *r = (struct keyd_join_request){
         .dev_eui = item->row.record.dev_eui,
         .join_eui = item->row.record.join_eui,
+        /* The frame's, of whatever route: what a device of 1.1 derives with. */
+        .has_air_join_eui = !is_same_eui(&q->frame_join_eui, &item->row.record.join_eui),
+        .air_join_eui = q->frame_join_eui,
         .app = item->row.app,
         .has_nwk = item->row.has_nwk,
         .nwk = item->row.nwk,
@@ -286,6 +294,8 @@ static void derive_app_s_keys(struct join_worker *w)
         const struct db_join_row *row = &item->row;
         struct keyd_app_s_key_request q = {.dev_eui = row->record.dev_eui,
             .join_eui = row->record.join_eui,
+            .has_air_join_eui = !is_same_eui(&row->session.join_eui, &row->record.join_eui),
+            .air_join_eui = row->session.join_eui,
             .app = row->app,
             .has_nwk = row->has_nwk,
             .nwk = row->nwk,

@@ -85,13 +85,19 @@ CREATE INDEX join_route_partner ON join_route (partner_id) WHERE partner_id IS N
 CREATE INDEX join_route_organization ON join_route (organization_id) WHERE organization_id IS NOT NULL;
 
 -- A look-up for each of the 65 lengths: what it costs does not grow with the number of routes.
+CREATE FUNCTION join_routes_of(join_eui bytea) RETURNS SETOF join_route
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT r.* FROM generate_series(0, 64) AS n JOIN join_route r ON r.prefix_len = n
+        AND r.prefix = int8send(CASE n WHEN 0 THEN 0 ELSE ('x' || encode(join_eui, 'hex'))::bit(64)::bigint & (-1::bigint << (64 - n)) END)
+$$;
+COMMENT ON FUNCTION join_routes_of(bytea) IS 'The routes whose prefix this JoinEUI has; the longest decides.';
 CREATE FUNCTION join_eui_organization(join_eui bytea) RETURNS bigint
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, public, pg_temp
 AS $$
-    SELECT r.organization_id FROM generate_series(0, 64) AS n JOIN join_route r ON r.prefix_len = n
-        AND r.prefix = int8send(CASE n WHEN 0 THEN 0 ELSE ('x' || encode(join_eui, 'hex'))::bit(64)::bigint & (-1::bigint << (64 - n)) END)
-        WHERE r.organization_id IS NOT NULL ORDER BY n DESC LIMIT 1
+    SELECT organization_id FROM join_routes_of(join_eui) WHERE organization_id IS NOT NULL ORDER BY prefix_len DESC LIMIT 1
 $$;
 COMMENT ON FUNCTION join_eui_organization(bytea) IS 'The organization whose range of JoinEUIs this one is in, by the longest route that has one; null: nobody''s.';
 
@@ -124,3 +130,4 @@ GRANT UPDATE (url, protocol_version, credential, is_async, timeout_ms, max_in_fl
     ON partner TO cradle_activation;
 GRANT SELECT, INSERT, DELETE ON partner_net_id TO cradle_activation;
 GRANT UPDATE (kind, partner_id, organization_id) ON join_route TO cradle_activation;
+GRANT EXECUTE ON FUNCTION join_routes_of(bytea), join_eui_organization(bytea) TO cradle_activation;

@@ -264,7 +264,7 @@ static int fill_commit(struct limit_thread *t, uint32_t number, struct db_join_c
     bench_device_make(t->fleet, number, &device);
     *c = t->template;
     c->dev_eui = device.dev_eui;
-    c->join_eui = device.join_eui;
+    c->join_eui = c->air_join_eui = device.join_eui;
     c->counted = bench_device_is_counted(t->fleet, number);
     c->opt_neg = device.mac_version == LW_MAC_1_1;
     c->gate_rev = memory->gate_rev;

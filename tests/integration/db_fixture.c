@@ -116,6 +116,7 @@ struct db_join_commit commit_of(const struct db_join_row *row, uint16_t dev_nonc
     struct db_join_commit c = {
         .dev_eui = row->record.dev_eui,
         .join_eui = row->record.join_eui,
+        .air_join_eui = row->record.join_eui,
         .old_join_nonce = row->state.join_nonce,
         .new_join_nonce = row->state.join_nonce + 1,
         .gate_rev = row->state.gate_rev,

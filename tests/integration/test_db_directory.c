@@ -1,4 +1,5 @@
 #include "db/account.h"
+#include "db/join_route.h"
 #include "db/peer.h"
 #include "tests/integration/db_fixture.h"
 

@@ -313,6 +313,40 @@ static enum keyd_status derive(const struct sealed_kek *as_kek,
     return ret->status;
 }
 
+/* The tag is of the record, all else of the JoinEUI that the device used. */
+START_TEST(a_device_that_uses_another_join_eui_gets_the_keys_it_derives)
+{
+    static const struct {
+        bool has_nwk, opt_neg;
+    } cases[] = {{false, false}, {true, false}, {true, true}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const uint16_t dev_nonce = (uint16_t)(0x0207 + i);
+        struct keyd_test_device device, on_air;
+        struct keyd_join_request join;
+        struct keyd_join_reply joined;
+        struct keyd_app_s_key_request request;
+        struct keyd_app_s_key_reply reply;
+
+        keyd_test_adopt(channel, 0x20635F00C4000B00 + i, cases[i].has_nwk, &device);
+        on_air = device;
+        on_air.join_eui = (struct eui64){{0xAA, 1, 2, 3, 4, 5, 6, 7}};
+        keyd_test_request(&on_air, dev_nonce, cases[i].opt_neg, false, &join);
+        ck_assert_int_eq(answer(&join, &joined), KEYD_TAG_REFUSED);
+        join.join_eui = device.join_eui;
+        join.has_air_join_eui = true;
+        join.air_join_eui = on_air.join_eui;
+        ck_assert_int_eq(answer(&join, &joined), KEYD_OK);
+        keyd_test_check(&on_air, &peers, &join, &joined);
+        request = session_of(&join, dev_nonce);
+        request.has_air_join_eui = true;
+        request.air_join_eui = on_air.join_eui;
+        ck_assert_int_eq(derive(&peers.sealed[1], &request, &reply), KEYD_OK);
+        ck_assert_mem_eq(&reply.app_s_key, &joined.app_s_key, sizeof(reply.app_s_key));
+    }
+}
+END_TEST
+
 START_TEST(an_app_s_key_comes_again_as_the_join_gave_it)
 {
     static const struct {
@@ -552,6 +586,7 @@ int main(void)
         a_kek_whose_class_is_not_its_peers_is_not_taken,
         a_device_key_is_no_kek_and_a_kek_no_device_key,
         a_session_key_never_leaves_without_a_kek,
+        a_device_that_uses_another_join_eui_gets_the_keys_it_derives,
         an_app_s_key_comes_again_as_the_join_gave_it,
         an_app_s_key_is_refused_where_a_join_is,
         more_keks_than_the_cache_holds_are_opened_again,

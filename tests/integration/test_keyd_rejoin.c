@@ -424,6 +424,26 @@ START_TEST(the_app_s_key_of_a_rejoin_comes_again)
 }
 END_TEST
 
+START_TEST(a_rejoin_of_a_device_that_uses_another_join_eui_is_answered_as_it_derives)
+{
+    for (size_t i = 0; i < N_TYPES; i++) {
+        struct keyd_test_device on_air = device;
+        struct keyd_join_request request;
+        struct keyd_join_reply reply;
+
+        on_air.join_eui.bytes[0] ^= 0x80;
+        keyd_test_rejoin(&on_air, types[i], 0x0304, &current, &request);
+        request.join_eui = device.join_eui;
+        ck_assert_int_eq(
+            answer(&request, &reply), types[i] == LW_REJOIN_1 ? KEYD_BAD_INPUT : KEYD_MIC_FAILED);
+        request.has_air_join_eui = true;
+        request.air_join_eui = on_air.join_eui;
+        ck_assert_int_eq(answer(&request, &reply), KEYD_OK);
+        keyd_test_check(&on_air, &peers, &request, &reply);
+    }
+}
+END_TEST
+
 /* --- whose keys they are ---------------------------------------------------------------------- */
 
 START_TEST(a_kek_of_one_ns_of_the_network_is_of_the_network)
@@ -703,6 +723,7 @@ int main(void)
         a_wrong_mic_in_any_bit_of_a_rejoin_is_refused,
         a_rejoin_that_cannot_be_is_bad_input,
         the_app_s_key_of_a_rejoin_comes_again,
+        a_rejoin_of_a_device_that_uses_another_join_eui_is_answered_as_it_derives,
         a_kek_of_one_ns_of_the_network_is_of_the_network,
         no_key_leaves_in_clear_where_the_operator_did_not_allow_it,
         where_it_is_allowed_the_keys_asked_for_leave_in_clear_and_are_not_kept,

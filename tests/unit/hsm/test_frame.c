@@ -31,6 +31,8 @@ static struct keyd_join_request sample_join(void)
 {
     return (struct keyd_join_request){.dev_eui = {{1, 2, 3, 4, 5, 6, 7, 8}},
         .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},
+        .has_air_join_eui = true,
+        .air_join_eui = {{9, 9, 9, 9, 9, 9, 9, 1}},
         .app = sample_key("store-device.1", 24),
         .has_nwk = true,
         .nwk = sample_key("store-device.2", 24),
@@ -81,6 +83,8 @@ START_TEST(a_join_request_comes_back_as_it_was)
     ck_assert_mem_eq(request.keks[1].key.tag, kek.key.tag, SEALED_TAG_LEN);
     ck_assert_str_eq(request.joins[2].nwk.kek_label, "store-device.2");
     ck_assert_mem_eq(request.joins[2].frame, expected.frame, sizeof(expected.frame));
+    ck_assert(request.joins[2].has_air_join_eui);
+    ck_assert_mem_eq(&request.joins[2].air_join_eui, &expected.air_join_eui, sizeof(struct eui64));
     ck_assert_mem_eq(request.joins[2].accept.cf_list, expected.accept.cf_list, LW_CF_LIST_LEN);
     ck_assert_uint_eq(request.joins[2].accept.join_nonce, 0xFFFFFF);
     ck_assert_uint_eq(request.joins[2].as_kek, KEYD_PLAIN);
@@ -158,7 +162,8 @@ END_TEST
 #define KEK (HEADER)
 #define KEK_WIRE (1 + 65 + 1 + 65 + 105)
 #define ITEM (HEADER + KEK_WIRE)
-#define AIR_FRAME (ITEM + 16 + 105 + 1 + 105)
+#define EUIS (16 + 1 + 8)
+#define AIR_FRAME (ITEM + EUIS + 105 + 1 + 105)
 #define SESSIONS (AIR_FRAME + 1 + 24)
 #define SESSION_WIRE 8
 #define EXPLAIN (SESSIONS + KEYD_SESSIONS_MAX * SESSION_WIRE)
@@ -189,8 +194,10 @@ START_TEST(a_field_out_of_range_is_refused)
         {"class", KEK + 66, 4},
         {"blob length", KEK + 132 + 32, 25},
         {"blob padding", KEK + 132 + 33 + 39, 1},
-        {"has_nwk", ITEM + 16 + 105, 2},
-        {"absent NwkKey that is not empty", ITEM + 16 + 105, 0},
+        {"has another JoinEUI", ITEM + 16, 2},
+        {"absent JoinEUI that is not empty", ITEM + 16, 0},
+        {"has_nwk", ITEM + EUIS + 105, 2},
+        {"absent NwkKey that is not empty", ITEM + EUIS + 105, 0},
         {"no frame", AIR_FRAME, 0},
         {"frame of 20 bytes", AIR_FRAME, 20},
         {"frame longer than any", AIR_FRAME, 25},
@@ -260,14 +267,18 @@ START_TEST(an_app_s_key_request_comes_back_as_it_was)
     } wrong[] = {
         {"two KEKs", 5, 2},
         {"two items", 6, 2},
-        {"has_nwk", ITEM + 16 + 105, 2},
-        {"absent NwkKey that is not empty", ITEM + 16 + 105, 0},
-        {"OptNeg", ITEM + 16 + 105 + 1 + 105, 2},
-        {"JoinNonce of 25 bits", ITEM + 16 + 105 + 1 + 105 + 1, 1},
-        {"KEK index", ITEM + 16 + 105 + 1 + 105 + 1 + 4 + 2 + 3, 1},
+        {"has another JoinEUI", ITEM + 16, 2},
+        {"absent JoinEUI that is not empty", ITEM + 16, 0},
+        {"has_nwk", ITEM + EUIS + 105, 2},
+        {"absent NwkKey that is not empty", ITEM + EUIS + 105, 0},
+        {"OptNeg", ITEM + EUIS + 105 + 1 + 105, 2},
+        {"JoinNonce of 25 bits", ITEM + EUIS + 105 + 1 + 105 + 1, 1},
+        {"KEK index", ITEM + EUIS + 105 + 1 + 105 + 1 + 4 + 2 + 3, 1},
     };
     struct keyd_app_s_key_request q = {.dev_eui = {{1, 2, 3, 4, 5, 6, 7, 8}},
         .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},
+        .has_air_join_eui = true,
+        .air_join_eui = {{9, 9, 9, 9, 9, 9, 9, 1}},
         .app = sample_key("store-device.1", 24),
         .has_nwk = true,
         .nwk = sample_key("store-device.2", 24),
@@ -284,6 +295,8 @@ START_TEST(an_app_s_key_request_comes_back_as_it_was)
     ck_assert_uint_eq(request.n_keks, 1);
     ck_assert_mem_eq(&request.app_s_key.dev_eui, &q.dev_eui, sizeof(q.dev_eui));
     ck_assert_mem_eq(&request.app_s_key.join_eui, &q.join_eui, sizeof(q.join_eui));
+    ck_assert(request.app_s_key.has_air_join_eui);
+    ck_assert_mem_eq(&request.app_s_key.air_join_eui, &q.air_join_eui, sizeof(q.air_join_eui));
     ck_assert_str_eq(request.app_s_key.nwk.kek_label, "store-device.2");
     ck_assert(request.app_s_key.opt_neg);
     ck_assert_uint_eq(request.app_s_key.join_nonce, 0xFFFFFF);

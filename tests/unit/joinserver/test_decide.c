@@ -247,6 +247,37 @@ START_TEST(the_home_network_alone_is_told_who_is_home)
 }
 END_TEST
 
+/* LoRaWAN 1.0.x lets a device's AppEUI name anything. */
+START_TEST(where_any_join_eui_will_do_the_dev_eui_alone_finds_the_device)
+{
+    for (int v = LW_MAC_1_0_0; v <= LW_MAC_1_1; v++) {
+        struct scene s = scene_of((enum lw_mac_version)v);
+
+        s.request.frame_join_eui.bytes[3] ^= 1;
+        ck_assert_int_eq(decide(&s).act, JOIN_ACT_HIDE);
+        s.request.any_join_eui = true;
+        ck_assert_int_eq(decide(&s).act, JOIN_ACT_PLAN);
+        s.request.sender.bytes[2] = 0x24;
+        ck_assert_int_eq(decide(&s).act, JOIN_ACT_HIDE);
+    }
+}
+END_TEST
+
+START_TEST(a_dev_nonce_that_was_used_stays_used_under_another_join_eui)
+{
+    for (int v = LW_MAC_1_0_0; v <= LW_MAC_1_1; v++) {
+        struct scene s = scene_of((enum lw_mac_version)v);
+
+        s.request.frame_join_eui.bytes[3] ^= 1;
+        s.request.any_join_eui = true;
+        s.request.dev_nonce = 6;
+        s.row.dev_nonce_used = true;
+        ck_assert_int_eq(decide(&s).act, JOIN_ACT_VERIFY);
+        ck_assert_int_eq(decide(&s).result, JOIN_NONCE_REPLAYED);
+    }
+}
+END_TEST
+
 static struct scene session_scene_of(enum lw_mac_version version)
 {
     struct scene s = scene_of(version);
@@ -274,6 +305,9 @@ START_TEST(the_named_application_server_alone_has_a_key_derived)
     scenes[2].row.record.as_id[0] = '\0';
     scenes[3].row.session.found = false;
     scenes[4].row.session.join_eui.bytes[0] ^= 1;
+    good.row.session.join_eui.bytes[0] ^= 1;
+    good.request.any_join_eui = true;
+    ck_assert_int_eq(join_decide_app_s_key(&good.row, &good.request).act, JOIN_ACT_DERIVE);
     scenes[5].row.record.ownership = OWNERSHIP_UNOWNED;
     scenes[6].row.record.credential = CREDENTIAL_SCRAPPED;
     scenes[7].row.record.has_home_net_id = false;
@@ -386,6 +420,8 @@ SUITE_MAIN("joinserver decide", 4, a_fresh_join_is_planned_with_the_next_join_no
     a_record_without_its_keys_is_our_fault_and_never_an_answer,
     the_fingerprint_is_of_everything_that_shapes_the_answer,
     the_home_network_alone_is_told_who_is_home,
+    where_any_join_eui_will_do_the_dev_eui_alone_finds_the_device,
+    a_dev_nonce_that_was_used_stays_used_under_another_join_eui,
     the_named_application_server_alone_has_a_key_derived,
     no_key_is_derived_for_a_blocked_device_or_without_its_root,
     a_join_of_a_factory_test_is_planned_and_numbered,
