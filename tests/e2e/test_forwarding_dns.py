@@ -8,7 +8,7 @@ import tempfile
 import threading
 
 import support
-from partners import Partner, add_route, answer_to, make_server_certificate, server_context
+from partners import Partner, answer_to, make_server_certificate, server_context
 from test_forwarding import ForwardTest
 
 sys.path.insert(0, os.path.join(support.ROOT, "tests", "support"))
@@ -52,7 +52,9 @@ class DnsForwarding(ForwardTest):
             "broken.example": (BROKEN, "")})
         cls.addClassCleanup(cls.names.stop)
         cls.joinserver = cls.start_joinserver()
-        add_route(support.shared(), PREFIX, "dns", bits=PREFIX_BITS)
+        added = support.shared().cradle("route", "add", f"{PREFIX}/{PREFIX_BITS}", "--kind", "dns")
+        if added.returncode != 0:
+            raise AssertionError(added.stderr)
 
     @classmethod
     def start_joinserver(cls, *settings):
