@@ -245,14 +245,6 @@ static void take_notification(struct api_request *request, struct join_routes *r
     acknowledge(request);
 }
 
-/* Behind a route of that kind the JoinEUI only says that the request is for us. */
-static bool takes_any_join_eui(const struct join_directory *directory, const struct eui64 *receiver)
-{
-    const struct db_join_route *route = join_directory_route(directory, receiver);
-
-    return route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
-}
-
 /* A session key that leaves in clear must have TLS around it all the way to the peer. */
 static bool is_answered_privately(const struct db_peer *peer)
 {
@@ -275,14 +267,16 @@ static struct join_terms terms_of(const struct api_request *request, const struc
 
 /* What a refusal tells of the request, and of what its device's owner may hear. */
 static void record_refused(struct join_routes *routes, struct join_work *work,
-    enum join_result result, const char *description)
+    const struct db_join_route *route, enum join_result result, const char *description)
 {
+    const bool by_route = route != NULL && route->kind == DB_ROUTE_REFUSE;
     char unused[TS002_DESCRIPTION_MAX];
 
     if (result == JOIN_UNKNOWN_RECEIVER) {
         /* Not checked yet: for what is recorded of the frame. */
         (void)join_message_check(work->message, &work->request, unused);
-        description = device_refusal_reason(REFUSAL_JOIN_EUI_NOT_ROUTED);
+        description =
+            device_refusal_reason(by_route ? REFUSAL_ROUTE_REFUSES : REFUSAL_JOIN_EUI_NOT_ROUTED);
     }
     if (result == JOIN_SLOWED)
         description = device_refusal_reason(REFUSAL_SLOWED);
@@ -409,7 +403,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         result = JOIN_UNKNOWN_SENDER;
     else
         result = check(directory, work, route, description);
-    message->any_join_eui = takes_any_join_eui(directory, &message->receiver);
+    message->any_join_eui = route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
     if (result == JOIN_SUCCESS && db_route_is_local(route) && work->message->activates) {
         join_fingerprint(peer->id, message, work->fingerprint);
         if (loop_limit_is_reached(&routes->shared->loop_limit, &message->dev_eui, peer->id,
@@ -417,7 +411,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
             result = JOIN_SLOWED;
     }
     if (result != JOIN_SUCCESS) {
-        record_refused(routes, work, result, description);
+        record_refused(routes, work, route, result, description);
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }
