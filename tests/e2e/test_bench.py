@@ -215,6 +215,15 @@ class Bench(unittest.TestCase):
             self.assertTrue(0 < figures["min_ms"] <= figures["median_ms"] <= figures["max_ms"], figures)
         self.assertEqual((answer["starts"], answer["limit_ms"]), (2, {"joinserver": 300}))
 
+    def test_routes_are_found(self):
+        run = bench("--built", support.Stack.program(""), "--routes", "1000", "--rounds", "1", name="routes")
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual((answer["routes"], answer["rounds"], answer["limit_ns"]), (1000, 1, 1000))
+        for name in ("flat", "nested"):
+            self.assertGreater(answer[f"{name}_ns"], 0)
+            self.assertGreater(answer[f"{name}_build_ms"], 0)
+            self.assertGreaterEqual(answer[f"{name}_worst_round_ns"], answer[f"{name}_ns"])
+
     def test_too_few_devices_for_the_connections_are_refused(self):
         run = bench("--built", support.Stack.program(""), "--devices", "10", "--connections", "16",
                     "--seconds", "1")
