@@ -3,6 +3,7 @@
 #include "activation/call.h"
 #include "activation/moment.h"
 #include "activation/operator_check.h"
+#include "activation/peer_body.h"
 #include "base/clock.h"
 #include "db/agreement.h"
 #include <inttypes.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GROUPS "/v1/roaming/groups"
 #define DETAIL_MAX 120
 #define NUMBER_TEXT_MAX 20
 #define NUMBER_DIGITS_MAX 18
@@ -394,8 +396,10 @@ static unsigned post_group(struct act_call *call)
     if (r > 0)
         return act_call_problem(
             call, PROBLEM_CONFLICT, "there are as many groups as there may be: remove some");
-    return r < 0 ? act_call_failed(call, r)
-                 : tell_group(call, "roaming_group.create", body->name, 201);
+    if (r < 0)
+        return act_call_failed(call, r);
+    act_call_locate_name(call, GROUPS, body->name);
+    return tell_group(call, "roaming_group.create", body->name, 201);
 }
 
 static unsigned get_groups(struct act_call *call)
@@ -505,8 +509,8 @@ static unsigned delete_group(struct act_call *call)
 static const struct act_route routes[] = {
     ROUTES_OF("/v1/roaming/agreements", "/v1/roaming/agreements/{agreement}", post_agreement,
         get_agreements, get_agreement, patch_agreement, delete_agreement),
-    ROUTES_OF("/v1/roaming/groups", "/v1/roaming/groups/{group}", post_group, get_groups, get_group,
-        patch_group, delete_group),
+    ROUTES_OF(
+        GROUPS, GROUPS "/{group}", post_group, get_groups, get_group, patch_group, delete_group),
 };
 
 const struct act_area act_area_agreements = ACT_AREA(routes);

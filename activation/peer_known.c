@@ -28,6 +28,18 @@ static const char *kind_name(enum peer_kind kind)
     return kind == PEER_NETWORK_SERVER ? "network server" : "application server";
 }
 
+static bool write_partner_of_san(
+    const struct db_directory *directory, const char *san, struct text *out)
+{
+    for (size_t i = 0; san[0] != '\0' && i < directory->n_partners; i++)
+        if (strcmp(directory->partners[i].san, san) == 0) {
+            text_addf(
+                out, "the SAN %s is that of the partner %s", san, directory->partners[i].name);
+            return true;
+        }
+    return false;
+}
+
 int act_peer_taken_write(struct db *db, const struct db_peer *peer, bool is_new, struct text *out)
 {
     CLEANUP(db_directory_done) struct db_directory directory = {0};
@@ -45,6 +57,8 @@ int act_peer_taken_write(struct db *db, const struct db_peer *peer, bool is_new,
                 kind_name(directory.peers[i].kind), directory.peers[i].name);
             return 0;
         }
+    if (write_partner_of_san(&directory, peer->san, out))
+        return 0;
     text_addf(out, "the %s %s or its SAN was there a moment ago: try again", kind_name(peer->kind),
         peer->name);
     return 0;

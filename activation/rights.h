@@ -6,25 +6,25 @@
 #include <stdbool.h>
 
 enum act_right {
-    RIGHT_HEALTH,         /* is the process alive, is it ready */
-    RIGHT_METRICS,        /* counters, on the plain listener */
-    RIGHT_DESCRIPTION,    /* the OpenAPI description and the public keys */
-    RIGHT_TOKEN,          /* ask for an access token: the client proves itself by its secret */
-    RIGHT_ORGANIZATIONS,  /* make, list and change organizations */
-    RIGHT_ORGANIZATION,   /* see one: an administrator any, everybody else his own */
-    RIGHT_CLIENTS,        /* make, list and revoke clients */
-    RIGHT_AUDIT,          /* read the events: an administrator all, an auditor his organization's */
-    RIGHT_PEERS,          /* make, see, change and revoke network and application servers */
-    RIGHT_KEKS,           /* make, list, choose and remove peers' key encryption keys */
-    RIGHT_JOIN_ROUTES,    /* say which JoinEUIs are ours, and where the others go */
-    RIGHT_PARTNERS,       /* make, see, change and revoke the join servers that others go to */
-    RIGHT_AGREEMENTS,     /* say what networks have agreed upon about roaming, and in groups */
+    RIGHT_HEALTH,        /* is the process alive, is it ready */
+    RIGHT_METRICS,       /* counters, on the plain listener */
+    RIGHT_DESCRIPTION,   /* the OpenAPI description and the public keys */
+    RIGHT_TOKEN,         /* ask for an access token: the client proves itself by its secret */
+    RIGHT_ORGANIZATIONS, /* make, list and change organizations */
+    RIGHT_ORGANIZATION,  /* see one: an administrator any, everybody else his own */
+    RIGHT_CLIENTS,       /* make, list and revoke clients */
+    RIGHT_AUDIT,         /* read the events: an administrator all, an auditor his organization's */
+    RIGHT_PEERS,         /* make, see, change and revoke network and application servers */
+    RIGHT_KEKS,          /* make, list, choose and remove peers' key encryption keys */
+    RIGHT_JOIN_ROUTES,   /* say which JoinEUIs are ours, and where the others go */
+    RIGHT_PARTNERS,      /* make, see, change and revoke the join servers that others go to */
+    RIGHT_AGREEMENTS,    /* say what networks have agreed upon about roaming, and in groups */
     RIGHT_ROAMING_REFUSALS, /* see what was refused: an operator all, an owner of his devices */
-    RIGHT_CERTIFICATES,   /* make, change and revoke certificates of makers */
-    RIGHT_ID_PAC,         /* say what was built: that becomes activable (activation/id_pac.c) */
-    RIGHT_IMPORT,         /* bring in devices with their keys */
-    RIGHT_BATCHES,        /* see what his organization has brought in */
-    RIGHT_CODES,          /* have claim codes made for it, and read them */
+    RIGHT_CERTIFICATES,     /* make, change and revoke certificates of makers */
+    RIGHT_ID_PAC,           /* say what was built: that becomes activable (activation/id_pac.c) */
+    RIGHT_IMPORT,           /* bring in devices with their keys */
+    RIGHT_BATCHES,          /* see what his organization has brought in */
+    RIGHT_CODES,            /* have claim codes made for it, and read them */
     RIGHT_TEST_WINDOWS,   /* let devices of his that nobody owns yet join in a network of his choice
                            */
     RIGHT_WEBHOOKS,       /* have his organization's events posted to an address of his */

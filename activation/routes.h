@@ -60,7 +60,8 @@ extern const struct act_area act_area_public, act_area_accounts, act_area_audit,
     act_area_ttjs, act_area_exports, act_area_peers, act_area_keks, act_area_join_routes,
     act_area_partners, act_area_certificates, act_area_eui_blocks, act_area_orders,
     act_area_webhooks, act_area_moves, act_area_subscriptions, act_area_signals,
-    act_area_test_windows, act_area_delivery, act_area_id_pac, act_area_agreements, act_area_roaming_refusals;
+    act_area_test_windows, act_area_delivery, act_area_id_pac, act_area_agreements,
+    act_area_roaming_refusals;
 
 /** What stands in the places of a path's parameters, in their order. */
 struct act_params {

@@ -167,8 +167,8 @@ void connection_idle(struct api_connection *c)
     const struct api_server_config *config = &c->server->config;
 
     c->idle_ms = clock_monotonic_ms();
-    connection_arm(
-        c, c->idle_ms + (int64_t)config->idle_timeout_s * 1000 + config->request_deadline_ms);
+    c->used = true;
+    connection_arm(c, c->idle_ms + (int64_t)config->idle_timeout_s * 1000);
 }
 
 void connection_give_up(struct api_connection *c, int64_t now_ms)
@@ -192,6 +192,18 @@ static bool silent(int fd)
            (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
+/* A request that came since the library last read is not lost with a connection that has waited for
+ * one too long: the library's next run takes it. */
+static bool has_come(struct api_connection *c, int64_t now_ms)
+{
+    bool early = now_ms < c->deadline_ms;
+
+    if (c->request.state != REQUEST_NONE || (c->last_look && !early) || silent(c->fd))
+        return false;
+    c->last_look = !early;
+    return true;
+}
+
 void connection_refuse(struct api_connection *c)
 {
     c->cut = true;
@@ -204,10 +216,20 @@ static void cut(struct api_connection *c, int64_t now_ms)
 {
     enum request_state state = c->request.state;
     enum api_metric metric = METRIC_TOO_SLOW;
+    bool counts = true;
 
+    if (has_come(c, now_ms))
+        return;
     if (state == REQUEST_BODY && c->server->quiesced) {
         answer_now(&c->request, PROBLEM_UNAVAILABLE,
             "the service is stopping, and the body has not arrived");
+        connection_give_up(c, now_ms);
+        return;
+    }
+    if (state == REQUEST_REFUSED) { /* its body is late, and its answer is there */
+        if (!c->server->quiesced)
+            metric_add(&c->server->metrics[METRIC_TOO_SLOW], 1);
+        answer_straight(&c->request, c->request.answer.data, c->request.answer.len);
         connection_give_up(c, now_ms);
         return;
     }
@@ -217,10 +239,9 @@ static void cut(struct api_connection *c, int64_t now_ms)
         metric = c->over;
     else if (state == REQUEST_NONE && now_ms < c->deadline_ms)
         metric = METRIC_IDLE_CLOSED;
-    /* A request that has just come is taken in the library's next run. */
-    if (metric == METRIC_IDLE_CLOSED && !silent(c->fd))
-        return;
-    if (state != REQUEST_GIVEN_UP)
+    else if (state == REQUEST_GIVEN_UP || (state == REQUEST_NONE && c->used))
+        counts = false; /* told already, or nobody was waiting */
+    if (counts)
         metric_add(&c->server->metrics[metric], 1);
     connection_refuse(c);
     if (c->request.stream != NULL)
@@ -246,7 +267,7 @@ void connections_end_arriving(struct api_server *server)
     const int64_t until_ms = server->arriving_until_ms;
 
     for (struct api_connection *c = server->connections; c != NULL; c = c->next) {
-        bool arriving = c->request.state == REQUEST_BODY ||
+        bool arriving = c->request.state == REQUEST_BODY || c->request.state == REQUEST_REFUSED ||
                         (c->request.state == REQUEST_STREAM && stream_arriving(&c->request));
 
         if (arriving && c->deadline_ms > until_ms)

@@ -123,6 +123,8 @@ bool find_steps_next(struct find_steps *steps, struct find_question *ret)
         return false;
     if (next == NULL || steps->n_targets == FIND_TARGETS_MAX ||
         (next->alternative && steps->n_targets > 0)) {
+        if (steps->n_targets == 0 && steps->why[0] == '\0')
+            say_why(steps, DNS_NONE, "there is none"); /* found, and without a record */
         steps->ended = true;
         return false;
     }

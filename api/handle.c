@@ -86,10 +86,13 @@ void *handle_target(void *cls, const char *target, struct MHD_Connection *mhd)
     request->started_us = now_us;
     request->target_fault = guard_target(target);
     make_id(server, request->id);
-    /* Never later than what was set when the connection opened or its last request ended; but a
-     * connection beyond the limit, opened with less time, may find a slot now. */
-    if ((!c->slot && connection_take_slot(c)) || deadline_ms < c->deadline_ms)
+    /* The first request's never later than what was set when the connection opened, unless it had
+     * come by then; but a connection beyond the limit, opened with less time, may find a slot now.
+     */
+    if ((!c->slot && connection_take_slot(c)) || c->used || c->last_look ||
+        deadline_ms < c->deadline_ms)
         connection_arm(c, deadline_ms);
+    c->last_look = false;
     return request;
 }
 
@@ -167,8 +170,11 @@ static void decide(struct api_request *request, const char *version, struct guar
     }
     if (server->config.admit != NULL)
         admitted = server->config.admit(request, server->config.context);
-    if (request->answered)
+    if (request->answered) {
+        request->body_drops = admitted == API_BODY_DROP && body->length <= API_BODY_MAX_DEFAULT;
+        request->body_max = API_BODY_MAX_DEFAULT;
         return;
+    }
     request->body_streams = admitted == API_BODY_STREAM;
     if (request->body_streams)
         return;
@@ -213,7 +219,7 @@ static enum MHD_Result first_call(struct api_request *request, const char *versi
             return stream_open(request, true);
         request->server->n_handling--;
     }
-    if (request->answered && (body.chunked || body.length > 0)) {
+    if (request->answered && !request->body_drops && (body.chunked || body.length > 0)) {
         /* An answer now makes the library close without reading the body. */
         request->close = true;
         c->linger = true;
@@ -254,6 +260,22 @@ static enum MHD_Result take_body(struct api_request *request, const char *piece,
         log_error("a request's body was given up request=%s reason=%s", request->id, error_text());
         return MHD_NO;
     }
+    *piece_len = 0;
+    return MHD_YES;
+}
+
+/* Of a request that is refused. */
+static enum MHD_Result drop_body(struct api_request *request, const char *piece, size_t *piece_len)
+{
+    size_t len = *piece_len;
+
+    secret_wipe((void *)(uintptr_t)piece, len);
+    if (len > request->body_max) {
+        request->connection->linger = true;
+        answer_straight(request, request->answer.data, request->answer.len);
+        return MHD_NO;
+    }
+    request->body_max -= len;
     *piece_len = 0;
     return MHD_YES;
 }
@@ -308,6 +330,8 @@ enum MHD_Result handle_request(void *cls, struct MHD_Connection *mhd, const char
     case REQUEST_BODY:
         return *upload_len > 0 ? take_body(request, upload, upload_len) : whole_request(request);
     case REQUEST_REFUSED:
+        if (*upload_len > 0)
+            return drop_body(request, upload, upload_len);
         request->state = REQUEST_SENDING;
         request->server->n_handling++;
         return answer_queue(request);

@@ -33,7 +33,8 @@ enum request_state {
     REQUEST_NONE,     /* between requests */
     REQUEST_LINE,     /* its first line has been read */
     REQUEST_BODY,     /* admitted; the body is arriving */
-    REQUEST_REFUSED,  /* answered before the handler, sent when the request is complete */
+    REQUEST_REFUSED,  /* answered before the handler, sent when the request is complete; a body is
+                       * dropped as it arrives */
     REQUEST_HANDLING, /* with the handler or, suspended, with a worker */
     REQUEST_STREAM,   /* with a stream whose answer is not queued yet; suspended or not */
     REQUEST_SENDING,  /* the answer is queued */
@@ -54,7 +55,8 @@ struct api_request {
     int64_t started_us;
     char id[API_ID_LEN + 1];
     bool body_streams; /* admitted as such: the handler comes before the body */
-    size_t body_max;
+    bool body_drops;   /* refused, and its body is not */
+    size_t body_max;   /* of a body that is dropped: how much more of it */
     struct secret_buffer body;
     size_t body_len; /* without the NUL behind it */
     void *data;
@@ -104,8 +106,10 @@ struct api_connection {
                     * requests are refused */
     bool reserved; /* one of API_OVER_ADDRESS_RESERVE is its own */
     enum api_metric over; /* without a slot: the limit that denied it */
-    bool cut;             /* shut down by us: nothing of it is taken any more */
-    bool linger;          /* closed while the client may still be sending: see linger.h */
+    bool used;            /* has had a request */
+    bool last_look; /* its time was over, but something had come: the library takes that first */
+    bool cut;       /* shut down by us: nothing of it is taken any more */
+    bool linger;    /* closed while the client may still be sending: see linger.h */
     struct tls_session tls;
     struct api_request request;
 };

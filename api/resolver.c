@@ -228,7 +228,7 @@ static const char *printable(const char *text, char out[static WHY_MAX])
     size_t n = 0;
 
     for (; text[n] != '\0' && n < WHY_MAX - 1; n++)
-        out[n] = text[n] >= ' ' && text[n] <= '~' ? text[n] : ' ';
+        out[n] = text[n] >= ' ' && text[n] <= '~' && text[n] != '"' ? text[n] : ' ';
     out[n] = '\0';
     return out;
 }

@@ -25,6 +25,7 @@
 #define STOP_SEND_MS 2000           /* for answers still being sent */
 #define URGENT_NICE (-10)
 #define STOP_LOOK_MS 20
+#define LIBRARY_IDLE_S 10 /* the library closes idle connections so much later than we do */
 #define FRUITLESS_MS 5
 
 static const struct metric metric_rows[N_API_METRICS] = {
@@ -334,8 +335,8 @@ static int start_library(struct api_server *server)
         MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_LISTEN_SOCKET, server->listen_fd,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, MHD_OPTION_CONNECTION_LIMIT,
         server->config.max_connections + API_OVER_LIMIT_RESERVE, MHD_OPTION_CONNECTION_TIMEOUT,
-        server->config.idle_timeout_s, MHD_OPTION_URI_LOG_CALLBACK, handle_target, server,
-        MHD_OPTION_NOTIFY_COMPLETED, handle_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        server->config.idle_timeout_s + LIBRARY_IDLE_S, MHD_OPTION_URI_LOG_CALLBACK, handle_target,
+        server, MHD_OPTION_NOTIFY_COMPLETED, handle_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
         handle_connection, server, MHD_OPTION_ARRAY, server->tls != NULL ? tls_options : no_options,
         MHD_OPTION_END);
     server->listen_fd = -1; /* the library closes it, also when it does not start */

@@ -19,6 +19,7 @@
 #define API_DRAIN_BODY_MS 3000      /* for bodies still arriving when a drain begins */
 #define API_STREAM_IDLE_MS 30000    /* between two pieces of a streamed body or answer */
 #define API_BODY_STREAM (-1000L)    /* of api_admit: see api/stream.h */
+#define API_BODY_DROP (-1001L)      /* of api_admit: refused, and the connection kept */
 
 struct api_server;
 struct api_request;
@@ -70,7 +71,9 @@ struct api_listener {
  * HTTP status (-404, -405, -401) to refuse at once: as a plain problem document (api/problem.h), or
  * with what it gave to api_answer itself. API_BODY_STREAM: the handler is called before the body,
  * which may have any size, and must call api_stream_begin or api_answer: the body is then not read,
- * and the connection closed. */
+ * and the connection closed. API_BODY_DROP: refused with what it gave to api_answer; a body of up
+ * to API_BODY_MAX_DEFAULT bytes is read and dropped first, so that the connection can be used on.
+ * A larger one, or one that is late, has its answer at once, and the connection is closed. */
 typedef long (*api_admit)(struct api_request *request, void *context);
 /** Called once, with the whole request unless api_admit said API_BODY_STREAM. It must call
  * api_answer, api_defer or api_stream_begin. */

@@ -125,6 +125,10 @@ static const struct {
     {{"route", "explain"}, "JOINEUI [--net-id HEX6]",
         "Says where a request for it would go and why; with a NetID, what that network would have.",
         cli_route_explain},
+    {{"dns", NULL}, "(JOINEUI | NETID) [--mode naptr|address]",
+        "Asks DNS which server that leads to, as a join server with the same [dns] settings would, "
+        "and shows each step and answer.",
+        cli_dns},
     {{"partner", "add"}, "--name NAME --url URL [what cradle partner set takes]",
         "Makes a partner, a join server that others' JoinEUIs are asked of; the token of one that "
         "posts its answers is shown once.",

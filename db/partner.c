@@ -39,7 +39,8 @@ const struct db_statement db_partner_add_statement = {
         "created_at") ", " DB_UTC("revoked_at")
 const struct db_statement db_partner_list_statement = {
     .name = "partner_list",
-    .sql = "SELECT " PARTNER_COLUMNS("NULL::text, NULL::text") " FROM partner WHERE id > $1 ORDER BY id LIMIT $2",
+    .sql = "SELECT " PARTNER_COLUMNS(
+        "NULL::text, NULL::text") " FROM partner WHERE id > $1 ORDER BY id LIMIT $2",
     .shape = DB_SHAPE_MANY,
     .n_params = 2,
     .params = {DB_INT8, DB_INT8},
@@ -47,8 +48,9 @@ const struct db_statement db_partner_list_statement = {
 /* Of several the one that is good, else the one that was revoked last. */
 const struct db_statement db_partner_find_statement = {
     .name = "partner_find",
-    .sql = "SELECT " PARTNER_COLUMNS("trust_anchor, crl") " FROM partner WHERE name = $1"
-           " ORDER BY revoked_at DESC NULLS FIRST, id DESC LIMIT 1",
+    .sql = "SELECT " PARTNER_COLUMNS(
+        "trust_anchor, crl") " FROM partner WHERE name = $1"
+                             " ORDER BY revoked_at DESC NULLS FIRST, id DESC LIMIT 1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
     .params = {DB_TEXT},

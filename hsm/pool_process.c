@@ -14,7 +14,8 @@
 
 #define FD_FIRST 3 /* the child's control socket; its channels follow */
 
-/* SoftHSM is mostly malloc and free: a larger thread cache makes a join 10 % cheaper. */
+/* SoftHSM is mostly malloc and free: a larger thread cache makes a join 10 % cheaper. For keyds
+ * that are built without tcmalloc (option of the build), which knows no such setting. */
 #define MALLOC_TUNING "GLIBC_TUNABLES=glibc.malloc.tcache_count=127"
 
 static void close_all(int *fds, unsigned n)

@@ -1,10 +1,16 @@
 #include "joinserver/breaker.h"
 
+bool breaker_rests(const struct breaker *b, int64_t now_ms)
+{
+    return b->state != BREAKER_CLOSED &&
+           (b->is_probing || (b->state == BREAKER_OPEN && now_ms < b->open_until_ms));
+}
+
 enum breaker_pass breaker_ask(struct breaker *b, int64_t now_ms)
 {
     if (b->state == BREAKER_CLOSED)
         return BREAKER_LET_THROUGH;
-    if (b->is_probing || (b->state == BREAKER_OPEN && now_ms < b->open_until_ms))
+    if (breaker_rests(b, now_ms))
         return BREAKER_REFUSE;
     b->state = BREAKER_HALF_OPEN;
     b->is_probing = true;

@@ -34,6 +34,9 @@ enum breaker_pass {
 /** What is let through must be told about with breaker_end, once. */
 enum breaker_pass breaker_ask(struct breaker *breaker, int64_t now_ms);
 
+/** Whether it would refuse now; changes nothing. */
+bool breaker_rests(const struct breaker *breaker, int64_t now_ms);
+
 enum breaker_verdict {
     BREAKER_WELL,
     BREAKER_FAILED,

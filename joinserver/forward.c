@@ -315,7 +315,8 @@ static void post_ended(struct api_post *post)
         outcome = JOIN_CARRIED_CUT;
     if (outcome == JOIN_CARRIED && !forward->is_async) {
         if (join_forward_claim(forward))
-            join_forward_judge(forward, (const char *)post->answer.data, post->answer.len);
+            join_forward_judge(forward, post->answer.len > 0 ? (const char *)post->answer.data : "",
+                post->answer.len);
     } else if (outcome != JOIN_CARRIED && join_forward_claim(forward)) {
         join_forward_answer(forward, outcome, NULL, NULL, post->why);
     }
@@ -343,6 +344,9 @@ static void post_it(struct join_forward *forward, unsigned timeout_ms)
         .url = forward->url,
         .credential = forward->credential,
         .content_type = "application/json",
+        .pinned = forward->pinned,
+        .n_pinned = forward->n_pinned,
+        .pinned_port = forward->pinned_port,
         .body = forward->body.data,
         .body_len = forward->body.len,
         .once = true,
@@ -413,6 +417,10 @@ void join_forward_send(struct join_forward *forward, const struct join_target *t
     forward->key.name = forward->name;
     (void)snprintf(forward->url, sizeof(forward->url), "%s", target->url);
     forward->uses_tls = strncmp(target->url, HTTPS, sizeof(HTTPS) - 1) == 0;
+    forward->n_pinned = target->n_pinned;
+    forward->pinned_port = target->pinned_port;
+    if (target->n_pinned > 0)
+        memcpy(forward->pinned, target->pinned, target->n_pinned * sizeof(forward->pinned[0]));
     forward->is_async = target->is_async;
     forward->deadline_ms = forward->started_us / 1000 + (int64_t)target->timeout_ms;
     forward->out = (struct carry_out){.version = target->version,

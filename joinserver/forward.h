@@ -7,6 +7,7 @@
  * fits the request (carry.h); it may hold keys, so it is wiped and never logged. */
 #pragma once
 
+#include "api/find_steps.h"
 #include "joinserver/partners.h"
 #include "joinserver/queue.h"
 #include "joinserver/trace.h"
@@ -55,7 +56,10 @@ struct join_target {
     const char *credential; /* "": none */
     enum ts002_version version;
     bool is_async;
-    unsigned timeout_ms; /* from the first byte of the request */
+    unsigned timeout_ms;              /* from the first byte of the request */
+    const struct dns_address *pinned; /* of one that DNS named: connects to these alone */
+    size_t n_pinned;                  /* at most FIND_ADDRESSES_MAX */
+    uint16_t pinned_port;
 };
 
 /** That of a partner of the directory; its texts are the partner's. */

@@ -104,8 +104,13 @@ void join_forward_judge(struct join_forward *forward, const char *body, size_t l
 {
     struct carry_answer answer;
     struct text text = {0};
-    enum carry_fault fault =
-        carry_answer(body, len, &forward->request, &forward->out, &answer, &text);
+    enum carry_fault fault;
+
+    if (len > JOIN_FORWARD_ANSWER_MAX) { /* one that came as a request may be longer */
+        join_forward_answer(forward, JOIN_CARRIED_CUT, NULL, NULL, "its answer is too long");
+        return;
+    }
+    fault = carry_answer(body, len, &forward->request, &forward->out, &answer, &text);
 
     if (fault == CARRY_GOOD && !text.failed && (!answer.has_clear_key || may_show_keys(forward))) {
         join_forward_answer(forward, JOIN_CARRIED, &text, answer.code, NULL);

@@ -32,6 +32,9 @@ struct join_forward {
     bool is_async, uses_tls;
     int64_t deadline_ms;
     char url[PEER_URL_MAX + 1];
+    struct dns_address pinned[FIND_ADDRESSES_MAX];
+    size_t n_pinned;
+    uint16_t pinned_port;
     const struct api_credential *credential;
     struct text via;
     char traceparent[TRACE_TEXT_LEN + 1];

@@ -49,6 +49,10 @@ struct settings {
     char *roaming_instance;
     unsigned roaming_max_hops;
     unsigned roaming_requests;
+    char *roaming_dns_credential;
+    char *roaming_dns_version;
+    unsigned roaming_dns_timeout_ms;
+    unsigned roaming_dns_max_in_flight;
     char *log_level;
 };
 
@@ -119,6 +123,15 @@ static const struct config_setting settings_table[] = {
         "servers that a request may have passed before; one that has passed so many is not carried on"},
     {"roaming.requests", NULL, CONFIG_UNSIGNED, AT(roaming_requests), "256", 4, 10000,
         "requests on their way to partners at once, and connections to them; beyond them they are refused"},
+    {"roaming.dns_credential", NULL, CONFIG_TEXT, AT(roaming_dns_credential), "", 0, 0,
+        "what is shown to servers that DNS names, by its name in answers.directory; its .ca says who is believed; "
+        "empty: nothing is, and the system's CAs are"},
+    {"roaming.dns_protocol_version", NULL, CONFIG_TEXT, AT(roaming_dns_version), "1.0", 0, 0,
+        "in which TS002 they are asked: 1.0 or 1.1"},
+    {"roaming.dns_timeout_ms", NULL, CONFIG_UNSIGNED, AT(roaming_dns_timeout_ms), "2000", 100, 4000,
+        "from a request to its answer by them, the search included"},
+    {"roaming.dns_max_in_flight", NULL, CONFIG_UNSIGNED, AT(roaming_dns_max_in_flight), "64", 1,
+        1024, "requests on their way to one of them"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
@@ -130,7 +143,6 @@ struct app {
     struct join_metrics metrics;
     struct join_shared shared;
     struct join_routes routes;
-    struct finder *finder; /* NULL: dns.mode is off */
     struct join_keeper *keeper;
     struct join_worker *workers[WORKERS_MAX];
     unsigned n_workers;
@@ -219,7 +231,6 @@ static int start(struct app *app)
         (r = db_join_event_partitions(app->keeper_db)) < 0 ||
         (r = join_directory_holder_new(&app->shared.directory)) < 0 ||
         (r = join_directory_reload(app->shared.directory, app->keeper_db)) < 0 ||
-        (r = finder_start(&s->dns, &app->finder)) < 0 ||
         (r = join_refusals_new(&app->shared.refusals)) < 0 ||
         (r = roaming_refusals_new(&app->shared.roaming_refusals)) < 0 ||
         (r = join_queue_new(app->n_workers, s->queue, s->wait_ms, &app->shared.queue)) < 0 ||
@@ -232,7 +243,14 @@ static int start(struct app *app)
                                     .instance = s->roaming_instance,
                                     .max_hops = s->roaming_max_hops,
                                     .max_requests = s->roaming_requests},
-             &app->shared.forwards)) < 0)
+             &app->shared.forwards)) < 0 ||
+        (r = join_dns_open(&(struct join_dns_config){.find = &s->dns,
+                               .forwards = app->shared.forwards,
+                               .credential = s->roaming_dns_credential,
+                               .protocol_version = s->roaming_dns_version,
+                               .timeout_ms = s->roaming_dns_timeout_ms,
+                               .max_in_flight = s->roaming_dns_max_in_flight},
+             &app->shared.dns)) < 0)
         return r;
     if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
                                 .uri = s->hsm_uri,
@@ -285,11 +303,12 @@ static void stop(struct app *app)
     for (unsigned i = 0; i < app->n_workers; i++)
         join_worker_join(app->workers[i]);
     join_keeper_stop(app->keeper);
+    join_dns_stop(app->shared.dns);
     join_forwards_stop(app->shared.forwards, give_up_ms);
     for (size_t i = 0; i < app->shared.n_servers; i++)
         api_server_stop(app->shared.servers[i]);
     join_deliveries_stop(app->shared.deliveries, give_up_ms);
-    finder_stop(app->finder);
+    join_dns_free(app->shared.dns);
     join_forwards_free(app->shared.forwards);
     keyd_pool_close(app->keyd);
     join_queue_free(app->shared.queue);

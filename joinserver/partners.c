@@ -46,6 +46,8 @@ static const struct join_carried_row rows[N_JOIN_CARRIED] = {
     [JOIN_CARRIED_URL] = UNSENT("url"),
     [JOIN_CARRIED_CREDENTIAL] = UNSENT("credential"),
     [JOIN_CARRIED_NOT_FOUND] = UNSENT("not_found"),
+    [JOIN_CARRIED_NO_SERVER] = {"no_server", BREAKER_NOTHING_KNOWN, JOIN_UNKNOWN_RECEIVER,
+        "DNS knows no join server of this JoinEUI"},
     [JOIN_CARRIED_STOPPED] = UNSENT("stopped"),
     [JOIN_CARRIED_INTERNAL] = UNSENT("internal"),
 #undef LIE
@@ -254,6 +256,20 @@ enum join_carried join_partner_take(struct join_partners *p, const struct join_p
     if (outcome != JOIN_CARRIED)
         join_partner_count(p, key, outcome);
     return outcome;
+}
+
+bool join_partner_rests(struct join_partners *p, const struct join_partner_key *key, int64_t now_ms)
+{
+    const struct join_partner *partner;
+    bool rests;
+
+    pthread_mutex_lock(&p->lock);
+    partner = *bucket_of(p, key->id);
+    while (partner != NULL && partner->id != key->id)
+        partner = partner->next;
+    rests = partner != NULL && breaker_rests(&partner->breaker, now_ms);
+    pthread_mutex_unlock(&p->lock);
+    return rests;
 }
 
 void join_partner_end(struct join_partners *p, const struct join_partner_place *place,

@@ -38,7 +38,8 @@ enum join_carried {
     JOIN_CARRIED_FULL, /* too many are on their way to it, of this requester or of all */
     JOIN_CARRIED_URL,
     JOIN_CARRIED_CREDENTIAL,
-    JOIN_CARRIED_NOT_FOUND, /* by DNS */
+    JOIN_CARRIED_NOT_FOUND, /* by DNS, which did not answer, or not so that it is believed */
+    JOIN_CARRIED_NO_SERVER, /* DNS knows of none */
     JOIN_CARRIED_STOPPED,   /* the join server is stopping */
     JOIN_CARRIED_INTERNAL,
     N_JOIN_CARRIED
@@ -80,6 +81,9 @@ struct join_partner_place {
 enum join_carried join_partner_take(struct join_partners *partners,
     const struct join_partner_key *key, int64_t peer_id, int64_t now_ms,
     struct join_partner_place *ret);
+/** Whether it would be refused because its breaker is open. Takes nothing. */
+bool join_partner_rests(
+    struct join_partners *partners, const struct join_partner_key *key, int64_t now_ms);
 /** What came of it, `us` microseconds after the request. Gives the place back, and counts. */
 void join_partner_end(struct join_partners *partners, const struct join_partner_place *place,
     enum join_carried outcome, int64_t us, int64_t now_ms);

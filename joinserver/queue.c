@@ -236,7 +236,22 @@ static bool is_in_time(const struct join_queue *q, const struct lane *lane)
     return n_before * q->pace_ns <= q->max_wait_ns;
 }
 
+static bool has_place(const struct join_queue *q, const struct lane *lane)
+{
+    return join_share_allows(lane->n_taken, q->n_work - q->n_taken) && is_in_time(q, lane);
+}
+
 /* The public functions. */
+
+bool join_queue_has_place(struct join_queue *q, int64_t peer_id)
+{
+    bool has;
+
+    pthread_mutex_lock(&q->lock);
+    has = has_place(q, &q->lanes[join_share_of(peer_id)]);
+    pthread_mutex_unlock(&q->lock);
+    return has;
+}
 
 struct join_work *join_work_take(struct join_queue *q, int64_t peer_id)
 {
@@ -244,7 +259,7 @@ struct join_work *join_work_take(struct join_queue *q, int64_t peer_id)
     struct lane *lane = &q->lanes[join_share_of(peer_id)];
 
     pthread_mutex_lock(&q->lock);
-    if (join_share_allows(lane->n_taken, q->n_work - q->n_taken) && is_in_time(q, lane))
+    if (has_place(q, lane))
         work = q->free_work;
     if (work != NULL) {
         q->free_work = work->next;

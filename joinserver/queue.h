@@ -52,6 +52,8 @@ void join_queue_free(struct join_queue *queue);
  * max_wait_ms. What goes before it is its peer's own and as many of each other's, so the others do
  * not notice who is told to come again. */
 struct join_work *join_work_take(struct join_queue *queue, int64_t peer_id);
+/** Whether join_work_take would say so now, without taking. */
+bool join_queue_has_place(struct join_queue *queue, int64_t peer_id);
 /** They are done with. */
 void join_work_give(struct join_queue *queue, struct join_work *const *work, size_t n);
 

@@ -37,6 +37,7 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
         join_queue_waiting(routes->shared->queue));
     join_deliveries_metrics(routes->shared->deliveries, &out);
     join_forwards_metrics(routes->shared->forwards, &out);
+    join_dns_metrics(routes->shared->dns, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
     api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
@@ -103,6 +104,14 @@ static int64_t claimant(const struct db_peer *peer, const struct db_partner *par
     return peer != NULL ? peer->id : -partner->id;
 }
 
+/* More is asked of us than can be answered in time. That must cost little, so it is said as early
+ * as can be: mostly before the body, and without it. */
+static void shed(struct api_request *request, struct join_routes *routes)
+{
+    metric_add(&routes->shared->metrics->shed, 1);
+    api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
+}
+
 long join_routes_admit(struct api_request *request, void *context)
 {
     struct join_routes *routes = context;
@@ -127,6 +136,9 @@ long join_routes_admit(struct api_request *request, void *context)
     } else if (peer != NULL && atomic_load(&routes->draining)) {
         r = -503;
         api_problem(request, PROBLEM_UNAVAILABLE, "the join server is stopping");
+    } else if (peer != NULL && !join_queue_has_place(routes->shared->queue, peer->id)) {
+        r = API_BODY_DROP;
+        shed(request, routes);
     }
     join_directory_release(routes->shared->directory, directory);
     return r;
@@ -266,14 +278,16 @@ static struct join_terms terms_of(const struct api_request *request, const struc
 
 /* What a refusal tells of the request, and of what its device's owner may hear. */
 static void record_refused(struct join_routes *routes, struct join_work *work,
-    enum join_result result, const char *description)
+    const struct db_join_route *route, enum join_result result, const char *description)
 {
+    const bool by_route = route != NULL && route->kind == DB_ROUTE_REFUSE;
     char unused[TS002_DESCRIPTION_MAX];
 
     if (result == JOIN_UNKNOWN_RECEIVER) {
         /* Not checked yet: for what is recorded of the frame. */
         (void)join_message_check(work->message, &work->request, unused);
-        description = device_refusal_reason(REFUSAL_JOIN_EUI_NOT_ROUTED);
+        description =
+            device_refusal_reason(by_route ? REFUSAL_ROUTE_REFUSES : REFUSAL_JOIN_EUI_NOT_ROUTED);
     }
     if (result == JOIN_SLOWED)
         description = device_refusal_reason(REFUSAL_SLOWED);
@@ -309,6 +323,8 @@ static bool goes_along(const struct join_directory *directory, const struct join
         return false;
     if (!message->activates)
         return true;
+    if (route->kind == DB_ROUTE_DNS) /* each JoinEUI has a server of its own */
+        return eui64_to_u64(&request->frame_join_eui) == eui64_to_u64(&request->receiver);
     other = join_directory_route(directory, &request->frame_join_eui);
     return other != NULL && other->kind == route->kind && other->partner_id == route->partner_id;
 }
@@ -328,13 +344,13 @@ static enum join_result check(const struct join_directory *directory, struct joi
     return result;
 }
 
-static void send_along(const struct join_directory *directory, const struct db_join_route *route,
-    struct join_forward *forward)
+static void send_along(struct join_routes *routes, const struct join_directory *directory,
+    const struct db_join_route *route, struct join_forward *forward)
 {
     struct join_target target;
 
-    if (route->kind != DB_ROUTE_PARTNER) {
-        join_forward_end(forward, JOIN_CARRIED_NOT_FOUND, "DNS is not asked");
+    if (route->kind == DB_ROUTE_DNS) {
+        join_dns_send(routes->shared->dns, forward);
         return;
     }
     target = join_target_of(join_directory_partner(directory, route->partner_id));
@@ -359,7 +375,7 @@ static void carry(struct api_request *request, struct join_routes *routes,
         acknowledge(request);
     else
         api_defer(request);
-    send_along(directory, route, forward);
+    send_along(routes, directory, route, forward);
 }
 
 /* Reads, checks who may say it and queues; `work` is taken over when it was queued. */
@@ -406,7 +422,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
             result = JOIN_SLOWED;
     }
     if (result != JOIN_SUCCESS) {
-        record_refused(routes, work, result, description);
+        record_refused(routes, work, route, result, description);
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }
@@ -456,9 +472,7 @@ static void handle_message(struct api_request *request, struct join_routes *rout
     } else if (peer == NULL) { /* revoked between header and body */
         api_problem(request, PROBLEM_UNAUTHENTICATED, "no peer has this token or certificate");
     } else if ((work = join_work_take(routes->shared->queue, peer->id)) == NULL) {
-        /* Unread: what cannot be answered in time must cost little. */
-        metric_add(&routes->shared->metrics->shed, 1);
-        api_problem(request, PROBLEM_UNAVAILABLE, "too many requests are waiting");
+        shed(request, routes); /* the last place went while the body arrived */
     } else if (!take_message(request, routes, peer, directory, work)) {
         join_work_give(routes->shared->queue, &work, 1);
     }

@@ -5,6 +5,7 @@
 
 #include "hsm/client.h"
 #include "joinserver/directory.h"
+#include "joinserver/dns.h"
 #include "joinserver/forward.h"
 #include "joinserver/loop_limit.h"
 #include "joinserver/metrics.h"
@@ -33,6 +34,7 @@ struct join_shared {
     struct join_queue *queue;
     struct join_deliveries *deliveries;
     struct join_forwards *forwards;
+    struct join_dns *dns;
     struct join_directory_holder *directory;
     struct join_refusals *refusals;
     struct roaming_refusals *roaming_refusals;

@@ -49,18 +49,25 @@ def limit(stack, verb, **options):
 def prepare(stack, options):
     """The devices, if they are not there; how long they took, and what the database has grown to."""
     path = stack.path("bench-devices.json")
-    wanted = {"devices": options.devices, "version": options.version}
+    aged = getattr(options, "aged", False)
+    wanted = {"devices": options.devices, "version": options.version, "aged": aged}
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             made = json.load(file)
-        if {name: made[name] for name in wanted} != wanted:
-            raise Failed(f"{stack.folder} has {made['devices']} devices of {made['version']}: ask for them, or choose another folder.")
+        if {name: made.get(name, False) for name in wanted} != wanted:
+            raise Failed(f"{stack.folder} has {made['devices']} {'aged ' if made.get('aged') else ''}devices of {made['version']}: "
+                         "ask for them, or choose another folder.")
         say(f"Going on with the {options.devices} devices of {stack.folder} ...")
         settle(stack)
     else:
         make_wal_segments(stack)
         say(f"Making {options.devices} devices with sealed keys ...")
         seconds = load(stack, devices=options.devices, seed=SEED, version=options.version)
+        if aged:
+            say("Committing joins that they have had ...")
+            result_of(stack.bench("age-devices", devices=options.devices, seed=SEED, version=options.version, batch=BATCH_MAX),
+                      "age-devices")
+            settle(stack)
         made = {**wanted, "load_s": round(seconds, 1)}
         with open(path, "w", encoding="utf-8") as file:
             json.dump(made, file)
@@ -172,7 +179,7 @@ def run(options):
         "seconds": result["seconds"], "rate": options.rate, "version": options.version,
         "servers": options.servers, "keyds": CORES * options.servers, "workers": WORKERS * options.servers, "cores": CORES,
         "build": build_type(options.built), "postgres": postgres, "host": host(),
-        "tls": options.tls,
+        "tls": options.tls, "aged": options.aged,
         "method": (METHOD if options.rate == 0 else METHOD.replace(
             "closed loop", f"open loop of {options.rate}/s, latency from the intended send time,"))
                   + (TLS_METHOD if options.tls else "")}
@@ -207,6 +214,7 @@ def parser_of(name, connections):
 def main():
     parser = parser_of("joins", connections=64)
     parser.add_argument("--rate", type=at_least(0), default=0)
+    parser.add_argument("--aged", action="store_true")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return run(parser.parse_args())

@@ -5,7 +5,9 @@ docs/benchmarks.md describes the method. The last line of standard output is one
 """
 import argparse
 import configparser
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,9 +22,17 @@ STORM_SETTINGS = ("join.connections=8192", "join.connections_per_address=0", "jo
 NET_ID = "000024"
 MODEST_DEVICES, MODEST_FIRST, MODEST_CONNECTIONS = 2000, 100000000, 32
 MODEST_LESS = 3  # seconds of the storm in which the modest one only begins
+NICE = -10  # of the load generators, where it may be, as of the HTTP thread: else it is often they who are late
 LATENCIES = ("p50_ms", "p95_ms", "p99_ms", "max_ms")
 METHOD = ("closed loop over at most 256 connections for the maximum, then open loop: half of it, three times of it, half of it; every answer "
           "checked, JoinNonces of all devices compared with the database; the load generator runs on the same cores")
+
+
+def urgent(process):
+    """The same process, before what has no such claim."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+    return process
 
 
 class Modest:
@@ -45,14 +55,14 @@ class Modest:
         return {"config": self.config, "devices": MODEST_DEVICES, "first": MODEST_FIRST, "seed": SEED, "version": self.version}
 
     def join(self, seconds):
-        result, good = result_of(self.stack.bench("joins", connections=MODEST_CONNECTIONS, rate=self.rate, seconds=seconds,
-                                                  ports=self.stack.ports[-1], **self.own()), "joins")
+        result, good = result_of(urgent(self.stack.bench("joins", connections=MODEST_CONNECTIONS, rate=self.rate, seconds=seconds,
+                                                         ports=self.stack.ports[-1], **self.own())), "joins")
         return {name: result[name] for name in (*LATENCIES, "joins_per_s", "errors", "checked")}, good
 
 
 def storm(stack, options, **more):
-    return stack.bench("storm", devices=options.devices, seed=SEED, version=options.version, ports=stack.ports[-1],
-                       connections=options.connections, seconds=options.seconds, **more)
+    return urgent(stack.bench("storm", devices=options.devices, seed=SEED, version=options.version, ports=stack.ports[-1],
+                              connections=options.connections, seconds=options.seconds, **more))
 
 
 def overload(stack, options):
@@ -62,6 +72,7 @@ def overload(stack, options):
     alone, good_alone = modest.join(seconds)
     say(f"Looking for the maximum, and then asking for three times as much for {options.seconds} s ...")
     process = storm(stack, options)
+    nice = os.getpriority(os.PRIO_PROCESS, process.pid)
     try:
         while (word := process.stdout.readline()) != "stage\n":
             if word == "":
@@ -77,7 +88,7 @@ def overload(stack, options):
         f"{result['refused_max_ms']:.1f} ms; as before after {result['recovered_ms']} ms.")
     say(f"Another network server that asks for {options.modest_rate} a second: p50 {alone['p50_ms']:.2f} ms, p99 {alone['p99_ms']:.2f} ms alone; "
         f"{beside['p50_ms']:.2f} and {beside['p99_ms']:.2f} ms beside the storm, {beside['errors']} of {beside['checked']} refused.")
-    return {**result, "modest": {"rate": options.modest_rate, "alone": alone, "beside": beside}}, good and good_alone and good_beside
+    return {**result, "nice": nice, "modest": {"rate": options.modest_rate, "alone": alone, "beside": beside}}, good and good_alone and good_beside
 
 
 def all_devices(stack, options):
@@ -93,7 +104,7 @@ def run(options):
         loaded = prepare(stack, options)
         result, good = (all_devices if options.within else overload)(stack, options)
         postgres = settings_of(stack)
-    say(f"{result['checked']} answers checked, {result['errors']} wrong or missing, {result['late']} late; "
+    say(f"{result['checked']} answers checked, {result['errors']} wrong or missing ({result['unanswered']} missing), {result['late']} late; "
         f"refusals have spent nonces of {result['nonces_spent']} devices.")
     say(json.dumps({
         "benchmark": "storm", **result, **loaded, "devices": options.devices, "connections": options.connections,

@@ -5,7 +5,7 @@ readonly run_packages=(
     gcc libc6-dev meson ninja-build pkg-config python3 openssl curl ca-certificates procps
     postgresql postgresql-client softhsm2
     libmicrohttpd-dev libgnutls28-dev libjansson-dev libpq-dev libp11-kit-dev libssl-dev libinih-dev libcsv-dev
-    libcurl4-openssl-dev libqrencode-dev libunbound-dev
+    libcurl4-openssl-dev libqrencode-dev libunbound-dev libgoogle-perftools-dev
 )
 # shellcheck disable=SC2034 # for scripts/test
 readonly test_packages=(

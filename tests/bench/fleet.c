@@ -129,6 +129,11 @@ void bench_device_wipe(struct simdev *device)
     secret_wipe(device, sizeof(*device));
 }
 
+uint32_t bench_device_age(const struct bench_fleet *fleet, uint32_t device)
+{
+    return (uint32_t)(mix64((uint64_t)fleet->seed << 32 | device) % BENCH_AGES);
+}
+
 bool bench_device_is_counted(const struct bench_fleet *fleet, uint32_t device)
 {
     return device_nonce_is_counted(version_of(fleet, device));

@@ -44,6 +44,11 @@ void bench_device_wipe(struct simdev *device);
 void bench_code_make(
     const struct bench_fleet *fleet, uint32_t device, char ret[static BENCH_CODE_LEN + 1]);
 
+/** How many joins a device has had that is not new: from none to as many as fill the list in its
+ * hot row twice but for one. */
+#define BENCH_AGES 64
+uint32_t bench_device_age(const struct bench_fleet *fleet, uint32_t device);
+
 bool bench_device_is_counted(const struct bench_fleet *fleet, uint32_t device);
 
 /** Takes the device's next DevNonce: the next number for versions that count, else the next of a

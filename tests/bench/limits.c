@@ -1,5 +1,6 @@
 /* keyd-limit and commit-limit: what the two halves of a join can do alone, asked for just as a join
- * worker asks for them (joinserver/worker_keys.c, worker_commit.c), in batches of the same size. */
+ * worker asks for them (joinserver/worker_keys.c, worker_commit.c), in batches of the same size.
+ * age-devices: commits of joins that nobody answered, for a database that has had them. */
 #include "tests/bench/verbs.h"
 
 #include "base/clock.h"
@@ -278,6 +279,17 @@ static int fill_commit(struct limit_thread *t, uint32_t number, struct db_join_c
     return bench_device_take_nonce(t->fleet, number, &c->dev_nonce);
 }
 
+/** Commits the first `n` of t->commits. */
+static int commit_all(struct limit_thread *t, size_t n)
+{
+    int r = db_join_commit(t->db, t->commits, n, t->won);
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        if (!t->won[i])
+            r = error_set(ERROR_DB, "a join was not committed: are the join servers idle?");
+    return r;
+}
+
 static int commit_batch(struct limit_thread *t)
 {
     int r = 0;
@@ -286,12 +298,7 @@ static int commit_batch(struct limit_thread *t)
         r = fill_commit(t, t->devices[t->next], &t->commits[i]);
         t->next = (t->next + 1) % t->n_devices;
     }
-    if (r == 0)
-        r = db_join_commit(t->db, t->commits, t->n_batch, t->won);
-    for (size_t i = 0; r == 0 && i < t->n_batch; i++)
-        if (!t->won[i])
-            r = error_set(ERROR_DB, "a join was not committed: are the join servers idle?");
-    return r;
+    return r < 0 ? r : commit_all(t, t->n_batch);
 }
 
 static int prepare_commits(const struct bench_settings *settings, struct limit_thread *t,
@@ -349,5 +356,60 @@ int bench_commit_limit(const struct bench_settings *settings)
         r = measure(threads, n, settings->seconds);
     for (unsigned i = 0; i < n; i++)
         db_close(threads[i].db);
+    return r;
+}
+
+/* --- age ------------------------------------------------------------------------------------- */
+
+/** A join of every device that has had fewer than its age. */
+static int age_round(struct limit_thread *t, uint32_t *ret_n)
+{
+    size_t n = 0;
+    int r = 0;
+
+    for (uint32_t i = 0; r == 0 && i < t->n_devices; i++) {
+        uint32_t number = t->devices[i];
+
+        if (t->fleet->memory[number].join_nonce >= bench_device_age(t->fleet, number))
+            continue;
+        r = fill_commit(t, number, &t->commits[n++]);
+        if (r == 0 && n == BATCH_MAX) {
+            *ret_n += BATCH_MAX;
+            n = 0;
+            r = commit_all(t, BATCH_MAX);
+        }
+    }
+    *ret_n += (uint32_t)n;
+    return r == 0 && n > 0 ? commit_all(t, n) : r;
+}
+
+int bench_age_devices(const struct bench_settings *settings)
+{
+    CLEANUP(cleanup_free) struct limit_thread *t = calloc(1, sizeof(*t));
+    CLEANUP(bench_fleet_done) struct bench_fleet fleet = {.n = 0};
+    CLEANUP(bench_order_done) struct bench_order order = {.devices = NULL};
+    CLEANUP(db_directory_done) struct db_directory directory = {.n_peers = 0};
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    uint32_t n = 0, n_before;
+
+    if (t == NULL)
+        return error_set(ERROR_SYSTEM, "out of memory");
+    int r = open_db(settings, &db);
+    if (r == 0)
+        r = db_directory_load(db, &directory);
+    if (r == 0)
+        r = bench_fleet_make(settings, &fleet);
+    if (r == 0)
+        r = bench_order_make(fleet.n, fleet.seed, &order);
+    if (r == 0)
+        r = prepare_commits(settings, t, &fleet, &directory, order.devices, fleet.n);
+    do {
+        n_before = n;
+        if (r == 0)
+            r = age_round(t, &n);
+    } while (r == 0 && n > n_before);
+    db_close(t->db);
+    if (r == 0)
+        printf("{\"joins\": %u}\n", n);
     return r;
 }

@@ -17,6 +17,7 @@ static const struct {
     {"claims", bench_claims},
     {"keyd-limit", bench_keyd_limit},
     {"commit-limit", bench_commit_limit},
+    {"age-devices", bench_age_devices},
     {"timing", bench_timing},
     {"history", bench_history},
     {"claim-timing", bench_claim_timing},

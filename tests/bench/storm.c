@@ -31,7 +31,7 @@ struct storm {
     struct bench_plan plan;
     struct bench_traffic traffic;
     uint8_t *outcomes; /* one a request */
-    uint32_t n_checked, n_wrong, n_late;
+    uint32_t n_checked, n_wrong, n_unanswered, n_late;
 };
 
 static void storm_done(struct storm *s)
@@ -106,6 +106,7 @@ static int run(struct storm *s, const uint32_t *devices, uint32_t n, unsigned co
         s->outcomes[i] = (uint8_t)r;
         s->n_checked++;
         s->n_late += r == BENCH_LATE;
+        s->n_unanswered += reply->len == 0;
         if (r == 0)
             s->join_nonces[devices[i]]++;
         if (r == BENCH_WRONG && s->n_wrong++ == 0)
@@ -233,6 +234,7 @@ static int overload(struct storm *s)
     int64_t from_us = turns[STORM].at_us, to_us = turns[AFTER].at_us;
     struct latencies before, right, shed, after;
     double answered = answered_per_s(s, from_us, to_us);
+    double cores = (double)(turns[AFTER].cpu_us - turns[STORM].cpu_us) / (double)(to_us - from_us);
     int recovered_ms = -1;
     r = look(s, 0, s->traffic.begin_us, from_us, true, &before);
     if (r == 0)
@@ -244,13 +246,14 @@ static int overload(struct storm *s)
     if (r == 0)
         r = find_recovery(s, before.p99_ms, &recovered_ms);
     printf("{\"maximum\": %.1f, \"asked_per_s\": %u, \"offered_per_s\": %.1f, "
-           "\"joins_per_s\": %.1f, \"of_maximum\": %.3f, \"p50_ms\": %.2f, \"p99_ms\": %.2f, "
+           "\"generator_cores\": %.2f, \"joins_per_s\": %.1f, \"of_maximum\": %.3f, "
+           "\"p50_ms\": %.2f, \"p99_ms\": %.2f, "
            "\"refused\": %u, \"refused_p50_ms\": %.2f, \"refused_p99_ms\": %.2f, "
            "\"refused_max_ms\": %.2f, \"normal_rate\": %u, \"normal_p99_ms\": %.2f, "
            "\"after_p99_ms\": %.2f, \"recovered_ms\": %d, ",
         maximum, stages[STORM].rate,
-        (turns[AFTER].n_sent - turns[STORM].n_sent) * 1e6 / (double)(to_us - from_us), answered,
-        answered / maximum, right.p50_ms, right.p99_ms, shed.n, shed.p50_ms, shed.p99_ms,
+        (turns[AFTER].n_sent - turns[STORM].n_sent) * 1e6 / (double)(to_us - from_us), cores,
+        answered, answered / maximum, right.p50_ms, right.p99_ms, shed.n, shed.p50_ms, shed.p99_ms,
         shed.max_ms, stages[AFTER].rate, before.p99_ms, after.p99_ms, recovered_ms);
     return r;
 }
@@ -328,8 +331,9 @@ int bench_storm(const struct bench_settings *settings)
         r = count_spent(&storm, &n_spent);
     if (r < 0)
         return r;
-    printf("\"checked\": %u, \"errors\": %u, \"late\": %u, \"nonces_spent\": %u}\n",
-        storm.n_checked, storm.n_wrong, storm.n_late, n_spent);
+    printf("\"checked\": %u, \"errors\": %u, \"unanswered\": %u, \"late\": %u, "
+           "\"nonces_spent\": %u}\n",
+        storm.n_checked, storm.n_wrong, storm.n_unanswered, storm.n_late, n_spent);
     if (storm.n_wrong + n_spent == 0)
         return 0;
     (void)error_set(ERROR_INTERNAL,

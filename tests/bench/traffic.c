@@ -14,10 +14,12 @@
 #define DRAIN_US 10000000
 #define EVENTS_MAX 256
 #define NONE UINT32_MAX
+#define LONG_IDLE_US 1000000 /* a connection that was idle for so long may have been closed */
 
 struct connection {
     struct bench_wire wire;
     uint32_t request; /* under way, or NONE */
+    int64_t idle_us;  /* since when, where there is none */
     size_t len;
     char *in; /* of plan->answer_max */
 };
@@ -71,6 +73,7 @@ static int open_connections(
         r = bench_wire_open(wiring, ports[i % n_ports], &c->wire);
         if (r == 0 && epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->wire.fd, &event) != 0)
             r = error_set_errno("cannot watch a connection");
+        c->idle_us = clock_monotonic_us();
         run->idle[run->n_idle++] = c;
     }
     return r;
@@ -87,13 +90,23 @@ static void give_up(struct run *run, struct connection *c)
     c->request = NONE;
 }
 
+/* As any client looks that has kept a connection: a request on one that the server has closed would
+ * have no answer, and that would be no fault of the server's. */
+static bool was_closed(struct run *run, struct connection *c)
+{
+    if (c->wire.fd >= 0 && clock_monotonic_us() - c->idle_us >= LONG_IDLE_US &&
+        bench_wire_has_ended(&c->wire))
+        give_up(run, c);
+    return c->wire.fd < 0;
+}
+
 static void send_next(struct run *run, int64_t due_us)
 {
     struct connection *c = run->idle[--run->n_idle];
     uint32_t index = run->traffic->n_sent;
     const struct bench_request *request = &run->plan->requests[index];
 
-    if (c->wire.fd < 0)
+    if (was_closed(run, c))
         return;
     run->traffic->n_sent++;
     run->traffic->replies[index].due_us = due_us;
@@ -123,7 +136,7 @@ static void begin_stage(struct run *run, size_t stage, int64_t at_us)
     run->stage = stage;
     run->rate = run->stages[stage].rate;
     run->traffic->turns[stage] =
-        (struct bench_turn){.at_us = at_us, .n_sent = run->traffic->n_sent};
+        (struct bench_turn){.at_us = at_us, .n_sent = run->traffic->n_sent, .cpu_us = own_cpu_us()};
 }
 
 static void turn_stage(struct run *run, int64_t now_us)
@@ -196,6 +209,7 @@ static void finish(struct run *run, struct connection *c)
     run->in_flight[run->plan->requests[c->request].device] = false;
     run->n_busy--;
     c->request = NONE;
+    c->idle_us = clock_monotonic_us();
     run->idle[run->n_idle++] = c;
 }
 

@@ -24,10 +24,12 @@ struct bench_traffic {
     int64_t begin_us; /* the measured time */
     int64_t end_us;
     int64_t cpu_us; /* this process's own in it */
-    /* Of each stage: when it began, and how many requests had been sent then. */
+    /* Of each stage: when it began, how many requests had been sent then, and this process's CPU.
+     */
     struct bench_turn {
         int64_t at_us;
         uint32_t n_sent;
+        int64_t cpu_us;
     } turns[BENCH_STAGES_MAX];
 };
 

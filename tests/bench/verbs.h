@@ -39,5 +39,9 @@ int bench_claim_timing(const struct bench_settings *settings);
  */
 int bench_history(const struct bench_settings *settings);
 
+/** Commits as many joins of each device as it is old: so that lists of DevNonces are of all
+ * lengths. The join servers must be idle. */
+int bench_age_devices(const struct bench_settings *settings);
+
 /** The same rows committed with nothing around them. The join servers must be idle. */
 int bench_commit_limit(const struct bench_settings *settings);

@@ -93,6 +93,14 @@ void bench_wire_close(struct bench_wire *wire)
     *wire = (struct bench_wire){.fd = -1};
 }
 
+bool bench_wire_has_ended(const struct bench_wire *wire)
+{
+    char byte;
+
+    ssize_t n = recv(wire->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
 bool bench_wire_send(struct bench_wire *wire, const void *bytes, size_t len)
 {
     ssize_t n = wire->tls != NULL ? gnutls_record_send(wire->tls, bytes, len)

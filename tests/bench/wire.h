@@ -24,6 +24,8 @@ void bench_wiring_done(struct bench_wiring *wiring);
 int bench_wire_open(const struct bench_wiring *wiring, uint16_t port, struct bench_wire *ret);
 void bench_wire_close(struct bench_wire *wire);
 
+/** Whether the other side has closed it, as far as is known here. */
+bool bench_wire_has_ended(const struct bench_wire *wire);
 /** Everything at once or not at all: a request is far smaller than what a socket takes. */
 bool bench_wire_send(struct bench_wire *wire, const void *bytes, size_t len);
 

@@ -208,7 +208,7 @@ class Accounts(AccountsTest):
                 concrete = path
                 for parameter in ("organization", "offer", "client", "job", "batch", "name", "as_id", "kek", "route", "number",
                                   "dev_euis", "dev_eui", "webhook", "delivery",
-                                  "subscription", "rule",
+                                  "subscription", "rule", "agreement", "group",
                                   "block"):
                     concrete = concrete.replace("{%s}" % parameter, NOBODY)
                 self.assertNotIn("{", concrete, "a parameter that this test does not know")

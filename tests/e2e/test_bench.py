@@ -33,7 +33,7 @@ CLAIM_FIELDS = {
 STORM_FIELDS = {
     "benchmark", "maximum", "asked_per_s", "offered_per_s", "joins_per_s", "of_maximum", "p50_ms", "p99_ms", "refused",
     "refused_p50_ms", "refused_p99_ms", "refused_max_ms", "normal_rate", "normal_p99_ms", "after_p99_ms", "recovered_ms",
-    "checked", "errors", "late", "nonces_spent", "modest", "devices", "connections", "version", "cores", "build", "postgres",
+    "checked", "errors", "unanswered", "late", "nonces_spent", "nice", "generator_cores", "modest", "devices", "connections", "version", "cores", "build", "postgres",
     "host", "method"}
 CLAIM_REASONS = {"unknown", "code", "taken", "quarantined", "no_code", "credential", "locked"}
 BENCH_SECONDS = 180
@@ -224,6 +224,15 @@ class Bench(unittest.TestCase):
             self.assertTrue(0 < figures["min_ms"] <= figures["median_ms"] <= figures["max_ms"], figures)
         self.assertEqual((answer["starts"], answer["limit_ms"]), (2, {"joinserver": 300}))
 
+    def test_routes_are_found(self):
+        run = bench("--built", support.Stack.program(""), "--routes", "1000", "--rounds", "1", name="routes")
+        answer = json.loads(run.stdout.splitlines()[-1])
+        self.assertEqual((answer["routes"], answer["rounds"], answer["limit_ns"]), (1000, 1, 1000))
+        for name in ("flat", "nested"):
+            self.assertGreater(answer[f"{name}_ns"], 0)
+            self.assertGreater(answer[f"{name}_build_ms"], 0)
+            self.assertGreaterEqual(answer[f"{name}_worst_round_ns"], answer[f"{name}_ns"])
+
     def test_too_few_devices_for_the_connections_are_refused(self):
         run = bench("--built", support.Stack.program(""), "--devices", "10", "--connections", "16",
                     "--seconds", "1")
@@ -293,6 +302,15 @@ class LoadGenerator(unittest.TestCase):
             while_it_runs()
             result = json.loads(process.stdout.read().splitlines()[-1])
         return process.returncode, result
+
+    def test_1_aged_devices_have_lists_of_all_lengths_and_join_on(self):
+        process = self.stack.bench("age-devices", devices=self.N_DEVICES)
+        self.assertEqual(process.wait(), 0, process.communicate()[0])
+        lengths = [int(n) for n in self.stack.psql.ask("SELECT DISTINCT octet_length(recent_nonces) / 2 FROM device_join ORDER BY 1")]
+        self.assertEqual((lengths[0], lengths[-1]), (0, 32))
+        self.assertGreater(len(lengths), 25)
+        self.assertEqual(self.stack.psql.ask("SELECT count(DISTINCT has_pages), max(join_nonce) < 64 FROM device_join"), ["2|t"])
+        self.assertEqual(self.joins()[1]["errors"], 0)
 
     def test_1_right_answers_are_right_and_go_on_where_the_last_run_ended(self):
         for _ in range(2):

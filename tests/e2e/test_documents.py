@@ -62,7 +62,7 @@ class Documents(unittest.TestCase):
         self.labels(said)
 
     def test_owners(self):
-        claimed, joined, proven, handed_on, moved = self.said("docs/owners.md")
+        claimed, joined, proven, roams, handed_on, moved = self.said("docs/owners.md")
         self.assertRegex(claimed, r'"outcome":"claimed","code":"[0-9A-F]{16}","generation":2,"ownership_epoch":1')
         self.assertIn('"ready":true', joined)
         self.assertIn("Joined", joined)
@@ -71,6 +71,7 @@ class Documents(unittest.TestCase):
         # Another document may have exported it before.
         self.assertEqual(self.stack.psql("SELECT exposed_since IS NOT NULL FROM device WHERE dev_eui = "
                                          f"'\\x{statement['dev_eui']}'"), [["t" if statement["exposed"] else "f"]])
+        self.assertIn('"roaming":"none"', roams)
         self.assertRegex(handed_on, r'"ownership_epoch":2.*"code":"[0-9A-F]{16}","generation":3')
         self.assertIn("Joined", handed_on)
         self.assertIn("event: end\ndata: {", moved)

@@ -226,6 +226,17 @@ class Carrying(ForwardTest):
         add_route(self.stack, join_eui, "refuse")
         answer = self.ask(server, self.message("HomeNSReq", server, join_eui))
         self.assertEqual((self.code(answer), partner.requests), ("UnkownReceiver", []))
+        # The device is here: its owner hears why. The route is the longer one by a bit or more.
+        device = self.stack.device("1.0.3")
+        refused = f"{int(device['join_eui'], 16) ^ 1:016x}"
+        add_route(self.stack, refused, "refuse")
+        home = {"net_id": support.HOME, "token": self.stack.home["token"]}
+
+        def reasons():
+            self.ask(home, lorawan.join_req(device | {"join_eui": refused}, 1, support.HOME))
+            return ["a route refuses this JoinEUI"] in self.stack.psql(
+                f"SELECT reason FROM join_event WHERE dev_eui = '\\x{device['dev_eui']}'")
+        support.wait_until(reasons, CHANGE_SECONDS, "the reason is recorded")
 
     def test_a_trace_goes_on_and_is_in_the_log_where_that_is_wanted(self):
         partner, server = self.partner(), self.requester()
@@ -498,9 +509,34 @@ class Async(ForwardTest):
         def lying(message):
             self.answer(partner, message, SenderID="ab" * 8)
             return 202
-        partner.say = [lying]
-        self.assertEqual(self.code(self.ask(server, self.join_req(server, partner))), "Other")
-        self.assertEqual(self.count(partner, "other_ids"), 1)
+        def too_much(message):
+            self.answer(partner, message, Padding="x" * 16384)
+            return 202
+        for say, outcome in ((lying, "other_ids"), (too_much, "cut")):
+            partner.say = [say]
+            self.assertEqual(self.code(self.ask(server, self.join_req(server, partner))), "Other")
+            self.assertEqual(self.count(partner, outcome), 1)
+
+    def test_it_may_be_known_by_its_certificate(self):
+        with open(self.theirs.pem, encoding="ascii") as file:
+            anchor = file.read()
+        identity = self.theirs.client(f"answers-{secrets.token_hex(4)}", "URI:urn:example:partner")
+        stranger = self.ours.client(f"stranger-{secrets.token_hex(4)}", "URI:urn:example:partner")
+        partner, server = self.async_partner(san="urn:example:partner", trust_anchor=anchor), self.requester()
+        ca, url = self.stack.demo["join"]["ca"], f"https://127.0.0.1:{self.joinserver.tls_port}/"
+
+        def post(who, message):
+            return support.https("POST", url, who, ca, json.dumps(answer_to(message)).encode(),
+                                 {"Content-Type": "application/json"})[::2]
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            request = self.join_req(server, partner)
+            answer = pool.submit(self.ask, server, request)
+            carried = partner.wait(1)[0].message
+            with self.assertRaises(OSError):
+                post(stranger, carried)
+            self.assertFalse(answer.done())
+            self.assertEqual(post(identity, carried), (200, b""))
+            self.assertEqual(answer.result(), answer_to(request))
 
     def test_both_sides_may_be_asynchronous(self):
         partner, server, receiver = self.async_partner(), self.requester(), Receiver()

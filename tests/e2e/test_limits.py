@@ -101,6 +101,8 @@ class Limits(unittest.TestCase):
         self.assertIn(503, statuses)
         self.assertIn(200, statuses)
         self.assertLessEqual(set(statuses), {200, 503})
+        _, _, page = support.http("GET", server.url + "metrics")
+        self.assertIn(f"\ncradle_join_shed_total {statuses.count(503)}\n", page.decode())
         # A full queue is no reason to close: the connections are as good as before.
         for connection in connections:
             self.assertEqual(self.post(connection), (200, None))

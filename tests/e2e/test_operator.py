@@ -220,7 +220,8 @@ class JoinRoutes(OperatorTest):
     def test_they_are_made_listed_and_removed(self):
         digits = "02cdce" + secrets.token_hex(2)
         location, made, request = self.made("/v1/join-routes", {"prefix": "0x" + "-".join(re.findall("..", digits.upper())), "bits": 40})
-        self.assertEqual(made, {"prefix": digits + "000000", "bits": 40, "created_at": made["created_at"]})
+        self.assertEqual(made, {"prefix": digits + "000000", "bits": 40, "kind": "local", "partner": None, "organization": None,
+                                "created_at": made["created_at"]})
         self.assertEqual(location, f"/v1/join-routes/{digits}000000-40")
         self.assertEqual(self.events(request)[0][:2], ["join_route.create", f"{digits}000000-40"])
         self.refused(409, None, "post", "/v1/join-routes", {"prefix": digits, "bits": 40})
@@ -294,11 +295,12 @@ class Bodies(OperatorTest):
     def test_a_body_or_query_too_much_is_refused_as_documented(self):
         """The description is held to each answer where it comes in."""
         described = openapi.description.paths
-        sizes = {"NetworkServerBody": 1 << 20, "ApplicationServerBody": 1 << 20}
+        sizes = {"NetworkServerBody": 1 << 20, "ApplicationServerBody": 1 << 20, "PartnerBody": 1 << 20}
         seen = 0
         for path, item in described.items():
             area = (path + "//").split("/")[2]
-            if area not in ("network-servers", "application-servers", "keks", "join-routes", "certificates", "organizations"):
+            if area not in ("network-servers", "application-servers", "keks", "join-routes", "partners", "certificates",
+                            "organizations"):
                 continue
             rest = self.admin if area in ("certificates", "organizations") else self.operator
             at = re.sub(r"\{[^}]*\}", NOBODY, path)

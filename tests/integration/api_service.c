@@ -1,5 +1,6 @@
 #include "tests/integration/api_service.h"
 
+#include "api/problem.h"
 #include "base/error.h"
 #include <check.h>
 #include <pthread.h>
@@ -48,6 +49,10 @@ static long admit(struct api_request *request, void *context)
         return SERVICE_LARGE_BODY;
     if (strcmp(path, "/peer") == 0)
         return admit_peer(request);
+    if (strcmp(path, "/busy") == 0) {
+        api_problem(request, PROBLEM_UNAVAILABLE, NULL);
+        return API_BODY_DROP;
+    }
     if (strcmp(path, "/closed") == 0)
         return -401;
     if (strcmp(path, "/own-refusal") == 0) {
@@ -228,7 +233,8 @@ void service_wait_done(size_t n)
 
 static void service_start(struct api_server_config config)
 {
-    config.idle_timeout_s = SERVICE_IDLE_S;
+    if (config.idle_timeout_s == 0)
+        config.idle_timeout_s = SERVICE_IDLE_S;
     config.admit = admit;
     config.handle = handle;
     service.server = NULL;
@@ -261,6 +267,13 @@ void service_start_usual(void)
 void service_start_impatient(void)
 {
     service_start_on(&plain);
+}
+
+void service_start_short_idle(void)
+{
+    service_start((struct api_server_config){.listener = plain,
+        .max_connections = SERVICE_WIDE,
+        .idle_timeout_s = SERVICE_SHORT_IDLE_S});
 }
 
 void service_start_narrow(void)

@@ -12,7 +12,8 @@
  *           the name, "bad" or "none"
  *   /peer   echoes, for the peer of the number in X-Peer; refused when that has its connections
  *   /nowhere /closed /own-refusal   are refused before the body: 404, 401, and 409 with its own
- * text /credentials /query /silent /forgetful   see api_service.c */
+ * text   /busy   is refused before the body, which is dropped: 503   /credentials /query /silent
+ * /forgetful   see api_service.c */
 #pragma once
 
 #include "api/server.h"
@@ -25,6 +26,7 @@
 #define SERVICE_IDLE_S 60
 #define SERVICE_PER_ADDRESS 4
 #define SERVICE_PER_PEER 2
+#define SERVICE_SHORT_IDLE_S 1
 
 /* One at a time: Check's fixtures take no argument. */
 extern struct service {
@@ -37,6 +39,8 @@ extern struct service {
 void service_start_usual(void);
 /** With a deadline of SERVICE_IMPATIENT_MS for a request. */
 void service_start_impatient(void);
+/** With SERVICE_SHORT_IDLE_S for idle connections. */
+void service_start_short_idle(void);
 /** With SERVICE_NARROW connections at most. */
 void service_start_narrow(void);
 /** With SERVICE_PER_ADDRESS connections of an address and SERVICE_PER_PEER of a peer at most, on

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -184,6 +185,27 @@ START_TEST(a_keyd_that_grew_too_large_is_replaced)
     no_child_may_be_left();
 }
 END_TEST
+
+#ifdef KEYD_WITH_TCMALLOC
+/* A linker that leaves out what nobody asks for by name could leave it out unseen. */
+START_TEST(a_keyd_is_linked_with_tcmalloc)
+{
+    static const char name[] = "libtcmalloc_minimal.so";
+    FILE *file = fopen(KEYD_PROGRAM, "re");
+    struct stat info;
+    char *program;
+
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fstat(fileno(file), &info), 0);
+    program = malloc((size_t)info.st_size);
+    ck_assert_ptr_nonnull(program);
+    ck_assert_uint_eq(fread(program, 1, (size_t)info.st_size, file), (size_t)info.st_size);
+    ck_assert_ptr_nonnull(memmem(program, (size_t)info.st_size, name, sizeof(name) - 1));
+    free(program);
+    (void)fclose(file);
+}
+END_TEST
+#endif
 
 static void send_raw(struct keyd_channel *channel, const void *bytes, size_t len)
 {
@@ -539,6 +561,9 @@ int main(void)
         keyds_killed_under_load_cost_no_call,
         recycling_loses_no_join_and_keeps_the_number_of_processes,
         a_keyd_that_grew_too_large_is_replaced,
+#ifdef KEYD_WITH_TCMALLOC
+        a_keyd_is_linked_with_tcmalloc,
+#endif
         a_malformed_frame_ends_that_keyd_and_nothing_else,
         a_verb_the_service_may_not_use_ends_the_keyd,
         a_pool_that_names_no_verbs_is_not_opened,

@@ -6,8 +6,7 @@
         server.trust_anchor   # file with the DS records of all zones that claim to be signed
         server.set("good.example", "a 3600 A 192.0.2.2\\n")   # served when it returns
 
-SIGNED is signed, PLAIN is not; BOGUS is signed and was changed afterwards: each address in it is another one than
-was signed; STRIPPED has no signatures, though the trust anchor says that it has; BROKEN is not served: SERVFAIL.
+SIGNED is signed, PLAIN is not; BOGUS is signed and was changed afterwards: each address in it begins with 127; STRIPPED has no signatures, though the trust anchor says that it has; BROKEN is not served: SERVFAIL.
 Records stand below the zone's SOA and NS, names relative to it; `minimum` is for how long it says that there is nothing.
 
 As a program it serves what standard input says, line by line, until that ends:
@@ -137,7 +136,7 @@ class NameServer:
         with open(path, encoding="utf-8") as file:
             text = file.read()
         if how == BOGUS:
-            text = ADDRESS.sub(r"\g<1>1.", text)
+            text = ADDRESS.sub(r"\g<1>127.", text)
         if how == STRIPPED:
             text = SIGNATURES.sub("", text)
         if how != BROKEN:

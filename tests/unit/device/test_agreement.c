@@ -15,14 +15,14 @@ static const struct net_id a = {{0, 0, 1}}, b = {{0, 0, 2}}, c = {{0, 0, 3}}, d 
  * group 2, which has no agreement that runs. */
 static struct device_agreements made(void)
 {
-    static const struct device_agreement agreements[] = {
+    const struct device_agreement agreements[] = {
         {.group_id = 2, .allows = AWAY_ALL, .starts_s = 0, .ends_s = START},
         {.home = c, .visited = d, .allows = AWAY_HOME_NS, .starts_s = START, .ends_s = END},
         {.group_id = 1, .allows = AWAY_ACTIVATION, .starts_s = START, .ends_s = AGREEMENT_NO_END},
         {.home = b, .visited = a, .allows = AWAY_ALL, .starts_s = START, .ends_s = END},
         {.home = a, .visited = b, .allows = AWAY_ALL, .starts_s = START, .ends_s = END},
     };
-    static const struct device_group_member members[] = {{d, 2}, {a, 2}, {b, 2}, {c, 1}, {a, 1}};
+    const struct device_group_member members[] = {{d, 2}, {a, 2}, {b, 2}, {c, 1}, {a, 1}};
     struct device_agreements all = {
         .n_agreements = sizeof(agreements) / sizeof(agreements[0]),
         .n_members = sizeof(members) / sizeof(members[0]),

@@ -28,7 +28,8 @@ START_TEST(only_what_a_token_needs_is_handed_on)
     char kept[][48] = {"SOFTHSM2_CONF=/c", "PATH=/bin", "LANG=C", "LC_ALL=C", "TZ=UTC", "HOME=/h",
         "CRADLE_X=1", "P11_FAULT_MODULE=/m", "ASAN_OPTIONS=a=1", "GLIBC_TUNABLES=mine"};
     char dropped[][48] = {"PGPASSWORD=secret", "SOFTHSM2_CONFIG=x", "PATHS=x", "LANGUAGE=x",
-        "LD_PRELOAD=x", "LC=x", "XP11_=x", "TZ"};
+        "LD_PRELOAD=x", "LC=x", "XP11_=x", "TZ", "TCMALLOC_RELEASE_RATE=1", "HEAPPROFILE=/x",
+        "MALLOCSTATS=1"};
     char *from[32] = {NULL};
     const size_t n_kept = sizeof(kept) / sizeof(kept[0]);
     size_t n = 0;

@@ -57,8 +57,11 @@ END_TEST
 START_TEST(after_its_pause_one_probe_at_a_time_passes)
 {
     open_breaker();
+    ck_assert(breaker_rests(&breaker, NOW + BREAKER_PAUSE_MS - 1));
     ck_assert_int_eq(breaker_ask(&breaker, NOW + BREAKER_PAUSE_MS - 1), BREAKER_REFUSE);
+    ck_assert(!breaker_rests(&breaker, NOW + BREAKER_PAUSE_MS));
     ck_assert_int_eq(breaker_ask(&breaker, NOW + BREAKER_PAUSE_MS), BREAKER_PROBE);
+    ck_assert(breaker_rests(&breaker, NOW + BREAKER_PAUSE_MS));
     ck_assert_int_eq(breaker_ask(&breaker, NOW + BREAKER_PAUSE_MS), BREAKER_REFUSE);
     ck_assert_int_eq(breaker_ask(&breaker, NOW + 100 * BREAKER_PAUSE_MS), BREAKER_REFUSE);
     breaker_end(&breaker, BREAKER_PROBE, BREAKER_WELL, NOW + BREAKER_PAUSE_MS);

@@ -122,9 +122,12 @@ START_TEST(one_peer_leaves_a_quarter_of_the_pool_to_the_others)
     ck_assert_int_eq(join_queue_new(1, 8, 0, &q), 0);
     for (int i = 0; i < 6; i++)
         ck_assert_ptr_nonnull(work[i] = join_work_take(q, 7));
+    ck_assert(!join_queue_has_place(q, 7));
     ck_assert_ptr_null(join_work_take(q, 7));
+    ck_assert(join_queue_has_place(q, 8));
     ck_assert_ptr_nonnull(join_work_take(q, 8));
     join_work_give(q, work, 1);
+    ck_assert(join_queue_has_place(q, 7));
     ck_assert_ptr_nonnull(join_work_take(q, 7));
     join_queue_free(q);
 }
@@ -183,7 +186,7 @@ END_TEST
 START_TEST(who_would_wait_too_long_is_refused_and_others_are_not)
 {
     struct join_queue *q;
-    struct join_work *batch[64], *taken = NULL;
+    struct join_work *batch[64], *taken;
     unsigned n = 0;
 
     /* At no pace that a clock can tell is a thousand requests in a millisecond. */
@@ -194,12 +197,15 @@ START_TEST(who_would_wait_too_long_is_refused_and_others_are_not)
         ck_assert_int_eq(nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL), 0);
         join_work_give(q, batch, 1);
     }
-    while ((taken = join_work_take(q, 1)) != NULL) {
+    while (join_queue_has_place(q, 1)) {
+        ck_assert_ptr_nonnull(taken = join_work_take(q, 1));
         taken->request.dev_eui = (struct eui64){{1, 0, 0, 0, 0, 0, (uint8_t)(n >> 8), (uint8_t)n}};
         ck_assert(join_queue_put(q, taken));
         n++;
     }
     ck_assert_uint_lt(n, N_MANY / 2);
+    ck_assert_ptr_null(join_work_take(q, 1));
+    ck_assert(join_queue_has_place(q, 2));
     ck_assert_ptr_nonnull(join_work_take(q, 2));
     join_queue_free(q);
 }
