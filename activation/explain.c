@@ -119,6 +119,7 @@ static void add_facts(
         break;
     case REFUSAL_OTHER_JOIN_EUI:
     case REFUSAL_JOIN_EUI_NOT_ROUTED:
+    case REFUSAL_ROUTE_REFUSES:
         add_join_euis(why, attempt, facts);
         break;
     case REFUSAL_SUSPENDED:

@@ -175,6 +175,10 @@ static const struct {
             "this join server has not said that it is ours.",
             "Correct the JoinEUI in the device; or the operator of this join server adds its "
             "prefix (cradle route add)."}},
+    [REFUSAL_ROUTE_REFUSES] = {"a route refuses this JoinEUI", NULL,
+        {"The network server asked for a JoinEUI that this join server is told to refuse.",
+            "The operator of this join server has a route of kind refuse for it.",
+            "Ask the operator of this join server; cradle route explain names the route."}},
     [REFUSAL_MALFORMED] = {"the request is malformed", "malformed",
         {"The network server sent a request that is not one.",
             "The reason says which member was wrong. The device is not at fault.",

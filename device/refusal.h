@@ -36,6 +36,7 @@ enum device_refusal {
     REFUSAL_MIC_BOTH_REVERSED,
     REFUSAL_MIC_UNCHECKED,
     REFUSAL_JOIN_EUI_NOT_ROUTED,
+    REFUSAL_ROUTE_REFUSES,
     REFUSAL_MALFORMED, /* recorded with what was wrong, in words of that case */
     REFUSAL_FRAME_SIZE,
     REFUSAL_OPT_NEG,

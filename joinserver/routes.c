@@ -278,14 +278,16 @@ static struct join_terms terms_of(const struct api_request *request, const struc
 
 /* What a refusal tells of the request, and of what its device's owner may hear. */
 static void record_refused(struct join_routes *routes, struct join_work *work,
-    enum join_result result, const char *description)
+    const struct db_join_route *route, enum join_result result, const char *description)
 {
+    const bool by_route = route != NULL && route->kind == DB_ROUTE_REFUSE;
     char unused[TS002_DESCRIPTION_MAX];
 
     if (result == JOIN_UNKNOWN_RECEIVER) {
         /* Not checked yet: for what is recorded of the frame. */
         (void)join_message_check(work->message, &work->request, unused);
-        description = device_refusal_reason(REFUSAL_JOIN_EUI_NOT_ROUTED);
+        description =
+            device_refusal_reason(by_route ? REFUSAL_ROUTE_REFUSES : REFUSAL_JOIN_EUI_NOT_ROUTED);
     }
     if (result == JOIN_SLOWED)
         description = device_refusal_reason(REFUSAL_SLOWED);
@@ -436,7 +438,7 @@ static bool take_message(struct api_request *request, struct join_routes *routes
             result = JOIN_SLOWED;
     }
     if (result != JOIN_SUCCESS) {
-        record_refused(routes, work, result, description);
+        record_refused(routes, work, route, result, description);
         refuse(request, routes, work, result, description[0] != '\0' ? description : NULL);
         return false;
     }

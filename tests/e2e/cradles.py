@@ -168,20 +168,18 @@ class Cradle(support.Stack):
         """Another Cradle that we carry requests to."""
         name = name or other.role
         self.credential(name, other)
-        self.psql("INSERT INTO partner (name, url, protocol_version, credential) VALUES "
-                  f"('{name}', '{other.join_tls_url}', '1.0', '{name}')")
+        self.must("partner", "add", "--name", name, "--url", other.join_tls_url, "--credential", name,
+                  *(word for option, value in options.items() for word in (f"--{option.replace('_', '-')}", str(value))))
 
     def remove_partner(self, name):
-        self.psql(f"UPDATE partner SET revoked_at = now() WHERE name = '{name}' AND revoked_at IS NULL")
+        self.must("partner", "revoke", name)
 
     def agree(self, home, visited):
         """An agreement about both, from now on; its number."""
         return str(self.must("agreement", "add", "--home", home, "--visited", visited)["id"])
 
     def add_route(self, prefix, partner=None, kind=None):
-        p, b = prefix.split("/")
-        self.psql("INSERT INTO join_route (prefix, prefix_len, kind, partner_id) VALUES "
-                  f"('\\x{p}', {b}, 'partner', (SELECT id FROM partner WHERE name = '{partner}' AND revoked_at IS NULL))")
+        self.must("route", "add", prefix, "--kind", kind or "partner", *(["--partner", partner] if partner else []))
 
     def remove_route(self, prefix):
         self.must("route", "remove", prefix)

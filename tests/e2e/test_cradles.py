@@ -44,9 +44,15 @@ class CradlesTest(unittest.TestCase):
         """Until a device of the home Cradle joins in the visited network."""
         device = self.home.device(version)
 
+        answers = []
+
         def joined():
-            return self.visited.serve(device, self.home).get("agree")
-        support.wait_until(joined, BREAKER_SECONDS, "a device joins away from home")
+            answers.append(self.visited.serve(device, self.home))
+            return answers[-1].get("agree")
+        try:
+            support.wait_until(joined, BREAKER_SECONDS, "a device joins away from home")
+        except AssertionError:
+            self.fail(answers[-1])
         return device
 
 

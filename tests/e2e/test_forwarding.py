@@ -226,6 +226,17 @@ class Carrying(ForwardTest):
         add_route(self.stack, join_eui, "refuse")
         answer = self.ask(server, self.message("HomeNSReq", server, join_eui))
         self.assertEqual((self.code(answer), partner.requests), ("UnkownReceiver", []))
+        # The device is here: its owner hears why. The route is the longer one by a bit or more.
+        device = self.stack.device("1.0.3")
+        refused = f"{int(device['join_eui'], 16) ^ 1:016x}"
+        add_route(self.stack, refused, "refuse")
+        home = {"net_id": support.HOME, "token": self.stack.home["token"]}
+
+        def reasons():
+            self.ask(home, lorawan.join_req(device | {"join_eui": refused}, 1, support.HOME))
+            return ["a route refuses this JoinEUI"] in self.stack.psql(
+                f"SELECT reason FROM join_event WHERE dev_eui = '\\x{device['dev_eui']}'")
+        support.wait_until(reasons, CHANGE_SECONDS, "the reason is recorded")
 
     def test_a_trace_goes_on_and_is_in_the_log_where_that_is_wanted(self):
         partner, server = self.partner(), self.requester()

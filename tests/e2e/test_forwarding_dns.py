@@ -8,7 +8,7 @@ import tempfile
 import threading
 
 import support
-from partners import Partner, add_route, answer_to, make_server_certificate, server_context
+from partners import Partner, answer_to, make_server_certificate, server_context
 from test_forwarding import ForwardTest
 
 sys.path.insert(0, os.path.join(support.ROOT, "tests", "support"))
@@ -28,7 +28,11 @@ class DnsForwarding(ForwardTest):
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix="cradle-dns-", dir="/tmp")
         cls.addClassCleanup(folder.cleanup)
-        cls.dead_port = support.free_ports(1)[0]
+        # Nobody listens there, and nobody else can.
+        nobody = socket.socket()
+        cls.addClassCleanup(nobody.close)
+        nobody.bind(("127.0.0.1", 0))
+        cls.dead_port = nobody.getsockname()[1]
         super().setUpClass()
         cls.joinserver.stop()  # the settings of ours are known when partners and name server are there
         cls.certificates = {host: make_server_certificate(cls.theirs, host, f"DNS:{host}")
@@ -52,7 +56,9 @@ class DnsForwarding(ForwardTest):
             "broken.example": (BROKEN, "")})
         cls.addClassCleanup(cls.names.stop)
         cls.joinserver = cls.start_joinserver()
-        add_route(support.shared(), PREFIX, "dns", bits=PREFIX_BITS)
+        added = support.shared().cradle("route", "add", f"{PREFIX}/{PREFIX_BITS}", "--kind", "dns")
+        if added.returncode != 0:
+            raise AssertionError(added.stderr)
 
     @classmethod
     def start_joinserver(cls, *settings):

@@ -595,67 +595,6 @@ START_TEST(the_client_certificate_is_shown_on_connections_of_its_own)
 }
 END_TEST
 
-/* --- pinned addresses; the service listens on all of IPv4's, and on none of IPv6's --- */
-
-static const struct dns_address v4[] = {{4, {127, 0, 0, 1}}, {4, {127, 0, 0, 2}}};
-static const struct dns_address nobody_first[] = {{16, {[15] = 1}}, {4, {127, 0, 0, 1}}};
-
-static struct api_post ask_pinned(const char *host, const struct dns_address *pinned, size_t n)
-{
-    const struct api_credential *credential = get("ca");
-    struct api_post post;
-    char url[PATH_LEN];
-    const unsigned before = n_ended(0);
-
-    (void)snprintf(url, sizeof(url), "https://%s:%u/echo", host, service.port);
-    post = post_to(url, 0, FAR_MS);
-    post.credential = credential;
-    post.pinned = pinned;
-    post.n_pinned = n;
-    post.pinned_port = (uint16_t)service.port;
-    api_client_post(client, &post);
-    wait_ended(0, before + 1);
-    api_credential_release(credentials, credential);
-    return post;
-}
-
-static void expect_pinned(const char *host, const struct dns_address *pinned, size_t n)
-{
-    const struct api_post post = ask_pinned(host, pinned, n);
-
-    ck_assert_msg(post.outcome == API_POST_ANSWERED && post.status == 200, "%d %u %s",
-        (int)post.outcome, post.status, post.why);
-}
-
-START_TEST(a_pinned_post_goes_to_its_addresses_and_the_certificate_is_the_hosts)
-{
-    teardown_tls();
-    make_server("DNS:js.example,DNS:localhost");
-    start_tls(API_TLS_SERVER);
-    expect_pinned("js.example", v4, 1); /* whom no name server knows */
-    ck_assert_int_eq(ask_pinned("other.example", v4, 1).outcome, API_POST_UNTRUSTED);
-    expect_pinned("js.example", nobody_first, 2);
-    ck_assert_int_eq(ask_pinned("js.example", nobody_first, 1).outcome, API_POST_UNREACHABLE);
-    /* Nor to what the name stands for otherwise. */
-    ck_assert_int_eq(ask_pinned("localhost", nobody_first, 1).outcome, API_POST_UNREACHABLE);
-    expect_pinned("localhost", NULL, 0);
-}
-END_TEST
-
-START_TEST(a_connection_is_used_again_only_with_the_same_pin)
-{
-    teardown_tls();
-    make_server("DNS:localhost");
-    start_tls(API_TLS_SERVER);
-    for (int round = 0; round < 2; round++) {
-        expect_pinned("localhost", v4, 1);
-        expect_pinned("localhost", v4 + 1, 1);
-        expect_pinned("localhost", NULL, 0);
-        ck_assert_int_eq(service_metric("\ncradle_http_connections "), 3);
-    }
-}
-END_TEST
-
 static void expect_bad(const char *name, const char *why)
 {
     const struct api_credential *credential = NULL;
@@ -810,9 +749,7 @@ int main(void)
         a_post_that_finds_no_connection_in_time_is_given_up, the_stop_waits_for_what_is_on_its_way,
         an_answer_is_kept_up_to_its_limit, what_is_to_be_sent_once_is_not_sent_again};
     const TTest *const tls[] = {a_server_is_believed_by_its_own_ca_and_by_no_other,
-        a_server_with_another_name_is_not_believed,
-        a_pinned_post_goes_to_its_addresses_and_the_certificate_is_the_hosts,
-        a_connection_is_used_again_only_with_the_same_pin, the_authorization_header_is_shown,
+        a_server_with_another_name_is_not_believed, the_authorization_header_is_shown,
         credentials_that_cannot_be_used_are_named, changed_files_are_taken_and_bad_ones_are_not};
     const TTest *const mutual[] = {the_client_certificate_is_shown_on_connections_of_its_own};
     Suite *suite = suite_create("api-client");

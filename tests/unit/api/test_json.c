@@ -315,6 +315,37 @@ START_TEST(a_list_of_hex_has_its_elements_and_their_number)
 }
 END_TEST
 
+START_TEST(a_word_may_stand_in_the_place_of_a_list)
+{
+    static const struct word_bits words[] = {{"all", 4}, {"none", 0}, {NULL, 0}};
+    static const struct {
+        const char *body;
+        size_t n;
+    } taken[] = {{"{\"ids\":\"all\"}", 4}, {"{\"ids\":\"none\"}", 0}, {"{\"ids\":[\"0102\"]}", 1}};
+    static const char *const wrong[] = {"{\"ids\":\"some\"}", "{\"ids\":\"\"}",
+        "{\"ids\":[\"all\"]}", "{\"ids\":null}", "{\"ids\":5}"};
+    struct json_field field = list_fields[0];
+    char fault[JSON_FAULT_MAX];
+    struct lists target;
+
+    field.words = words;
+    for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+        memset(&target, 0xa5, sizeof(target));
+        ck_assert_int_eq(
+            json_read(taken[i].body, strlen(taken[i].body), &field, 1, &target, fault), JSON_OK);
+        ck_assert(target.has_ids);
+        ck_assert_uint_eq(target.n_ids, taken[i].n);
+    }
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        ck_assert_int_eq(
+            json_read(wrong[i], strlen(wrong[i]), &field, 1, &target, fault), JSON_BAD_FIELD);
+        ck_assert(!target.has_ids && target.n_ids == 0);
+        ck_assert_str_eq(
+            fault, "ids is not all, none or a list of at most 3 texts of 4 hexadecimal digits");
+    }
+}
+END_TEST
+
 struct list_target {
     struct list_item {
         char name[4];
@@ -509,6 +540,7 @@ int main(void)
     tcase_add_test(tc, the_other_members_are_filled_beside_a_bad_one);
     tcase_add_test(tc, a_list_of_hex_has_its_elements_and_their_number);
     tcase_add_test(tc, a_list_of_objects_has_its_elements_and_their_faults_a_place);
+    tcase_add_test(tc, a_word_may_stand_in_the_place_of_a_list);
     tcase_add_test(tc, a_list_is_held_to_the_room_that_its_target_has);
     tcase_add_test(tc, what_no_field_names_is_refused_where_that_is_said);
     tcase_add_test(tc, an_object_within_has_its_own_members);
