@@ -162,6 +162,18 @@ class Away(RoamingTest):
         self.call("get", path, status=404)
 
 
+    def test_a_group_has_as_many_networks_as_there_may_be(self):
+        device, name, others = self.at_home(), f"g{secrets.token_hex(4)}", [f"{i:06x}" for i in range(0xe00000, 0xe00000 + 998)]
+        body = {"name": name, "net_ids": [*others, support.OTHER, self.home]}
+        self.assertEqual(self.call("post", "groups", {**body, "net_ids": [*body["net_ids"], "e10000"]}, 400)["field"], "net_ids")
+        made = self.call("post", "groups", body, 201)
+        self.removed.callback(self.operator.call, "delete", f"/v1/roaming/groups/{name}")
+        self.assertEqual(made["net_ids"], sorted(body["net_ids"]))
+        self.agree(group=name)
+        self.wait_told(device)
+        self.assertEqual(self.call("patch", f"groups/{name}", {"net_ids": body["net_ids"]}), made)
+
+
 class Home(RoamingTest):
     def test_a_visited_network_is_told_the_home_network_and_in_1_1_its_server(self):
         device, ns_id = self.at_home("1.1"), secrets.token_hex(8)
