@@ -24,6 +24,7 @@ static int (*const chores[])(struct db *db, size_t *ret_n) = {
     db_signal_purge,
     db_order_file_purge,
     db_roaming_refusal_purge,
+    db_roaming_carried_purge,
 };
 #define N_CHORES (sizeof(chores) / sizeof(chores[0]))
 

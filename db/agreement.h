@@ -82,8 +82,31 @@ const char *db_roaming_reason_text(enum db_roaming_reason reason);
 /** "activation", "home_ns", of one bit of enum device_away. */
 const char *db_away_text(unsigned what);
 
-/** What one network was refused about one device, counted. */
+/** Which of the two operators is told. */
+enum db_roaming_side {
+    ROAMING_HOME,    /* what we refused, of devices that are here */
+    ROAMING_CARRIED, /* what another join server refused, or did not get */
+    N_ROAMING_SIDES
+};
+
+#define DB_CARRIED_WORD_MAX 31 /* bytes */
+
+/** A request that was to be carried and came to nothing. */
+struct db_roaming_carried {
+    int64_t partner_id;                         /* 0: of one that DNS was to name */
+    char sender[PEER_ID_MAX + 1];               /* NetID, or AS-ID */
+    struct eui64 join_prefix;                   /* of the route, ... */
+    unsigned join_prefix_len;                   /* ... and its bits: as few as routes */
+    char message_type[DB_CARRIED_WORD_MAX + 1]; /* of TS002, one that is carried */
+    char outcome[DB_CARRIED_WORD_MAX + 1];      /* device/carried.h */
+    char result_code[DB_CARRIED_WORD_MAX + 1];  /* "": there was no answer */
+};
+
+/** What one network was refused about one device, or through one route, counted. Zeros in all that
+ * is of the other side. */
 struct db_roaming_refused {
+    enum db_roaming_side side;
+    struct db_roaming_carried carried;
     struct eui64 dev_eui;
     uint32_t ownership_epoch; /* as it was read */
     struct net_id home, sender;
@@ -92,12 +115,17 @@ struct db_roaming_refused {
     uint32_t n;
     int64_t first_ms, last_ms; /* monotonic */
 };
-/** Adds up to DB_ROAMING_REFUSALS_PER_WRITE. Of what is another's or nobody's by now nothing is
- * kept, and nothing that is new where there is no room. Role cradle_join. */
+/** Adds up to DB_ROAMING_REFUSALS_PER_WRITE, all of side home. Of what is another's or nobody's by
+ * now nothing is kept, and nothing that is new where there is no room. Role cradle_join. */
 int db_roaming_refused_add(struct db *db, const struct db_roaming_refused *refused, size_t n);
+/** The same of side carried, which has as much room for itself. */
+int db_roaming_carried_add(struct db *db, const struct db_roaming_refused *refused, size_t n);
 
 struct db_roaming_refusal {
     int64_t id;
+    enum db_roaming_side side;
+    struct db_roaming_carried carried;
+    char partner[PEER_ID_MAX + 1]; /* of that; "": none is called so any more, or DNS */
     int64_t organization_id;
     uint8_t organization[ACCOUNT_ID_LEN]; /* who owned the devices */
     struct net_id home, sender;
@@ -110,9 +138,10 @@ struct db_roaming_refusal {
     struct eui64 last_dev_eui; /* for its organization alone */
 };
 #define DB_ROAMING_PREFIX_BITS 24
-/** The newest first, below the number `before` (0: from the newest); of one organization, or 0: of
- * all. */
+/** The newest first, below the number `before` (0: from the newest); of one organization's devices,
+ * or 0: all of both sides. */
 int db_roaming_refusal_list(struct db *db, int64_t organization_id, int64_t before,
     struct db_roaming_refusal *ret, size_t n_max, size_t *ret_n);
 /** One piece of what is too old. */
 int db_roaming_refusal_purge(struct db *db, size_t *ret_n);
+int db_roaming_carried_purge(struct db *db, size_t *ret_n);

@@ -52,15 +52,28 @@ const struct db_statement db_roaming_refused_statement = {
         DB_TEXT_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY, DB_INT8_ARRAY},
 };
 
+/* Both sides have their numbers of one sequence. */
 const struct db_statement db_roaming_refusal_list_statement = {
     .name = "roaming_refusal_list",
     .sql =
-        "SELECT r.id, r.organization_id, o.public_id, r.home_net_id, r.sender_net_id,"
-        "  r.join_prefix, r.service, r.reason, r.n, " DB_UTC("r.first_at") ", " DB_UTC(
-            "r.last_at") ", r.last_dev_eui"
-                         " FROM roaming_refusal r JOIN organization o ON o.id = r.organization_id"
-                         " WHERE ($1 = 0 OR r.organization_id = $1) AND ($2 = 0 OR r.id < $2)"
-                         " ORDER BY r.id DESC LIMIT $3",
+        "SELECT * FROM ((SELECT r.id, r.organization_id, o.public_id, r.home_net_id,"
+        "   r.sender_net_id, r.join_prefix, r.service, r.reason, r.n, " DB_UTC("r.first_at") ", " DB_UTC(
+            "r.last_at") ", r.last_dev_eui,"
+                         "   NULL::int8, NULL::text, NULL::text,"
+                         "   NULL::int2, NULL::text"
+                         "  FROM roaming_refusal r"
+                         "  JOIN organization o ON o.id = r.organization_id"
+                         "  WHERE ($1 = 0 OR r.organization_id = $1)"
+                         "   AND ($2 = 0 OR r.id < $2)"
+                         "  ORDER BY r.id DESC LIMIT $3)"
+                         " UNION ALL"
+                         " (SELECT c.id, NULL, NULL, NULL, NULL,"
+                         "   c.join_prefix, c.message_type, c.outcome,"
+                         "   c.n, " DB_UTC("c.first_at") ", " DB_UTC(
+                             "c.last_at") ", NULL, c.partner_id, p.name, c.sender, c.join_prefix_len, c.result_code"
+                                          "  FROM roaming_carried_refusal c LEFT JOIN partner p ON p.id = c.partner_id"
+                                          "  WHERE $1 = 0 AND ($2 = 0 OR c.id < $2) ORDER BY c.id DESC LIMIT $3)) AS both_sides"
+                                          " ORDER BY 1 DESC LIMIT $3",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
     .params = {DB_INT8, DB_INT8, DB_INT8},
@@ -68,11 +81,13 @@ const struct db_statement db_roaming_refusal_list_statement = {
 
 const struct db_statement db_roaming_refusal_purge_statement = {
     .name = "roaming_refusal_purge",
-    .sql = "DELETE FROM roaming_refusal WHERE id IN ((SELECT id FROM roaming_refusal"
-           "  WHERE last_at < now() - make_interval(days => " DB_DECIMAL(
-               DB_ROAMING_REFUSAL_DAYS) ") ORDER BY last_at LIMIT " PURGE_MAX
-           ") UNION ALL (SELECT id FROM roaming_refusal ORDER BY last_at DESC OFFSET " DB_DECIMAL(
-               DB_ROAMING_REFUSALS_KEPT) " LIMIT " PURGE_MAX ")) RETURNING 1",
+    .sql =
+        "DELETE FROM roaming_refusal WHERE id IN ((SELECT id FROM roaming_refusal"
+        "  WHERE last_at < now() - make_interval(days => " DB_DECIMAL(
+            DB_ROAMING_REFUSAL_DAYS) ") ORDER BY last_at LIMIT " PURGE_MAX
+                                     ") UNION ALL (SELECT id FROM roaming_refusal ORDER BY last_at DESC OFFSET " DB_DECIMAL(
+                                         DB_ROAMING_REFUSALS_KEPT) " LIMIT " PURGE_MAX
+                                                                   ")) RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
 };
@@ -136,12 +151,10 @@ static enum db_roaming_reason read_reason(struct db_rows *rows, size_t row, int 
     return ROAMING_NO_AGREEMENT;
 }
 
-static void read_refusal(struct db_rows *rows, size_t row, struct db_roaming_refusal *ret)
+static void read_home(struct db_rows *rows, size_t row, struct db_roaming_refusal *ret)
 {
     char service[WORD_MAX];
 
-    *ret = (struct db_roaming_refusal){0};
-    ret->id = db_row_int(rows, row, 0, 1, INT64_MAX);
     ret->organization_id = db_row_int(rows, row, 1, 1, INT64_MAX);
     db_row_bytes(rows, row, 2, ret->organization, sizeof(ret->organization));
     db_row_bytes(rows, row, 3, ret->home.bytes, sizeof(ret->home.bytes));
@@ -150,10 +163,35 @@ static void read_refusal(struct db_rows *rows, size_t row, struct db_roaming_ref
     db_row_text(rows, row, 6, service, sizeof(service));
     ret->what = strcmp(service, home_ns) == 0 ? AWAY_HOME_NS : AWAY_ACTIVATION;
     ret->reason = read_reason(rows, row, 7);
+    db_row_bytes(rows, row, 11, ret->last_dev_eui.bytes, sizeof(ret->last_dev_eui.bytes));
+}
+
+static void read_carried(struct db_rows *rows, size_t row, struct db_roaming_refusal *ret)
+{
+    struct db_roaming_carried *c = &ret->carried;
+
+    ret->side = ROAMING_CARRIED;
+    db_row_bytes(rows, row, 5, c->join_prefix.bytes, sizeof(c->join_prefix.bytes));
+    db_row_text(rows, row, 6, c->message_type, sizeof(c->message_type));
+    db_row_text(rows, row, 7, c->outcome, sizeof(c->outcome));
+    c->partner_id = db_row_int(rows, row, 12, 0, INT64_MAX);
+    db_row_text(rows, row, 13, ret->partner, sizeof(ret->partner));
+    db_row_text(rows, row, 14, c->sender, sizeof(c->sender));
+    c->join_prefix_len = (unsigned)db_row_int(rows, row, 15, 0, 8 * sizeof(struct eui64));
+    db_row_text(rows, row, 16, c->result_code, sizeof(c->result_code));
+}
+
+static void read_refusal(struct db_rows *rows, size_t row, struct db_roaming_refusal *ret)
+{
+    *ret = (struct db_roaming_refusal){0};
+    ret->id = db_row_int(rows, row, 0, 1, INT64_MAX);
+    if (db_row_is_null(rows, row, 12))
+        read_home(rows, row, ret);
+    else
+        read_carried(rows, row, ret);
     ret->n = db_row_int(rows, row, 8, 1, INT64_MAX);
     db_row_text(rows, row, 9, ret->first_at, sizeof(ret->first_at));
     db_row_text(rows, row, 10, ret->last_at, sizeof(ret->last_at));
-    db_row_bytes(rows, row, 11, ret->last_dev_eui.bytes, sizeof(ret->last_dev_eui.bytes));
 }
 
 int db_roaming_refusal_list(struct db *db, int64_t organization_id, int64_t before,

@@ -250,6 +250,8 @@ enum db_statement_id {
     DB_GROUP_REMOVE,
     DB_GROUP_LIST,
     DB_ROAMING_REFUSED,
+    DB_ROAMING_CARRIED,
+    DB_ROAMING_CARRIED_PURGE,
     DB_ROAMING_REFUSAL_LIST,
     DB_ROAMING_REFUSAL_PURGE,
     DB_EUI_BLOCK_ADD,
@@ -617,6 +619,8 @@ extern const struct db_statement db_group_set_statement;
 extern const struct db_statement db_group_remove_statement;
 extern const struct db_statement db_group_list_statement;
 extern const struct db_statement db_roaming_refused_statement;
+extern const struct db_statement db_roaming_carried_statement;
+extern const struct db_statement db_roaming_carried_purge_statement;
 extern const struct db_statement db_roaming_refusal_list_statement;
 extern const struct db_statement db_roaming_refusal_purge_statement;
 extern const struct db_statement db_eui_block_add_statement;

@@ -51,6 +51,7 @@ static const struct {
     {"UnknownReceiver", {"UnkownReceiver", "UnkownReceiver"}},
     {"RoamingActDisallowedA", {"RoamingActDisallowed", "RoamingActDisallowed"}},
 };
+_Static_assert(sizeof(codes) / sizeof(codes[0]) == CARRY_CODE_UNKNOWN, "a number of each code");
 #define CODE_OTHER "Other"
 #define CODE_SUCCESS "Success"
 #define CODE_INVALID_VERSION "InvalidProtocolVersion"
@@ -198,12 +199,23 @@ static bool is_complete(
     return answer->has_phy_payload && answer->phy_payload_len > 0;
 }
 
-static const char *translate(const char *code, enum ts002_version version)
+/* CARRY_CODE_UNKNOWN for none of these. */
+static unsigned find_code(const char *code)
 {
-    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+    for (unsigned i = 0; i < CARRY_CODE_UNKNOWN; i++)
         if (strcmp(codes[i].heard, code) == 0)
-            return codes[i].said[version];
-    return CODE_OTHER;
+            return i;
+    return CARRY_CODE_UNKNOWN;
+}
+
+const char *carry_code_name(unsigned code)
+{
+    return code < CARRY_CODE_UNKNOWN ? codes[code].heard : "(unknown)";
+}
+
+bool carry_is_success(unsigned code)
+{
+    return strcmp(carry_code_name(code), CODE_SUCCESS) == 0;
 }
 
 static enum carry_fault judge(const struct answer *answer, const struct ts002_request *request,
@@ -259,7 +271,9 @@ enum carry_fault carry_answer(const char *body, size_t len, const struct ts002_r
         return CARRY_NOT_JSON;
     if ((judged = judge(&answer, request, out, body, len)) != CARRY_GOOD)
         return judged;
-    (void)snprintf(ret->code, sizeof(ret->code), "%s", translate(answer.code, request->version));
+    ret->heard = find_code(answer.code);
+    (void)snprintf(ret->code, sizeof(ret->code), "%s",
+        ret->heard == CARRY_CODE_UNKNOWN ? CODE_OTHER : codes[ret->heard].said[request->version]);
     ret->has_clear_key = json_any_has(body, len, "AESKey", "KEKLabel");
     plan_answer(&changes, request, ret->code, ns_id);
     return json_edit(body, len, changes.all, changes.n, ret_text) == JSON_OK ? CARRY_GOOD

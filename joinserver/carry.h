@@ -14,7 +14,9 @@
 
 #include "joinserver/message.h"
 
-#define CARRY_CODE_MAX 32 /* bytes of a ResultCode */
+#define CARRY_CODE_MAX 32     /* bytes of a ResultCode */
+#define CARRY_CODE_UNKNOWN 23 /* the number of all that are not known, behind those that are */
+#define N_CARRY_CODES (CARRY_CODE_UNKNOWN + 1)
 
 /** How a request goes on. */
 struct carry_out {
@@ -43,8 +45,13 @@ enum carry_fault {
 
 struct carry_answer {
     char code[CARRY_CODE_MAX]; /* ResultCode, as the requester reads it */
+    unsigned heard;            /* and as it came: one of N_CARRY_CODES */
     bool has_clear_key;        /* an AESKey without KEKLabel is in it */
 };
+
+/** "(unknown)" of CARRY_CODE_UNKNOWN. What is counted by it is bounded, whatever partners say. */
+const char *carry_code_name(unsigned code);
+bool carry_is_success(unsigned code);
 
 /** The answer for the requester, of the partner's answer to what carry_request made. */
 enum carry_fault carry_answer(const char *body, size_t len, const struct ts002_request *request,

@@ -13,18 +13,25 @@
 #define RANDOM_INSTANCE_LEN 8 /* bytes */
 #define PLACE_BITS 16         /* of a TransactionID; the others count uses */
 
-static const char *const refused_labels[N_JOIN_FORWARD_TAKES] = {
-    [JOIN_FORWARD_LOOP] = "reason=\"loop\"",
-    [JOIN_FORWARD_TOO_FAR] = "reason=\"hops\"",
-    [JOIN_FORWARD_FULL] = "reason=\"full\"",
-    [JOIN_FORWARD_INTERNAL] = "reason=\"internal\"",
+static const struct {
+    const char *label, *outcome;
+} refused_words[N_JOIN_FORWARD_TAKES] = {
+#define WORD(word)                                                                                 \
+    {                                                                                              \
+        "reason=\"" word "\"", word                                                                \
+    }
+    [JOIN_FORWARD_LOOP] = WORD("loop"),
+    [JOIN_FORWARD_TOO_FAR] = WORD("hops"),
+    [JOIN_FORWARD_FULL] = WORD("full"),
+    [JOIN_FORWARD_INTERNAL] = WORD("internal"),
+#undef WORD
 };
 
 static void init_metrics(struct join_forwards *f)
 {
     for (size_t i = JOIN_FORWARD_TAKEN + 1; i < N_JOIN_FORWARD_TAKES; i++)
         f->refused[i] = (struct metric){.name = "cradle_carry_refused_total",
-            .labels = refused_labels[i],
+            .labels = refused_words[i].label,
             .help = "Requests of a partner's JoinEUI that were not even tried to be carried."};
     f->unmatched = (struct metric){.name = "cradle_partner_answers_unmatched_total",
         .help = "Answers posted by partners that nothing waited for."};
@@ -255,12 +262,16 @@ static enum join_forward_take take(struct join_forwards *f, struct api_request *
 }
 
 enum join_forward_take join_forward_take(struct join_forwards *f, struct api_request *request,
-    const struct join_work *work, struct join_forward **ret)
+    const struct join_work *work, const struct db_join_route *route, struct join_forward **ret)
 {
     enum join_forward_take outcome = take(f, request, work, ret);
 
-    if (outcome != JOIN_FORWARD_TAKEN)
-        metric_add(&f->refused[outcome], 1);
+    if (outcome == JOIN_FORWARD_TAKEN) {
+        (*ret)->route = *route;
+        return outcome;
+    }
+    metric_add(&f->refused[outcome], 1);
+    join_forwards_refused(f, &work->request, route, refused_words[outcome].outcome, "");
     return outcome;
 }
 

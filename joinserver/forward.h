@@ -10,6 +10,7 @@
 #include "api/find_steps.h"
 #include "joinserver/partners.h"
 #include "joinserver/queue.h"
+#include "joinserver/roaming_refusals.h"
 #include "joinserver/trace.h"
 
 #define JOIN_FORWARD_ANSWER_MAX 16384 /* bytes of a partner's answer */
@@ -19,7 +20,15 @@
 struct join_forwards;
 struct join_forward;
 
+/** What of a request that came to nothing is kept for operators; counted by route, so that no
+ * requester makes a row, and without any device. */
+struct join_carried_refusals {
+    struct roaming_refusals *table; /* NULL: nothing is kept */
+    struct metric *dropped;         /* counts what it had no room for */
+};
+
 struct join_forwards_config {
+    struct join_carried_refusals refusals;
     const char *directory; /* of credentials */
     const char *instance;  /* "": a random one */
     unsigned max_hops;     /* servers that a request may have passed before */
@@ -42,12 +51,14 @@ enum join_forward_take {
     N_JOIN_FORWARD_TAKES
 };
 
-/** A place for the request, which was read into `work` and checked, and whose sender may say so.
+/** A place for the request, which was read into `work` and checked, whose sender may say so, and
+ * which goes the way of `route`.
  * What it needs of both is copied; `work` is the caller's again, without its delivery. When it is
  * taken, the request must be deferred, or acknowledged where there is a delivery, and then sent or
- * ended. What is not taken is counted. On the HTTP server's thread. */
+ * ended. What is not taken is counted, and told to operators. On the HTTP server's thread. */
 enum join_forward_take join_forward_take(struct join_forwards *forwards,
-    struct api_request *request, const struct join_work *work, struct join_forward **ret);
+    struct api_request *request, const struct join_work *work, const struct db_join_route *route,
+    struct join_forward **ret);
 
 /** Where a request is carried. */
 struct join_target {

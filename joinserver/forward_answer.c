@@ -4,6 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include <stdio.h>
+#include <string.h>
 
 bool join_forwards_may_tell(struct join_forwards *f, const struct trace *trace)
 {
@@ -77,20 +79,57 @@ static void end_place(struct join_forward *forward, enum join_carried outcome)
     forward->has_place = false;
 }
 
+void join_forwards_refused(struct join_forwards *f, const struct ts002_request *request,
+    const struct db_join_route *route, const char *outcome, const char *result_code)
+{
+    const bool by_application_server = strcmp(request->message_type, TS002_APP_S_KEY_REQ) == 0;
+    struct db_roaming_refused refused = {.side = ROAMING_CARRIED,
+        .carried = {.partner_id = route->partner_id,
+            .join_prefix = route->prefix,
+            .join_prefix_len = route->prefix_len},
+        .n = 1};
+    struct db_roaming_carried *c = &refused.carried;
+
+    if (f->config.refusals.table == NULL)
+        return;
+    if (by_application_server)
+        (void)snprintf(c->sender, sizeof(c->sender), "%s", request->sender_id);
+    else
+        (void)net_id_format(&request->sender, c->sender);
+    (void)snprintf(c->message_type, sizeof(c->message_type), "%s", request->message_type);
+    (void)snprintf(c->outcome, sizeof(c->outcome), "%s", outcome);
+    (void)snprintf(c->result_code, sizeof(c->result_code), "%s", result_code);
+    refused.first_ms = refused.last_ms = clock_monotonic_ms();
+    if (!roaming_refusals_add(f->config.refusals.table, &refused))
+        metric_add(f->config.refusals.dropped, 1);
+}
+
+/* After who asked has the answer. */
+static void tell_operators(const struct join_forward *forward, enum join_carried outcome,
+    const struct carry_answer *answer)
+{
+    if (answer == NULL || !carry_is_success(answer->heard))
+        join_forwards_refused(forward->owner, &forward->request, &forward->route,
+            join_carried_row(outcome)->name, answer != NULL ? carry_code_name(answer->heard) : "");
+}
+
 void join_forward_answer(struct join_forward *forward, enum join_carried outcome, struct text *text,
-    const char *code, const char *why)
+    const struct carry_answer *answer, const char *why)
 {
     const struct join_carried_row *row = join_carried_row(outcome);
     struct text refusal = {0};
 
+    if (answer != NULL && forward->has_place)
+        join_partner_answered(&forward->place, answer->heard);
     end_place(forward, outcome);
-    if (text == NULL) {
+    if (answer == NULL) {
         ts002_write_refusal(&refusal, &forward->request, row->result, row->description);
         log_refused(forward, outcome, why);
     } else {
-        log_carried(forward, code);
+        log_carried(forward, answer->code);
     }
     send_text(forward, text != NULL ? text : &refusal);
+    tell_operators(forward, outcome, answer);
     join_forward_release(forward);
 }
 
@@ -113,7 +152,7 @@ void join_forward_judge(struct join_forward *forward, const char *body, size_t l
     fault = carry_answer(body, len, &forward->request, &forward->out, &answer, &text);
 
     if (fault == CARRY_GOOD && !text.failed && (!answer.has_clear_key || may_show_keys(forward))) {
-        join_forward_answer(forward, JOIN_CARRIED, &text, answer.code, NULL);
+        join_forward_answer(forward, JOIN_CARRIED, &text, &answer, NULL);
         return;
     }
     secret_wipe(text.data, text.capacity);

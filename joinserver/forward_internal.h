@@ -23,6 +23,7 @@ struct join_forward {
     char request_id[17];
     struct trace trace;
     struct text asked;
+    struct db_join_route route; /* that it goes */
     /* Who is asked. */
     bool has_place; /* among what is on its way to the partner */
     struct join_partner_place place;
@@ -65,9 +66,12 @@ struct join_forwards {
 /** Whoever gets true answers it, with join_forward_answer; nobody else does any more. */
 bool join_forward_claim(struct join_forward *forward);
 /** Answers who asked, counts, logs, and lets go of it. `text` is the partner's answer as it goes
- * on, which is taken over; NULL: a refusal. `code`: its ResultCode. */
+ * on, which is taken over; NULL: a refusal. `answer`: what it says. */
 void join_forward_answer(struct join_forward *forward, enum join_carried outcome, struct text *text,
-    const char *code, const char *why);
+    const struct carry_answer *answer, const char *why);
+/** Counts a request that came to nothing for the operators. */
+void join_forwards_refused(struct join_forwards *forwards, const struct ts002_request *request,
+    const struct db_join_route *route, const char *outcome, const char *result_code);
 /** Judges what the partner said, and answers. The caller has claimed it. */
 void join_forward_judge(struct join_forward *forward, const char *body, size_t len);
 /** One user less; without any the place is free. */

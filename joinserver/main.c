@@ -240,6 +240,8 @@ static int start(struct app *app)
                  .max_connections = s->answers_connections},
              &app->shared.deliveries)) < 0 ||
         (r = join_forwards_open(&(struct join_forwards_config){.directory = s->answers_directory,
+                                    .refusals = {.table = app->shared.roaming_refusals,
+                                        .dropped = &app->metrics.roaming_refusals_dropped},
                                     .instance = s->roaming_instance,
                                     .max_hops = s->roaming_max_hops,
                                     .max_requests = s->roaming_requests},

@@ -52,7 +52,7 @@ static void init_counters(struct join_metrics *m)
         {&m->refusals_dropped, "cradle_join_refusals_dropped_total",
             "Events of refusals not recorded because the ring was full."},
         {&m->roaming_refusals_dropped, "cradle_roaming_refusals_dropped_total",
-            "Refusals of visited networks not counted because their table was full."},
+            "Refusals of roaming, ours or carried, not counted: their table was full."},
         {&m->commits_unknown, "cradle_join_commits_unknown_total",
             "Commits whose result had to be read back."},
         {&m->sealed_refused, "cradle_join_sealed_refused_total",

@@ -69,6 +69,7 @@ static const enum join_carried of_fault[N_CARRY_FAULTS] = {
 struct counts {
     char *label; /* partner="...",id="..."; NULL: of those that DNS named */
     struct metric outcomes[N_JOIN_CARRIED];
+    struct metric codes[N_CARRY_CODES]; /* of those that were answered */
     struct metric_histogram seconds;
     unsigned in_flight;
 };
@@ -289,6 +290,11 @@ void join_partner_end(struct join_partners *p, const struct join_partner_place *
     pthread_mutex_unlock(&p->lock);
 }
 
+void join_partner_answered(const struct join_partner_place *place, unsigned code)
+{
+    metric_add(&place->partner->counts->codes[code], 1);
+}
+
 void join_partner_count(
     struct join_partners *p, const struct join_partner_key *key, enum join_carried outcome)
 {
@@ -332,6 +338,17 @@ static void write_requests(struct counts *counts, struct text *out)
         if (n > 0)
             text_addf(out, "cradle_partner_requests_total{%s,outcome=\"%s\"} %lld\n",
                 label_of(counts), rows[i].name, (long long)n);
+    }
+}
+
+static void write_answers(struct counts *counts, struct text *out)
+{
+    for (unsigned i = 0; i < N_CARRY_CODES; i++) {
+        int64_t n = atomic_load_explicit(&counts->codes[i].value, memory_order_relaxed);
+
+        if (n > 0)
+            text_addf(out, "cradle_partner_answers_total{%s,code=\"%s\"} %lld\n", label_of(counts),
+                carry_code_name(i), (long long)n);
     }
 }
 
@@ -381,6 +398,9 @@ void join_partners_metrics(struct join_partners *p, struct text *out)
     write_head(out, "cradle_partner_requests_total", "counter",
         "Requests that had to go to a partner, by what came of it.");
     write_all(p, out, write_requests);
+    write_head(out, "cradle_partner_answers_total", "counter",
+        "Answers of partners that went on to who asked, by ResultCode.");
+    write_all(p, out, write_answers);
     write_head(out, "cradle_partner_in_flight", "gauge", "Requests on their way to a partner.");
     write_all(p, out, write_in_flight);
     write_head(out, "cradle_partner_breaker", "gauge",

@@ -87,6 +87,8 @@ bool join_partner_rests(
 /** What came of it, `us` microseconds after the request. Gives the place back, and counts. */
 void join_partner_end(struct join_partners *partners, const struct join_partner_place *place,
     enum join_carried outcome, int64_t us, int64_t now_ms);
+/** Counts the ResultCode of an answer that is believed, while its place is still taken. */
+void join_partner_answered(const struct join_partner_place *place, unsigned code);
 /** Counts what no place was taken for. */
 void join_partner_count(
     struct join_partners *partners, const struct join_partner_key *key, enum join_carried outcome);

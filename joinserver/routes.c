@@ -382,7 +382,7 @@ static void carry(struct api_request *request, struct join_routes *routes,
 {
     struct join_forward *forward = NULL;
     enum join_forward_take taken =
-        join_forward_take(routes->shared->forwards, request, work, &forward);
+        join_forward_take(routes->shared->forwards, request, work, route, &forward);
 
     if (taken != JOIN_FORWARD_TAKEN) {
         refuse(request, routes, work, not_taken[taken].result, not_taken[taken].description);

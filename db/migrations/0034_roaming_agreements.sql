@@ -83,6 +83,35 @@ COMMENT ON COLUMN roaming_refusal.last_dev_eui IS 'The device that the last one 
 CREATE INDEX roaming_refusal_last ON roaming_refusal (last_at);
 COMMENT ON INDEX roaming_refusal_last IS 'What has not come again for long is forgotten.';
 
+CREATE TABLE roaming_carried_refusal (
+    id bigint PRIMARY KEY DEFAULT nextval('roaming_refusal_id_seq'),
+    partner_id bigint NOT NULL CHECK (partner_id >= 0),
+    sender text NOT NULL CHECK (octet_length(sender) BETWEEN 1 AND 64),
+    join_prefix bytea NOT NULL CHECK (octet_length(join_prefix) = 8),
+    join_prefix_len smallint NOT NULL CHECK (join_prefix_len BETWEEN 0 AND 64),
+    message_type text NOT NULL CHECK (octet_length(message_type) BETWEEN 1 AND 32),
+    outcome text NOT NULL CHECK (octet_length(outcome) BETWEEN 1 AND 32),
+    result_code text NOT NULL CHECK (octet_length(result_code) <= 32),
+    n bigint NOT NULL CHECK (n > 0),
+    first_at timestamptz NOT NULL,
+    last_at timestamptz NOT NULL,
+    UNIQUE (partner_id, sender, join_prefix, join_prefix_len, message_type, outcome, result_code)
+);
+COMMENT ON TABLE roaming_carried_refusal IS 'Requests for the join server of somebody else that it refused, or that did not get there, counted. No device is named here, and no JoinEUI: the range is that of a route, so that no request makes a range.';
+COMMENT ON COLUMN roaming_carried_refusal.id IS 'Number of the row, of one sequence with those of roaming_refusal.';
+COMMENT ON COLUMN roaming_carried_refusal.partner_id IS 'The partner that it was for; 0: a join server that DNS was to name.';
+COMMENT ON COLUMN roaming_carried_refusal.sender IS 'Who asked: a NetID, or the AS-ID of an AppSKeyReq.';
+COMMENT ON COLUMN roaming_carried_refusal.join_prefix IS 'The range of JoinEUIs of the route that the request took: its first bits, then zeros.';
+COMMENT ON COLUMN roaming_carried_refusal.join_prefix_len IS 'How many bits.';
+COMMENT ON COLUMN roaming_carried_refusal.message_type IS 'What was asked: MessageType of TS002.';
+COMMENT ON COLUMN roaming_carried_refusal.outcome IS 'What came of it, as metrics call it; answered: its join server said no.';
+COMMENT ON COLUMN roaming_carried_refusal.result_code IS 'ResultCode of that answer, (unknown) for one that TS002 does not have; empty where there was none.';
+COMMENT ON COLUMN roaming_carried_refusal.n IS 'How many there were.';
+COMMENT ON COLUMN roaming_carried_refusal.first_at IS 'When the first one was.';
+COMMENT ON COLUMN roaming_carried_refusal.last_at IS 'When the last one was.';
+CREATE INDEX roaming_carried_refusal_last ON roaming_carried_refusal (last_at);
+COMMENT ON INDEX roaming_carried_refusal_last IS 'What has not come again for long is forgotten.';
+
 -- The whole table of devices is not read for a column that is new: nothing in it can be wrong yet.
 ALTER TABLE device ADD COLUMN roaming bytea;
 ALTER TABLE device ADD CONSTRAINT device_roaming CHECK (octet_length(roaming) % 3 = 0 AND octet_length(roaming) <= 48) NOT VALID;
@@ -179,7 +208,10 @@ CREATE TRIGGER device_lets_go BEFORE UPDATE OF ownership, ownership_epoch, crede
 GRANT SELECT ON roaming_group_member, roaming_agreement TO cradle_join;
 GRANT SELECT, INSERT ON roaming_refusal TO cradle_join;
 GRANT UPDATE (n, first_at, last_at, last_dev_eui) ON roaming_refusal TO cradle_join;
+GRANT SELECT, INSERT ON roaming_carried_refusal TO cradle_join;
+GRANT UPDATE (n, first_at, last_at) ON roaming_carried_refusal TO cradle_join;
+GRANT USAGE ON SEQUENCE roaming_refusal_id_seq TO cradle_join;
 GRANT SELECT, INSERT, DELETE ON roaming_group, roaming_group_member, roaming_agreement TO cradle_activation;
 GRANT UPDATE (name) ON roaming_group TO cradle_activation;
 GRANT UPDATE (both_ways, activation, home_ns, starts_at, ends_at) ON roaming_agreement TO cradle_activation;
-GRANT SELECT, DELETE ON roaming_refusal TO cradle_activation;
+GRANT SELECT, DELETE ON roaming_refusal, roaming_carried_refusal TO cradle_activation;
