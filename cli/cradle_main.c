@@ -164,8 +164,9 @@ static const struct {
     {{"group", "list"}, "", "Lists the groups, a line each.", cli_group_list},
     {{"group", "remove"}, "NAME", "Removes one that no agreement is of.", cli_group_remove},
     {{"refusals"}, "",
-        "Lists what visited networks were refused and why, counted, a line each: all of it for an "
-        "operator, what was about his devices for an owner.",
+        "Lists what visited networks were refused and why, counted, a line each: here, and by those "
+        "that their requests were carried to, for an operator; for an owner what was about his "
+        "devices.",
         cli_refusals},
     {{"dns", NULL}, "(JOINEUI | NETID) [--mode naptr|address]",
         "Asks DNS which server that leads to, as a join server with the same [dns] settings would, "

@@ -222,8 +222,14 @@ class Agreements(Roaming):
     def refusals(self, reason, service):
         """How many of network 000024 the home Cradle's operator is told of."""
         return sum(line["count"] for line in self.home.must_lines("refusals") if (
-            line["sender_net_id"], line["home_net_id"], line["reason"], line["service"]) ==
-            (VISITED_NET_ID, HOME_NET_ID, reason, service))
+            line["side"], line["sender_net_id"], line.get("home_net_id"), line.get("reason"), line.get("service")) ==
+            ("home", VISITED_NET_ID, HOME_NET_ID, reason, service))
+
+    def carried(self, message_type, result_code):
+        """What the visited Cradle's operator is told of it."""
+        return [line for line in self.visited.must_lines("refusals") if (
+            line["side"], line.get("message_type"), line.get("outcome"), line.get("result_code")) ==
+            ("carried", message_type, "answered", result_code)]
 
     def test_without_one_that_runs_a_device_is_as_unknown_as_one_that_is_not_here(self):
         for terms, reason in ((self.PAST, "ended"), (self.TO_COME, "not_begun")):
@@ -261,6 +267,31 @@ class Agreements(Roaming):
         self.addCleanup(self.home.must, "agreement", "remove", str(made["id"]))
         device = self.wait_served("1.1")
         self.wait_code(self.visited, "NoRoamingAgreement", self.question("HomeNSReq", device))
+
+    def test_an_agreement_that_has_ended_is_seen_on_both_sides_each_with_what_it_may_know(self):
+        device = self.wait_served()
+        self.set(*self.PAST)
+        self.wait_code(self.visited, "UnknownDevEUI", self.request(device))
+        at_home = self.refusals("ended", "activation")
+        told = sum(line["count"] for line in self.carried("JoinReq", "UnknownDevEUI"))
+        self.assertEqual(self.visited.code(self.request(device)), "UnknownDevEUI")
+        support.wait_until(lambda: self.refusals("ended", "activation") > at_home, CHANGE_SECONDS, "the home operator is told why")
+        lines = support.wait_until(
+            lambda: [line for line in self.carried("JoinReq", "UnknownDevEUI") if line["count"] > told], CHANGE_SECONDS,
+            "the visited operator is told what came back")
+        self.assertEqual(len(lines), 1)
+        prefix, bits = self.home.join_euis.split("/")
+        self.assertEqual((lines[0]["sender_net_id"], lines[0]["by"], lines[0]["partner"], lines[0]["join_euis"]),
+                         (VISITED_NET_ID, "partner", "home", {"prefix": prefix, "bits": int(bits)}))
+        self.assertIn("agreement", lines[0]["explanation"]["why"])
+        # Neither the device, nor that it has a home there, nor why.
+        said = str([line for line in self.visited.must_lines("refusals") if line["side"] == "carried"])
+        for secret in (device["dev_eui"], "home_net_id", "'ended'"):
+            self.assertNotIn(secret, said)
+        # Nobody's request was carried by home.
+        self.assertEqual([line for line in self.home.must_lines("refusals") if line["side"] == "carried"], [])
+        _, _, page = support.http("GET", self.visited.join_url + "metrics")
+        self.assertRegex(page.decode(), r'\ncradle_partner_answers_total{partner="home",id="\d+",code="UnknownDevEUI"} \d+\n')
 
     def test_the_visited_operator_finds_what_home_said_in_its_log(self):
         device = self.wait_served()

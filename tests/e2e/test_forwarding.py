@@ -12,6 +12,7 @@ import support
 from certificates import Ca
 from partners import (Close, Hang, Partner, add_partner, add_route, answer_to, make_server_certificate,
                       server_context)
+from test_accounts import Rest
 from test_async import ANSWER_SECONDS, Receiver
 from test_peers import CHANGE_SECONDS, PeersTest
 
@@ -125,6 +126,26 @@ class ForwardTest(PeersTest):
     def count(self, partner, outcome):
         return self.metrics().get(
             f'cradle_partner_requests_total{{partner="{partner.name}",id="{partner.id}",outcome="{outcome}"}}', 0)
+
+    def told(self, partner, server, message_type, outcome, result_code=None):
+        """What the operator is told of it, when he is; and nobody else is told anything."""
+        def found():
+            return [item for item in self.refusals("operator") if (item.get("partner"), item["sender_net_id"]) ==
+                    (partner.name, server["net_id"])]
+        items = support.wait_until(found, CHANGE_SECONDS, "the operator is told")
+        self.assertEqual(len(items), 1, items)
+        item = items[0]
+        self.assertEqual((item["side"], item["message_type"], item["outcome"], item["result_code"], item["by"], item["count"]),
+                         ("carried", message_type, outcome, result_code, "partner", 1))
+        self.assertEqual((item["join_euis"], item["sender_as_id"]), ({"prefix": partner.join_eui, "bits": 64}, None))
+        self.assertTrue(all(item["explanation"].values()))
+        self.assertEqual([item for item in self.refusals("owner") if item["side"] == "carried"], [])
+        return item
+
+    def refusals(self, role):
+        status, _, page = Rest(self.stack, self.stack.demo["clients"][role]).call("get", "/v1/roaming/refusals?limit=1000")
+        self.assertEqual(status, 200, page)
+        return page["items"]
 
     def logged(self):
         with open(self.joinserver.log, encoding="utf-8", errors="replace") as file:
@@ -298,6 +319,45 @@ class Carrying(ForwardTest):
         self.assertNotIn("44" * 16, self.logged())
 
 
+class Refusing(ForwardTest):
+    def test_what_a_partner_refuses_is_told_and_counted_by_its_code(self):
+        server = self.requester()
+        for said, code in (("NoRoamingAgreement", "NoRoamingAgreement"), ("FrameReplayed", "FrameReplayed"), ("Bewitched", "(unknown)")):
+            with self.subTest(said):
+                partner = self.partner()
+                partner.say = [lambda m, said=said: answer_to(m, said)]
+                self.ask(server, self.join_req(server, partner))
+                self.told(partner, server, "JoinReq", "answered", code)
+                self.assertEqual(self.answers(partner, code), 1)
+                self.assertEqual(self.answers(partner, "Success"), 0)
+
+    def test_a_success_is_counted_and_told_nobody(self):
+        partner, other, server = self.partner(), self.partner(), self.requester()
+        self.ask(server, self.join_req(server, partner))
+        other.say = [lambda m: answer_to(m, "UnknownDevEUI")]
+        self.ask(server, self.join_req(server, other))
+        self.told(other, server, "JoinReq", "answered", "UnknownDevEUI")  # which came behind it
+        self.assertEqual([item for item in self.refusals("operator") if item.get("partner") == partner.name], [])
+        self.assertEqual(self.answers(partner, "Success"), 1)
+
+    def test_what_goes_round_is_told(self):
+        partner, server = self.partner(), self.requester()
+        self.ask(server, self.join_req(server, partner), Via="1.1 here")
+        self.told(partner, server, "JoinReq", "loop")
+
+    def test_many_devices_and_codes_make_few_rows(self):
+        partner, server = self.partner(), self.requester()
+        for n in range(40):
+            partner.say = [lambda m, n=n: answer_to(m, f"Bewitched{n}")]
+            self.ask(server, self.join_req(server, partner))
+        rows = (f"SELECT n FROM roaming_carried_refusal WHERE partner_id = {partner.id}")
+        support.wait_until(lambda: self.stack.psql(rows) == [["40"]], CHANGE_SECONDS, "they are one row")
+
+    def answers(self, partner, code):
+        return self.metrics().get(
+            f'cradle_partner_answers_total{{partner="{partner.name}",id="{partner.id}",code="{code}"}}', 0)
+
+
 class Failing(ForwardTest):
     def fails(self, partner, server, outcome, logged=True, **changes):
         """One request, refused and counted."""
@@ -357,6 +417,7 @@ class Failing(ForwardTest):
         partner = self.partner()
         partner.close()
         self.fails(partner, server, "unreachable")
+        self.told(partner, server, "JoinReq", "unreachable")
 
     def test_only_a_partner_with_the_right_certificate_gets_anything(self):
         server = self.requester()

@@ -381,6 +381,120 @@ START_TEST(a_list_goes_from_the_newest_back)
 }
 END_TEST
 
+/* --- carried ---------------------------------------------------------------------------------- */
+
+static struct db_roaming_refused carried_of(const char *outcome, const char *code)
+{
+    struct db_roaming_refused refused = {.side = ROAMING_CARRIED,
+        .carried = {.sender = "000024",
+            .join_prefix = {{0x70, 0xB3, 0xD5}},
+            .join_prefix_len = 24,
+            .message_type = "JoinReq"},
+        .n = 1,
+        .first_ms = clock_monotonic_ms(),
+        .last_ms = clock_monotonic_ms()};
+
+    (void)snprintf(refused.carried.outcome, sizeof(refused.carried.outcome), "%s", outcome);
+    (void)snprintf(refused.carried.result_code, sizeof(refused.carried.result_code), "%s", code);
+    return refused;
+}
+
+START_TEST(what_was_carried_is_counted_by_route_sender_and_answer)
+{
+    struct db_roaming_refused refused[4];
+    struct db_roaming_refusal found[4];
+
+    refused[0] = carried_of("answered", "NoRoamingAgreement");
+    refused[1] = carried_of("timeout", "");
+    refused[2] = carried_of("answered", "NoRoamingAgreement");
+    refused[2].n = 3;
+    refused[3] = carried_of("timeout", "");
+    refused[3].carried.join_prefix_len = 0;
+    refused[3].carried.join_prefix = (struct eui64){0};
+    for (int i = 0; i < 2; i++)
+        ck_ok(db_roaming_carried_add(join, refused, 4));
+    ck_assert_uint_eq(list(0, found, 4), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const bool answered = strcmp(found[i].carried.outcome, "answered") == 0;
+
+        ck_assert_int_eq(found[i].side, ROAMING_CARRIED);
+        ck_assert_int_eq(found[i].n, answered ? 8 : 2);
+        ck_assert_str_eq(found[i].carried.result_code, answered ? "NoRoamingAgreement" : "");
+        ck_assert_str_eq(found[i].carried.sender, "000024");
+        ck_assert_str_eq(found[i].carried.message_type, "JoinReq");
+        ck_assert_str_eq(found[i].partner, "");
+    }
+}
+END_TEST
+
+START_TEST(what_was_carried_is_the_operators_alone_and_in_one_list_with_the_rest)
+{
+    struct db_roaming_refused home, carried = carried_of("open", "");
+    struct db_roaming_refusal found[4];
+    int64_t owner, partner;
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    owner = pg_number(cluster, database, "SELECT max(owner_id) FROM device");
+    home = refused_of(1, ROAMING_ENDED);
+    ck_ok(db_roaming_refused_add(join, &home, 1));
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "INSERT INTO partner (name, url, protocol_version)"
+                         " VALUES ('hub', 'https://hub.example/', '1.0')"),
+        0);
+    partner = pg_number(cluster, database, "SELECT max(id) FROM partner");
+    carried.carried.partner_id = partner;
+    ck_ok(db_roaming_carried_add(join, &carried, 1));
+    ck_assert_uint_eq(list(0, found, 4), 2);
+    ck_assert_int_gt(found[0].id, found[1].id);
+    ck_assert_int_eq(found[0].side, ROAMING_CARRIED);
+    ck_assert_str_eq(found[0].partner, "hub");
+    ck_assert_int_eq(found[1].side, ROAMING_HOME);
+    ck_assert_uint_eq(list(owner, found, 4), 1);
+    ck_assert_int_eq(found[0].side, ROAMING_HOME);
+}
+END_TEST
+
+START_TEST(a_flood_of_what_was_carried_is_bounded_and_leaves_the_other_side_alone)
+{
+    struct db_roaming_refused home, carried = carried_of("open", "");
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    home = refused_of(1, ROAMING_ENDED);
+    ck_ok(db_roaming_carried_add(join, &carried, 1));
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "INSERT INTO roaming_carried_refusal (partner_id, sender, join_prefix,"
+                         " join_prefix_len, message_type, outcome, result_code, n, first_at,"
+                         " last_at) SELECT i, sender, join_prefix, join_prefix_len, message_type,"
+                         " outcome, result_code, i, now() - i * interval '1 minute',"
+                         " now() - i * interval '1 minute'"
+                         " FROM roaming_carried_refusal, generate_series(1, 9999) AS i"),
+        0);
+    carried = carried_of("full", "");
+    ck_ok(db_roaming_carried_add(join, &carried, 1));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM roaming_carried_refusal"),
+        DB_ROAMING_REFUSALS_MAX);
+    ck_ok(db_roaming_refused_add(join, &home, 1));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM roaming_refusal"), 1);
+    for (size_t n = 1; n > 0;)
+        ck_ok(db_roaming_carried_purge(activation, &n));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM roaming_carried_refusal"),
+        DB_ROAMING_REFUSALS_KEPT);
+    ck_ok(db_roaming_carried_add(join, &carried, 1));
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT count(*) FROM roaming_carried_refusal WHERE outcome = 'full'"),
+        1);
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "UPDATE roaming_carried_refusal SET last_at = now() - interval '91 days'"
+                         " WHERE outcome <> 'full'"),
+        0);
+    for (size_t n = 1; n > 0;)
+        ck_ok(db_roaming_carried_purge(activation, &n));
+    ck_assert_int_eq(
+        pg_number(cluster, database, "SELECT count(*) FROM roaming_carried_refusal"), 1);
+    ck_assert_int_lt(db_roaming_carried_add(join, &carried, 0), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -397,6 +511,9 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, a_full_table_counts_what_it_has_and_takes_nothing_new);
     tcase_add_test(tcase, a_full_table_makes_room_by_what_has_not_come_for_longest);
     tcase_add_test(tcase, a_list_goes_from_the_newest_back);
+    tcase_add_test(tcase, what_was_carried_is_counted_by_route_sender_and_answer);
+    tcase_add_test(tcase, what_was_carried_is_the_operators_alone_and_in_one_list_with_the_rest);
+    tcase_add_test(tcase, a_flood_of_what_was_carried_is_bounded_and_leaves_the_other_side_alone);
 }
 
 int main(void)

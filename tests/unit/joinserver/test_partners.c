@@ -1,4 +1,7 @@
 #include "joinserver/partners.h"
+
+#include "db/agreement.h"
+#include "device/carried.h"
 #include "tests/support/suite.h"
 
 #include <stdio.h>
@@ -64,7 +67,12 @@ START_TEST(each_outcome_has_a_name_a_verdict_and_a_word_for_who_asked)
         ck_assert_int_eq(row->description == NULL, i == JOIN_CARRIED);
         for (int j = 0; j < i; j++)
             ck_assert_str_ne(row->name, join_carried_row((enum join_carried)j)->name);
+        ck_assert_msg(device_carried_is_known(row->name), "%s is not explained", row->name);
+        ck_assert_uint_le(strlen(row->name), DB_CARRIED_WORD_MAX);
     }
+    ck_assert_str_eq(join_carried_row(JOIN_CARRIED)->name, CARRIED_ANSWERED);
+    for (unsigned i = 0; i < N_CARRY_CODES; i++)
+        ck_assert_uint_le(strlen(carry_code_name(i)), DB_CARRIED_WORD_MAX);
     for (int i = 0; i < N_CARRY_FAULTS; i++)
         ck_assert_int_eq(
             join_carried_of_fault((enum carry_fault)i) == JOIN_CARRIED, i == CARRY_GOOD);
@@ -166,9 +174,28 @@ START_TEST(a_partner_complains_once_a_second_and_says_how_often)
 }
 END_TEST
 
+START_TEST(answers_are_told_apart_by_their_codes)
+{
+    struct join_partner_place places[3];
+
+    begin();
+    ck_assert_uint_eq(take(1, 64, ANN, places, 3), 3);
+    join_partner_answered(&places[0], 0);
+    join_partner_answered(&places[1], CARRY_CODE_UNKNOWN);
+    join_partner_answered(&places[2], CARRY_CODE_UNKNOWN);
+    give(places, 3, JOIN_CARRIED);
+    ck_assert(carry_is_success(0));
+    ck_assert(
+        tells("cradle_partner_answers_total{partner=\"p\\\"q\",id=\"1\",code=\"Success\"} 1\n"));
+    ck_assert(
+        tells("cradle_partner_answers_total{partner=\"p\\\"q\",id=\"1\",code=\"(unknown)\"} 2\n"));
+    end();
+}
+END_TEST
+
 SUITE_MAIN("joinserver partners", 10, each_outcome_has_a_name_a_verdict_and_a_word_for_who_asked,
     no_requester_has_all_places_of_a_partner, no_partner_has_all_places_of_the_server,
     a_partner_that_fails_is_left_alone_and_the_others_are_not,
     what_dns_named_is_bounded_apart_and_one_series,
     where_all_that_dns_named_is_busy_nothing_more_is_taken,
-    a_partner_complains_once_a_second_and_says_how_often)
+    a_partner_complains_once_a_second_and_says_how_often, answers_are_told_apart_by_their_codes)
