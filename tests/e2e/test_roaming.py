@@ -103,6 +103,16 @@ class Away(RoamingTest):
         self.assertEqual((code(first), first[1]["PHYPayload"]), ("Success", again[1]["PHYPayload"]))
         self.assertEqual(code(self.ask_join(device, dev_addr="26000009")), "JoinReqFailed")
 
+    def test_of_two_networks_that_heard_one_frame_the_first_has_the_join(self):
+        device = self.sold("1.0.4", home=support.HOME)
+        self.agree(home_net_id=support.HOME)
+        self.wait_told(device)
+        home = lambda nonce: self.stack.post_join(lorawan.join_req(device, nonce, support.HOME))
+        self.assertEqual([code(self.ask_join(device, 7)), code(home(7)), code(home(8)), code(self.ask_join(device, 8))],
+                         ["Success", "JoinReqFailed", "Success", "JoinReqFailed"])
+        self.removed.close()  # the home network is not this test's alone
+        self.wait_not_told(device)
+
     def test_a_blocked_device_is_told_to_who_may_have_it_join_and_only_behind_its_mic(self):
         device = self.at_home()
         self.agree()
