@@ -23,7 +23,8 @@ START_TEST(an_answer_is_explained_by_its_code_and_anything_else_by_its_outcome)
 {
     const struct device_explanation *no_agreement =
         device_carried_explain(CARRIED_ANSWERED, "NoRoamingAgreement");
-    const struct device_explanation *unknown = device_carried_explain(CARRIED_ANSWERED, "(unknown)");
+    const struct device_explanation *unknown =
+        device_carried_explain(CARRIED_ANSWERED, "(unknown)");
 
     ck_assert_ptr_ne(no_agreement, unknown);
     ck_assert_ptr_ne(no_agreement, device_carried_explain("timeout", "NoRoamingAgreement"));
