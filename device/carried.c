@@ -33,7 +33,8 @@ static const struct row outcomes[] = {
                     "It is overloaded, or a part of it is down.", TRY_AGAIN ASK_HOME}},
     {"refused",
         {"The partner answered with another HTTP status than 2xx.",
-            "It does not know who asks (the certificate or token here), or the URL is wrong.",
+            "It does not know who asks (the certificate or token here), the URL is wrong, or it fails "
+            "for this request alone (HTTP 500).",
             "Check the partner's URL and credential. " LOOK_AT_LOG}},
     {"cut", {"The partner's answer broke off, or is too long.", LIES, LOOK_AT_LOG}},
     {"not_json", {"The partner's answer is no JSON.", LIES, LOOK_AT_LOG}},

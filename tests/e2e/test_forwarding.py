@@ -340,6 +340,21 @@ class Refusing(ForwardTest):
         self.assertEqual([item for item in self.refusals("operator") if item.get("partner") == partner.name], [])
         self.assertEqual(self.answers(partner, "Success"), 1)
 
+    def test_an_application_server_is_told_by_its_id(self):
+        partner, as_id = self.partner(), f"as-{secrets.token_hex(4)}"
+        application = {"token": self.cradle("as", "add", "--as-id", as_id)["token"]}
+        question = {"ProtocolVersion": "1.0", "SenderID": as_id, "ReceiverID": partner.join_eui, "MessageType": "AppSKeyReq",
+                    "TransactionID": next(_transactions), "DevEUI": secrets.token_hex(8), "SessionKeyID": "beef"}
+        support.wait_until(lambda: self.post(application, question)[0] == 200, CHANGE_SECONDS,
+                           "the join server knows the application server")
+        partner.say = [lambda m: answer_to(m, "UnknownDevEUI")]
+        self.assertEqual(self.code(self.ask(application, question)), "UnknownDevEUI")
+        item = support.wait_until(
+            lambda: [i for i in self.refusals("operator") if i.get("sender_as_id") == as_id], CHANGE_SECONDS, "the operator is told")[0]
+        self.assertEqual((item["sender_net_id"], item["message_type"], item["result_code"], item["partner"], item["count"]),
+                         (None, "AppSKeyReq", "UnknownDevEUI", partner.name, 1))
+        self.assertNotIn(question["DevEUI"], str(item))
+
     def test_what_goes_round_is_told(self):
         partner, server = self.partner(), self.requester()
         self.ask(server, self.join_req(server, partner), Via="1.1 here")

@@ -10,6 +10,7 @@ import threading
 import support
 from partners import Partner, answer_to, make_server_certificate, server_context
 from test_forwarding import ForwardTest
+from test_peers import CHANGE_SECONDS
 
 sys.path.insert(0, os.path.join(support.ROOT, "tests", "support"))
 from name_server import BOGUS, BROKEN, PLAIN, SIGNED, NameServer  # pylint: disable=wrong-import-position
@@ -151,6 +152,14 @@ class DnsForwarding(ForwardTest):
         answer, asked = self.join(NOBODY)
         self.assertEqual((self.code(answer), asked), ("UnkownReceiver", []))
         self.assertEqual(self.carried("no_server"), 1)
+        server = self.known_server()
+        items = support.wait_until(
+            lambda: [i for i in self.refusals("operator") if (i.get("outcome"), i["sender_net_id"]) == ("no_server", server["net_id"])],
+            CHANGE_SECONDS, "the operator is told")
+        self.assertEqual([(i["side"], i["by"], i["partner"], i["result_code"]) for i in items], [("carried", "dns", None, None)])
+        # The route's range, whatever JoinEUI was asked for.
+        self.assertEqual(items[0]["join_euis"], {"prefix": PREFIX, "bits": PREFIX_BITS})
+        self.assertNotIn(NOBODY, str(items))
 
     def test_a_name_server_that_fails_is_no_proof_that_there_is_none(self):
         answer, asked = self.join(FAILING)
