@@ -128,8 +128,7 @@ void join_forwards_stop(struct join_forwards *f, int64_t give_up_ms)
 {
     if (f == NULL)
         return;
-    api_client_stop(f->client, give_up_ms);
-    f->client = NULL;
+    api_client_halt(f->client, give_up_ms);
     end_late(f, INT64_MAX, JOIN_CARRIED_STOPPED, "the join server is stopping");
 }
 
@@ -137,6 +136,7 @@ void join_forwards_free(struct join_forwards *f)
 {
     if (f == NULL)
         return;
+    api_client_stop(f->client, 0);
     for (unsigned i = 0; i < f->n_begun; i++)
         secret_buffer_done(&f->places[i].post.answer);
     api_credentials_close(f->credentials);
@@ -225,6 +225,7 @@ static bool fill(struct join_forward *forward, struct api_request *request,
     forward->delivery = work->delivery;
     forward->http = work->delivery != NULL ? NULL : request;
     forward->started_us = api_request_started_us(request);
+    forward->taken_ms = clock_monotonic_ms();
     forward->terms = work->terms;
     forward->request = work->request;
     (void)snprintf(forward->request_id, sizeof(forward->request_id), "%s", api_request_id(request));
@@ -300,7 +301,7 @@ static enum join_carried outcome_of(const struct api_post *post)
     case API_POST_UNREACHABLE:
         return JOIN_CARRIED_UNREACHABLE;
     }
-    if (post->status >= 500 || post->status == 408 || post->status == 429)
+    if (post->status >= 502 || post->status == 408 || post->status == 429)
         return JOIN_CARRIED_FAILING;
     return post->status / 100 == 2 ? JOIN_CARRIED : JOIN_CARRIED_REFUSED;
 }
@@ -408,8 +409,17 @@ static enum join_carried prepare(struct join_forward *forward, const struct join
     return JOIN_CARRIED;
 }
 
+/* An answer that is posted to who asked must still be taken there. */
+static unsigned timeout_of(const struct join_forward *forward, const struct join_target *target)
+{
+    return forward->delivery != NULL && target->timeout_ms > JOIN_FORWARD_DELIVERED_MS
+               ? JOIN_FORWARD_DELIVERED_MS
+               : target->timeout_ms;
+}
+
 void join_forward_send(struct join_forward *forward, const struct join_target *target)
 {
+    const unsigned timeout_ms = timeout_of(forward, target);
     enum join_carried outcome;
 
     forward->key = target->key;
@@ -422,13 +432,13 @@ void join_forward_send(struct join_forward *forward, const struct join_target *t
     if (target->n_pinned > 0)
         memcpy(forward->pinned, target->pinned, target->n_pinned * sizeof(forward->pinned[0]));
     forward->is_async = target->is_async;
-    forward->deadline_ms = forward->started_us / 1000 + (int64_t)target->timeout_ms;
+    forward->deadline_ms = forward->taken_ms + (int64_t)timeout_ms;
     forward->out = (struct carry_out){.version = target->version,
         .transaction_id = forward->transaction_id,
         .ns_id_is_its_own = forward->terms.ns_id_is_its_own};
     outcome = prepare(forward, target);
     if (outcome == JOIN_CARRIED)
-        post_it(forward, target->timeout_ms);
+        post_it(forward, timeout_ms);
     else if (join_forward_claim(forward))
         join_forward_answer(forward, outcome, NULL, NULL, error_text());
 }

@@ -17,7 +17,7 @@ struct join_forward {
     struct api_request *http;       /* NULL: acknowledged */
     struct join_delivery *delivery; /* NULL: in the response */
     int64_t peer_id;
-    int64_t started_us;
+    int64_t started_us, taken_ms; /* its first byte, and all of it */
     struct join_terms terms;
     struct ts002_request request;
     char request_id[17];

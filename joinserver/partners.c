@@ -29,7 +29,8 @@ static const struct join_carried_row rows[N_JOIN_CARRIED] = {
         "the join server of this JoinEUI did not answer in time; try again"},
     [JOIN_CARRIED_UNTRUSTED] = {"untrusted", BREAKER_FAILED, JOIN_UNAVAILABLE, UNREACHABLE_WORDS},
     [JOIN_CARRIED_FAILING] = {"failing", BREAKER_FAILED, JOIN_UNAVAILABLE, UNREACHABLE_WORDS},
-    /* It is there; what it does not take may be the one request. */
+    /* It is there; what it does not take may be the one request. Of 500 the same is true: join
+     * servers say so when they have no KEK for a NetID. */
     [JOIN_CARRIED_REFUSED] = {"refused", BREAKER_WELL, JOIN_UNAVAILABLE, UNREACHABLE_WORDS},
     [JOIN_CARRIED_CUT] = LIE("cut"),
     [JOIN_CARRIED_NOT_JSON] = LIE("not_json"),

@@ -21,7 +21,7 @@ enum join_carried {
     JOIN_CARRIED_UNREACHABLE, /* no connection, or it broke before an answer */
     JOIN_CARRIED_TIMEOUT,
     JOIN_CARRIED_UNTRUSTED, /* its certificate */
-    JOIN_CARRIED_FAILING,   /* HTTP 5xx, 408 or 429 */
+    JOIN_CARRIED_FAILING,   /* HTTP 502 and above, 408 or 429 */
     JOIN_CARRIED_REFUSED,   /* another HTTP status than 2xx */
     JOIN_CARRIED_CUT,       /* the answer broke off, or is longer than JOIN_FORWARD_ANSWER_MAX */
     /* The answer was not believed: one of each carry_fault. */

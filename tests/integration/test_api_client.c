@@ -319,6 +319,24 @@ START_TEST(the_stop_waits_for_what_is_on_its_way)
 }
 END_TEST
 
+START_TEST(what_is_posted_behind_the_stop_ends_at_once)
+{
+    struct api_post before = post_to(url_of("http", "/echo"), 0, FAR_MS);
+    struct api_post after = post_to(url_of("http", "/echo"), 1, FAR_MS);
+
+    before.start_ms = clock_monotonic_ms() + FAR_MS;
+    api_client_post(client, &before);
+    api_client_halt(client, clock_monotonic_ms());
+    ck_assert_uint_eq(n_ended(0), 1);
+    api_client_post(client, &after);
+    ck_assert_uint_eq(n_ended(1), 1);
+    ck_assert_int_eq(before.outcome, API_POST_STOPPED);
+    ck_assert_int_eq(after.outcome, API_POST_STOPPED);
+    stop_client();
+    start_client();
+}
+END_TEST
+
 /* --- answers that are kept, and posts that are sent once --- */
 
 START_TEST(an_answer_is_kept_up_to_its_limit)
@@ -747,7 +765,8 @@ int main(void)
         a_silent_peer_leaves_connections_to_the_others,
         a_peer_that_only_fails_has_its_probes_until_it_answers,
         a_post_that_finds_no_connection_in_time_is_given_up, the_stop_waits_for_what_is_on_its_way,
-        an_answer_is_kept_up_to_its_limit, what_is_to_be_sent_once_is_not_sent_again};
+        what_is_posted_behind_the_stop_ends_at_once, an_answer_is_kept_up_to_its_limit,
+        what_is_to_be_sent_once_is_not_sent_again};
     const TTest *const tls[] = {a_server_is_believed_by_its_own_ca_and_by_no_other,
         a_server_with_another_name_is_not_believed, the_authorization_header_is_shown,
         credentials_that_cannot_be_used_are_named, changed_files_are_taken_and_bad_ones_are_not};
