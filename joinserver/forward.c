@@ -385,6 +385,19 @@ static int take_credential(struct join_forward *forward, const char *name)
     return api_credential_get(credentials, name, &forward->credential);
 }
 
+/* Whoever sees a token has it: where DNS says who a server is, our own CAs must say so, too. */
+static bool may_show(const struct join_forward *forward)
+{
+    const struct api_credential *credential = forward->credential;
+
+    if (forward->n_pinned == 0 || credential == NULL || credential->authorization == NULL ||
+        credential->anchors != NULL)
+        return true;
+    (void)error_set(
+        ERROR_CONFIG, "a token is shown to a server that DNS names where a .ca is beside it");
+    return false;
+}
+
 /* What can be in the way, before anything is sent. */
 static enum join_carried prepare(struct join_forward *forward, const struct join_target *target)
 {
@@ -399,7 +412,7 @@ static enum join_carried prepare(struct join_forward *forward, const struct join
     forward->has_place = true;
     if (api_client_check_url(target->url) < 0)
         return JOIN_CARRIED_URL;
-    if (take_credential(forward, target->credential) < 0)
+    if (take_credential(forward, target->credential) < 0 || !may_show(forward))
         return JOIN_CARRIED_CREDENTIAL;
     if (!carry_request(forward->asked.data, forward->asked.len, &forward->request, &forward->out,
             &forward->body)) {
