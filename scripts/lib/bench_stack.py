@@ -277,7 +277,7 @@ class Stack:
         answer = post(port, token, {
             "ProtocolVersion": "1.0", "MessageType": "JoinReq", "TransactionID": 1,
             "SenderID": NET_ID, "ReceiverID": JOIN_EUI, "MACVersion": "1.0.3"})
-        return answer is not None and "UnknownReceiver" not in answer
+        return answer is not None and "UnkownReceiver" not in answer  # (sic: TS002-1.0)
 
     # --- what is looked at ---
 

@@ -89,7 +89,12 @@ class Documents(unittest.TestCase):
     def test_roaming(self):
         with support.Stack("documents-visited", demo=False, address="127.0.0.3") as visited:
             said = self.said("docs/roaming.md", HOME_STATE=self.stack.state, VISITED_STATE=visited.state, VISITED_URL=visited.join_url)
-        self.assertIn("Joined", said[-1])
+        begin, shown, _, visited, told, joined, ended = said
+        self.assertEqual((begin, shown), ("", "\n"))
+        self.assertIn('"goes_to":"partner"', visited)
+        self.assertIn('"HNetID":"000013"', told)
+        self.assertIn("Joined", joined)
+        self.assertRegex(ended, r'"sender_net_id":"000024","home_net_id":"000013",.*"service":"home_ns","reason":"ended"')
 
     def labels(self, said):
         labels = next(block for block in said if "dev_eui,join_eui,serial,code,qr" in block).split()

@@ -28,7 +28,11 @@ class DnsForwarding(ForwardTest):
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory(prefix="cradle-dns-", dir="/tmp")
         cls.addClassCleanup(folder.cleanup)
-        cls.dead_port = support.free_ports(1)[0]
+        # Nobody listens there, and nobody else can.
+        nobody = socket.socket()
+        cls.addClassCleanup(nobody.close)
+        nobody.bind(("127.0.0.1", 0))
+        cls.dead_port = nobody.getsockname()[1]
         super().setUpClass()
         cls.joinserver.stop()  # the settings of ours are known when partners and name server are there
         cls.certificates = {host: make_server_certificate(cls.theirs, host, f"DNS:{host}")

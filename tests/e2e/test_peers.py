@@ -195,9 +195,9 @@ class Routes(PeersTest):
         device = {**self.stack.device("1.0.3"), "join_eui": "7eeeeeeeee000001"}
         message = lorawan.join_req(device, 1, home["net_id"])
         route, line = "7eeeeeeeee000000/40", {"prefix": "7eeeeeeeee000000", "bits": 40}
-        self.assertEqual(self.cradle("route", "add", route), line)
-        self.assertEqual(sorted(self.listed("route", "prefix", line["prefix"])[0]),
-                         ["bits", "created", "prefix"])
+        made = self.cradle("route", "add", route)
+        self.assertEqual(made, {**line, "kind": "local", "partner": None, "organization": None, "created_at": made["created_at"]})
+        self.assertEqual(self.listed("route", "prefix", line["prefix"]), [made])
         self.wait_code("UnknownDevEUI", message, home["token"])
         self.assertEqual(self.cradle("route", "remove", route), line)
         self.wait_code("UnkownReceiver", message, home["token"])  # TS002's own spelling

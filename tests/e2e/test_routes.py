@@ -276,6 +276,15 @@ class LocalAny(RoutesTest):
                 self.assertEqual(self.stack.psql(f"SELECT encode(join_eui, 'hex') FROM device WHERE dev_eui = '\\x{device['dev_eui']}'"),
                                  [[device["join_eui"]]])
 
+    def test_a_device_rejoins_under_the_join_eui_that_it_uses(self):
+        other = self.other(self.stack.device("1.1"))
+        last = self.stack.join(other)
+        self.assertTrue(last.get("agree"), last)
+        for rejoin_type in (0, 2, 1):
+            session = {} if rejoin_type == 1 else {"session": f"{last['join_nonce']},{last['dev_nonce']}"}
+            last = self.stack.join(other, rejoin=rejoin_type, rj_count=5, **session)
+            self.assertTrue(last.get("agree"), (rejoin_type, last))
+
     def test_a_dev_nonce_is_used_whatever_the_join_eui_was(self):
         for version in ("1.0.2", "1.0.4", "1.1"):
             with self.subTest(version):
