@@ -231,6 +231,7 @@ static bool fill(struct join_forward *forward, struct api_request *request,
     (void)snprintf(forward->request_id, sizeof(forward->request_id), "%s", api_request_id(request));
     trace_begin(api_request_header(request, "traceparent"), &forward->trace);
     text_add_len(&forward->asked, body, len);
+    forward->n_hops = via_hops(via->len > 0 ? via->data : "");
     via_write(&forward->via, via->len > 0 ? via->data : "", forward->owner->instance);
     return !forward->asked.failed && !forward->via.failed;
 }
@@ -422,17 +423,19 @@ static enum join_carried prepare(struct join_forward *forward, const struct join
     return JOIN_CARRIED;
 }
 
-/* An answer that is posted to who asked must still be taken there. */
-static unsigned timeout_of(const struct join_forward *forward, const struct join_target *target)
+unsigned join_forward_time_ms(unsigned timeout_ms, unsigned n_hops, bool is_delivered)
 {
-    return forward->delivery != NULL && target->timeout_ms > JOIN_FORWARD_DELIVERED_MS
-               ? JOIN_FORWARD_DELIVERED_MS
-               : target->timeout_ms;
+    const unsigned less_ms = n_hops * JOIN_FORWARD_HOP_MS;
+
+    timeout_ms -= less_ms < timeout_ms / 2 ? less_ms : timeout_ms / 2;
+    return is_delivered && timeout_ms > JOIN_FORWARD_DELIVERED_MS ? JOIN_FORWARD_DELIVERED_MS
+                                                                  : timeout_ms;
 }
 
 void join_forward_send(struct join_forward *forward, const struct join_target *target)
 {
-    const unsigned timeout_ms = timeout_of(forward, target);
+    const unsigned timeout_ms =
+        join_forward_time_ms(target->timeout_ms, forward->n_hops, forward->delivery != NULL);
     enum join_carried outcome;
 
     forward->key = target->key;

@@ -18,6 +18,9 @@
 /* What a partner has at most where its answer goes to the requester's answer URL: the rest of
  * JOIN_ANSWER_BUDGET_MS is for that. */
 #define JOIN_FORWARD_DELIVERED_MS 3000
+/* A hub has so much less for each server before it, so that its refusal for a partner that hangs is
+ * there before these give up the hub, and leave it alone with all that is behind it. */
+#define JOIN_FORWARD_HOP_MS 250
 
 struct join_forwards;
 struct join_forward;
@@ -52,6 +55,10 @@ enum join_forward_take {
  * ended. What is not taken is counted. On the HTTP server's thread. */
 enum join_forward_take join_forward_take(struct join_forwards *forwards,
     struct api_request *request, const struct join_work *work, struct join_forward **ret);
+
+/** How long a partner's answer is waited for, of the time that its record gives it: less behind
+ * other servers, but half at least; and no longer than it can be delivered. */
+unsigned join_forward_time_ms(unsigned timeout_ms, unsigned n_hops, bool is_delivered);
 
 /** Where a request is carried. */
 struct join_target {

@@ -23,6 +23,7 @@ struct join_forward {
     char request_id[17];
     struct trace trace;
     struct text asked;
+    unsigned n_hops; /* servers before us */
     /* Who is asked. */
     bool has_place; /* among what is on its way to the partner */
     struct join_partner_place place;
