@@ -495,9 +495,10 @@ void join_forwards_note(struct join_forwards *f, const struct api_request *reque
             (long long)peer_id, trace_format_id(&trace, id), api_request_id(request));
 }
 
-void join_forwards_metrics(struct join_forwards *f, struct text *out)
+void join_forwards_metrics(
+    struct join_forwards *f, const struct join_directory *directory, struct text *out)
 {
     metrics_write(out, f->refused + JOIN_FORWARD_TAKEN + 1, N_JOIN_FORWARD_TAKES - 1);
     metrics_write(out, &f->unmatched, 1);
-    join_partners_metrics(f->partners, out);
+    join_partners_metrics(f->partners, directory, out);
 }

@@ -96,4 +96,6 @@ unsigned join_forwards_awaiting(struct join_forwards *forwards);
 void join_forwards_note(struct join_forwards *forwards, const struct api_request *request,
     const struct ts002_request *message, int64_t peer_id);
 
-void join_forwards_metrics(struct join_forwards *forwards, struct text *out);
+/** Of the partners of the directory. */
+void join_forwards_metrics(
+    struct join_forwards *forwards, const struct join_directory *directory, struct text *out);

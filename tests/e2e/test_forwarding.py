@@ -438,6 +438,20 @@ class Failing(ForwardTest):
         self.assertEqual((len(partner.requests), state()), (n_carried(), ["closed"]))
 
 
+    def test_one_that_was_revoked_is_told_of_no_more(self):
+        partner, server = self.partner(), self.requester()
+        partner.usual = 503
+        for n in range(5):
+            self.fails(partner, server, "failing", logged=False)
+
+        def told():
+            return [name for name in self.metrics() if f'id="{partner.id}"' in name]
+        self.assertIn(f'cradle_partner_breaker{{partner="{partner.name}",id="{partner.id}",state="open"}}', told())
+        self.stack.psql(f"DELETE FROM join_route WHERE partner_id = {partner.id}")
+        self.stack.psql(f"UPDATE partner SET revoked_at = now() WHERE id = {partner.id}")
+        support.wait_until(lambda: not told(), CHANGE_SECONDS, "nothing is told of it")
+
+
 class Hanging(ForwardTest):
     def test_who_does_not_answer_in_time_is_given_up(self):
         partner, server = self.partner(timeout_ms=500), self.requester()
