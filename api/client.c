@@ -84,6 +84,8 @@ static unsigned most_active(const struct api_client *client, const struct share 
     const unsigned most =
         client->config.max_connections * API_CLIENT_SHARE_NUMERATOR / API_CLIENT_SHARE_DENOMINATOR;
 
+    if (client->config.no_shares)
+        return client->config.max_connections;
     if (share->n_failures >= API_CLIENT_FAILURES && most > API_CLIENT_PROBES)
         return API_CLIENT_PROBES;
     return most > 0 ? most : 1;

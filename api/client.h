@@ -95,6 +95,7 @@ struct api_client_config {
     unsigned max_connections; /* at once */
     unsigned connect_ms;      /* to be connected; 0: API_CLIENT_CONNECT_MS */
     bool public_only;
+    bool no_shares; /* who posts has no more than max_connections posts, and shares them out */
 };
 
 /** What a client of so many connections needs of open files. */

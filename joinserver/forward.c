@@ -66,7 +66,9 @@ int join_forwards_open(const struct join_forwards_config *config, struct join_fo
         (r = api_credentials_open(config->directory, &f->credentials)) == 0)
         r = api_client_start(
             &(struct api_client_config){.user_agent = "cradle-joinserver/" CRADLE_VERSION,
-                .max_connections = config->max_requests},
+                .max_connections = config->max_requests,
+                /* partners.h does that; by its number a partner would share with others */
+                .no_shares = true},
             &f->client);
     if (r < 0) {
         join_forwards_stop(f, 0);
