@@ -271,18 +271,21 @@ static unsigned patch_route(struct act_call *call)
 
 static unsigned delete_route(struct act_call *call)
 {
-    struct db_join_route route;
+    CLEANUP(text_done) struct text detail = {0};
+    struct db_route_entry entry;
     char name[ROUTE_NAME_MAX + 1];
-    int r = 1;
+    int r = hold(call, &entry);
 
-    if (act_route_parse(act_call_param(call, 0), '-', &route))
-        r = db_join_route_remove(call->worker->db, &route);
+    if (r == 0)
+        r = db_join_route_remove(call->worker->db, &entry.route);
     if (r > 0)
         return act_call_problem(call, PROBLEM_NOT_FOUND, NONE);
-    if (r < 0 ||
-        (r = act_call_audit(call, 0, "join_route.remove", name_of(&route, name), NULL)) < 0)
+    if (r < 0)
         return act_call_failed(call, r);
-    return act_call_no_content(call);
+    write_route(&detail, &entry);
+    text_add(&detail, "}");
+    r = act_call_audit(call, 0, "join_route.remove", name_of(&entry.route, name), detail.data);
+    return r < 0 ? act_call_failed(call, r) : act_call_no_content(call);
 }
 
 /* --- where would it go ------------------------------------------------------------------------ */

@@ -65,6 +65,7 @@ void db_group_list_done(struct db_group_list *list);
 /* --- refusals --------------------------------------------------------------------------------- */
 
 #define DB_ROAMING_REFUSALS_MAX 10000 /* rows that there may be, each a count */
+#define DB_ROAMING_REFUSALS_KEPT 9000 /* of them, when the purge comes: what came last */
 #define DB_ROAMING_REFUSAL_DAYS 90    /* that one is kept for which does not come again */
 #define DB_ROAMING_REFUSALS_PER_WRITE 256
 

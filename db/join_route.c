@@ -227,11 +227,15 @@ int db_join_route_set(struct db *db, const struct db_join_route *route)
     return r < 0 ? r : rows.n == 0;
 }
 
+/* What is behind it may have another owner then. */
 int db_join_route_remove(struct db *db, const struct db_join_route *route)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     int r;
 
+    db_params_of(db);
+    if ((r = db_run_quiet(db, DB_JOIN_EUI_OWNERS_LOCK)) < 0)
+        return r;
     db_param_route(db_params_of(db), route);
     r = db_run(db, DB_ROUTE_REMOVE, &rows);
     return r < 0 ? r : rows.n == 0;

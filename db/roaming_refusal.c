@@ -68,9 +68,13 @@ const struct db_statement db_roaming_refusal_list_statement = {
 
 const struct db_statement db_roaming_refusal_purge_statement = {
     .name = "roaming_refusal_purge",
-    .sql = "DELETE FROM roaming_refusal WHERE id IN (SELECT id FROM roaming_refusal"
-           "  WHERE last_at < now() - make_interval(days => " DB_DECIMAL(
-               DB_ROAMING_REFUSAL_DAYS) ") ORDER BY last_at LIMIT " PURGE_MAX ") RETURNING 1",
+    .sql =
+        "DELETE FROM roaming_refusal WHERE id IN ((SELECT id FROM roaming_refusal"
+        "  WHERE last_at < now() - make_interval(days => " DB_DECIMAL(
+            DB_ROAMING_REFUSAL_DAYS) ") ORDER BY last_at LIMIT " PURGE_MAX
+                                     ") UNION ALL (SELECT id FROM roaming_refusal ORDER BY last_at DESC OFFSET " DB_DECIMAL(
+                                         DB_ROAMING_REFUSALS_KEPT) " LIMIT " PURGE_MAX
+                                                                   ")) RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
 };

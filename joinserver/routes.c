@@ -331,19 +331,36 @@ static bool goes_along(const struct join_directory *directory, const struct join
     return other != NULL && other->kind == route->kind && other->partner_id == route->partner_id;
 }
 
+/* Whether a request that ReceiverID brings to us is for us. A frame whose own JoinEUI goes
+ * elsewhere is not; and that one says whether JoinEUIs are compared: whoever asks may choose the
+ * ReceiverID, and not the frame. */
+static bool stays_here(const struct join_directory *directory, const struct join_message *message,
+    struct ts002_request *request)
+{
+    const struct db_join_route *route;
+
+    if (!message->activates)
+        return true;
+    route = join_directory_route(directory, &request->frame_join_eui);
+    request->any_join_eui = route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
+    return route == NULL || db_route_is_local(route);
+}
+
 /* What stands against a request whose sender may say it. */
 static enum join_result check(const struct join_directory *directory, struct join_work *work,
     const struct db_join_route *route, char description[static TS002_DESCRIPTION_MAX])
 {
     enum join_result result;
+    bool fits;
 
     if (route == NULL || route->kind == DB_ROUTE_REFUSE)
         return JOIN_UNKNOWN_RECEIVER;
     result = join_message_check(work->message, &work->request, description);
-    if (result == JOIN_SUCCESS && !db_route_is_local(route) &&
-        !goes_along(directory, work->message, &work->request, route))
-        return JOIN_UNKNOWN_RECEIVER;
-    return result;
+    if (result != JOIN_SUCCESS)
+        return result;
+    fits = db_route_is_local(route) ? stays_here(directory, work->message, &work->request)
+                                    : goes_along(directory, work->message, &work->request, route);
+    return fits ? JOIN_SUCCESS : JOIN_UNKNOWN_RECEIVER;
 }
 
 static void send_along(struct join_routes *routes, const struct join_directory *directory,
@@ -416,7 +433,6 @@ static bool take_message(struct api_request *request, struct join_routes *routes
         result = JOIN_UNKNOWN_SENDER;
     else
         result = check(directory, work, route, description);
-    message->any_join_eui = route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
     if (result == JOIN_SUCCESS && db_route_is_local(route) && work->message->activates) {
         join_fingerprint(peer->id, message, work->fingerprint);
         if (loop_limit_is_reached(&routes->shared->loop_limit, &message->dev_eui, peer->id,

@@ -53,8 +53,9 @@ struct ts002_request {
     struct eui64 receiver;
     enum lw_join_type join_type;
     struct eui64 frame_join_eui; /* a rejoin of type 0 or 2 names none: ReceiverID does */
-    /* ReceiverID has a route of kind local-any: the device is found by its DevEUI, and that its
-     * record has another JoinEUI is no matter. Set by who knows the routes. */
+    /* The JoinEUI of the frame, or of the session that is asked for, has a route of kind local-any:
+     * the device is found by its DevEUI, and that its record has another JoinEUI is no matter. Set
+     * by who knows the routes. */
     bool any_join_eui;
     struct net_id frame_net_id;  /* of a rejoin of type 0 or 2 */
     uint16_t dev_nonce;          /* of a rejoin: its RJcount */

@@ -79,15 +79,27 @@ static enum device_refusal find_ns_kek(struct join_worker *w, struct join_item *
     return ns_reasons[bar];
 }
 
-/* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. */
+/* Through another network than the one that the owner named. */
+static bool is_away(const struct join_item *item)
+{
+    const struct device_record *d = &item->row.record;
+
+    return item->work->message->away != 0 && d->ownership != OWNERSHIP_UNOWNED &&
+           memcmp(&d->home_net_id, &item->work->request.sender, sizeof(d->home_net_id)) != 0;
+}
+
+/* The same of AppSKey, where wrapped or in clear is the choice of whoever is answered. A visited
+ * network has none: what networks have agreed opens no payload of an owner who has not chosen it.
+ */
 static enum device_refusal find_as_kek(struct join_worker *w, struct join_item *item)
 {
     const struct join_terms *terms = &item->work->terms;
-    enum plain_bar bar = terms->app_s_key_plain ? bar_of(terms) : BAR_NONE;
+    bool wants_plain = terms->app_s_key_plain && !is_away(item);
+    enum plain_bar bar = wants_plain ? bar_of(terms) : BAR_NONE;
 
     item->as_plain = false;
     item->as_kek = NULL;
-    if (terms->app_s_key_plain && bar == BAR_NONE) {
+    if (wants_plain && bar == BAR_NONE) {
         if (!plain_keys_are_on(w, item))
             return REFUSAL_AS_CLEAR_SETTING;
         item->as_plain = true;
@@ -195,6 +207,18 @@ static void find_agreement(struct join_worker *w, struct join_item *item, int64_
             &item->work->request.sender, item->work->message->away, now_s);
 }
 
+/* Which JoinEUIs are compared says that of the session, as that of the frame does in a join: not
+ * the ReceiverID of who asks, who may know the device by its record's. */
+static void find_route(struct join_worker *w, struct join_item *item)
+{
+    const struct db_join_route *route;
+
+    if (!item->work->message->needs_session || !item->row.session.found)
+        return;
+    route = join_directory_route(w->directory, &item->row.session.join_eui);
+    item->work->request.any_join_eui = route != NULL && route->kind == DB_ROUTE_LOCAL_ANY;
+}
+
 /* Whether there is a frame to verify. */
 static bool needs_mic(const struct join_decision *decision)
 {
@@ -222,6 +246,7 @@ void join_worker_decide(struct join_worker *w)
             continue;
         }
         find_agreement(w, item, now_s);
+        find_route(w, item);
         item->decision = item->work->message->decide(
             &item->row, &item->work->request, item->work->fingerprint, w->shared->retry_window_ms);
         if (needs_mic(&item->decision) && is_spared(w, item, now_ms)) {

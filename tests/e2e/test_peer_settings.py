@@ -231,6 +231,22 @@ class AppSKeys(SettingsTest):
                                       no_kek + ", and AppSKey in clear is for mutual TLS, not for a token",
                                       server, place, without)
 
+    def test_a_visited_network_has_none_in_clear_whatever_its_record_says(self):
+        self.cradle("as", "add", "--as-id", "as-none-e7")
+        visited = self.network_server_of("0000e7", "--app-s-key", "plain")
+        self.kek("--ns", "0000e7", "ns-0000e7", 16)
+        home = self.network_server_of("0000e8", "--app-s-key", "plain")
+        self.kek("--ns", "0000e8", "ns-0000e8", 16)
+        made = self.cradle("agreement", "add", "--home", "0000e8", "--visited", "0000e7")
+        self.addCleanup(self.stack.cradle, "agreement", "remove", str(made["id"]))
+        device = self.stack.devices("1.1", 1, "0000e8")[0]
+        without = self.stack.devices("1.0.3", 1, "0000e8", "as-none-e7")[0]
+        for one in (device, without):
+            self.wait_join({"AppSKey": "clear"}, home, ("on", "tls"), one)
+        for place in self.places:
+            self.wait_join({"AppSKey": "as-demo", "NwkSEncKey": "ns-0000e7"}, visited, place, device)
+            self.wait_refused("the device's application server has no KEK", visited, place, without)
+
     def asked(self, server, place, session):
         device, session_key_id, key = session
         answer = self.post(server, place, {

@@ -103,6 +103,16 @@ class Away(RoamingTest):
         self.assertEqual((code(first), first[1]["PHYPayload"]), ("Success", again[1]["PHYPayload"]))
         self.assertEqual(code(self.ask_join(device, dev_addr="26000009")), "JoinReqFailed")
 
+    def test_of_two_networks_that_heard_one_frame_the_first_has_the_join(self):
+        device = self.sold("1.0.4", home=support.HOME)
+        self.agree(home_net_id=support.HOME)
+        self.wait_told(device)
+        home = lambda nonce: self.stack.post_join(lorawan.join_req(device, nonce, support.HOME))
+        self.assertEqual([code(self.ask_join(device, 7)), code(home(7)), code(home(8)), code(self.ask_join(device, 8))],
+                         ["Success", "JoinReqFailed", "Success", "JoinReqFailed"])
+        self.removed.close()  # the home network is not this test's alone
+        self.wait_not_told(device)
+
     def test_a_blocked_device_is_told_to_who_may_have_it_join_and_only_behind_its_mic(self):
         device = self.at_home()
         self.agree()
@@ -160,6 +170,18 @@ class Away(RoamingTest):
         self.removed.close()
         self.call("delete", path, status=204)
         self.call("get", path, status=404)
+
+
+    def test_a_group_has_as_many_networks_as_there_may_be(self):
+        device, name, others = self.at_home(), f"g{secrets.token_hex(4)}", [f"{i:06x}" for i in range(0xe00000, 0xe00000 + 998)]
+        body = {"name": name, "net_ids": [*others, support.OTHER, self.home]}
+        self.assertEqual(self.call("post", "groups", {**body, "net_ids": [*body["net_ids"], "e10000"]}, 400)["field"], "net_ids")
+        made = self.call("post", "groups", body, 201)
+        self.removed.callback(self.operator.call, "delete", f"/v1/roaming/groups/{name}")
+        self.assertEqual(made["net_ids"], sorted(body["net_ids"]))
+        self.agree(group=name)
+        self.wait_told(device)
+        self.assertEqual(self.call("patch", f"groups/{name}", {"net_ids": body["net_ids"]}), made)
 
 
 class Home(RoamingTest):

@@ -155,8 +155,11 @@ class Routes(RoutesTest):
             self.assertEqual(self.events(headers["X-Request-Id"])[0][0], "join_route.change")
             changed = self.change(location, kind="local-any", organization=organization)[1]
             self.assertEqual(changed, {**made, "kind": "local-any", "partner": None, "organization": organization})
-            self.assertEqual(self.change(location, organization=None)[1]["organization"], None)
-            self.assertEqual(self.operator.call("delete", location)[0], 204)
+            changed = self.change(location, organization=None)[1]
+            self.assertEqual(changed["organization"], None)
+            status, headers, _ = self.operator.call("delete", location)
+            event = self.events(headers["X-Request-Id"])[0]
+            self.assertEqual((status, event[0], json.loads(event[2])), (204, "join_route.remove", changed), "what it was")
             self.refused(404, None, "patch", location, {"kind": "dns"})
 
     def test_what_is_wrong_is_named(self):
@@ -306,19 +309,40 @@ class LocalAny(RoutesTest):
         message = lorawan.join_req(other, self.stack.next_nonce(other), support.OTHER)
         self.assertEqual(self.stack.post_join(message, away["token"])[1]["Result"]["ResultCode"], "UnknownDevEUI")
 
+    def test_the_join_eui_of_the_frame_decides_and_not_the_one_of_who_asks(self):
+        device = self.stack.device("1.0.3")
+        any_eui = self.other(device)["join_eui"]
+        refused, strict = ({**device, "join_eui": self.prefix()[:10] + secrets.token_hex(3)} for _ in range(2))
+        self.route(refused["join_eui"], 64, kind="refuse")
+        self.route(strict["join_eui"], 64)
+        self.soon(lambda: self.code(strict) == "UnknownDevEUI", "the join server knows the routes")
+        nowhere = {**device, "join_eui": self.prefix()[:10] + secrets.token_hex(3)}
+        for one, wanted in ((refused, UNKNOWN), (nowhere, "UnknownDevEUI"), (strict, "UnknownDevEUI"), (device, "Success")):
+            self.assertEqual(self.code(one, ReceiverID=any_eui), wanted, one["join_eui"])
+        self.assertEqual(self.code({**device, "join_eui": any_eui}, ReceiverID=device["join_eui"]), "Success")
+
     def test_the_app_s_key_comes_again(self):
         server = self.stack.application_server()
         for version, dl_settings in (("1.0.3", "00"), ("1.1", "80")):
             with self.subTest(version):
-                other = self.other(self.stack.device(version))
+                device = self.stack.device(version)
+                other = self.other(device)
                 answer = self.stack.post_join(lorawan.join_req(other, 50, support.HOME, DLSettings=dl_settings))[1]
                 self.assertEqual(answer["Result"]["ResultCode"], "Success")
                 question = {"ProtocolVersion": "1.0", "MessageType": "AppSKeyReq", "SenderID": server["as_id"],
                             "ReceiverID": other["join_eui"], "TransactionID": 1, "DevEUI": other["dev_eui"],
                             "SessionKeyID": answer["SessionKeyID"]}
-                told = self.stack.post_join(question, server["token"])[1]
-                self.assertEqual(told["Result"]["ResultCode"], "Success")
-                self.assertEqual(told["AppSKey"], answer["AppSKey"])
+                # The application server may know it by the JoinEUI that it sends, or by that of its record.
+                for join_eui in (other["join_eui"], device["join_eui"]):
+                    told = self.stack.post_join({**question, "ReceiverID": join_eui}, server["token"])[1]
+                    self.assertEqual(told["Result"]["ResultCode"], "Success")
+                    self.assertEqual(told["AppSKey"], answer["AppSKey"])
+        # A session under a JoinEUI that is compared again is none, whoever the request is sent to.
+        self.change(f"/v1/join-routes/{other['join_eui'][:10]}000000-40", kind="local")
+        elsewhere = self.other(device)["join_eui"]
+        for join_eui in (other["join_eui"], elsewhere):
+            self.soon(lambda: self.stack.post_join({**question, "ReceiverID": join_eui}, server["token"])[1]["Result"]["ResultCode"]
+                      == "UnknownDevEUI", join_eui)
 
 
 class Ownership(OrderTest):

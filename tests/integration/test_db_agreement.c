@@ -327,6 +327,36 @@ START_TEST(a_full_table_counts_what_it_has_and_takes_nothing_new)
 }
 END_TEST
 
+/* Or the first networks that were ever refused would hide all that come after them. */
+START_TEST(a_full_table_makes_room_by_what_has_not_come_for_longest)
+{
+    struct db_roaming_refused refused;
+
+    make_devices(1, 1, LW_MAC_1_0_4);
+    refused = refused_of(1, ROAMING_ENDED);
+    ck_ok(db_roaming_refused_add(join, &refused, 1));
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "INSERT INTO roaming_refusal (organization_id, home_net_id,"
+                         " sender_net_id, join_prefix, service, reason, n, first_at, last_at,"
+                         " last_dev_eui) SELECT organization_id, home_net_id, sender_net_id,"
+                         " substr(int4send(i), 2), service, reason, i,"
+                         " now() - i * interval '1 minute', now() - i * interval '1 minute',"
+                         " last_dev_eui FROM roaming_refusal, generate_series(1, 9999) AS i"),
+        0);
+    for (size_t n = 1; n > 0;)
+        ck_ok(db_roaming_refusal_purge(activation, &n));
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT count(*) FROM roaming_refusal"),
+        DB_ROAMING_REFUSALS_KEPT);
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT max(n) FROM roaming_refusal"),
+        DB_ROAMING_REFUSALS_KEPT - 1);
+    refused.reason = ROAMING_NARROWED;
+    ck_ok(db_roaming_refused_add(join, &refused, 1));
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SELECT count(*) FROM roaming_refusal WHERE reason = 'narrowed'"),
+        1);
+}
+END_TEST
+
 START_TEST(a_list_goes_from_the_newest_back)
 {
     struct db_roaming_refused refused[N_ROAMING_REASONS];
@@ -365,6 +395,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, refusals_are_counted_by_networks_owner_service_and_reason);
     tcase_add_test(tcase, nothing_is_kept_of_what_is_not_here_or_anothers_by_now);
     tcase_add_test(tcase, a_full_table_counts_what_it_has_and_takes_nothing_new);
+    tcase_add_test(tcase, a_full_table_makes_room_by_what_has_not_come_for_longest);
     tcase_add_test(tcase, a_list_goes_from_the_newest_back);
 }
 

@@ -301,6 +301,36 @@ START_TEST(a_range_gets_its_owner_before_or_behind_a_chunk_and_not_within)
 }
 END_TEST
 
+static int set_owner(struct db *db, const struct db_join_route *route)
+{
+    return db_join_route_set(db, route);
+}
+
+static int add_owner(struct db *db, const struct db_join_route *route)
+{
+    return db_join_route_add(db, route, NULL);
+}
+
+START_TEST(whatever_gives_a_range_another_owner_holds_off_chunks)
+{
+    static int (*const changes[])(struct db *, const struct db_join_route *) = {
+        add_owner, set_owner, db_join_route_remove};
+    struct db_client owner = {.id = {1}, .organization = "owner"};
+    struct db_join_route range = {.prefix = {{0x70}}, .prefix_len = 8};
+
+    ck_ok(db_client_add(activation, &owner));
+    range.organization_id = owner.organization_id;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        ck_ok(db_begin(activation));
+        ck_ok(changes[i](activation, &range));
+        ck_assert_int_eq(number("SELECT pg_try_advisory_lock_shared("
+                                "hashtextextended('owners of JoinEUIs', 0))::int"),
+            0);
+        ck_ok(db_commit(activation));
+    }
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -312,6 +342,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, the_database_finds_the_route_that_the_table_finds);
     tcase_add_test(tcase, devices_of_a_range_are_made_by_its_organization_alone);
     tcase_add_test(tcase, a_range_gets_its_owner_before_or_behind_a_chunk_and_not_within);
+    tcase_add_test(tcase, whatever_gives_a_range_another_owner_holds_off_chunks);
 }
 
 int main(void)
