@@ -285,37 +285,6 @@ START_TEST(a_peer_that_only_fails_has_its_probes_until_it_answers)
 }
 END_TEST
 
-START_TEST(without_shares_who_shares_a_number_waits_for_nobody)
-{
-    static struct api_post silent[CONNECTIONS - 1];
-    char url[PATH_LEN], nobody[PATH_LEN];
-    CLEANUP(cleanup_close) int listener = silent_listener(url);
-    struct api_post post;
-
-    (void)listener;
-    (void)close(silent_listener(nobody));
-    stop_client();
-    ck_assert_int_eq(api_client_start(&(struct api_client_config){.user_agent = "test",
-                                          .max_connections = CONNECTIONS,
-                                          .no_shares = true},
-                         &client),
-        0);
-    for (size_t i = 0; i < API_CLIENT_FAILURES; i++)
-        ck_assert_int_eq(ask(nobody, NULL).outcome, API_POST_UNREACHABLE);
-    ended.n_done[0] = 0;
-    for (size_t i = 0; i < CONNECTIONS - 1; i++) {
-        silent[i] = post_to(url, 0, FAR_MS);
-        api_client_post(client, &silent[i]);
-    }
-    post = post_to(url_of("http", "/echo"), 0, FAR_MS / 10);
-    api_client_post(client, &post);
-    wait_ended(0, 1);
-    ck_assert_int_eq(post.outcome, API_POST_ANSWERED);
-    stop_client();
-    start_client();
-}
-END_TEST
-
 START_TEST(a_post_that_finds_no_connection_in_time_is_given_up)
 {
     static struct api_post posts[N_POSTS];
@@ -346,24 +315,6 @@ START_TEST(the_stop_waits_for_what_is_on_its_way)
     api_client_stop(client, clock_monotonic_ms() + FAR_MS);
     ck_assert_int_eq(post.outcome, API_POST_ANSWERED);
     ck_assert_int_ge(clock_monotonic_ms(), post.start_ms);
-    start_client();
-}
-END_TEST
-
-START_TEST(what_is_posted_behind_the_stop_ends_at_once)
-{
-    struct api_post before = post_to(url_of("http", "/echo"), 0, FAR_MS);
-    struct api_post after = post_to(url_of("http", "/echo"), 1, FAR_MS);
-
-    before.start_ms = clock_monotonic_ms() + FAR_MS;
-    api_client_post(client, &before);
-    api_client_halt(client, clock_monotonic_ms());
-    ck_assert_uint_eq(n_ended(0), 1);
-    api_client_post(client, &after);
-    ck_assert_uint_eq(n_ended(1), 1);
-    ck_assert_int_eq(before.outcome, API_POST_STOPPED);
-    ck_assert_int_eq(after.outcome, API_POST_STOPPED);
-    stop_client();
     start_client();
 }
 END_TEST
@@ -795,10 +746,8 @@ int main(void)
         a_server_that_does_not_answer_is_given_up, where_nobody_listens_is_unreachable,
         a_silent_peer_leaves_connections_to_the_others,
         a_peer_that_only_fails_has_its_probes_until_it_answers,
-        without_shares_who_shares_a_number_waits_for_nobody,
         a_post_that_finds_no_connection_in_time_is_given_up, the_stop_waits_for_what_is_on_its_way,
-        what_is_posted_behind_the_stop_ends_at_once, an_answer_is_kept_up_to_its_limit,
-        what_is_to_be_sent_once_is_not_sent_again};
+        an_answer_is_kept_up_to_its_limit, what_is_to_be_sent_once_is_not_sent_again};
     const TTest *const tls[] = {a_server_is_believed_by_its_own_ca_and_by_no_other,
         a_server_with_another_name_is_not_believed, the_authorization_header_is_shown,
         credentials_that_cannot_be_used_are_named, changed_files_are_taken_and_bad_ones_are_not};
