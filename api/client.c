@@ -19,6 +19,8 @@
 #define SYSTEM_CAS_S 3600L /* how long the system's CAs are used before they are read again */
 #define FILES_BESIDE_CONNECTIONS 16
 
+static const char stopping_words[] = "the service is stopping";
+
 struct slot {
     struct slot *next_free;
     CURL *easy; /* made at first use */
@@ -45,7 +47,7 @@ struct api_client {
     pthread_t thread;
     pthread_mutex_t lock;
     struct api_post *arrived, **arrived_last; /* under the lock */
-    bool stopping;
+    bool stopping, halted;
     int64_t stop_ms;
     /* The thread's own. */
     struct api_post *delayed; /* not due yet */
@@ -72,16 +74,6 @@ static void client_free(struct api_client *client)
     free(client);
 }
 
-void api_client_post(struct api_client *client, struct api_post *post)
-{
-    post->next = NULL;
-    pthread_mutex_lock(&client->lock);
-    *client->arrived_last = post;
-    client->arrived_last = &post->next;
-    pthread_mutex_unlock(&client->lock);
-    (void)curl_multi_wakeup(client->multi);
-}
-
 static struct share *share_of(struct api_client *client, const struct api_post *post)
 {
     return &client->shares[post->share % N_SHARES];
@@ -92,6 +84,8 @@ static unsigned most_active(const struct api_client *client, const struct share 
     const unsigned most =
         client->config.max_connections * API_CLIENT_SHARE_NUMERATOR / API_CLIENT_SHARE_DENOMINATOR;
 
+    if (client->config.no_shares)
+        return client->config.max_connections;
     if (share->n_failures >= API_CLIENT_FAILURES && most > API_CLIENT_PROBES)
         return API_CLIENT_PROBES;
     return most > 0 ? most : 1;
@@ -104,6 +98,23 @@ static void finish(
     post->status = status;
     (void)snprintf(post->why, sizeof(post->why), "%.*s", API_POST_WHY_MAX - 1, why);
     post->done(post);
+}
+
+void api_client_post(struct api_client *client, struct api_post *post)
+{
+    bool halted;
+
+    post->next = NULL;
+    pthread_mutex_lock(&client->lock);
+    if (!(halted = client->halted)) {
+        *client->arrived_last = post;
+        client->arrived_last = &post->next;
+    }
+    pthread_mutex_unlock(&client->lock);
+    if (halted)
+        finish(post, API_POST_STOPPED, 0, stopping_words);
+    else
+        (void)curl_multi_wakeup(client->multi);
 }
 
 static bool is_idle(struct api_client *client)
@@ -515,10 +526,18 @@ static bool take_ended(struct api_client *client)
     return any;
 }
 
+static void end_waiting_posts(struct api_client *client)
+{
+    (void)take_arrived(client);
+    make_due(client, INT64_MAX);
+    for (size_t i = 0; i < N_SHARES; i++)
+        while (client->shares[i].first != NULL)
+            finish(unlink_waiting(client, &client->shares[i], &client->shares[i].first),
+                API_POST_STOPPED, 0, stopping_words);
+}
+
 static void abandon(struct api_client *client)
 {
-    static const char why[] = "the service is stopping";
-
     for (unsigned i = 0; i < client->config.max_connections; i++) {
         struct slot *slot = &client->slots[i];
         struct api_post *post = slot->post;
@@ -527,14 +546,9 @@ static void abandon(struct api_client *client)
             continue;
         (void)curl_multi_remove_handle(client->multi, slot->easy);
         slot_end(client, slot);
-        finish(post, API_POST_STOPPED, 0, why);
+        finish(post, API_POST_STOPPED, 0, stopping_words);
     }
-    (void)take_arrived(client);
-    make_due(client, INT64_MAX);
-    for (size_t i = 0; i < N_SHARES; i++)
-        while (client->shares[i].first != NULL)
-            finish(unlink_waiting(client, &client->shares[i], &client->shares[i].first),
-                API_POST_STOPPED, 0, why);
+    end_waiting_posts(client);
 }
 
 static void *run(void *arg)
@@ -598,9 +612,9 @@ int api_client_start(const struct api_client_config *config, struct api_client *
     return 0;
 }
 
-void api_client_stop(struct api_client *client, int64_t give_up_ms)
+void api_client_halt(struct api_client *client, int64_t give_up_ms)
 {
-    if (client == NULL)
+    if (client == NULL || client->halted)
         return;
     pthread_mutex_lock(&client->lock);
     client->stopping = true;
@@ -608,5 +622,16 @@ void api_client_stop(struct api_client *client, int64_t give_up_ms)
     pthread_mutex_unlock(&client->lock);
     (void)curl_multi_wakeup(client->multi);
     (void)pthread_join(client->thread, NULL);
+    pthread_mutex_lock(&client->lock);
+    client->halted = true;
+    pthread_mutex_unlock(&client->lock);
+    end_waiting_posts(client); /* what came behind the thread's last look */
+}
+
+void api_client_stop(struct api_client *client, int64_t give_up_ms)
+{
+    if (client == NULL)
+        return;
+    api_client_halt(client, give_up_ms);
     client_free(client);
 }

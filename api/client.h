@@ -41,8 +41,8 @@ enum api_post_outcome {
 struct api_client;
 struct api_post;
 
-/** Called once a post, on the client's thread, which must not be held up. It may post the same
- * again, unless the outcome is API_POST_STOPPED. */
+/** Called once a post, on the client's thread, which must not be held up (but see api_client_halt).
+ * It may post the same again, unless the outcome is API_POST_STOPPED. */
 typedef void (*api_post_done)(struct api_post *post);
 
 /** A header of a post. */
@@ -95,14 +95,17 @@ struct api_client_config {
     unsigned max_connections; /* at once */
     unsigned connect_ms;      /* to be connected; 0: API_CLIENT_CONNECT_MS */
     bool public_only;
+    bool no_shares; /* who posts has no more than max_connections posts, and shares them out */
 };
 
 /** What a client of so many connections needs of open files. */
 unsigned api_client_descriptors(unsigned max_connections);
 
 int api_client_start(const struct api_client_config *config, struct api_client **ret);
-/** Posts go on until `give_up_ms` (monotonic); the rest ends with API_POST_STOPPED. Nothing may be
- * posted by other threads any more. NULL is fine. */
+/** Posts go on until `give_up_ms` (monotonic); the rest ends with API_POST_STOPPED, and so does, on
+ * the thread that posts it, what is posted afterwards. NULL is fine. */
+void api_client_halt(struct api_client *client, int64_t give_up_ms);
+/** The same, and the client is gone: nothing may be posted by other threads any more. */
 void api_client_stop(struct api_client *client, int64_t give_up_ms);
 
 /** From any thread. */

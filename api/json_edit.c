@@ -36,13 +36,58 @@ static json_t *read_tree(const char *text, size_t len)
     return NULL;
 }
 
+/* Case folding takes two letters beside ASCII's own for S and K. */
+static size_t folded(const char *text, char *ret)
+{
+    const char c = *text;
+
+    if (strncmp(text, "\xc5\xbf", 2) == 0) {
+        *ret = 's';
+        return 2;
+    }
+    if (strncmp(text, "\xe2\x84\xaa", 3) == 0) {
+        *ret = 'k';
+        return 3;
+    }
+    *ret = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+    return 1;
+}
+
+static bool is_alike(const char *key, const char *name)
+{
+    char a, b;
+
+    while (*key != '\0' && *name != '\0') {
+        key += folded(key, &a);
+        name += folded(name, &b);
+        if (a != b)
+            return false;
+    }
+    return *key == *name;
+}
+
+static void remove_alike(json_t *object, const char *name)
+{
+    const char *key;
+    json_t *value;
+    void *next;
+
+    json_object_foreach_safe(object, next, key, value)
+    {
+        if (strcmp(key, name) != 0 && is_alike(key, name))
+            (void)json_object_del(object, key);
+    }
+}
+
 static bool change_member(json_t *tree, const struct json_change *change)
 {
     json_t *object = change->object != NULL ? json_object_get(tree, change->object) : tree;
 
-    if (change->kind == JSON_REMOVE) {
-        if (is_object(object))
+    if (change->kind == JSON_REMOVE || change->kind == JSON_REMOVE_ALIKE) {
+        if (is_object(object) && change->kind == JSON_REMOVE)
             (void)json_object_del(object, change->name);
+        else if (is_object(object))
+            remove_alike(object, change->name);
         return true;
     }
     return is_object(object) &&

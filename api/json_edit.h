@@ -8,7 +8,9 @@
 enum json_change_kind {
     JSON_SET_TEXT,
     JSON_SET_UNSIGNED,
-    JSON_REMOVE, /* what is not there is no fault */
+    JSON_REMOVE,       /* what is not there is no fault */
+    JSON_REMOVE_ALIKE, /* members that differ from the name in case alone: some readers take them
+                        * for it. The name itself stays */
 };
 
 struct json_change {

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define CHANGES_MAX 8
+#define CHANGES_MAX 16
 #define DERIVED_NS_ID 0x02 /* locally administered */
 
 static const char *const version_names[N_TS002_VERSIONS] = {
@@ -52,6 +52,13 @@ static const struct {
     {"RoamingActDisallowedA", {"RoamingActDisallowed", "RoamingActDisallowed"}},
 };
 _Static_assert(sizeof(codes) / sizeof(codes[0]) == CARRY_CODE_UNKNOWN, "a number of each code");
+
+/* What is decided by here before a request goes on. There are join servers that find members
+ * whatever the case of their names, and take the last of them. */
+static const char *const judged_names[] = {"ProtocolVersion", "MessageType", "SenderID",
+    "ReceiverID", "TransactionID", "SenderNSID", "ReceiverNSID", "DevEUI", "PHYPayload"};
+#define N_JUDGED_NAMES (sizeof(judged_names) / sizeof(judged_names[0]))
+
 #define CODE_OTHER "Other"
 #define CODE_SUCCESS "Success"
 #define CODE_INVALID_VERSION "InvalidProtocolVersion"
@@ -129,6 +136,11 @@ static void drop(struct changes *c, const char *name)
     c->all[c->n++] = (struct json_change){.name = name, .kind = JSON_REMOVE};
 }
 
+static void drop_alike(struct changes *c, const char *name)
+{
+    c->all[c->n++] = (struct json_change){.name = name, .kind = JSON_REMOVE_ALIKE};
+}
+
 /* The requester's own where that is known, else one of its network. */
 static const char *ns_id_of(const struct ts002_request *request, const struct carry_out *out,
     char text[static EUI64_TEXT_LEN + 1])
@@ -149,6 +161,8 @@ bool carry_request(const char *body, size_t len, const struct ts002_request *req
     struct changes changes = {0};
     char ns_id[EUI64_TEXT_LEN + 1];
 
+    for (size_t i = 0; i < N_JUDGED_NAMES; i++)
+        drop_alike(&changes, judged_names[i]);
     set_text(&changes, "ProtocolVersion", version_names[out->version]);
     set_number(&changes, "TransactionID", out->transaction_id);
     if (out->version == TS002_1_0 || strcmp(request->message_type, TS002_APP_S_KEY_REQ) == 0)

@@ -9,6 +9,9 @@
  *                    requester's own. 1.0 has neither
  *   ReceiverToken    of the answer: the requester's SenderToken, whatever the partner echoes
  *
+ * A member of a request whose name is one of its header's, or DevEUI or PHYPayload, in another case
+ * is not carried: there are readers that would take it for the one that was judged here.
+ *
  * Pure. What passes through is wiped, where json_wipe_memory was called. */
 #pragma once
 

@@ -21,7 +21,8 @@ struct search {
 struct join_dns {
     struct join_dns_config config;
     enum ts002_version version;
-    struct finder *finder; /* NULL: the mode is off */
+    struct finder *finder; /* NULL: the mode is off, or it is stopped; asked under the lock */
+    bool is_off;
     struct metric outcomes[DNS_N_OUTCOMES], refused;
     pthread_mutex_t lock;
     struct search *free;         /* under the lock, as what follows */
@@ -50,6 +51,7 @@ int join_dns_open(const struct join_dns_config *config, struct join_dns **ret)
     if (dns == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for %u searches", n);
     dns->config = *config;
+    dns->is_off = is_off;
     dns->version = strcmp(config->protocol_version, "1.1") == 0 ? TS002_1_1 : TS002_1_0;
     (void)pthread_mutex_init(&dns->lock, NULL); /* cannot fail with default attributes on Linux */
     for (size_t i = 0; i < DNS_N_OUTCOMES; i++)
@@ -212,9 +214,22 @@ static void search_ended(struct find *find)
 static int64_t deadline_of(const struct join_dns *dns, const struct join_forward *forward)
 {
     const int64_t own_ms = clock_monotonic_ms() + (int64_t)dns->config.find->timeout_ms;
-    const int64_t all_ms = forward->started_us / 1000 + (int64_t)dns->config.timeout_ms;
+    const int64_t all_ms = forward->taken_ms + (int64_t)dns->config.timeout_ms;
 
     return own_ms < all_ms ? own_ms : all_ms;
+}
+
+/* False: it is stopping. Under the lock, so that the finder is there; no search ends before it has
+ * asked something, and so none in here. */
+static bool begin_search(struct join_dns *dns, struct search *search, const char *name)
+{
+    bool begun;
+
+    pthread_mutex_lock(&dns->lock);
+    if ((begun = !dns->stopping))
+        finder_ask(dns->finder, &search->find, name);
+    pthread_mutex_unlock(&dns->lock);
+    return begun;
 }
 
 void join_dns_send(struct join_dns *dns, struct join_forward *forward)
@@ -222,11 +237,12 @@ void join_dns_send(struct join_dns *dns, struct join_forward *forward)
     char name[FIND_NAME_MAX + 1];
     struct search *search;
 
-    if (dns->finder == NULL) {
+    if (dns->is_off) {
         join_forward_end(forward, JOIN_CARRIED_NOT_FOUND, "dns.mode is off");
         return;
     }
-    if (finder_name_of_join_eui(dns->finder, &forward->request.receiver, name) < 0) {
+    if (find_name_of_join_eui(&forward->request.receiver, dns->config.find->join_eui_suffix, name) <
+        0) {
         join_forward_end(forward, JOIN_CARRIED_INTERNAL, error_text());
         return;
     }
@@ -237,12 +253,13 @@ void join_dns_send(struct join_dns *dns, struct join_forward *forward)
     }
     search->find = (struct find){
         .deadline_ms = deadline_of(dns, forward), .done = search_ended, .context = search};
-    finder_ask(dns->finder, &search->find, name);
+    if (!begin_search(dns, search, name))
+        join_forward_end(give_search(search), JOIN_CARRIED_STOPPED, "the join server is stopping");
 }
 
 void join_dns_metrics(struct join_dns *dns, struct text *out)
 {
-    if (dns->finder == NULL)
+    if (dns->is_off)
         return;
     metrics_write(out, dns->outcomes, DNS_N_OUTCOMES);
     metrics_write(out, &dns->refused, 1);

@@ -17,7 +17,7 @@ struct join_dns_config {
     const char
         *credential; /* shown to servers that DNS names, and their CAs; "": none, the system's */
     const char *protocol_version; /* "1.0" or "1.1" */
-    unsigned timeout_ms; /* from the first byte of a request to its answer, the search included */
+    unsigned timeout_ms;    /* from the last byte of a request to its answer, the search included */
     unsigned max_in_flight; /* requests to one server */
 };
 

@@ -73,7 +73,9 @@ int join_forwards_open(const struct join_forwards_config *config, struct join_fo
         (r = api_credentials_open(config->directory, &f->credentials)) == 0)
         r = api_client_start(
             &(struct api_client_config){.user_agent = "cradle-joinserver/" CRADLE_VERSION,
-                .max_connections = config->max_requests},
+                .max_connections = config->max_requests,
+                /* partners.h does that; by its number a partner would share with others */
+                .no_shares = true},
             &f->client);
     if (r < 0) {
         join_forwards_stop(f, 0);
@@ -135,8 +137,7 @@ void join_forwards_stop(struct join_forwards *f, int64_t give_up_ms)
 {
     if (f == NULL)
         return;
-    api_client_stop(f->client, give_up_ms);
-    f->client = NULL;
+    api_client_halt(f->client, give_up_ms);
     end_late(f, INT64_MAX, JOIN_CARRIED_STOPPED, "the join server is stopping");
 }
 
@@ -144,6 +145,7 @@ void join_forwards_free(struct join_forwards *f)
 {
     if (f == NULL)
         return;
+    api_client_stop(f->client, 0);
     for (unsigned i = 0; i < f->n_begun; i++)
         secret_buffer_done(&f->places[i].post.answer);
     api_credentials_close(f->credentials);
@@ -232,11 +234,13 @@ static bool fill(struct join_forward *forward, struct api_request *request,
     forward->delivery = work->delivery;
     forward->http = work->delivery != NULL ? NULL : request;
     forward->started_us = api_request_started_us(request);
+    forward->taken_ms = clock_monotonic_ms();
     forward->terms = work->terms;
     forward->request = work->request;
     (void)snprintf(forward->request_id, sizeof(forward->request_id), "%s", api_request_id(request));
     trace_begin(api_request_header(request, "traceparent"), &forward->trace);
     text_add_len(&forward->asked, body, len);
+    forward->n_hops = via_hops(via->len > 0 ? via->data : "");
     via_write(&forward->via, via->len > 0 ? via->data : "", forward->owner->instance);
     return !forward->asked.failed && !forward->via.failed;
 }
@@ -311,7 +315,7 @@ static enum join_carried outcome_of(const struct api_post *post)
     case API_POST_UNREACHABLE:
         return JOIN_CARRIED_UNREACHABLE;
     }
-    if (post->status >= 500 || post->status == 408 || post->status == 429)
+    if (post->status >= 502 || post->status == 408 || post->status == 429)
         return JOIN_CARRIED_FAILING;
     return post->status / 100 == 2 ? JOIN_CARRIED : JOIN_CARRIED_REFUSED;
 }
@@ -395,6 +399,19 @@ static int take_credential(struct join_forward *forward, const char *name)
     return api_credential_get(credentials, name, &forward->credential);
 }
 
+/* Whoever sees a token has it: where DNS says who a server is, our own CAs must say so, too. */
+static bool may_show(const struct join_forward *forward)
+{
+    const struct api_credential *credential = forward->credential;
+
+    if (forward->n_pinned == 0 || credential == NULL || credential->authorization == NULL ||
+        credential->anchors != NULL)
+        return true;
+    (void)error_set(
+        ERROR_CONFIG, "a token is shown to a server that DNS names where a .ca is beside it");
+    return false;
+}
+
 /* What can be in the way, before anything is sent. */
 static enum join_carried prepare(struct join_forward *forward, const struct join_target *target)
 {
@@ -409,7 +426,7 @@ static enum join_carried prepare(struct join_forward *forward, const struct join
     forward->has_place = true;
     if (api_client_check_url(target->url) < 0)
         return JOIN_CARRIED_URL;
-    if (take_credential(forward, target->credential) < 0)
+    if (take_credential(forward, target->credential) < 0 || !may_show(forward))
         return JOIN_CARRIED_CREDENTIAL;
     if (!carry_request(forward->asked.data, forward->asked.len, &forward->request, &forward->out,
             &forward->body)) {
@@ -419,8 +436,19 @@ static enum join_carried prepare(struct join_forward *forward, const struct join
     return JOIN_CARRIED;
 }
 
+unsigned join_forward_time_ms(unsigned timeout_ms, unsigned n_hops, bool is_delivered)
+{
+    const unsigned less_ms = n_hops * JOIN_FORWARD_HOP_MS;
+
+    timeout_ms -= less_ms < timeout_ms / 2 ? less_ms : timeout_ms / 2;
+    return is_delivered && timeout_ms > JOIN_FORWARD_DELIVERED_MS ? JOIN_FORWARD_DELIVERED_MS
+                                                                  : timeout_ms;
+}
+
 void join_forward_send(struct join_forward *forward, const struct join_target *target)
 {
+    const unsigned timeout_ms =
+        join_forward_time_ms(target->timeout_ms, forward->n_hops, forward->delivery != NULL);
     enum join_carried outcome;
 
     forward->key = target->key;
@@ -433,13 +461,13 @@ void join_forward_send(struct join_forward *forward, const struct join_target *t
     if (target->n_pinned > 0)
         memcpy(forward->pinned, target->pinned, target->n_pinned * sizeof(forward->pinned[0]));
     forward->is_async = target->is_async;
-    forward->deadline_ms = forward->started_us / 1000 + (int64_t)target->timeout_ms;
+    forward->deadline_ms = forward->taken_ms + (int64_t)timeout_ms;
     forward->out = (struct carry_out){.version = target->version,
         .transaction_id = forward->transaction_id,
         .ns_id_is_its_own = forward->terms.ns_id_is_its_own};
     outcome = prepare(forward, target);
     if (outcome == JOIN_CARRIED)
-        post_it(forward, target->timeout_ms);
+        post_it(forward, timeout_ms);
     else if (join_forward_claim(forward))
         join_forward_answer(forward, outcome, NULL, NULL, error_text());
 }
@@ -480,9 +508,10 @@ void join_forwards_note(struct join_forwards *f, const struct api_request *reque
             (long long)peer_id, trace_format_id(&trace, id), api_request_id(request));
 }
 
-void join_forwards_metrics(struct join_forwards *f, struct text *out)
+void join_forwards_metrics(
+    struct join_forwards *f, const struct join_directory *directory, struct text *out)
 {
     metrics_write(out, f->refused + JOIN_FORWARD_TAKEN + 1, N_JOIN_FORWARD_TAKES - 1);
     metrics_write(out, &f->unmatched, 1);
-    join_partners_metrics(f->partners, out);
+    join_partners_metrics(f->partners, directory, out);
 }

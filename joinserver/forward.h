@@ -16,6 +16,12 @@
 #define JOIN_FORWARD_ANSWER_MAX 16384 /* bytes of a partner's answer */
 #define JOIN_FORWARDS_MAX 65535       /* places: their number is part of a TransactionID */
 #define JOIN_TRACE_LINES_PER_S 50     /* of requests whose sender wants them recorded */
+/* What a partner has at most where its answer goes to the requester's answer URL: the rest of
+ * JOIN_ANSWER_BUDGET_MS is for that. */
+#define JOIN_FORWARD_DELIVERED_MS 3000
+/* A hub has so much less for each server before it, so that its refusal for a partner that hangs is
+ * there before these give up the hub, and leave it alone with all that is behind it. */
+#define JOIN_FORWARD_HOP_MS 250
 
 struct join_forwards;
 struct join_forward;
@@ -37,9 +43,10 @@ struct join_forwards_config {
 
 /** The texts must outlive them. */
 int join_forwards_open(const struct join_forwards_config *config, struct join_forwards **ret);
-/** What is on its way goes on until `give_up_ms` (monotonic), and is refused then. No more may be
- * taken. Every request has been answered when it returns. NULL is fine. */
+/** What is on its way goes on until `give_up_ms` (monotonic), and is refused then; so is, from then
+ * on, what is taken nevertheless. NULL is fine. */
 void join_forwards_stop(struct join_forwards *forwards, int64_t give_up_ms);
+/** When no request can come any more. */
 void join_forwards_free(struct join_forwards *forwards);
 
 enum join_forward_take {
@@ -60,6 +67,10 @@ enum join_forward_take join_forward_take(struct join_forwards *forwards,
     struct api_request *request, const struct join_work *work, const struct db_join_route *route,
     struct join_forward **ret);
 
+/** How long a partner's answer is waited for, of the time that its record gives it: less behind
+ * other servers, but half at least; and no longer than it can be delivered. */
+unsigned join_forward_time_ms(unsigned timeout_ms, unsigned n_hops, bool is_delivered);
+
 /** Where a request is carried. */
 struct join_target {
     struct join_partner_key key;
@@ -67,7 +78,7 @@ struct join_target {
     const char *credential; /* "": none */
     enum ts002_version version;
     bool is_async;
-    unsigned timeout_ms;              /* from the first byte of the request */
+    unsigned timeout_ms; /* from the request's last byte: a slow requester takes none of it */
     const struct dns_address *pinned; /* of one that DNS named: connects to these alone */
     size_t n_pinned;                  /* at most FIND_ADDRESSES_MAX */
     uint16_t pinned_port;
@@ -96,4 +107,6 @@ unsigned join_forwards_awaiting(struct join_forwards *forwards);
 void join_forwards_note(struct join_forwards *forwards, const struct api_request *request,
     const struct ts002_request *message, int64_t peer_id);
 
-void join_forwards_metrics(struct join_forwards *forwards, struct text *out);
+/** Of the partners of the directory. */
+void join_forwards_metrics(
+    struct join_forwards *forwards, const struct join_directory *directory, struct text *out);

@@ -17,13 +17,14 @@ struct join_forward {
     struct api_request *http;       /* NULL: acknowledged */
     struct join_delivery *delivery; /* NULL: in the response */
     int64_t peer_id;
-    int64_t started_us;
+    int64_t started_us, taken_ms; /* its first byte, and all of it */
     struct join_terms terms;
     struct ts002_request request;
     char request_id[17];
     struct trace trace;
     struct text asked;
     struct db_join_route route; /* that it goes */
+    unsigned n_hops;            /* servers before us */
     /* Who is asked. */
     bool has_place; /* among what is on its way to the partner */
     struct join_partner_place place;

@@ -29,7 +29,8 @@ static const struct join_carried_row rows[N_JOIN_CARRIED] = {
         "the join server of this JoinEUI did not answer in time; try again"},
     [JOIN_CARRIED_UNTRUSTED] = {"untrusted", BREAKER_FAILED, JOIN_UNAVAILABLE, UNREACHABLE_WORDS},
     [JOIN_CARRIED_FAILING] = {"failing", BREAKER_FAILED, JOIN_UNAVAILABLE, UNREACHABLE_WORDS},
-    /* It is there; what it does not take may be the one request. */
+    /* It is there; what it does not take may be the one request. Of 500 the same is true: join
+     * servers say so when they have no KEK for a NetID. */
     [JOIN_CARRIED_REFUSED] = {"refused", BREAKER_WELL, JOIN_UNAVAILABLE, UNREACHABLE_WORDS},
     [JOIN_CARRIED_CUT] = LIE("cut"),
     [JOIN_CARRIED_NOT_JSON] = LIE("not_json"),
@@ -365,23 +366,31 @@ static void write_seconds(struct counts *counts, struct text *out)
     metrics_write_histogram(out, &counts->seconds);
 }
 
-static void write_all(struct join_partners *p, struct text *out,
-    void (*write)(struct counts *counts, struct text *out))
+/* One that was revoked is told of no more: nobody asks it, and its breaker would stay as it is. */
+static bool is_told(const struct join_partner *partner, const struct join_directory *directory)
+{
+    return partner->id >= 0 &&
+           (directory == NULL || join_directory_partner(directory, partner->id) != NULL);
+}
+
+static void write_all(struct join_partners *p, const struct join_directory *directory,
+    struct text *out, void (*write)(struct counts *counts, struct text *out))
 {
     for (size_t i = 0; i < BUCKETS; i++)
         for (struct join_partner *partner = p->buckets[i]; partner != NULL; partner = partner->next)
-            if (partner->id >= 0)
+            if (is_told(partner, directory))
                 write(&partner->own, out);
     if (p->any_found)
         write(&p->found, out);
 }
 
-static void write_breakers(const struct join_partners *p, struct text *out)
+static void write_breakers(
+    const struct join_partners *p, const struct join_directory *directory, struct text *out)
 {
     for (size_t i = 0; i < BUCKETS; i++)
         for (const struct join_partner *partner = p->buckets[i]; partner != NULL;
              partner = partner->next)
-            for (int s = 0; partner->id >= 0 && s < N_BREAKER_STATES; s++)
+            for (int s = 0; is_told(partner, directory) && s < N_BREAKER_STATES; s++)
                 text_addf(out, "cradle_partner_breaker{%s,state=\"%s\"} %d\n",
                     label_of(&partner->own), breaker_state_name((enum breaker_state)s),
                     partner->breaker.state == (enum breaker_state)s);
@@ -392,22 +401,23 @@ static void write_head(struct text *out, const char *name, const char *kind, con
     text_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind);
 }
 
-void join_partners_metrics(struct join_partners *p, struct text *out)
+void join_partners_metrics(
+    struct join_partners *p, const struct join_directory *directory, struct text *out)
 {
     pthread_mutex_lock(&p->lock);
     write_head(out, "cradle_partner_requests_total", "counter",
         "Requests that had to go to a partner, by what came of it.");
-    write_all(p, out, write_requests);
+    write_all(p, directory, out, write_requests);
     write_head(out, "cradle_partner_answers_total", "counter",
         "Answers of partners that went on to who asked, by ResultCode.");
-    write_all(p, out, write_answers);
+    write_all(p, directory, out, write_answers);
     write_head(out, "cradle_partner_in_flight", "gauge", "Requests on their way to a partner.");
-    write_all(p, out, write_in_flight);
+    write_all(p, directory, out, write_in_flight);
     write_head(out, "cradle_partner_breaker", "gauge",
         "1 for the state that a partner's breaker is in: closed, open or half_open.");
-    write_breakers(p, out);
+    write_breakers(p, directory, out);
     write_head(out, "cradle_partner_seconds", "histogram",
         "From the first byte of a request that was sent to a partner to what came of it.");
-    write_all(p, out, write_seconds);
+    write_all(p, directory, out, write_seconds);
     pthread_mutex_unlock(&p->lock);
 }

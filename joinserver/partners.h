@@ -8,9 +8,9 @@
 #pragma once
 
 #include "base/text.h"
-#include "db/directory.h"
 #include "joinserver/breaker.h"
 #include "joinserver/carry.h"
+#include "joinserver/directory.h"
 
 #define JOIN_PARTNER_FOUND (-1)     /* the id of what DNS has not named yet */
 #define JOIN_PARTNERS_FOUND_MAX 256 /* that DNS named; the ones that rest longest are forgotten */
@@ -21,7 +21,7 @@ enum join_carried {
     JOIN_CARRIED_UNREACHABLE, /* no connection, or it broke before an answer */
     JOIN_CARRIED_TIMEOUT,
     JOIN_CARRIED_UNTRUSTED, /* its certificate */
-    JOIN_CARRIED_FAILING,   /* HTTP 5xx, 408 or 429 */
+    JOIN_CARRIED_FAILING,   /* HTTP 502 and above, 408 or 429 */
     JOIN_CARRIED_REFUSED,   /* another HTTP status than 2xx */
     JOIN_CARRIED_CUT,       /* the answer broke off, or is longer than JOIN_FORWARD_ANSWER_MAX */
     /* The answer was not believed: one of each carry_fault. */
@@ -97,4 +97,6 @@ void join_partner_count(
 unsigned join_partner_complains(
     struct join_partners *partners, const struct join_partner_key *key, int64_t now_ms);
 
-void join_partners_metrics(struct join_partners *partners, struct text *out);
+/** Of the directory's; NULL: of all that there ever were. */
+void join_partners_metrics(
+    struct join_partners *partners, const struct join_directory *directory, struct text *out);

@@ -30,13 +30,15 @@ static void handle_readyz(struct api_request *request, struct join_routes *route
 
 static void handle_metrics(struct api_request *request, struct join_routes *routes)
 {
+    const struct join_directory *directory = join_directory_acquire(routes->shared->directory);
     struct text out = {0};
 
     join_metrics_write(routes->shared->metrics, &out);
     text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
         join_queue_waiting(routes->shared->queue));
     join_deliveries_metrics(routes->shared->deliveries, &out);
-    join_forwards_metrics(routes->shared->forwards, &out);
+    join_forwards_metrics(routes->shared->forwards, directory, &out);
+    join_directory_release(routes->shared->directory, directory);
     join_dns_metrics(routes->shared->dns, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);

@@ -109,7 +109,7 @@ static bool has_word(const char *via, const char *word)
 }
 
 /* Elements with something in them (RFC 9110 5.6.1). */
-static unsigned n_elements(const char *via)
+unsigned via_hops(const char *via)
 {
     unsigned n = 0;
     bool begun = false;
@@ -131,7 +131,7 @@ enum via_judgement via_judge(const char *via, const char *instance, unsigned max
         return VIA_TOO_LONG;
     if (has_word(via, instance))
         return VIA_LOOP;
-    return n_elements(via) >= max_hops ? VIA_TOO_LONG : VIA_GOOD;
+    return via_hops(via) >= max_hops ? VIA_TOO_LONG : VIA_GOOD;
 }
 
 void via_write(struct text *out, const char *via, const char *instance)

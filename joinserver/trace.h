@@ -41,6 +41,8 @@ enum via_judgement {
 };
 
 bool via_is_instance(const char *text);
+/** Servers that a request has passed, by its Via headers, joined. */
+unsigned via_hops(const char *via);
 /** Judges the Via headers of a request, joined; "" for none. Case does not matter. */
 enum via_judgement via_judge(const char *via, const char *instance, unsigned max_hops);
 /** The Via header of what is sent on. */

@@ -1,6 +1,8 @@
 """Requests that another join server answers: carried to a partner, which this test plays, and back."""
 import concurrent.futures
+import contextlib
 import hashlib
+import http.client
 import itertools
 import json
 import os
@@ -243,10 +245,15 @@ class Carrying(ForwardTest):
 
     def test_a_route_that_refuses_refuses(self):
         partner, server = self.partner(), self.requester()
-        join_eui = f"{next(_join_euis):016x}"
-        add_route(self.stack, join_eui, "refuse")
-        answer = self.ask(server, self.message("HomeNSReq", server, join_eui))
-        self.assertEqual((self.code(answer), partner.requests), ("UnkownReceiver", []))
+        question = self.message("HomeNSReq", server, partner.join_eui)
+        self.assertEqual(self.ask(server, question), answer_to(question))
+        self.stack.psql("UPDATE join_route SET kind = 'refuse', partner_id = NULL WHERE prefix = "
+                        f"'\\x{partner.join_eui}'")
+        support.wait_until(lambda: self.code(self.ask(server, question)) == "UnkownReceiver", CHANGE_SECONDS,
+                           "the route refuses")
+        n = len(partner.requests)
+        self.assertEqual(self.code(self.ask(server, question)), "UnkownReceiver")
+        self.assertEqual(len(partner.requests), n)
         # The device is here: its owner hears why. The route is the longer one by a bit or more.
         device = self.stack.device("1.0.3")
         refused = f"{int(device['join_eui'], 16) ^ 1:016x}"
@@ -403,8 +410,8 @@ class Failing(ForwardTest):
             "incomplete": [lambda m: answer_to(m, PHYPayload=None)],
             "other_version": [lambda m: answer_to(m, "InvalidProtocolVersion")],
             "cut": [lambda m: answer_to(m, Padding="x" * 16384), (200, b" " * 16385)],
-            "refused": [400, 404, 302, (403, b'{"Result":{"ResultCode":"Success"}}')],
-            "failing": [500, 503, 429],
+            "refused": [400, 404, 302, 500, (403, b'{"Result":{"ResultCode":"Success"}}')],
+            "failing": [502, 503, 429],
             "unreachable": [Close],
         }
         for outcome, said in lies.items():
@@ -454,6 +461,16 @@ class Failing(ForwardTest):
                            CHANGE_SECONDS, "the URL is not used")
         self.assertGreater(self.count(partner, "url"), 0)
 
+    def test_what_one_requester_brings_about_keeps_nobody_else_from_a_partner(self):
+        partner, server = self.partner(), self.requester()
+        partner.usual = 500  # as some join servers answer who has no KEK there
+        for n in range(6):
+            self.fails(partner, server, "refused", logged=False)
+        self.assertEqual(len(partner.requests), 6)
+        partner.usual = answer_to
+        request = self.join_req(server, partner)
+        self.assertEqual(self.ask(server, request), answer_to(request))
+
     def test_a_request_is_sent_once(self):
         partner, server = self.partner(), self.requester()
         for n in range(3):  # so that connections are kept
@@ -474,7 +491,7 @@ class Failing(ForwardTest):
         def state():
             name = f'cradle_partner_breaker{{partner="{partner.name}",id="{partner.id}",state="%s"}}'
             return [s for s in ("closed", "open", "half_open") if self.metrics().get(name % s)]
-        partner.usual = 500
+        partner.usual = 503
         for n in range(5):
             self.assertEqual(state(), ["closed"] if n else [])
             self.fails(partner, server, "failing", logged=False)
@@ -497,12 +514,44 @@ class Failing(ForwardTest):
         self.assertEqual((len(partner.requests), state()), (n_carried(), ["closed"]))
 
 
+    def test_one_that_was_revoked_is_told_of_no_more(self):
+        partner, server = self.partner(), self.requester()
+        partner.usual = 503
+        for n in range(5):
+            self.fails(partner, server, "failing", logged=False)
+
+        def told():
+            return [name for name in self.metrics() if f'id="{partner.id}"' in name]
+        self.assertIn(f'cradle_partner_breaker{{partner="{partner.name}",id="{partner.id}",state="open"}}', told())
+        self.stack.psql(f"DELETE FROM join_route WHERE partner_id = {partner.id}")
+        self.stack.psql(f"UPDATE partner SET revoked_at = now() WHERE id = {partner.id}")
+        support.wait_until(lambda: not told(), CHANGE_SECONDS, "nothing is told of it")
+
+
 class Hanging(ForwardTest):
     def test_who_does_not_answer_in_time_is_given_up(self):
         partner, server = self.partner(timeout_ms=500), self.requester()
         partner.usual = Hang
         self.assertEqual(self.code(self.ask(server, self.join_req(server, partner))), "Other")
         self.assertEqual(self.count(partner, "timeout"), 1)
+
+    def test_a_slow_requester_takes_none_of_the_partners_time(self):
+        hanging, partner, server = self.partner(timeout_ms=200), self.partner(timeout_ms=200), self.requester()
+        hanging.usual = Hang
+        request = self.join_req(server, partner)
+        body = json.dumps(request).encode()
+        host, port = self.joinserver.url.split("/")[2].split(":")
+        with contextlib.closing(http.client.HTTPConnection(host, int(port), timeout=support.HTTP_SECONDS)) as slow:
+            slow.putrequest("POST", "/")
+            for name, value in (("Authorization", f"Bearer {server['token']}"), ("Content-Type", "application/json"),
+                                ("Content-Length", str(len(body)))):
+                slow.putheader(name, value)
+            slow.endheaders(body[:1])
+            # As long as a partner has: a request that came later was given up.
+            self.assertEqual(self.code(self.ask(server, self.join_req(server, hanging))), "Other")
+            self.assertEqual(self.count(hanging, "timeout"), 1)
+            slow.send(body[1:])
+            self.assertEqual(json.loads(slow.getresponse().read()), answer_to(request))
 
     def test_a_hanging_partner_has_its_places_and_a_requester_its_share_of_them(self):
         partner, well = self.partner(timeout_ms=4000, max_in_flight=4), self.partner()
@@ -541,6 +590,12 @@ class Async(ForwardTest):
         status, _, body = self.post({"token": partner.token}, answer_to(message, **changes))
         self.assertEqual((status, body), (200, None))
 
+    def answered_at(self, receiver, server):
+        self.stack.psql(f"UPDATE peer SET answer_url = '{receiver.url}' WHERE name = 'ns-{server['net_id']}'"
+                        " AND kind = 'network_server' AND revoked_at IS NULL")
+        support.wait_until(lambda: self.post(server, self.message(
+            "HomeNSReq", server, support.DEMO_JOIN_EUI))[2] is None, CHANGE_SECONDS, "the answer URL is known")
+
     def unmatched(self):
         return self.metrics()["cradle_partner_answers_unmatched_total"]
 
@@ -576,7 +631,7 @@ class Async(ForwardTest):
 
     def test_what_it_does_not_take_or_answer_or_answers_wrongly_is_refused(self):
         partner, silent, server = self.async_partner(), self.async_partner(timeout_ms=500), self.requester()
-        partner.say = [500]
+        partner.say = [503]
         self.assertEqual(self.code(self.ask(server, self.join_req(server, partner))), "Other")
         self.assertEqual(self.count(partner, "failing"), 1)
         self.assertEqual(self.code(self.ask(server, self.join_req(server, silent))), "Other")
@@ -617,11 +672,8 @@ class Async(ForwardTest):
     def test_both_sides_may_be_asynchronous(self):
         partner, server, receiver = self.async_partner(), self.requester(), Receiver()
         self.addCleanup(receiver.close)
-        self.stack.psql(f"UPDATE peer SET answer_url = '{receiver.url}' WHERE name = 'ns-{server['net_id']}'"
-                        " AND kind = 'network_server' AND revoked_at IS NULL")
-        support.wait_until(lambda: self.post(server, self.message(
-            "HomeNSReq", server, support.DEMO_JOIN_EUI))[2] is None, CHANGE_SECONDS, "the answer URL is known")
-        for say in (None, 500):
+        self.answered_at(receiver, server)
+        for say in (None, 503):
             with self.subTest(say=say):
                 partner.say = [say] if say else []
                 request = self.join_req(server, partner, SenderToken="aa")
@@ -635,6 +687,16 @@ class Async(ForwardTest):
                     self.assertEqual(self.code(answer), "Other")
         support.wait_until(lambda: self.metrics()["cradle_join_answers_waiting"] == 0, ANSWER_SECONDS,
                            "no answer waits")
+
+    def test_there_is_time_left_to_post_what_is_said_of_a_partner_that_hangs(self):
+        partner, server, receiver = self.partner(timeout_ms=4000), self.requester(), Receiver()
+        self.addCleanup(receiver.close)
+        partner.usual = Hang
+        self.answered_at(receiver, server)
+        request = self.join_req(server, partner)
+        self.assertEqual(self.post(server, request)[::2], (200, None))
+        self.assertEqual(self.code(receiver.answer(request["TransactionID"])), "Other")
+        self.assertEqual(self.count(partner, "timeout"), 1)
 
 
 class Stopping(ForwardTest):

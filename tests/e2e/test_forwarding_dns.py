@@ -189,6 +189,21 @@ class DnsForwarding(ForwardTest):
         self.assertEqual((self.code(answer), asked), ("Other", []))
         self.assertEqual(self.searches("refused"), 1)
 
+    def test_a_token_is_shown_to_those_alone_whom_our_own_cas_know(self):
+        for name, suffixes in (("token", ()), ("known", ("ca", "crt", "key"))):
+            for suffix in suffixes:
+                self.give(name, suffix, os.path.join(self.credentials, f"us.{suffix}"))
+            with open(os.path.join(self.credentials, f"{name}.header"), "w", encoding="ascii",
+                      opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+                file.write("Bearer ours\n")
+        self.instead("roaming.dns_credential=token")
+        answer, asked = self.join(GOOD)
+        self.assertEqual((self.code(answer), asked, self.carried("credential")), ("Other", [], 1))
+        self.instead("roaming.dns_credential=known")
+        answer, asked = self.join(GOOD)
+        self.assertEqual((self.code(answer), asked), ("Success", [self.good]))
+        self.assertEqual(self.good.requests[0].headers["Authorization"], "Bearer ours")
+
     def test_a_search_without_an_answer_ends_in_time(self):
         with socket.socket(type=socket.SOCK_DGRAM) as silent:
             silent.bind(("127.0.0.1", 0))

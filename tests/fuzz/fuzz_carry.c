@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <strings.h>
 
 #define MINE 77
 #define THEIRS 5
@@ -111,6 +112,24 @@ static void answer(size_t which, const char *body, size_t len)
     text_done(&text);
 }
 
+/* Whoever finds members whatever their case finds the same. */
+static void check_alike(const struct text *text)
+{
+    static const char *const judged[] = {
+        "MessageType", "SenderID", "ReceiverID", "SenderNSID", "DevEUI", "PHYPayload"};
+    json_t *went = json_loadb(text->data, text->len, JSON_REJECT_DUPLICATES, NULL);
+    const char *name;
+    json_t *value;
+
+    FUZZ_HOLDS(json_is_object(went));
+    json_object_foreach(went, name, value)
+    {
+        for (size_t i = 0; i < sizeof(judged) / sizeof(judged[0]); i++)
+            FUZZ_HOLDS(strcasecmp(name, judged[i]) != 0 || strcmp(name, judged[i]) == 0);
+    }
+    json_decref(went);
+}
+
 /* What was read as a request can be carried, and is one again. */
 static void carry(const char *body, size_t len)
 {
@@ -133,6 +152,7 @@ static void carry(const char *body, size_t len)
                    strcmp(again.receiver_id, request.receiver_id) == 0 &&
                    strcmp(again.sender_token, request.sender_token) == 0 &&
                    again.frame_len == request.frame_len);
+        check_alike(&text);
     }
     text_done(&text);
 }

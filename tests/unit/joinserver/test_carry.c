@@ -64,6 +64,22 @@ START_TEST(all_members_go_on_but_the_mapped_ones)
 }
 END_TEST
 
+START_TEST(what_was_judged_here_is_not_said_again_in_another_case)
+{
+    carry("{\"senderid\":\"000099\",\"ProtocolVersion\":\"1.0\",\"SenderID\":\"000013\","
+          "\"ReceiverID\":\"70b3d57ed0000001\",\"TransactionID\":5,\"MessageType\":\"JoinReq\","
+          "\"SENDERID\":\"000099\",\"sendernsid\":\"70b3d57ed0000099\",\"me\\u017f\xc5\xbf"
+          "ageType\":\"AppSKeyReq\",\"receiverid\":\"70b3d57ed0000099\",\"deveui\":"
+          "\"0102030405060708\",\"transactionid\":6,\"phypayload\":\"00\",\"protocolVersion\":"
+          "\"1.1\",\"SenderIDs\":1,\"Sender\":2,\"receivertoken\":\"3\"}",
+        (struct carry_out){.version = TS002_1_0});
+    ck_assert_str_eq(text.data,
+        "{\"ProtocolVersion\":\"1.0\",\"SenderID\":\"000013\",\"ReceiverID\":\"70b3d57ed0000001\","
+        "\"TransactionID\":77,\"MessageType\":\"JoinReq\",\"SenderIDs\":1,\"Sender\":2,"
+        "\"receivertoken\":\"3\"}");
+}
+END_TEST
+
 START_TEST(a_partner_of_1_1_hears_1_1_and_an_ns_id_of_the_network)
 {
     carry(HEAD_1_0 JOIN_REQ, (struct carry_out){.version = TS002_1_1});
@@ -244,6 +260,7 @@ START_TEST(a_transaction_is_read_of_answers_only)
 END_TEST
 
 SUITE_MAIN("joinserver carry", 10, all_members_go_on_but_the_mapped_ones,
+    what_was_judged_here_is_not_said_again_in_another_case,
     a_partner_of_1_1_hears_1_1_and_an_ns_id_of_the_network, a_partner_of_1_0_hears_no_ns_id,
     an_application_server_has_no_ns_id, an_answer_comes_back_in_the_requesters_version_and_numbers,
     codes_are_those_of_the_requesters_version, what_a_partner_must_not_say_is_not_believed,

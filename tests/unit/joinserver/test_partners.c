@@ -53,7 +53,7 @@ static void give(const struct join_partner_place *places, unsigned n, enum join_
 static bool tells(const char *line)
 {
     text_clear(&text);
-    join_partners_metrics(partners, &text);
+    join_partners_metrics(partners, NULL, &text);
     return strstr(text.data, line) != NULL;
 }
 
