@@ -20,6 +20,12 @@ static const enum device_refusal refusals[N_ROAMING_REASONS] = {
     [ROAMING_NARROWED] = REFUSAL_ROAMING_NARROWED,
 };
 
+static const struct device_explanation *explain(const struct db_roaming_refusal *r)
+{
+    return r->what == AWAY_HOME_NS ? device_refusal_explain_home_ns(refusals[r->reason])
+                                   : device_refusal_explain(refusals[r->reason]);
+}
+
 static void write_explanation(struct text *out, const struct device_explanation *e)
 {
     text_add(out, ",\"explanation\":{\"what\":");
@@ -54,7 +60,7 @@ static void write_home(struct text *out, const struct db_roaming_refusal *r, boo
     write_range(out, &r->join_prefix, DB_ROAMING_PREFIX_BITS);
     text_addf(out, ",\"service\":\"%s\",\"reason\":\"%s\"", db_away_text(r->what),
         db_roaming_reason_text(r->reason));
-    write_explanation(out, device_refusal_explain(refusals[r->reason]));
+    write_explanation(out, explain(r));
     write_counts(out, r);
     text_add(out, ",\"organization\":\"");
     text_add_hex(out, r->organization, sizeof(r->organization));

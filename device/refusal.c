@@ -310,6 +310,36 @@ static const struct {
             "Ask the operator of this join server, and name the reason as it stands."}},
 };
 
+/* What an agreement does not give to who asks for the home network of a device. */
+static const struct device_explanation home_ns_refusals[N_DEVICE_REFUSALS] = {
+    [REFUSAL_NOT_HOME] = {"Another network than the device's home network asked who is home to it.",
+        "A gateway of that network heard the device. Only networks that have a roaming agreement "
+        "with the home network are told; this one has none.",
+        "If the device is to be in that network away from home, the operator of this join server "
+        "adds what the networks have agreed upon (cradle agreement add); else nothing is wrong."},
+    [REFUSAL_AGREEMENT_ENDED] = {"A visited network asked who is home to the device, and its "
+                                 "agreement with the home network is over.",
+        "Roaming agreements have an end. Until then the visited network was told.",
+        "The two networks agree anew, and the operator of this join server says so (cradle "
+        "agreement add, or set --ends-at)."},
+    [REFUSAL_AGREEMENT_NOT_BEGUN] = {"A visited network asked who is home to the device, and its "
+                                     "agreement with the home network is still to begin.",
+        "Roaming agreements have a start. From then on the visited network is told.",
+        "Wait for it; or the operator of this join server corrects the start (cradle agreement set "
+        "--starts-at)."},
+    [REFUSAL_AGREEMENT_ELSE] = {"A visited network asked who is home to the device, and its "
+                                "agreement with the home network does not allow that.",
+        "The agreement is about joins alone (activation): the device can join there, and the "
+        "visited network is not told who is home to it.",
+        "Nothing is wrong where that is what was agreed; else the operator of this join server "
+        "corrects it (cradle agreement set ID --allows activation,home_ns)."},
+    [REFUSAL_ROAMING_NARROWED] = {"A visited network asked who is home to the device, and the "
+                                  "device's owner does not want it there.",
+        "The networks have an agreement; the owner has narrowed it for this device.",
+        "Nothing is wrong where that is wanted; else set the device's roaming to \"agreed\", or to a "
+        "list with that network (cradle device roaming)."},
+};
+
 const char *device_refusal_reason(enum device_refusal refusal)
 {
     return refusal < N_DEVICE_REFUSALS ? refusals[refusal].reason : NULL;
@@ -320,6 +350,13 @@ const struct device_explanation *device_refusal_explain(enum device_refusal refu
     bool is_known = refusal > REFUSAL_NONE && refusal < N_DEVICE_REFUSALS;
 
     return &refusals[is_known ? refusal : REFUSAL_OTHER].explanation;
+}
+
+const struct device_explanation *device_refusal_explain_home_ns(enum device_refusal refusal)
+{
+    bool has_own = refusal < N_DEVICE_REFUSALS && home_ns_refusals[refusal].what != NULL;
+
+    return has_own ? &home_ns_refusals[refusal] : device_refusal_explain(refusal);
 }
 
 enum device_refusal device_refusal_find(const char *outcome, const char *reason)

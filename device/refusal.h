@@ -87,6 +87,10 @@ const char *device_refusal_reason(enum device_refusal refusal);
 /** Never NULL, and of REFUSAL_NONE that of REFUSAL_OTHER. */
 const struct device_explanation *device_refusal_explain(enum device_refusal refusal);
 
+/** The same where a visited network asked who is home to the device (HomeNSReq), and not for a
+ * join; of a reason that only a join can have, as of a join. */
+const struct device_explanation *device_refusal_explain_home_ns(enum device_refusal refusal);
+
 /** The row that was recorded: by its reason or, where the reason is in words of its own, by the
  * outcome recorded with it; else REFUSAL_OTHER. `reason` may be NULL. */
 enum device_refusal device_refusal_find(const char *outcome, const char *reason);

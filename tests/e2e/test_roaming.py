@@ -142,9 +142,14 @@ class Away(RoamingTest):
         device = self.at_home()
         made = self.agree(allows=["home_ns"])
         self.wait_told(device)
-        self.wait_refused(device, "not_allowed", "activation")
+        join = self.wait_refused(device, "not_allowed", "activation")["explanation"]
+        self.assertIn("HomeNSReq alone", join["why"])
         self.call("patch", f"agreements/{made['id']}", {"allows": ["activation"]})
         self.wait_not_told(device)
+        told = self.wait_refused(device, "not_allowed", "home_ns")["explanation"]
+        self.assertIn("asked who is home", told["what"])
+        self.assertIn("joins alone", told["why"])
+        self.assertIn("--allows activation,home_ns", told["do"])
         self.assertEqual(code(self.ask_join(device)), "Success")
 
     def test_a_pair_has_a_direction_unless_it_is_both_ways(self):

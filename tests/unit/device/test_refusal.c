@@ -78,6 +78,31 @@ START_TEST(a_reason_that_nobody_knows_is_not_lost)
 }
 END_TEST
 
+START_TEST(who_asked_for_the_home_network_is_not_told_of_a_join)
+{
+    static const enum device_refusal roaming[] = {REFUSAL_NOT_HOME, REFUSAL_AGREEMENT_ENDED,
+        REFUSAL_AGREEMENT_NOT_BEGUN, REFUSAL_AGREEMENT_ELSE, REFUSAL_ROAMING_NARROWED};
+    const struct device_explanation *e;
+
+    for (size_t i = 0; i < sizeof(roaming) / sizeof(roaming[0]); i++) {
+        e = device_refusal_explain_home_ns(roaming[i]);
+        ck_assert_ptr_nonnull(strstr(e->what, "asked who is home"));
+        ck_assert_ptr_null(strstr(e->what, "asked for the join"));
+        ck_assert_msg(e->why != NULL && e->why[0] != '\0', "%s", e->what);
+        ck_assert_msg(e->to_do != NULL && e->to_do[0] != '\0', "%s", e->what);
+        ck_assert_ptr_nonnull(strstr(device_refusal_explain(roaming[i])->what, "for the join"));
+    }
+    /* Each is refused what its agreement leaves out, and that is the other one. */
+    e = device_refusal_explain_home_ns(REFUSAL_AGREEMENT_ELSE);
+    ck_assert_ptr_nonnull(strstr(e->why, "joins alone"));
+    ck_assert_ptr_nonnull(strstr(e->to_do, "--allows activation,home_ns"));
+    e = device_refusal_explain(REFUSAL_AGREEMENT_ELSE);
+    ck_assert_ptr_nonnull(strstr(e->why, "HomeNSReq alone"));
+    ck_assert_ptr_eq(device_refusal_explain_home_ns(REFUSAL_SUSPENDED),
+        device_refusal_explain(REFUSAL_SUSPENDED));
+}
+END_TEST
+
 START_TEST(every_reason_is_in_the_document_in_the_tables_words)
 {
     static char document[DOCUMENT_MAX];
@@ -120,6 +145,7 @@ int main(void)
     tcase_add_test(tc, each_shut_gate_and_each_bad_nonce_has_a_reason_of_its_own);
     tcase_add_test(tc, what_is_in_words_of_its_own_is_explained_by_its_outcome);
     tcase_add_test(tc, a_reason_that_nobody_knows_is_not_lost);
+    tcase_add_test(tc, who_asked_for_the_home_network_is_not_told_of_a_join);
     tcase_add_test(tc, every_reason_is_in_the_document_in_the_tables_words);
     suite_add_tcase(s, tc);
     srunner_run_all(sr, CK_NORMAL);
