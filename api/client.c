@@ -478,6 +478,41 @@ static enum api_post_outcome outcome_of(CURLcode code, long status)
     }
 }
 
+/* Whether the peer hung up as servers do that want another client certificate: on a connection that
+ * TLS was just agreed upon, and without a word. */
+static bool was_hung_up(const struct slot *slot, CURLcode code)
+{
+    curl_off_t shaken_us = 0;
+    long n_connections = 0;
+
+    (void)curl_easy_getinfo(slot->easy, CURLINFO_APPCONNECT_TIME_T, &shaken_us);
+    (void)curl_easy_getinfo(slot->easy, CURLINFO_NUM_CONNECTS, &n_connections);
+    return (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR || code == CURLE_GOT_NOTHING) &&
+           shaken_us > 0 && n_connections > 0 && slot->n_head == 0;
+}
+
+/* Why there is no answer, in words that name the peer, and what it was shown. */
+static void explain(const struct slot *slot, CURLcode code, char why[static CURL_ERROR_SIZE])
+{
+    const struct api_post *post = slot->post;
+    const struct api_credential *credential = post->credential;
+    const bool has_shown = credential != NULL && credential->certificate != NULL;
+    const char *name = has_shown && credential->name != NULL ? credential->name : "";
+    const char *shown = has_shown ? "client certificate " : "no client certificate";
+    char said[CURL_ERROR_SIZE];
+
+    api_pin_explain(&slot->pin, post->url, post->pinned, post->n_pinned,
+        slot->why[0] != '\0' ? slot->why : curl_easy_strerror(code), said, sizeof(said));
+    if (was_hung_up(slot, code))
+        (void)snprintf(why, CURL_ERROR_SIZE,
+            "the connection was closed right after the TLS handshake; %s%s was shown", shown, name);
+    else if (code == CURLE_SSL_CONNECT_ERROR)
+        (void)snprintf(why, CURL_ERROR_SIZE, "the TLS handshake failed; %s%s was shown: %.*s",
+            shown, name, API_POST_WHY_MAX, said);
+    else
+        (void)snprintf(why, CURL_ERROR_SIZE, "%s", said);
+}
+
 static void end_slot(struct api_client *client, struct slot *slot, CURLcode code)
 {
     struct api_post *post = slot->post;
@@ -490,15 +525,14 @@ static void end_slot(struct api_client *client, struct slot *slot, CURLcode code
     outcome = outcome_of(code, status);
     if (slot->was_refused && outcome == API_POST_UNREACHABLE)
         outcome = API_POST_NOT_PUBLIC;
-    (void)curl_multi_remove_handle(client->multi, slot->easy);
     client->n_active--;
     share->n_active--;
     share->n_failures = outcome == API_POST_ANSWERED ? 0 : share->n_failures + 1;
     if (outcome == API_POST_ANSWERED)
         (void)snprintf(why, sizeof(why), "HTTP status %ld", status);
     else
-        (void)snprintf(
-            why, sizeof(why), "%s", slot->why[0] != '\0' ? slot->why : curl_easy_strerror(code));
+        explain(slot, code, why);
+    (void)curl_multi_remove_handle(client->multi, slot->easy);
     post->answer_is_whole = code == CURLE_OK;
     post->answer_is_too_long = slot->was_cut;
     slot_end(client, slot);

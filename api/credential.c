@@ -246,6 +246,7 @@ static const char *text_of(const struct secret_buffer *text)
     return text->len > 0 ? (const char *)text->data : NULL;
 }
 
+/* `name` must outlive it. */
 static int content_load(const struct api_credentials *c, const char *name, struct content **ret)
 {
     CLEANUP(content_cleanup) struct content *content = calloc(1, sizeof(*content));
@@ -263,6 +264,7 @@ static int content_load(const struct api_credentials *c, const char *name, struc
         (r = check_authorization(name, &content->texts[PART_AUTHORIZATION])) < 0)
         return r;
     content->shown = (struct api_credential){
+        .name = name,
         .certificate = text_of(&content->texts[PART_CERTIFICATE]),
         .key = text_of(&content->texts[PART_KEY]),
         .anchors = text_of(&content->texts[PART_ANCHORS]),

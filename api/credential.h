@@ -17,6 +17,7 @@
 
 /** Texts are NULL when there is no such file. Valid until released; wiped then. */
 struct api_credential {
+    const char *name; /* for the log */
     const char *certificate;
     const char *key;
     const char *anchors;

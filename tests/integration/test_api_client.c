@@ -85,6 +85,8 @@ static const char *url_of(const char *scheme, const char *path)
     return url;
 }
 
+static bool asks_once;
+
 /* One post from beginning to end. */
 static struct api_post ask(const char *url, const struct api_credential *credential)
 {
@@ -92,6 +94,7 @@ static struct api_post ask(const char *url, const struct api_credential *credent
     const unsigned before = n_ended(0);
 
     post.credential = credential;
+    post.once = asks_once;
     api_client_post(client, &post);
     wait_ended(0, before + 1);
     return post;
@@ -586,12 +589,36 @@ START_TEST(the_authorization_header_is_shown)
 }
 END_TEST
 
+static void expect_hung_up(const char *name, const char *shown)
+{
+    const struct api_post post = ask_as("/echo", name);
+
+    ck_assert_int_eq(post.outcome, API_POST_UNREACHABLE);
+    ck_assert_msg(strstr(post.why, "closed right after the TLS handshake") != NULL &&
+                      strstr(post.why, shown) != NULL,
+        "%s", post.why);
+}
+
 START_TEST(the_client_certificate_is_shown_on_connections_of_its_own)
 {
     expect_as("/echo", "known", 200);
-    ck_assert_int_ne(ask_as("/echo", "ca").outcome, API_POST_ANSWERED);
-    ck_assert_int_ne(ask_as("/echo", "stranger").outcome, API_POST_ANSWERED);
+    expect_hung_up("ca", "; no client certificate was shown");
+    asks_once = true; /* as a request is carried */
+    expect_hung_up("ca", "; no client certificate was shown");
+    asks_once = false;
+    expect_hung_up("stranger", "; client certificate stranger was shown");
     expect_as("/echo", "known", 200);
+}
+END_TEST
+
+START_TEST(a_handshake_that_fails_is_told_as_one)
+{
+    const struct api_post post = ask(url_of("https", "/echo"), NULL); /* where no TLS is spoken */
+
+    ck_assert_int_eq(post.outcome, API_POST_UNREACHABLE);
+    ck_assert_msg(
+        strstr(post.why, "the TLS handshake failed; no client certificate was shown: ") == post.why,
+        "%s", post.why);
 }
 END_TEST
 
@@ -747,7 +774,8 @@ int main(void)
         a_silent_peer_leaves_connections_to_the_others,
         a_peer_that_only_fails_has_its_probes_until_it_answers,
         a_post_that_finds_no_connection_in_time_is_given_up, the_stop_waits_for_what_is_on_its_way,
-        an_answer_is_kept_up_to_its_limit, what_is_to_be_sent_once_is_not_sent_again};
+        an_answer_is_kept_up_to_its_limit, what_is_to_be_sent_once_is_not_sent_again,
+        a_handshake_that_fails_is_told_as_one};
     const TTest *const tls[] = {a_server_is_believed_by_its_own_ca_and_by_no_other,
         a_server_with_another_name_is_not_believed, the_authorization_header_is_shown,
         credentials_that_cannot_be_used_are_named, changed_files_are_taken_and_bad_ones_are_not};

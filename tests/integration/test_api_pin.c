@@ -137,6 +137,23 @@ START_TEST(a_pinned_post_goes_to_its_addresses_and_the_certificate_is_the_hosts)
 }
 END_TEST
 
+START_TEST(a_server_that_is_not_reached_is_named_by_its_host_and_addresses)
+{
+    static const struct dns_address many[] = {
+        {16, {[15] = 1}}, {16, {[15] = 1}}, {16, {[15] = 1}}, {16, {[15] = 1}}};
+    struct api_post post = ask("js.example", nobody_first, 1);
+    char expected[API_POST_WHY_MAX];
+
+    (void)snprintf(
+        expected, sizeof(expected), "Failed to connect to js.example (::1) port %u", service.port);
+    ck_assert_msg(strncmp(post.why, expected, strlen(expected)) == 0, "%s", post.why);
+    ck_assert_ptr_null(strstr(post.why, "invalid"));
+    post = ask("js.example", many, 4);
+    ck_assert_msg(strstr(post.why, "js.example (::1, ::1, ::1, ...) port") != NULL, "%s", post.why);
+    ck_assert_ptr_null(strstr(post.why, "invalid"));
+}
+END_TEST
+
 START_TEST(a_connection_is_used_again_only_with_the_same_pin)
 {
     for (int round = 0; round < 2; round++) {
@@ -160,6 +177,7 @@ int main(void)
     tcase_add_unchecked_fixture(tcase, make_files, remove_files);
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_pinned_post_goes_to_its_addresses_and_the_certificate_is_the_hosts);
+    tcase_add_test(tcase, a_server_that_is_not_reached_is_named_by_its_host_and_addresses);
     tcase_add_test(tcase, a_connection_is_used_again_only_with_the_same_pin);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
