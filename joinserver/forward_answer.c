@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NOT_FOUND_YET "(dns)" /* in the place of a partner's name */
+
 bool join_forwards_may_tell(struct join_forwards *f, const struct trace *trace)
 {
     int64_t now_s = clock_monotonic_ms() / 1000;
@@ -43,16 +45,18 @@ static void log_carried(struct join_forward *forward, const char *code)
 
 static void log_refused(struct join_forward *forward, enum join_carried outcome, const char *why)
 {
-    char trace[TRACE_ID_TEXT_LEN + 1];
+    char trace[TRACE_ID_TEXT_LEN + 1], prefix[EUI64_TEXT_LEN + 1];
+    const struct db_join_route *route = &forward->route;
     unsigned n =
         join_partner_complains(forward->owner->partners, &forward->key, clock_monotonic_ms());
 
     if (n > 0)
-        log_warn("not carried type=%s peer=%lld partner=\"%s\" n=%u reason=%s why=\"%s\" trace=%s "
-                 "request=%s",
-            forward->request.message_type, (long long)forward->peer_id, forward->name, n,
-            join_carried_row(outcome)->name, why, trace_format_id(&forward->trace, trace),
-            forward->request_id);
+        log_warn("not carried type=%s peer=%lld partner=\"%s\" n=%u reason=%s route=%s/%u "
+                 "why=\"%s\" trace=%s request=%s",
+            forward->request.message_type, (long long)forward->peer_id,
+            forward->name[0] != '\0' ? forward->name : NOT_FOUND_YET, n,
+            join_carried_row(outcome)->name, eui64_format(&route->prefix, prefix),
+            route->prefix_len, why, trace_format_id(&forward->trace, trace), forward->request_id);
 }
 
 /* Half an answer would be worse than none: the server says 500 of one that memory was missing for.

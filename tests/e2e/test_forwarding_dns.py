@@ -1,6 +1,7 @@
 """Requests that are carried to the join server that DNS names: a name server with zones that are really signed, and
 partners that this test plays, with certificates for the hosts that the zones name."""
 import os
+import re
 import signal
 import socket
 import sys
@@ -22,6 +23,11 @@ GOOD, FORGED, UNSIGNED, FAILING, NOBODY, OTHER_HOST, SPARE, DEAD, PRIVATE = (
 
 def name_of(join_eui):
     return ".".join(reversed(join_eui))
+
+
+def log_of(joinserver):
+    with open(joinserver.log, encoding="utf-8") as file:
+        return file.read()
 
 
 class DnsForwarding(ForwardTest):
@@ -213,9 +219,12 @@ class DnsForwarding(ForwardTest):
         self.assertEqual((self.searches("timeout"), self.carried("not_found")), (1, 1))
 
     def test_without_dns_such_a_route_leads_nowhere(self):
-        self.instead("dns.mode=off")
+        other = self.instead("dns.mode=off")
         answer, asked = self.join(GOOD)
         self.assertEqual((self.code(answer), asked), ("Other", []))
+        # There is no host to be named.
+        line = support.wait_until(lambda: re.search(r"not carried .*", log_of(other)), CHANGE_SECONDS, "it is in the log")[0]
+        self.assertIn(f'partner="(dns)" n=1 reason=not_found route={PREFIX}/{PREFIX_BITS} why="dns.mode is off"', line)
 
     def test_a_frame_of_another_join_eui_is_not_carried(self):
         request = self.request(GOOD)
