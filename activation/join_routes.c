@@ -290,6 +290,7 @@ static unsigned delete_route(struct act_call *call)
 
 /* --- where would it go ------------------------------------------------------------------------ */
 
+/* ResultCodes stand as they are on the wire: TS002 spells it UnkownReceiver. */
 static const struct {
     const char *goes_to, *why;
 } ways[N_DB_ROUTE_KINDS] = {
@@ -299,10 +300,11 @@ static const struct {
         "whatever that one's own JoinEUI is"},
     [DB_ROUTE_PARTNER] = {"partner", "the longest route that it has goes to a partner"},
     [DB_ROUTE_DNS] = {"dns",
-        "the longest route that it has goes to the join server that DNS names"},
-    [DB_ROUTE_REFUSE] = {"nowhere", "the longest route that it has refuses it: UnknownReceiver"},
+        "the longest route that it has goes to the join server that DNS names, where dns.mode of the "
+        "join servers is not off"},
+    [DB_ROUTE_REFUSE] = {"nowhere", "the longest route that it has refuses it: UnkownReceiver"},
 };
-#define NO_ROUTE "it has no route: UnknownReceiver"
+#define NO_ROUTE "it has no route: UnkownReceiver"
 
 /* What a network server with this NetID would have of it. */
 enum sender_way {
@@ -320,8 +322,9 @@ static const struct {
     [SENDER_CARRIED] = {"carried", "it is carried on, and answered there"},
     [SENDER_UNKNOWN] = {"refused",
         "no network server here may speak for this NetID: UnknownSender"},
-    [SENDER_NOT_TAKEN] = {"refused", "the partner is for other NetIDs than this one"},
-    [SENDER_REFUSED] = {"refused", "the JoinEUI goes nowhere: UnknownReceiver"},
+    [SENDER_NOT_TAKEN] = {"refused",
+        "the partner is for other NetIDs than this one: UnkownReceiver"},
+    [SENDER_REFUSED] = {"refused", "the JoinEUI goes nowhere: UnkownReceiver"},
 };
 
 /* `route` has no `created` where there is none. */
