@@ -16,8 +16,6 @@
 #define NUMBER_TEXT_MAX 20
 #define NUMBER_DIGITS_MAX 18
 
-static const char no_agreement[] = "there is no such agreement";
-static const char no_group[] = "there is no such group";
 static const char bad_group[] =
     "a group's name is a text of 1 to 64 bytes without control characters and /";
 
@@ -26,6 +24,13 @@ static const struct word_bits allows_words[] = {
     {"home_ns", AWAY_HOME_NS},
     {NULL, 0},
 };
+
+static unsigned none(struct act_call *call, const char *what, const char *name)
+{
+    char why[ACT_NONE_MAX];
+
+    return act_call_problem(call, PROBLEM_NOT_FOUND, act_none_named(what, name, "", why));
+}
 
 /* --- agreements: reading and writing ---------------------------------------------------------- */
 
@@ -116,6 +121,7 @@ static unsigned read_net_id(
 static unsigned read_parties(
     struct act_call *call, const struct agreement_body *body, struct db_agreement *ret)
 {
+    char why[ACT_NONE_MAX];
     bool has_agreement;
     unsigned status;
     int r;
@@ -128,7 +134,9 @@ static unsigned read_parties(
                                                         &ret->is.group_id, &has_agreement)
                                                   : 1) < 0)
             return act_call_failed(call, r);
-        return r > 0 ? act_call_bad_field(call, "group", "group is none that is here") : 0;
+        return r > 0 ? act_call_bad_field(
+                           call, "group", act_none_named("group", body->group, "", why))
+                     : 0;
     }
     if (!body->has_home || !body->has_visited)
         return act_call_bad_field(call, body->has_home ? "visited_net_id" : "home_net_id",
@@ -267,7 +275,7 @@ static unsigned find_agreement(struct act_call *call, bool holds, struct db_agre
                   : db_agreement_find(call->worker->db, strtoll(text, NULL, 10), ret);
     if (r < 0)
         return act_call_failed(call, r);
-    return r > 0 ? act_call_problem(call, PROBLEM_NOT_FOUND, no_agreement) : 0;
+    return r > 0 ? none(call, "agreement", act_call_param(call, 0)) : 0;
 }
 
 static unsigned get_agreement(struct act_call *call)
@@ -291,7 +299,7 @@ static unsigned patch_agreement(struct act_call *call)
     if (status != 0 || (status = read_terms(call, &body, &a.is)) != 0)
         return status;
     if ((r = db_agreement_set(call->worker->db, &a)) > 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, no_agreement);
+        return none(call, "agreement", act_call_param(call, 0));
     if (r < 0 || (r = audit_agreement(call, "roaming_agreement.change", &a)) < 0)
         return act_call_failed(call, r);
     return answer_agreement(call, 200, &a);
@@ -306,7 +314,7 @@ static unsigned delete_agreement(struct act_call *call)
     if (status != 0)
         return status;
     if ((r = db_agreement_remove(call->worker->db, a.id)) > 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, no_agreement);
+        return none(call, "agreement", act_call_param(call, 0));
     if (r < 0 || (r = audit_agreement(call, "roaming_agreement.remove", &a)) < 0)
         return act_call_failed(call, r);
     return act_call_no_content(call);
@@ -364,7 +372,7 @@ static unsigned tell_group(
     if (r < 0)
         return act_call_failed(call, r);
     if (list.n == 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, no_group);
+        return none(call, "group", name);
     write_group(&detail, &list.groups[0]);
     if (action != NULL &&
         (r = detail.failed ? -1 : act_call_audit(call, 0, action, name, detail.data)) < 0)
@@ -429,7 +437,7 @@ static unsigned get_group(struct act_call *call)
     const char *name = act_call_param(call, 0);
 
     return act_peer_name_valid(name) ? tell_group(call, NULL, name, 200)
-                                     : act_call_problem(call, PROBLEM_NOT_FOUND, no_group);
+                                     : none(call, "group", name);
 }
 
 /* The group of the path, held until the call is over. */
@@ -442,7 +450,7 @@ static unsigned hold_group(struct act_call *call, int64_t *ret_id, bool *ret_has
 
     if (r < 0)
         return act_call_failed(call, r);
-    return r > 0 ? act_call_problem(call, PROBLEM_NOT_FOUND, no_group) : 0;
+    return r > 0 ? none(call, "group", name) : 0;
 }
 
 static unsigned patch_group(struct act_call *call)

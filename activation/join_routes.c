@@ -11,7 +11,6 @@
 #define PREFIX_BITS_MAX JOIN_ROUTE_BITS_MAX
 #define KIND_MAX 9 /* "local-any" */
 #define HOST_MAX 255
-#define NONE "there is no such route"
 
 struct route_body {
     char prefix[ACT_PREFIX_TEXT_MAX + 1];
@@ -96,6 +95,7 @@ static const char *name_of(const struct db_join_route *route, char ret[static RO
 static unsigned take_partner(
     struct act_call *call, const struct route_body *body, struct db_join_route *route)
 {
+    char why[ACT_NONE_MAX];
     int r = 1;
 
     if (route->kind != DB_ROUTE_PARTNER) {
@@ -113,9 +113,9 @@ static unsigned take_partner(
         r = db_partner_hold(call->worker->db, body->partner, &route->partner_id);
     if (r < 0)
         return act_call_failed(call, r);
-    return r == 0
-               ? 0
-               : act_call_bad_field(call, "partner", "partner is the name of none, or is revoked");
+    return r == 0 ? 0
+                  : act_call_bad_field(call, "partner",
+                        act_none_named("partner", body->partner, ", or it is revoked", why));
 }
 
 static unsigned take_organization(
@@ -238,6 +238,19 @@ static unsigned get_routes(struct act_call *call)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
+static unsigned none(struct act_call *call)
+{
+    const char *name = act_call_param(call, 0);
+    char prefix[EUI64_TEXT_LEN + 1], why[ACT_NONE_MAX];
+    struct db_join_route route;
+
+    if (!act_route_parse(name, '-', &route))
+        return act_call_problem(call, PROBLEM_NOT_FOUND, act_none_named("route", name, "", why));
+    (void)snprintf(why, sizeof(why), "there is no route %s/%u", eui64_format(&route.prefix, prefix),
+        route.prefix_len);
+    return act_call_problem(call, PROBLEM_NOT_FOUND, why);
+}
+
 /* The route of the path, held until the call is over. Outcome 1: none. */
 static int hold(struct act_call *call, struct db_route_entry *ret)
 {
@@ -257,14 +270,14 @@ static unsigned patch_route(struct act_call *call)
     int r = hold(call, &entry);
 
     if (r > 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, NONE);
+        return none(call);
     if (r < 0)
         return act_call_failed(call, r);
     if ((status = act_call_read(call, change_fields, COUNT(change_fields), &wanted)) != 0 ||
         (status = take_target(call, &wanted, &entry.route)) != 0)
         return status;
     if ((r = db_join_route_set(call->worker->db, &entry.route)) > 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, NONE);
+        return none(call);
     return r < 0 ? act_call_failed(call, r)
                  : answer_route(call, 200, "join_route.change", &entry.route);
 }
@@ -279,7 +292,7 @@ static unsigned delete_route(struct act_call *call)
     if (r == 0)
         r = db_join_route_remove(call->worker->db, &entry.route);
     if (r > 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, NONE);
+        return none(call);
     if (r < 0)
         return act_call_failed(call, r);
     write_route(&detail, &entry);

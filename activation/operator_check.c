@@ -70,6 +70,16 @@ bool act_peer_name_valid(const char *name)
            strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
+const char *act_none_named(
+    const char *what, const char *name, const char *more, char out[static ACT_NONE_MAX])
+{
+    if (act_peer_name_valid(name))
+        (void)snprintf(out, ACT_NONE_MAX, "there is no %s \"%s\"%s", what, name, more);
+    else
+        (void)snprintf(out, ACT_NONE_MAX, "there is no such %s%s", what, more);
+    return out;
+}
+
 bool act_as_id_valid(const char *as_id)
 {
     return import_id_valid(as_id, strlen(as_id)) && act_peer_name_valid(as_id);

@@ -9,6 +9,11 @@
 bool act_name_valid(const char *name, size_t max);
 /** As act_name_valid of PEER_ID_MAX, and may be a segment of a path: no '/', not "." and "..". */
 bool act_peer_name_valid(const char *name);
+
+#define ACT_NONE_MAX 160
+/** 'there is no WHAT "NAME"MORE', or without the name where that is none that could be. */
+const char *act_none_named(
+    const char *what, const char *name, const char *more, char out[static ACT_NONE_MAX]);
 /** 1..64 characters of printable ASCII without blank, quote and backslash: what an AS-ID and a KEK
  * label may be. An AS-ID may be a segment of a path, too. */
 bool act_as_id_valid(const char *as_id);

@@ -12,7 +12,6 @@
 
 #define COLLECTION "/v1/partners"
 #define VERSION_MAX 3 /* "1.1" */
-#define NONE "there is no such partner, or it is revoked already"
 
 /* --- what is said of one ---------------------------------------------------------------------- */
 
@@ -331,6 +330,14 @@ static unsigned get_partners(struct act_call *call)
     return act_call_answer(call, 200, TYPE_JSON, &body);
 }
 
+static unsigned none(struct act_call *call)
+{
+    char why[ACT_NONE_MAX];
+
+    return act_call_problem(call, PROBLEM_NOT_FOUND,
+        act_none_named("partner", act_call_param(call, 0), ", or it is revoked already", why));
+}
+
 /* The partner of the path. Outcome 1: there is none. */
 static int find(struct act_call *call, struct db_partner_entry *ret)
 {
@@ -349,7 +356,7 @@ static unsigned get_partner(struct act_call *call)
     if (r < 0)
         return act_call_failed(call, r);
     if (r > 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, NONE);
+        return none(call);
     write_partner(&body, &entry);
     write_text_or_null(&body, "ca", entry.partner.trust_anchor);
     write_text_or_null(&body, "crl", entry.partner.crl);
@@ -368,7 +375,7 @@ static unsigned hold(struct act_call *call, struct db_partner_entry *ret)
         r = find(call, ret);
     if (r < 0)
         return act_call_failed(call, r);
-    return r > 0 || ret->revoked[0] != '\0' ? act_call_problem(call, PROBLEM_NOT_FOUND, NONE) : 0;
+    return r > 0 || ret->revoked[0] != '\0' ? none(call) : 0;
 }
 
 static unsigned patch_partner(struct act_call *call)
@@ -420,7 +427,7 @@ static unsigned delete_partner(struct act_call *call)
         return act_call_problem(call, PROBLEM_CONFLICT, why);
     }
     if (r > 0)
-        return act_call_problem(call, PROBLEM_NOT_FOUND, NONE);
+        return none(call);
     if (r < 0 || (r = db_partner_find(call->worker->db, before.partner.name, &now)) != 0 ||
         (r = audit_partner(call, "partner.revoke", &now, false, false)) < 0)
         return act_call_failed(call, r);

@@ -347,8 +347,9 @@ class Managed(RoamingTest):
         self.assertIn(made["id"], listed)
         self.call("delete", path, status=204)
         for gone in (path, "agreements/0", "agreements/x", "agreements/99999999999999999999"):
+            missing = f'there is no agreement "{gone[len("agreements/"):]}"'
             for method in ("get", "delete"):
-                self.call(method, gone, status=404)
+                self.assertEqual(self.call(method, gone, status=404)["detail"], missing)
         actions = self.stack.psql(f"SELECT action FROM audit_event WHERE object = '{made['id']}' "
                                   "AND action LIKE 'roaming%' ORDER BY id")
         self.assertEqual([a for a, in actions], [f"roaming_agreement.{v}" for v in ("create", "change", "remove")])
@@ -379,7 +380,10 @@ class Managed(RoamingTest):
                             ({"name": "n", "net_ids": ["b1", "b2"]}, "net_ids")):
             self.assertEqual(self.call("post", "groups", body, 400).get("field"), field, body)
         self.call("delete", f"groups/{name}", status=204)
-        self.call("patch", f"groups/{name}", {"net_ids": ["0000b1", "0000b2"]}, 404)
+        gone = self.call("patch", f"groups/{name}", {"net_ids": ["0000b1", "0000b2"]}, 404)
+        self.assertEqual(gone["detail"], f'there is no group "{name}"')
+        unknown = self.call("post", "agreements", {"group": name}, 400)
+        self.assertEqual((unknown["field"], unknown["detail"]), ("group", f'there is no group "{name}"'))
 
     def test_it_is_the_operators_alone(self):
         for rest in (self.owner, self.maker, self.admin):

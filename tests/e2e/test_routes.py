@@ -422,7 +422,7 @@ class Command(RoutesTest):
         self.assertIn(f"{prefix}/40", self.fails("partner", "revoke", name))
         self.assertEqual(self.cradle("route", "set", f"{prefix}/40", "--kind", "dns")[0]["kind"], "dns")
         self.assertEqual(self.cradle("partner", "revoke", name), [{"name": name}])
-        self.assertIn("no such partner", self.fails("partner", "revoke", name))
+        self.assertIn(f'there is no partner "{name}"', self.fails("partner", "revoke", name))
         self.assertIn("yes or no", self.fails("partner", "set", name, "--async", "maybe"))
         self.assertEqual(self.cradle("route", "remove", f"{prefix}/40"), [{"prefix": prefix, "bits": 40}])
 
@@ -440,4 +440,6 @@ class Command(RoutesTest):
         self.assertIn("16 hexadecimal digits", self.fails("route", "explain", "02"))
         self.assertIn("6 hexadecimal digits", self.fails("route", "explain", prefix, "--net-id", "1"))
         self.cradle("route", "remove", f"{prefix}/40")
-        self.assertIn("there is no such route", self.fails("route", "set", f"{prefix}/40", "--kind", "dns"))
+        self.assertIn(f"there is no route {prefix}/40", self.fails("route", "set", f"{prefix}/40", "--kind", "dns"))
+        self.assertIn('there is no partner "nobody", or it is revoked', self.fails("route", "add", f"{prefix}/40", "--kind", "partner", "--partner", "nobody"))
+        self.assertIn('there is no partner "nobody", or it is revoked already', self.fails("partner", "show", "nobody"))
