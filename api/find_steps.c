@@ -130,7 +130,7 @@ bool find_steps_next(struct find_steps *steps, struct find_question *ret)
     }
     if (steps->n_steps == steps->rules.max_steps) {
         if (steps->n_targets == 0)
-            give_up(steps, DNS_FAILED, "it takes too many steps");
+            give_up(steps, DNS_FAILED, "it takes more than dns.max_steps look-ups");
         steps->ended = true;
         return false;
     }

@@ -135,7 +135,7 @@ static const struct {
         cli_partner_add},
     {{"partner", "set"},
         "NAME [--url URL] [--protocol-version 1.0|1.1] [--credential NAME|none] [--async yes|no]"
-        " [--timeout-ms N] [--max-in-flight N] [--net-ids HEX6 ... | --net-ids none]"
+        " [--timeout-ms N] [--max-in-flight N] [--net-ids HEX6 [--net-ids HEX6 ...] | --net-ids none]"
         " [--san SAN --ca FILE [--crl FILE|none]]",
         "Changes what is given; one that becomes asynchronous gets a token, shown once.",
         cli_partner_set},
@@ -168,10 +168,6 @@ static const struct {
         "that their requests were carried to, for an operator; for an owner what was about his "
         "devices.",
         cli_refusals},
-    {{"dns", NULL}, "(JOINEUI | NETID) [--mode naptr|address]",
-        "Asks DNS which server that leads to, as a join server with the same [dns] settings would, "
-        "and shows each step and answer.",
-        cli_dns},
     {{"subscription", "add"},
         "--organization ID --name NAME --ends-at TIME --count N [--starts-at TIME]"
         " [--renewal none|auto] [--notice-days N]",
@@ -259,6 +255,7 @@ static const struct {
 
 #define N_VERBS (sizeof(verbs) / sizeof(verbs[0]))
 #define NO_VERB N_VERBS
+#define WORD_SHOWN 40
 
 #define TEXT(k, field, about)                                                                      \
     {                                                                                              \
@@ -342,6 +339,29 @@ static size_t find_verb(int argc, char **argv)
             (verbs[i].words[1] == NULL || (argc >= 2 && strcmp(verbs[i].words[1], argv[1]) == 0)))
             return i;
     return NO_VERB;
+}
+
+static bool is_first_word(const char *word)
+{
+    for (size_t i = 0; i < N_VERBS; i++)
+        if (strcmp(verbs[i].words[0], word) == 0)
+            return true;
+    return false;
+}
+
+static int say_no_verb(int argc, char **argv)
+{
+    const bool is_group = argc > 0 && is_first_word(argv[0]);
+    const char *second = is_group && argc > 1 ? argv[1] : "";
+
+    if (argc == 0)
+        (void)fputs("cradle: a verb is missing; try cradle --help\n", stderr);
+    else
+        (void)fprintf(stderr, "cradle: no such verb \"%.*s%s%.*s\"; try cradle%s%s --help\n",
+            (int)text_fit(argv[0], WORD_SHOWN), argv[0], second[0] != '\0' ? " " : "",
+            (int)text_fit(second, WORD_SHOWN), second, is_group ? " " : "",
+            is_group ? argv[0] : "");
+    return EXIT_WRONG_USE;
 }
 
 static bool asks_for_help(int argc, char **argv)
@@ -434,11 +454,10 @@ int main(int argc, char **argv)
     argv += optind;
     if (argc > 0 && asks_for_help(argc, argv) && print_help(stdout, argv[0]))
         return EXIT_DONE;
-    verb = find_verb(argc, argv);
-    if (verb == NO_VERB || (config_file == NULL && !verbs[verb].offline)) {
-        (void)fputs(verb == NO_VERB ? "cradle: no such verb; try cradle --help\n"
-                                    : "cradle: --config FILE is missing; try cradle --help\n",
-            stderr);
+    if ((verb = find_verb(argc, argv)) == NO_VERB)
+        return say_no_verb(argc, argv);
+    if (config_file == NULL && !verbs[verb].offline) {
+        (void)fputs("cradle: --config FILE is missing; try cradle --help\n", stderr);
         return EXIT_WRONG_USE;
     }
     return run_verb(verb, config_file, argc, argv);

@@ -155,19 +155,26 @@ int cli_dns(const struct cli_settings *settings, int argc, char **argv, struct t
     struct find_settings dns = settings->dns;
     struct finder *finder = NULL;
     char name[FIND_NAME_MAX + 1];
+    const bool is_off = strcmp(dns.mode, MODE_OFF) == 0;
+    bool has_mode = false;
     int c, r;
 
-    if (strcmp(dns.mode, MODE_OFF) == 0)
+    if (is_off)
         dns.mode = usual;
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c != 'm')
             return CLI_USAGE;
         dns.mode = optarg;
+        has_mode = true;
     }
-    if (argc != optind + 1 || strcmp(dns.mode, MODE_OFF) == 0)
+    if (argc != optind + 1)
         return CLI_USAGE;
+    if (has_mode && strcmp(dns.mode, "naptr") != 0 && strcmp(dns.mode, "address") != 0)
+        return error_set(ERROR_INPUT, "--mode is naptr or address");
     if ((r = finder_start(&dns, &finder)) != 0)
         return r;
+    if (is_off)
+        text_addf(out, "mode is off in [dns]: so it would be with mode = %s\n", dns.mode);
     if ((r = name_of(finder, argv[optind], name)) == 0)
         r = search_name(finder, name, out);
     finder_stop(finder);

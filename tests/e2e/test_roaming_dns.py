@@ -108,7 +108,7 @@ class RoamingDns(unittest.TestCase):
     def test_a_loop_ends(self):
         lines = self.dns("00005e1000000021", status=1)
         self.assertEqual(len([line for line in lines if line.startswith("NAPTR")]), 12)
-        self.assertRegex(lines[-1], r"^failed: .* it takes too many steps$")
+        self.assertRegex(lines[-1], r"^failed: .* it takes more than dns\.max_steps look-ups$")
 
     def test_too_many_records_are_refused(self):
         self.assertRegex(self.dns("00005e1000000023", status=1)[-1], r"^refused: SRV of .* it has too many records$")
@@ -134,7 +134,16 @@ class RoamingDns(unittest.TestCase):
             self.assertIn(said, "\n".join(self.dns(JOIN_EUI, status=1, **settings)))
         self.assertIn('not "00005e10"', self.dns("00005e10", status=1)[-1])
         self.dns(status=2)
-        self.dns(JOIN_EUI, "--mode", "off", status=2)
+        for mode in ("off", "foo", ""):
+            self.assertEqual(self.dns(JOIN_EUI, "--mode", mode, status=1), ["cradle: --mode is naptr or address"])
+
+    def test_what_is_off_is_said_to_be_and_shown_nevertheless(self):
+        usual = self.dns(JOIN_EUI)
+        self.assertFalse([line for line in usual if "off" in line])
+        self.assertEqual(self.dns(JOIN_EUI, mode="off")[0], "mode is off in [dns]: so it would be with mode = naptr")
+        self.assertEqual(self.dns(JOIN_EUI, mode="off")[-1], usual[-1])
+        self.assertEqual(self.dns("00005e1000000024", "--mode", "address", mode="off")[0],
+                         "mode is off in [dns]: so it would be with mode = address")
 
 
 if __name__ == "__main__":

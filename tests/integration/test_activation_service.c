@@ -492,7 +492,10 @@ START_TEST(the_command_says_what_is_wrong_in_one_sentence)
         int status;
         const char *said;
     } cases[] = {
-        {{"nothing", NULL}, 2, "no such verb"},
+        {{"nothing", NULL}, 2, "no such verb \"nothing\"; try cradle --help"},
+        {{"route", "lst", NULL}, 2, "no such verb \"route lst\"; try cradle route --help"},
+        {{"route", NULL}, 2, "no such verb \"route\"; try cradle route --help"},
+        {{NULL}, 2, "a verb is missing; try cradle --help"},
         {{"client", "add", NULL}, 2, "usage: "},
         {{"client", "add", "--organization", "x", "--role", "king", NULL}, 1, "no role king"},
         {{"ns", "add", "--name", "home", "--net-id", "13", NULL}, 1, "NetID"},

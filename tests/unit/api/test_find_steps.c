@@ -270,7 +270,7 @@ START_TEST(a_loop_ends_at_the_limit_of_steps)
     WALK(&rules, {START, DNS_NAPTR, DNS_FOUND, naptr_loop});
     ck_assert_int_eq(steps.outcome, DNS_FAILED);
     ck_assert_uint_eq(steps.n_steps, FIND_STEPS_USUAL);
-    ck_assert_ptr_nonnull(strstr(steps.why, "too many steps"));
+    ck_assert_ptr_nonnull(strstr(steps.why, "dns.max_steps"));
 }
 END_TEST
 
