@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import stat
+import re
 import subprocess
 import tempfile
 import unittest
@@ -372,6 +373,7 @@ class Beginnings(RunTest):
         with self.running(stack):
             stack.wait_ready(0)
             self.assertFalse(os.path.exists(stack.path("demo.json")))
+            self.assertRegex(stack.said(), "state folder +" + re.escape(stack.state) + "\n")
         with open(stack.path("pin"), encoding="ascii") as file:
             self.assertNotEqual(file.read(), "1234\n")
         with open(stack.path(MARKER), encoding="ascii") as file:
