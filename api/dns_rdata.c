@@ -270,6 +270,38 @@ enum dns_read dns_read_address(const void *rdata, size_t len, struct dns_address
     return DNS_READ_OK;
 }
 
+static const char *naptr_fault(const void *rdata, size_t len)
+{
+    struct bytes_reader r = bytes_reader_over(rdata, len);
+    char text[STRING_MAX + 1], regexp[STRING_MAX + 1], target[DNS_NAME_MAX + 1];
+
+    (void)bytes_read_u16_be(&r);
+    (void)bytes_read_u16_be(&r);
+    if (!read_string(&r, text) || !read_string(&r, text) || !read_string(&r, regexp))
+        return "it is cut short";
+    if (!read_name(&r, target) || !bytes_reader_done(&r))
+        return "its replacement is no name";
+    if ((regexp[0] != '\0') == (target[0] != '\0'))
+        return "one of expression and replacement is to be there";
+    return "its expression is not taken, or the URL in it";
+}
+
+const char *dns_read_fault(enum dns_type type, const void *rdata, size_t len)
+{
+    switch (type) {
+    case DNS_NAPTR:
+        return naptr_fault(rdata, len);
+    case DNS_SRV:
+        return "its target is no name, or its port is 0";
+    case DNS_URI:
+        return "its URL is not taken";
+    case DNS_A:
+    case DNS_AAAA:
+        break;
+    }
+    return "it has another length";
+}
+
 const char *dns_address_format(
     const struct dns_address *address, char out[static DNS_ADDRESS_TEXT_MAX])
 {

@@ -79,6 +79,9 @@ enum dns_read dns_read_uri(const void *rdata, size_t len, struct dns_uri *ret);
 /** Of an A or AAAA. */
 enum dns_read dns_read_address(const void *rdata, size_t len, struct dns_address *ret);
 
+/** Of a record that was read as malformed: in what. A sentence. */
+const char *dns_read_fault(enum dns_type type, const void *rdata, size_t len);
+
 /** A URL as records hold it: http or https, a name, a port where it is not the usual one, a path.
  * No user, no fragment, no address in digits. */
 enum dns_read dns_read_url(const char *text, size_t len, struct dns_url *ret);

@@ -175,26 +175,35 @@ static void push_naptr(struct find_steps *steps, const struct dns_naptr *naptr)
     }
 }
 
+static void say_malformed(struct find_steps *steps, const struct find_answer *answer, size_t at)
+{
+    char why[WHY_SHOWN + 1];
+
+    (void)snprintf(why, sizeof(why), "malformed: %s",
+        dns_read_fault(steps->current.question.type, answer->records[at], answer->lengths[at]));
+    say_why(steps, DNS_FAILED, why);
+}
+
 static void take_naptr(struct find_steps *steps, const struct find_answer *answer)
 {
     struct dns_naptr found[FIND_RECORDS_MAX], naptr;
-    size_t n = 0, at;
-    bool malformed = false;
+    size_t n = 0, at, bad = answer->n_records;
 
     for (size_t i = 0; i < answer->n_records; i++) {
         const enum dns_read read = dns_read_naptr(answer->records[i], answer->lengths[i], &naptr);
 
-        malformed = malformed || read == DNS_READ_MALFORMED;
+        if (read == DNS_READ_MALFORMED)
+            bad = i;
         if (read != DNS_READ_OK)
             continue;
         for (at = n++; at > 0 && naptr_is_before(&naptr, &found[at - 1]); at--)
             found[at] = found[at - 1];
         found[at] = naptr;
     }
-    if (n == 0)
-        say_why(steps, malformed ? DNS_FAILED : DNS_NONE,
-            malformed ? "it is malformed"
-                      : "it has no service LWN or LWNS with a flag that is known");
+    if (n == 0 && bad < answer->n_records)
+        say_malformed(steps, answer, bad);
+    else if (n == 0)
+        say_why(steps, DNS_NONE, "it has no service LWN or LWNS with a flag that is known");
     while (n > 0 && found[n - 1].order != found[0].order)
         n--;
     while (n > 0)
@@ -249,8 +258,7 @@ static void take_weighted(struct find_steps *steps, const struct find_answer *an
     const bool is_srv = steps->current.question.type == DNS_SRV, https = steps->current.https;
     uint16_t priorities[FIND_RECORDS_MAX], weights[FIND_RECORDS_MAX];
     struct dns_url urls[FIND_RECORDS_MAX];
-    size_t order[FIND_RECORDS_MAX], n = 0;
-    bool malformed = false;
+    size_t order[FIND_RECORDS_MAX], n = 0, bad = answer->n_records;
 
     for (size_t i = 0; i < answer->n_records; i++) {
         struct dns_srv srv;
@@ -260,7 +268,7 @@ static void take_weighted(struct find_steps *steps, const struct find_answer *an
                                        : dns_read_uri(answer->records[i], answer->lengths[i], &uri);
 
         if (read != DNS_READ_OK || (!is_srv && uri.url.https != https)) {
-            malformed = true;
+            bad = i;
             continue;
         }
         if (is_srv && srv.target[0] == '\0')
@@ -269,9 +277,10 @@ static void take_weighted(struct find_steps *steps, const struct find_answer *an
         weights[n] = is_srv ? srv.weight : uri.weight;
         urls[n++] = is_srv ? url_to(https, srv.target, srv.port) : uri.url;
     }
-    if (n == 0)
-        say_why(steps, malformed ? DNS_FAILED : DNS_NONE,
-            malformed ? "it is malformed" : "there is no such service");
+    if (n == 0 && bad < answer->n_records)
+        say_malformed(steps, answer, bad);
+    else if (n == 0)
+        say_why(steps, DNS_NONE, "there is no such service");
     order_by_weight(steps, priorities, weights, n, order);
     while (n-- > 0)
         push(steps, DNS_A, urls[order[n]].host, &urls[order[n]], https, false);
@@ -296,7 +305,7 @@ static void take_addresses(struct find_steps *steps, const struct find_answer *a
 
         if (dns_read_address(answer->records[i], answer->lengths[i], &address) != DNS_READ_OK ||
             (address.len == 4) != is_first)
-            say_why(steps, DNS_FAILED, "it is malformed");
+            say_malformed(steps, answer, i);
         else if (!may_use(steps, &address))
             refused = true;
         else if (steps->half.n_addresses < FIND_ADDRESSES_MAX)

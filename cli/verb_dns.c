@@ -29,7 +29,10 @@ static void write_naptr(struct text *out, const void *rdata, size_t len)
     const enum dns_read read = dns_read_naptr(rdata, len, &naptr);
 
     if (read != DNS_READ_OK) {
-        text_add(out, read == DNS_READ_OTHER ? "another service" : "malformed");
+        if (read == DNS_READ_OTHER)
+            text_add(out, "another service");
+        else
+            text_addf(out, "malformed: %s", dns_read_fault(DNS_NAPTR, rdata, len));
         return;
     }
     text_addf(out, "order %u preference %u \"%s\" %s ", naptr.order, naptr.preference,
@@ -60,7 +63,7 @@ static void write_record(struct text *out, enum dns_type type, const void *rdata
              dns_read_address(rdata, len, &address) == DNS_READ_OK)
         text_add(out, dns_address_format(&address, address_text));
     else
-        text_add(out, "malformed");
+        text_addf(out, "malformed: %s", dns_read_fault(type, rdata, len));
 }
 
 /* On the resolver's thread; the main thread looks at the text only when all is done. */

@@ -398,6 +398,23 @@ static void naptr_malformed(struct dns_records *to)
     dns_add_bytes(to, "\0\1\0\1\1S\4LWNS", 10);
 }
 
+static void naptr_neither(struct dns_records *to)
+{
+    dns_add_bytes(to, "\0\1\0\1\1S\4LWNS\0", 13);
+}
+
+static void naptr_to_an_address(struct dns_records *to)
+{
+    static const char rdata[] = "\0\1\0\1\1U\4LWNS\x16!.*!https://192.0.2.1!";
+
+    dns_add_bytes(to, rdata, sizeof(rdata));
+}
+
+static void srv_without_port(struct dns_records *to)
+{
+    dns_add_srv(to, 0, 0, 0, "a.example");
+}
+
 static void srv_nobody(struct dns_records *to)
 {
     dns_add_srv(to, 0, 0, 0, "");
@@ -409,10 +426,21 @@ START_TEST(malformed_records_and_services_that_are_not_there_are_told)
 
     WALK(&rules, {START, DNS_NAPTR, DNS_FOUND, naptr_malformed});
     ck_assert_int_eq(steps.outcome, DNS_FAILED);
-    ck_assert_str_eq(steps.why, "NAPTR of start.example: it is malformed");
+    ck_assert_str_eq(steps.why, "NAPTR of start.example: malformed: it is cut short");
+    WALK(&rules, {START, DNS_NAPTR, DNS_FOUND, naptr_neither});
+    ck_assert_str_eq(steps.why,
+        "NAPTR of start.example: malformed: one of expression and replacement is to be there");
+    WALK(&rules, {START, DNS_NAPTR, DNS_FOUND, naptr_to_an_address});
+    ck_assert_str_eq(steps.why,
+        "NAPTR of start.example: malformed: its expression is not taken, or the URL in it");
+    WALK(&rules, {START, DNS_NAPTR, DNS_FOUND, naptr_srv},
+        {"_lwns._tcp.example", DNS_SRV, DNS_FOUND, srv_without_port});
+    ck_assert_str_eq(
+        steps.why, "SRV of _lwns._tcp.example: malformed: its target is no name, or its port is 0");
     WALK(&rules, {START, DNS_NAPTR, DNS_FOUND, naptr_http},
         {"a.example", DNS_A, DNS_FOUND, a_malformed});
     ck_assert_int_eq(steps.outcome, DNS_FAILED);
+    ck_assert_str_eq(steps.why, "A of a.example: malformed: it has another length");
     WALK(&rules, {START, DNS_NAPTR, DNS_FOUND, naptr_srv},
         {"_lwns._tcp.example", DNS_SRV, DNS_FOUND, srv_nobody});
     ck_assert_int_eq(steps.outcome, DNS_NONE);
