@@ -53,6 +53,11 @@ def configure(built, work):
     _settings.update(built=built, work=work)
 
 
+def work():
+    """The folder for what the tests write."""
+    return _settings["work"]
+
+
 def shared():
     """The Stack of all tests that leave it as they found it."""
     global _shared

@@ -12,9 +12,9 @@ import unittest
 import urllib.parse
 
 import support
+from key_scan import Needles
 from test_accounts import ROLES, Rest
 from test_jobs import CHUNK_ROWS, JobTest, csv_of, rows_of
-from test_secrecy import Needles
 
 STRONG = re.compile(r"^[0-9A-F]{16}$")
 NOBODY = "00" * 16
@@ -292,7 +292,6 @@ class CodeNeedles(Needles):
                 self.needles |= dict.fromkeys((raw, raw.hex().encode(), raw.hex().upper().encode()), text)
             if STRONG.match(text):
                 self.needles[bytes.fromhex(text)] = text
-        self.longest = max(map(len, self.needles))
 
 
 class Reader:

@@ -1,9 +1,9 @@
-"""No demo key is found outside keyd: not in the memory of the services, not in the database's files, not in logs.
+"""No key is found outside keyd: not in the memory of the services and of PostgreSQL, not in the database's files, not in logs.
 
-The search is for the raw bytes, their hex in both cases and base64; a planted key must be found by the same search.
+Root keys, KEKs, session keys of joins that were made, claim codes and the PIN, in every spelling of key_scan.py; a planted
+key must be found by the same search. In a keyd at rest only what it keeps open is found.
 """
 
-import base64
 import json
 import os
 import unittest
@@ -11,77 +11,13 @@ import unittest
 import lorawan
 import support
 from certificates import Owner
+from key_scan import Needles, spellings
 from test_accounts import Rest
 from test_deliveries import Orders
 
-CHUNK = 1 << 20
 N_ORDERED = 4
-
-
-def spellings(key_hex):
-    raw = bytes.fromhex(key_hex)
-    found = [raw, key_hex.lower().encode(), key_hex.upper().encode()]
-    # Base64 at each alignment, without the characters that depend on the neighbours.
-    for shift in range(3):
-        text = base64.b64encode(bytes(shift) + raw)
-        found.append(text[4 if shift else 0:-4])
-        found.append(found[-1].translate(bytes.maketrans(b"+/", b"-_")))
-    return found
-
-
-class Needles:
-    """Keys to look for, and codes, found by one pass over a haystack."""
-
-    def __init__(self, keys, codes=()):
-        self.needles = {spelling: name for name, key in keys.items() for spelling in spellings(key)}
-        self.needles.update({text.encode(): f"code {code}" for code in codes for text in (code, code.lower())})
-        self.longest = max(map(len, self.needles))
-
-    def of(self, data):
-        return {name for needle, name in self.needles.items() if needle in data}
-
-    def in_file(self, path):
-        found, tail = set(), b""
-        with open(path, "rb") as file:
-            while chunk := file.read(CHUNK):
-                data = tail + chunk
-                found |= self.of(data)
-                tail = data[-self.longest:]
-        return found
-
-    def in_tree(self, root, leave_out=()):
-        found, n_files = set(), 0
-        for folder, _, files in os.walk(root):
-            for name in files:
-                path = os.path.join(folder, name)
-                if path in leave_out or not os.path.isfile(path):
-                    continue
-                n_files += 1
-                found |= {(name, key) for key in self.in_file(path)}
-        return found, n_files
-
-    def in_process(self, pid):
-        """Reads every mapping of a process that can be read."""
-        found, n_bytes = set(), 0
-        with open(f"/proc/{pid}/maps", encoding="ascii", errors="replace") as maps, open(
-            f"/proc/{pid}/mem", "rb", buffering=0
-        ) as memory:
-            for line in maps:
-                span, mode, *_ = line.split()
-                # [vvar], [vsyscall] and the like are the kernel's pages: no process can write them.
-                if "r" not in mode or line.split()[-1].startswith("[v"):
-                    continue
-                start, end = (int(x, 16) for x in span.split("-"))
-                memory.seek(start)
-                data = b""
-                while len(data) < end - start:
-                    part = memory.read(end - start - len(data))
-                    if not part:
-                        break
-                    data += part
-                n_bytes += len(data)
-                found |= self.of(data)
-        return found, n_bytes
+VERSIONS = ("1.0.2", "1.0.3", "1.0.4", "1.1")
+N_JOINS = int(os.environ.get("CRADLE_KEYSCAN_JOINS", "40"))
 
 
 class NoKeyOutsideKeyd(unittest.TestCase):
@@ -97,9 +33,37 @@ class NoKeyOutsideKeyd(unittest.TestCase):
                     cls.keys[f"{slot} of {device['dev_eui']}"] = device[slot]
         for server in cls.stack.demo["network_servers"] + cls.stack.demo["application_servers"]:
             cls.keys[f"KEK {server['kek_label']}"] = server["kek"]
+        cls.of_demo = set(cls.keys)
+        cls.keys.update(cls.session_keys())
+        cls.kept_open = {name for name in cls.keys if name.startswith("KEK ")} | {"KEK made here"}
         ordered = cls.ordered()
         keys = {f"{name} {device['line']} of an order": device[name] for device in ordered for name in ("app_key", "nwk_key")}
-        cls.needles = Needles({**cls.keys, "KEK made here": cls.made_kek(), **keys}, [device["code"] for device in ordered])
+        cls.needles = Needles({**cls.keys, "KEK made here": cls.made_kek(), **keys},
+                              [device["code"] for device in ordered] + [cls.pin()])
+
+    @classmethod
+    def pin(cls):
+        with open(cls.stack.path("pin"), encoding="ascii") as file:
+            return file.read().strip()
+
+    @classmethod
+    def session_keys(cls):
+        """Of joins that are made now, by devices of every version."""
+        keys, devices = {}, [device for version in VERSIONS for device in cls.stack.devices(version, 1)]
+        for device in devices:
+            cls.keys[f"app_key of {device['dev_eui']}"] = device["app_key"]
+        for i in range(N_JOINS):
+            device = devices[i % len(devices)]
+            nonce = cls.stack.next_nonce(device)
+            request = lorawan.join_req(device, nonce, support.HOME, dl_settings="80" if device["nwk_key"] else "00")
+            status, answer = cls.stack.post_join(request)
+            accept = lorawan.open_accept(device, answer["PHYPayload"], nonce) if status == 200 else None
+            if accept is None:
+                raise AssertionError(f"{status} {answer}")
+            opt_neg = accept["dl_settings"] & 0x80
+            of = lorawan.session_keys(device, accept["join_nonce"], nonce, None if opt_neg else support.HOME)
+            keys.update({f"{name} of join {i}": key.hex() for name, key in of.items()})
+        return keys
 
     @classmethod
     def made_kek(cls):
@@ -133,14 +97,34 @@ class NoKeyOutsideKeyd(unittest.TestCase):
             self.assertGreater(n_bytes, 1 << 20, f"{name}: nothing was read")
             self.assertEqual(found, set(), name)
 
+    def test_memory_of_postgresql_holds_no_key(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root may read the memory of another user's process")
+        (postmaster,) = self.stack.pids("postgres")
+        backends = support.descendants(postmaster)
+        self.assertGreater(len(backends), 5)
+        for pid in (postmaster, *backends):
+            if os.path.exists(f"/proc/{pid}"):
+                self.assertEqual(self.needles.in_process(pid)[0], set(), pid)
+
+    def test_a_key_process_at_rest_holds_the_keks_that_it_keeps_open_and_no_other_key(self):
+        if os.geteuid() != 0:
+            self.skipTest("only root may read the memory of a process that is not dumpable")
+        found = {}
+        for name in ("keyd", "activation-keyd"):
+            found[name] = set().union(*(self.needles.in_process(pid)[0] for pid in self.stack.pids(name)))
+            self.assertLessEqual(found[name], self.kept_open, name)
+        # And so the search sees what is in a key process.
+        self.assertNotEqual(found["keyd"], set())
+
     def test_database_files_and_logs_hold_no_key(self):
         self.stack.psql("CHECKPOINT")
         (cluster,) = self.stack.psql("SHOW data_directory")[0]
         found, n_files = self.needles.in_tree(cluster)
         self.assertGreater(n_files, 100)
         self.assertEqual(found, set())
-        # Everything else of the state folder but the demo's own list of keys, which is for its user.
-        found, n_files = self.needles.in_tree(self.stack.state, [self.stack.path("demo.json")])
+        # Everything else of the state folder, the token too, but the PIN's file and the demo's own list of keys, which is for its user.
+        found, n_files = self.needles.in_tree(self.stack.state, [self.stack.path("demo.json"), self.stack.path("pin")])
         self.assertGreater(n_files, 10)
         self.assertEqual(found, set())
 
@@ -158,7 +142,7 @@ class NoKeyOutsideKeyd(unittest.TestCase):
 
     def test_the_search_finds_a_key_that_is_there(self):
         name, key = next(iter(self.keys.items()))
-        self.assertEqual(self.needles.in_file(self.stack.path("demo.json")), set(self.keys))
+        self.assertEqual(self.needles.in_file(self.stack.path("demo.json")), self.of_demo)
         for spelling in spellings(key):
             self.assertEqual(self.needles.of(b"x" * 7 + spelling + b"y" * 9), {name})
         # In the memory of a process: this one, which holds the keys now.

@@ -15,9 +15,9 @@ import lorawan
 import openapi
 import support
 from certificates import Ca
+from key_scan import Needles
 from test_accounts import Rest
 from test_claims import CLIENT_BURST, NEW_CODE, ClaimTest, code_of_label
-from test_secrecy import Needles
 
 REFUSED = "claim failed with given owner token"
 AT_ONCE = 20
