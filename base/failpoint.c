@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#define FAILPOINT_NAME(name) #name,
+#define FAILPOINT_NAME(name) "failpoint " #name,
 static const char *const names[] = {FAILPOINTS(FAILPOINT_NAME)};
 
 /* A place in the code has no context to hand over, so these must be global. */
@@ -51,7 +51,7 @@ int failpoint_pass(enum failpoint point, int code)
     action = control != NULL ? action_here(point) : 0;
     if (action == 0)
         return 0;
-    log_warn("failpoint %s", names[point]);
+    log_warn("%s", names[point]);
     switch (action) {
     case FAILPOINT_KILL:
         (void)raise(SIGKILL);
@@ -62,7 +62,7 @@ int failpoint_pass(enum failpoint point, int code)
             &(struct timespec){pause_ms / 1000, (long)(pause_ms % 1000) * 1000000}, NULL);
         return 0;
     default:
-        return code == 0 ? 0 : error_set(code, "failpoint %s", names[point]);
+        return code == 0 ? 0 : error_set(code, "%s", names[point]);
     }
 }
 #endif

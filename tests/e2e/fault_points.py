@@ -30,7 +30,7 @@ def has_names(path):
     """Whether a program has a name of a failpoint or of their control file in it."""
     with open(path, "rb") as file:
         data = file.read()
-    return any(name.encode() + b"\0" in data for name in (*names(), ENVIRONMENT))
+    return any(text.encode() in data for text in (*(f"failpoint {name}" for name in names()), "failpoint_pass", ENVIRONMENT))
 
 
 class Control:

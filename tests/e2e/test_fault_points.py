@@ -44,7 +44,7 @@ class ShippedPrograms(unittest.TestCase):
     def test_the_search_finds_names_where_there_are_some(self):
         path = support.Stack("names").path("program")
         with open(path, "wb") as file:
-            file.write(b"\x7fELF" + fault_points.names()[-1].encode() + b"\0")
+            file.write(b"\x7fELFfailpoint " + fault_points.names()[-1].encode() + b"\0")
         self.assertTrue(fault_points.has_names(path))
 
 
