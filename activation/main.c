@@ -104,6 +104,8 @@ static int start_listeners(struct act_service *service)
         const struct api_server_config config = {.listener = listeners[i],
             .other_connections = (unsigned)n * CONNECTIONS_OF_A_LISTENER +
                                  api_client_descriptors(ACT_WEBHOOK_CONNECTIONS),
+            .connections_per_address =
+                listeners[i].tls == API_TLS_NONE ? 0 : s->tls_connections_per_address,
             .admit = act_admit,
             .handle = act_handle,
             .context = service};

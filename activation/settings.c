@@ -5,6 +5,7 @@
 
 #define DAY_S 86400u
 #define WORKERS_MAX 32u
+#define CONNECTIONS_MAX 100000u
 
 #define SCORE_MAX 10000u
 #define TO_TEXT_(number) #number
@@ -46,6 +47,10 @@ const struct config_setting act_settings_table[] = {
         .max = 65535,
         .help = "its port; 0: any free one",
     },
+    /* Not of the plain listener: who comes there is a proxy, or on this machine. */
+    NUMBER("listener-tls.connections_per_address", tls_connections_per_address, "256", 0,
+        CONNECTIONS_MAX,
+        "connections of one client address (IPv4, or an IPv6 /64) on it; 0: no limit"),
     TEXT("listener-tls.certificate", tls_certificate, "",
         "PEM file of its certificate chain; empty: no such listener"),
     TEXT("listener-tls.key", tls_key, "", "PEM file of its key"),

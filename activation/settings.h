@@ -9,7 +9,8 @@ struct act_settings {
     unsigned port;
     char *tls_address;
     unsigned tls_port;
-    char *tls_certificate; /* "": no such listener */
+    unsigned tls_connections_per_address; /* 0: no limit */
+    char *tls_certificate;                /* "": no such listener */
     char *tls_key;
     char *conninfo;
     char *hsm_uri;
