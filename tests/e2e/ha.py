@@ -18,8 +18,8 @@ EXAMPLES = os.path.join(support.ROOT, "docs/examples/ha")
 NODES = ("pg1", "pg2", "pg3")
 PROGRAMS = {"patroni": "patroni", "etcd": "etcd-server", "haproxy": "haproxy"}
 PATHS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"))
-START_S = 30
-HEALTHY_S = 90
+START_S = 60
+HEALTHY_S = 150
 # For root, who may not run PostgreSQL: the same, with another name inside.
 NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 
@@ -209,12 +209,12 @@ class Cluster:
             other.wait()
 
     def said(self):
-        """The ends of all logs."""
+        """The ends of all logs but etcd's."""
         text = ""
         for folder, _, names in os.walk(self.folder):
-            for name in sorted(n for n in names if n.endswith(".log")):
+            for name in sorted(n for n in names if n.endswith(".log") and "etcd" not in n):
                 with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                    text += f"--- {os.path.join(os.path.basename(folder), name)}\n" + "".join(file.readlines()[-15:])
+                    text += f"--- {os.path.join(os.path.basename(folder), name)}\n" + "".join(file.readlines()[-40:])
         return text
 
     def _certificate(self):
@@ -262,7 +262,7 @@ class Cluster:
         try:
             support.wait_until(self.is_healthy, seconds, "a primary, a synchronous and another standby")
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self.members()}") from None
+            raise AssertionError(f"{error}: {self.members()}\n{self.said()}") from None
 
     def psql(self, sql, database="cradle", node=None):
         """As Stack.psql, at the primary or at a node."""
