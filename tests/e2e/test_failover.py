@@ -1,4 +1,4 @@
-"""Joins while the primary of three PostgreSQL is killed, frozen, cut off and switched.
+"""Joins while the primary of three PostgreSQL is killed, frozen and switched.
 
 Two join servers answer at the same time: one knows all nodes by libpq's list of hosts, one goes through HAProxy.
 Small here; scripts/fault makes it as large as it is told.
