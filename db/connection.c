@@ -28,6 +28,7 @@ static const struct {
 #define N_CONNECT_DEFAULTS (sizeof(connect_defaults) / sizeof(*connect_defaults))
 
 #define CONNECT_MS 6000      /* for all hosts together */
+#define HOST_MS 2000         /* for one of several: the next may answer */
 #define CLIENT_GRACE_MS 2000 /* beyond statement_timeout: then the server itself is stuck */
 #define IDLE_TRANSACTION_MS 30000
 #define SESSION_SQL_MAX 1024
@@ -190,6 +191,7 @@ static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
         first_line(PQerrorMessage(db->conn), text);
         db->sqlstate[0] = '\0';
         db_drop(db);
+        db_hosts_next(&db->hosts);
         return error_set(commits ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s",
             *text ? text : "no answer in time");
     }
@@ -236,10 +238,8 @@ static int session_start(struct db *db)
 }
 
 /* PQconnectdb with a limit in milliseconds instead of whole seconds for each host. */
-static bool await_connection(struct db *db)
+static bool await_connection(struct db *db, int64_t deadline)
 {
-    int64_t deadline =
-        earlier(clock_monotonic_ms() + CONNECT_MS, db->deadline_ms ? db->deadline_ms : INT64_MAX);
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
 
     while (state != PGRES_POLLING_OK) {
@@ -256,10 +256,20 @@ static bool await_connection(struct db *db)
     return true;
 }
 
-static int connect_now(struct db *db)
+/** One attempt at one host; NULL: at whatever the conninfo says. */
+static int connect_to(struct db *db, const struct db_host *host, int64_t deadline)
 {
-    const char *keywords[N_CONNECT_DEFAULTS + 3];
-    const char *values[N_CONNECT_DEFAULTS + 3];
+    const struct {
+        const char *keyword, *value;
+    } own[] = {
+        {"dbname", db->conninfo}, /* expanded as a conninfo string; later words win */
+        {"host", host ? host->host : NULL},
+        {"hostaddr", host ? host->hostaddr : NULL},
+        {"port", host ? host->port : NULL},
+        {"application_name", db->program},
+    };
+    const char *keywords[N_CONNECT_DEFAULTS + sizeof(own) / sizeof(*own) + 1];
+    const char *values[N_CONNECT_DEFAULTS + sizeof(own) / sizeof(*own) + 1];
     size_t n = 0;
     int r;
 
@@ -267,17 +277,19 @@ static int connect_now(struct db *db)
         keywords[n] = connect_defaults[n].keyword;
         values[n] = connect_defaults[n].value;
     }
-    keywords[n] = "dbname"; /* expanded as a conninfo string; later words win */
-    values[n++] = db->conninfo;
-    keywords[n] = "application_name";
-    values[n++] = db->program;
+    for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++) {
+        if (!own[i].value)
+            continue;
+        keywords[n] = own[i].keyword;
+        values[n++] = own[i].value;
+    }
     keywords[n] = values[n] = NULL;
 
     db->sqlstate[0] = '\0';
     db->conn = PQconnectStartParams(keywords, values, 1);
     if (!db->conn)
         return error_set(ERROR_SYSTEM, "database: no memory for a connection");
-    if (!await_connection(db)) {
+    if (!await_connection(db, deadline)) {
         char text[MESSAGE_MAX];
 
         first_line(PQerrorMessage(db->conn), text);
@@ -288,6 +300,30 @@ static int connect_now(struct db *db)
     r = session_start(db);
     if (r < 0)
         db_drop(db);
+    return r;
+}
+
+/** Of several hosts the first that takes us, from the one that served last on. What is said of a
+ * failure is what the last of them said. */
+static int connect_now(struct db *db)
+{
+    int64_t deadline =
+        earlier(clock_monotonic_ms() + CONNECT_MS, db->deadline_ms ? db->deadline_ms : INT64_MAX);
+    struct db_hosts *hosts = &db->hosts;
+    unsigned first = hosts->at;
+    int r = 0;
+
+    if (hosts->n == 0)
+        return connect_to(db, NULL, deadline);
+    for (unsigned i = 0; i < hosts->n; i++) {
+        unsigned at = (first + i) % hosts->n;
+
+        r = connect_to(db, &hosts->hosts[at], earlier(deadline, clock_monotonic_ms() + HOST_MS));
+        hosts->at = r == 0 ? at : (at + 1) % hosts->n;
+        /* When the time is over, the next call begins where this one ended. */
+        if (r == 0 || clock_monotonic_ms() >= deadline)
+            break;
+    }
     return r;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "db/db.h"
+#include "db/hosts.h"
 #include "db/params.h"
 #include "db/rows.h"
 #include "db/statement.h"
@@ -16,6 +17,7 @@ struct db {
     unsigned statement_ms;
     int64_t deadline_ms; /* 0: none */
 
+    struct db_hosts hosts;
     struct pg_conn *conn; /* NULL: not connected */
     bool prepared[DB_N_STATEMENTS];
     bool in_transaction;

@@ -36,6 +36,7 @@ static const struct {
 int db_open(const struct db_config *config, struct db **ret)
 {
     CLEANUP(db_cleanup) struct db *db = calloc(1, sizeof(*db));
+    int r;
 
     if (!db)
         return error_set_errno("database");
@@ -44,6 +45,9 @@ int db_open(const struct db_config *config, struct db **ret)
     db->statement_ms = config->statement_ms;
     if (!db->conninfo || !db->program)
         return error_set_errno("database");
+    r = db_hosts_find(db->conninfo, &db->hosts);
+    if (r < 0)
+        return r;
     *ret = db;
     db = NULL;
     return 0;
@@ -60,6 +64,7 @@ void db_close(struct db *db)
         return;
     db_drop(db);
     db_params_done(&db->params);
+    db_hosts_done(&db->hosts);
     free(db->conninfo);
     free(db->program);
     free(db);

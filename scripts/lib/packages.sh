@@ -12,6 +12,9 @@ readonly test_packages=(
     check clang llvm libclang-rt-dev clang-format gdb shellcheck librsvg2-bin zbar-tools
     knot knot-dnsutils knot-dnssecutils
 )
+# 12 MB to fetch. scripts/fault failover alone installs them; scripts/test uses them where they are.
+# shellcheck disable=SC2034 # for scripts/fault
+readonly failover_packages=(patroni etcd-server haproxy python3-etcd)
 readonly oldest_postgresql=15
 
 # packages_missing NAME...: those that are not installed, one a line.
