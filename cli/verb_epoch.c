@@ -43,7 +43,8 @@ int cli_epoch_show(const struct cli_settings *settings, int argc, char **argv, s
         return CLI_USAGE;
     if ((r = open_owner(settings, &db)) < 0 || (r = db_epoch_look(db, &epoch, &place)) != 0)
         return r;
-    same = epoch.system_identifier == place.system_identifier && epoch.timeline == place.timeline;
+    same = epoch.system_identifier == place.system_identifier && epoch.timeline == place.timeline &&
+           !place.is_dump;
     text_add(out, "{");
     write_epoch(&epoch, out);
     text_addf(out,

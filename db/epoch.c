@@ -17,7 +17,8 @@ const struct db_statement db_epoch_look_statement = {
     .name = "epoch_look",
     .sql = "SELECT e.epoch, uuid_send(e.mark), e.join_nonce_total, e.system_identifier, e.timeline,"
            "  c.system_identifier, database_timeline(), pg_current_wal_insert_lsn(),"
-           "  current_setting('synchronous_standby_names') <> ''"
+           "  current_setting('synchronous_standby_names') <> '',"
+           "  e.table_oid <> e.tableoid::int8"
            " FROM database_epoch e, pg_control_system() c",
     .shape = DB_SHAPE_ONE,
 };
@@ -34,7 +35,7 @@ const struct db_statement db_epoch_bump_statement = {
     .sql = "UPDATE database_epoch SET epoch = epoch + 1, mark = gen_random_uuid(),"
            "  join_nonce_total = greatest(join_nonce_total, $2) + $1, bumped_at = now(),"
            "  system_identifier = (SELECT c.system_identifier FROM pg_control_system() c),"
-           "  timeline = database_timeline()"
+           "  timeline = database_timeline(), table_oid = tableoid::int8"
            " WHERE greatest(join_nonce_total, $2)::int8 + $1 < 16777215",
     .shape = DB_SHAPE_MANY,
     .commits = true,
@@ -89,6 +90,7 @@ int db_epoch_look(struct db *db, struct db_epoch *ret_epoch, struct db_place *re
     p.timeline = (uint32_t)db_row_int(&rows, 0, 6, 0, INT32_MAX);
     p.lsn = (uint64_t)db_row_int(&rows, 0, 7, 0, INT64_MAX);
     p.has_standbys = db_row_bool(&rows, 0, 8);
+    p.is_dump = db_row_bool(&rows, 0, 9);
     if ((r = db_rows_check(&rows)) < 0)
         return r;
     *ret_epoch = e;

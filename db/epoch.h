@@ -35,6 +35,7 @@ struct db_place {
     uint32_t timeline;
     uint64_t lsn;      /* where its WAL ends */
     bool has_standbys; /* synchronous_standby_names is not empty */
+    bool is_dump;      /* its tables were made anew since, and filled */
 };
 
 /** Outcome 1: the database has no such row yet (its schema is older). ERROR_DB on a standby. */

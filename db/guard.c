@@ -30,6 +30,7 @@ static const struct {
     [DB_VERDICT_TAKE] = {0, ""},
     [DB_VERDICT_OTHER_CLUSTER] = {ERROR_CONFIG,
         "it is in another cluster than the one vouched for"},
+    [DB_VERDICT_DUMP] = {ERROR_CONFIG, "it was restored from a dump"},
     [DB_VERDICT_OTHER_TIMELINE] = {ERROR_CONFIG,
         "it is on another timeline than the one vouched for"},
     [DB_VERDICT_BEFORE_BUMP] = {ERROR_CONFIG, "it is from before an epoch bump that was seen here"},
@@ -112,6 +113,8 @@ enum db_verdict db_guard_judge(const struct db_epoch *epoch, const struct db_pla
 {
     if (epoch->system_identifier != place->system_identifier)
         return DB_VERDICT_OTHER_CLUSTER;
+    if (place->is_dump)
+        return DB_VERDICT_DUMP;
     if (seen->any && epoch->join_nonce_total <= seen->join_nonce_total) {
         enum db_verdict verdict;
 
@@ -137,7 +140,9 @@ static int refuse(struct db_guard *g, enum db_verdict verdict, const struct db_e
     bool for_good = verdicts[verdict].code == ERROR_CONFIG;
     char above[40] = "";
 
-    if (seen->any && seen->join_nonce_total > epoch->join_nonce_total)
+    /* Also where they are equal: then it was bumped from the same backup before. */
+    if (seen->any && seen->join_nonce_total > 0 &&
+        memcmp(seen->mark, epoch->mark, sizeof(seen->mark)) != 0)
         (void)snprintf(above, sizeof(above), " --above %" PRIu32, seen->join_nonce_total);
     (void)error_set(verdicts[verdict].code,
         "database: refused, for %s: cluster %" PRIu64 " timeline %" PRIu32 " position %" PRIX64

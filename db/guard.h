@@ -33,6 +33,7 @@ enum db_verdict {
     DB_VERDICT_GOOD,
     DB_VERDICT_TAKE, /* good once the row says this timeline */
     DB_VERDICT_OTHER_CLUSTER,
+    DB_VERDICT_DUMP, /* restored from a dump into the same cluster */
     DB_VERDICT_OTHER_TIMELINE,
     DB_VERDICT_BEFORE_BUMP, /* a service has seen a bump that is not here */
     DB_VERDICT_WENT_BACK,   /* behind what was answered */

@@ -9,6 +9,7 @@ CREATE TABLE database_epoch (
     join_nonce_total integer NOT NULL DEFAULT 0 CHECK (join_nonce_total BETWEEN 0 AND 16777215),
     system_identifier bigint NOT NULL,
     timeline integer NOT NULL,
+    table_oid bigint NOT NULL,
     bumped_at timestamptz
 );
 COMMENT ON TABLE database_epoch IS 'Which database cluster and timeline an operator has vouched for, and the gap in JoinNonces since. One row.';
@@ -18,6 +19,7 @@ COMMENT ON COLUMN database_epoch.mark IS 'Drawn by each bump: tells two bumps of
 COMMENT ON COLUMN database_epoch.join_nonce_total IS 'Sum of the gaps of all bumps, and at least what a witness of a service has seen.';
 COMMENT ON COLUMN database_epoch.system_identifier IS 'Of the cluster (pg_control_system), at the last bump or the first migration.';
 COMMENT ON COLUMN database_epoch.timeline IS 'Of its WAL, at the last bump or at a failover that was taken as synchronous.';
+COMMENT ON COLUMN database_epoch.table_oid IS 'Object id of this table, at the last bump or the first migration: a restored dump has another, also in the same cluster.';
 COMMENT ON COLUMN database_epoch.bumped_at IS 'When it was bumped last; null: never.';
 
 -- A constant default: no row is written.
@@ -31,8 +33,8 @@ LANGUAGE sql VOLATILE
 RETURN ('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::integer;
 COMMENT ON FUNCTION database_timeline() IS 'The timeline that WAL is written on now.';
 
-INSERT INTO database_epoch (system_identifier, timeline)
-    SELECT c.system_identifier, database_timeline() FROM pg_control_system() c;
+INSERT INTO database_epoch (system_identifier, timeline, table_oid)
+    SELECT c.system_identifier, database_timeline(), 'database_epoch'::regclass::oid::bigint FROM pg_control_system() c;
 
 -- With the owner's rights, and of no use but this: a timeline that went on in the same cluster becomes the one vouched for.
 CREATE FUNCTION database_take_timeline() RETURNS integer

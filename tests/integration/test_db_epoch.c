@@ -191,6 +191,23 @@ START_TEST(database_of_another_cluster_is_refused_until_the_bump)
 }
 END_TEST
 
+START_TEST(dump_restored_into_the_same_cluster_is_refused_until_the_bump)
+{
+    check_good("bump");
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "CREATE TABLE again (LIKE database_epoch INCLUDING ALL);"
+                         "INSERT INTO again SELECT * FROM database_epoch;"
+                         "ALTER TABLE again OWNER TO cradle_owner;"
+                         "GRANT SELECT ON again TO cradle_join, cradle_activation;"
+                         "ALTER TABLE database_epoch RENAME TO before;"
+                         "ALTER TABLE again RENAME TO database_epoch"),
+        0);
+    check_refused("bump", "restored from a dump");
+    (void)bump(GAP, 0);
+    check_good("bump");
+}
+END_TEST
+
 START_TEST(changed_timeline_is_refused_until_the_bump)
 {
     check_good("bump");
@@ -214,15 +231,14 @@ START_TEST(synchronous_failover_is_taken_only_where_commits_wait_for_a_standby)
     ck_ok(db_guard_look(guard)); /* not for good */
     ck_assert_int_eq(pg_number(cluster, database, "SELECT timeline FROM database_epoch"), 0);
     ck_assert_int_eq(pg_number(cluster, database, "SELECT database_take_timeline()"), 0);
-    /* Of ourselves: a wait that nobody would end. */
     pg_sql(cluster, "postgres", "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
-    pg_sql(cluster, "postgres", "ALTER SYSTEM SET synchronous_commit = 'local'");
     pg_sql(cluster, "postgres", "SELECT pg_reload_conf()");
     wait_until("SELECT (current_setting('synchronous_standby_names') = 'nobody')::int");
-    ck_assert_int_eq(pg_number(cluster, database, "SELECT database_take_timeline()"), 1);
+    ck_assert_int_eq(pg_number(cluster, database,
+                         "SET synchronous_commit = local; SELECT database_take_timeline()"),
+        1);
     ck_ok(db_check(db));
     pg_sql(cluster, "postgres", "ALTER SYSTEM RESET synchronous_standby_names");
-    pg_sql(cluster, "postgres", "ALTER SYSTEM RESET synchronous_commit");
     pg_sql(cluster, "postgres", "SELECT pg_reload_conf()");
     wait_until("SELECT (current_setting('synchronous_standby_names') = '')::int");
     ck_assert_int_eq(pg_number(cluster, database, "SELECT timeline FROM database_epoch"), 1);
@@ -297,6 +313,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, bump_reports_devices_whose_join_nonces_end_and_refuses_to_use_up_all);
     tcase_add_test(tcase, bump_is_audited_and_gives_no_number_twice);
     tcase_add_test(tcase, database_of_another_cluster_is_refused_until_the_bump);
+    tcase_add_test(tcase, dump_restored_into_the_same_cluster_is_refused_until_the_bump);
     tcase_add_test(tcase, changed_timeline_is_refused_until_the_bump);
     tcase_add_test(tcase, synchronous_failover_is_taken_only_where_commits_wait_for_a_standby);
     tcase_add_test(tcase, join_that_was_answered_and_is_gone_is_noticed_by_its_position);

@@ -28,7 +28,7 @@ static const struct {
     uint64_t system_identifier, lsn; /* 0: as it was */
     uint32_t timeline, row_timeline, total, seen_timeline;
     uint8_t mark;
-    bool unseen, alone;
+    bool unseen, alone, is_dump;
     enum db_verdict bump, synchronous;
 } cases[] = {
     {.what = "nothing"},
@@ -43,6 +43,11 @@ static const struct {
         .system_identifier = OTHER,
         .bump = DB_VERDICT_OTHER_CLUSTER,
         .synchronous = DB_VERDICT_OTHER_CLUSTER},
+    {.what = "dump restored into the same cluster",
+        .is_dump = true,
+        .lsn = 5000,
+        .bump = DB_VERDICT_DUMP,
+        .synchronous = DB_VERDICT_DUMP},
     {.what = "snapshot of the same timeline",
         .lsn = 999,
         .bump = DB_VERDICT_WENT_BACK,
@@ -119,6 +124,7 @@ static void check_case(size_t i)
     if (cases[i].mark != 0)
         epoch.mark[0] = cases[i].mark;
     place.has_standbys = !cases[i].alone;
+    place.is_dump = cases[i].is_dump;
     ck_assert_msg(db_guard_judge(&epoch, &place, &seen, DB_FAILOVER_BUMP) == cases[i].bump,
         "bump: %s", cases[i].what);
     ck_assert_msg(
