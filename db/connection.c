@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "db/metrics.h"
 #include "db/sqlstate.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -74,9 +75,13 @@ static void on_notice(void *arg, const PGresult *result)
 
 void db_drop(struct db *db)
 {
-    if (db->conn)
+    if (db->conn) {
         PQfinish(db->conn);
+        if (db->counted)
+            db_count(DB_COUNT_OPEN, -1);
+    }
     db->conn = NULL;
+    db->counted = false;
     db->in_transaction = false;
     db->session_ended = false;
     memset(db->prepared, 0, sizeof(db->prepared));
@@ -161,8 +166,7 @@ static PGresult *await(struct db *db)
     }
 }
 
-/** `sent`: what PQsend... returned. On success *ret_result is the good result. */
-static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
+static int finish_quietly(struct db *db, int sent, bool commits, PGresult **ret_result)
 {
     PGresult *result = sent ? await(db) : NULL;
     ExecStatusType status = PQresultStatus(result);
@@ -190,6 +194,16 @@ static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
     }
     r = fail(db, result, commits);
     PQclear(result);
+    return r;
+}
+
+/** `sent`: what PQsend... returned. On success *ret_result is the good result. */
+static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
+{
+    int r = finish_quietly(db, sent, commits, ret_result);
+
+    if (r < 0)
+        db_count(r == ERROR_DB_UNKNOWN ? DB_COUNT_UNKNOWN : DB_COUNT_FAILED, 1);
     return r;
 }
 
@@ -301,6 +315,17 @@ static bool is_dead(struct db *db)
     return true;
 }
 
+static int connect_counted(struct db *db)
+{
+    int r = connect_now(db);
+
+    db->counted = r == 0;
+    db_count(r == 0 ? DB_COUNT_CONNECTED : DB_COUNT_NOT_CONNECTED, 1);
+    if (r == 0)
+        db_count(DB_COUNT_OPEN, 1);
+    return r;
+}
+
 int db_ready(struct db *db)
 {
     if (db->conn && is_dead(db)) {
@@ -310,7 +335,7 @@ int db_ready(struct db *db)
         if (lost)
             return error_set(ERROR_DB, "database: the connection was lost inside a transaction");
     }
-    return db->conn ? 0 : connect_now(db);
+    return db->conn ? 0 : connect_counted(db);
 }
 
 struct db_params *db_params_of(struct db *db)

@@ -17,6 +17,7 @@ struct db {
     int64_t deadline_ms; /* 0: none */
 
     struct pg_conn *conn; /* NULL: not connected */
+    bool counted;         /* among the open ones (db/metrics.h) */
     bool prepared[DB_N_STATEMENTS];
     bool in_transaction;
     const char *listening;              /* channel, LISTEN again after a reconnect; NULL: none */

@@ -11,6 +11,7 @@ readonly run_packages=(
 readonly test_packages=(
     check clang llvm libclang-rt-dev clang-format gdb shellcheck librsvg2-bin zbar-tools
     knot knot-dnsutils knot-dnssecutils
+    prometheus
 )
 readonly oldest_postgresql=15
 
