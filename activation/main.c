@@ -261,6 +261,7 @@ int main(int argc, char **argv)
         .table = act_settings_table,
         .n_settings = act_n_settings,
         .log_level_offset = offsetof(struct act_settings, log_level),
+        .log_format_offset = offsetof(struct act_settings, log_format),
     };
     static struct app app;
     int r = program_start(&program, argc, argv, &app.service.settings);

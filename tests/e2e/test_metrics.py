@@ -1,6 +1,9 @@
 """docs/metrics.md and the metrics of running services say the same; and their names are as Prometheus wants them."""
+import json
+import os
 import ssl
 import subprocess
+import tempfile
 import unittest
 
 import monitoring
@@ -89,3 +92,57 @@ class Metrics(unittest.TestCase):
     def test_the_example_of_a_scrape_configuration_is_good(self):
         status, said = monitoring.run_promtool("check", "config", "--syntax-only", f"{monitoring.FOLDER}/prometheus.yml")
         self.assertEqual(status, 0, said)
+
+
+class Logs(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack("logs")
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+
+    def lines(self, service):
+        with open(service.log, encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    def test_json_has_a_line_an_event_and_the_id_of_the_request(self):
+        service = self.stack.second_joinserver("log.format=json", "log.level=debug")
+        device = self.stack.device("1.1")
+        message = self.stack.join_request(device)
+        trace = "0af7651916cd43dd8448eb211c80319c"
+        notification = {name: message[name] for name in ("ProtocolVersion", "SenderID", "ReceiverID", "TransactionID")}
+        status, headers, _ = support.http(
+            "POST", service.url, json.dumps(notification | {"MessageType": "ErrorNotif", "ProtocolVersion": "1.1", "Result": {
+                "ResultCode": "Other", "Description": "request=beef \" request=beef"}}).encode(),
+            {"Authorization": f"Bearer {self.stack.server()['token']}", "Content-Type": "application/json",
+             "traceparent": f"00-{trace}-b7ad6b7169203331-01"})
+        self.assertEqual(status, 200)
+        sent = dict((name.lower(), value) for name, value in headers.items())["x-request-id"]
+        support.wait_until(lambda: any(line.get("request") == sent for line in self.lines(service)), 10, "the log has it")
+        service.stop()
+        lines = self.lines(service)
+        for line in lines:
+            self.assertLessEqual({"time", "level", "service", "pid", "message"}, set(line))
+            self.assertEqual((line["service"], line["pid"]), ("cradle-joinserver", service.process.pid))
+        (told,) = [line for line in lines if line.get("request") == sent]
+        self.assertIn("a network server reports an error", told["message"])
+        self.assertNotIn("beef", str(lines))
+
+    def test_the_journal_gets_levels(self):
+        def run(stream):
+            return subprocess.run([self.stack.program("joinserver/cradle-joinserver"), "--set", "log.level=loud"], capture_output=True,
+                                  text=True, check=False, env=self.stack.environment() | stream).stderr
+
+        self.assertNotIn("<", run({"JOURNAL_STREAM": "1:1"}), "another's stream")
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            at = os.fstat(file.fileno())
+            subprocess.run([self.stack.program("joinserver/cradle-joinserver"), "--config", "/nowhere"], stderr=file, check=False,
+                           env=self.stack.environment() | {"JOURNAL_STREAM": f"{at.st_dev}:{at.st_ino}"})
+            file.seek(0)
+            self.assertRegex(file.read(), r"^<3>\d{4}-")
+
+    def test_another_format_is_refused_by_its_name(self):
+        run = subprocess.run([self.stack.program("joinserver/cradle-joinserver"), "--config", self.stack.path("joinserver.ini"),
+                              "--set", "log.format=xml"], capture_output=True, text=True, check=False, env=self.stack.environment())
+        self.assertEqual(run.returncode, 78)
+        self.assertIn('log.format must be text or json, not "xml"', run.stderr)
