@@ -1,4 +1,5 @@
 #include "activation/audit_keeper.h"
+#include "activation/backlog.h"
 #include "activation/claim_alarm.h"
 #include "activation/dispatch.h"
 #include "activation/housekeeping.h"
@@ -34,6 +35,7 @@ struct app {
     struct db *db; /* of the housekeeping */
     struct act_housekeeping housekeeping;
     struct act_claim_alarm claim_alarm;
+    struct act_backlog backlog;
     struct act_subscription_keeper subscriptions;
     bool was_ready;
     int64_t swept_ms; /* monotonic: when jobs were last looked for whose worker has gone */
@@ -156,6 +158,7 @@ static void look_after(struct app *app)
     if (act_pace_look(&service->pace, app->db) < 0)
         log_warn("it was not seen whether devices join: %s", error_text());
     act_claim_alarm_look(&app->claim_alarm, app->db, &service->metrics.claim_alarm);
+    act_backlog_look(&app->backlog, app->db, &service->metrics);
     act_housekeeping_look(&app->housekeeping, app->db);
     act_subscription_keeper_look(&app->subscriptions, app->db, &service->metrics);
 }
@@ -265,6 +268,7 @@ int main(int argc, char **argv)
         .table = act_settings_table,
         .n_settings = act_n_settings,
         .log_level_offset = offsetof(struct act_settings, log_level),
+        .log_format_offset = offsetof(struct act_settings, log_format),
     };
     static struct app app;
     int r = program_start(&program, argc, argv, &app.service.settings);

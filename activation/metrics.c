@@ -57,6 +57,26 @@ static const char *const queue_labels[N_QUEUES] = {
     [QUEUE_TOGETHER] = "queue=\"together\"",
 };
 
+static const struct {
+    const char *name, *labels, *help;
+} backlog_rows[N_BACKLOG_GAUGES] = {
+    [BACKLOG_AUDIT] = {"cradle_audit_pending_events", NULL,
+        "Audit events in the database that are not chained yet."},
+    [BACKLOG_AUDIT_OLDEST] = {"cradle_audit_pending_oldest_seconds", NULL,
+        "Age of the first of them."},
+    [BACKLOG_WEBHOOKS] = {"cradle_webhook_deliveries_waiting", NULL,
+        "Deliveries in the database that are still to be posted, now or later."},
+    [BACKLOG_WEBHOOK_OLDEST] = {"cradle_webhook_overdue_seconds", NULL,
+        "How long the one is overdue that is so for longest."},
+    [BACKLOG_JOBS_WAITING] = {"cradle_jobs", "state=\"waiting\"",
+        "Jobs in the database that are not over, by state."},
+    [BACKLOG_JOBS_RUNNING] = {"cradle_jobs", "state=\"running\"", NULL},
+    [BACKLOG_JOB_OLDEST] = {"cradle_job_still_seconds", NULL,
+        "The longest that a job has waited, or run without moving on."},
+    [BACKLOG_ORDERS] = {"cradle_orders_requested", NULL,
+        "Orders that wait for another client's word."},
+};
+
 enum act_trust_counter act_trust_counter(enum device_move move)
 {
     return move == MOVE_SUSPECT      ? COUNT_TRUST_SUSPECT
@@ -157,6 +177,11 @@ void act_metrics_init(struct act_metrics *metrics)
             "Posts to webhooks, by outcome; dead: failed, and is not tried again.";
         metrics->webhooks[i].labels = webhook_labels[i];
     }
+    for (size_t i = 0; i < N_BACKLOG_GAUGES; i++)
+        metrics->backlog[i] = (struct metric){.name = backlog_rows[i].name,
+            .labels = backlog_rows[i].labels,
+            .help = backlog_rows[i].help,
+            .kind = METRIC_GAUGE};
     init_trust(metrics);
     init_id_pacs(metrics);
     for (size_t i = 0; i < N_SUBSCRIPTION_COUNTERS; i++) {
@@ -202,5 +227,6 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, metrics->trust_moves, N_TRUST_COUNTERS);
     metrics_write(out, metrics->subscriptions, N_SUBSCRIPTION_COUNTERS);
     metrics_write(out, metrics->services, N_SERVICE_COUNTERS);
+    metrics_write(out, metrics->backlog, N_BACKLOG_GAUGES);
     metrics_write(out, &metrics->slow, 1);
 }

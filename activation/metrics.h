@@ -40,6 +40,18 @@ enum act_subscription_counter {
     COUNT_SUBSCRIPTION_ENDED,
     N_SUBSCRIPTION_COUNTERS
 };
+/** What waits in the database, as it was last looked at (activation/backlog.h). */
+enum act_backlog_gauge {
+    BACKLOG_AUDIT,
+    BACKLOG_AUDIT_OLDEST,
+    BACKLOG_WEBHOOKS,
+    BACKLOG_WEBHOOK_OLDEST,
+    BACKLOG_JOBS_WAITING,
+    BACKLOG_JOBS_RUNNING,
+    BACKLOG_JOB_OLDEST,
+    BACKLOG_ORDERS,
+    N_BACKLOG_GAUGES
+};
 enum act_service_counter { COUNT_SERVICE_SUSPENDED, COUNT_SERVICE_RESUMED, N_SERVICE_COUNTERS };
 
 /* Where requests wait for a worker (activation/worker.h). */
@@ -71,7 +83,8 @@ struct act_metrics {
     struct metric trust_moves[N_TRUST_COUNTERS];
     struct metric subscriptions[N_SUBSCRIPTION_COUNTERS]; /* by this service's keeper */
     struct metric services[N_SERVICE_COUNTERS];           /* of devices, by it */
-    struct metric slow;                                   /* set when it is asked for */
+    struct metric backlog[N_BACKLOG_GAUGES];
+    struct metric slow; /* set when it is asked for */
 };
 
 /** Of a move that the service makes by itself. */

@@ -4,6 +4,8 @@
 #include "activation/service.h"
 #include "activation/token_grant.h"
 #include "base/clock.h"
+#include "base/process_metrics.h"
+#include "db/metrics.h"
 #include <string.h>
 
 static unsigned reply_bytes(
@@ -19,9 +21,14 @@ unsigned act_get_health(struct act_service *service, struct api_request *request
     return reply_bytes(request, TYPE_TEXT, "alive\n", strlen("alive\n"));
 }
 
+static bool is_ready(struct act_service *service)
+{
+    return clock_monotonic_ms() < atomic_load(&service->ready_until_ms);
+}
+
 unsigned act_get_ready(struct act_service *service, struct api_request *request)
 {
-    if (clock_monotonic_ms() >= atomic_load(&service->ready_until_ms))
+    if (!is_ready(service))
         return reply_problem(
             request, PROBLEM_UNAVAILABLE, "the database or the key processes are not well");
     return reply_bytes(request, TYPE_TEXT, "ready\n", strlen("ready\n"));
@@ -39,6 +46,8 @@ unsigned act_get_metrics(struct act_service *service, struct api_request *reques
     act_metrics_write(&service->metrics, &body);
     api_server_metrics(service->servers, atomic_load(&service->n_servers), &body);
     keyd_pool_metrics(service->pool, &body);
+    db_metrics_write(&body);
+    process_metrics_write(&body, is_ready(service));
     return reply_text(request, 200, TYPE_METRICS, &body);
 }
 

@@ -74,6 +74,7 @@ const struct config_setting act_settings_table[] = {
     },
     TEXT("hsm.exchange_key", exchange_key, "", "PEM file of the public exchange key, published"),
     TEXT("log.level", log_level, "info", "debug, info, warn or error"),
+    TEXT("log.format", log_format, "text", "text, or json: an object a line"),
     NUMBER("token.lifetime_s", token_lifetime_s, "3600", 1, DAY_S, "seconds a token is valid"),
     NUMBER("token.workers", workers, "6", 2, WORKERS_MAX,
         "threads with a database connection; one of them is always free for short calls"),

@@ -21,7 +21,7 @@ struct act_settings {
     unsigned hsm_processes;
     bool hsm_export;
     char *exchange_key; /* path of a PEM file; "" for none */
-    char *log_level;
+    char *log_level, *log_format;
     unsigned token_lifetime_s;
     unsigned workers;
     bool webhook_allow_private;

@@ -7,6 +7,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -484,6 +485,26 @@ void api_server_stop(struct api_server *server)
     free(server);
 }
 
+static void write_expiries(struct api_server *const *servers, size_t n, struct text *out)
+{
+    static const char name[] = "cradle_tls_certificate_expiry_timestamp_seconds";
+    bool any = false;
+
+    for (size_t i = 0; i < n; i++) {
+        const int64_t expires_s = tls_server_expires_s(servers[i]->tls);
+
+        if (expires_s == 0)
+            continue;
+        if (!any)
+            text_addf(out,
+                "# HELP %s When the certificate that a listener serves now expires, Unix time.\n"
+                "# TYPE %s gauge\n",
+                name, name);
+        any = true;
+        text_addf(out, "%s{port=\"%u\"} %" PRId64 "\n", name, servers[i]->port, expires_s);
+    }
+}
+
 void api_server_metrics(struct api_server *const *servers, size_t n, struct text *out)
 {
     struct metric sums[N_API_METRICS];
@@ -495,4 +516,5 @@ void api_server_metrics(struct api_server *const *servers, size_t n, struct text
                 atomic_load_explicit(&servers[k]->metrics[i].value, memory_order_relaxed));
     }
     metrics_write(out, sums, N_API_METRICS);
+    write_expiries(servers, n, out);
 }

@@ -30,6 +30,7 @@ struct stamps {
 struct tls_identity {
     unsigned references;
     gnutls_certificate_credentials_t credentials;
+    int64_t expires_s; /* Unix time; 0: it cannot be read */
 };
 
 struct tls_server {
@@ -40,6 +41,7 @@ struct tls_server {
     struct stamps loaded, complained; /* files as they were taken, and as they were refused */
     int64_t looked_ms;
     _Atomic int64_t complained_ms; /* workers complain, too */
+    _Atomic int64_t expires_s;     /* of what serves now; 0: not known */
 };
 
 static bool stamp_same(const struct stamp *a, const struct stamp *b)
@@ -89,6 +91,22 @@ static void identity_cleanup(struct tls_identity **identity)
     identity_release(*identity);
 }
 
+/* Of the first certificate of the chain, which is our own. */
+static int64_t read_expiry(gnutls_certificate_credentials_t credentials)
+{
+    gnutls_datum_t der;
+    gnutls_x509_crt_t certificate;
+    time_t expires = 0;
+
+    if (gnutls_certificate_get_crt_raw(credentials, 0, 0, &der) < 0 ||
+        gnutls_x509_crt_init(&certificate) < 0)
+        return 0;
+    if (gnutls_x509_crt_import(certificate, &der, GNUTLS_X509_FMT_DER) == 0)
+        expires = gnutls_x509_crt_get_expiration_time(certificate);
+    gnutls_x509_crt_deinit(certificate);
+    return expires > 0 ? (int64_t)expires : 0;
+}
+
 static int identity_load(const struct api_listener *listener, struct tls_identity **ret)
 {
     CLEANUP(identity_cleanup) struct tls_identity *identity = calloc(1, sizeof(*identity));
@@ -102,6 +120,7 @@ static int identity_load(const struct api_listener *listener, struct tls_identit
              identity->credentials, listener->certificate, listener->key, GNUTLS_X509_FMT_PEM)) < 0)
         return error_set(ERROR_CONFIG, "the certificate %s with the key %s cannot be used: %s",
             listener->certificate, listener->key, gnutls_strerror(r));
+    identity->expires_s = read_expiry(identity->credentials);
     *ret = identity;
     identity = NULL;
     return 0;
@@ -132,6 +151,7 @@ static void look_at_files(struct tls_server *tls)
     }
     identity_release(tls->identity);
     tls->identity = fresh;
+    atomic_store(&tls->expires_s, fresh->expires_s);
     tls->loaded = stamps;
     log_info("serving the certificate that is now in %s", tls->listener.certificate);
 }
@@ -158,6 +178,7 @@ int tls_server_new(const struct api_listener *listener, void *context, struct tl
     if ((r = stamp_files(listener, &tls->loaded)) < 0 ||
         (r = identity_load(listener, &tls->identity)) < 0)
         return r;
+    atomic_init(&tls->expires_s, tls->identity->expires_s);
     if (gnutls_session_ticket_key_generate(&tls->ticket_key) < 0)
         return error_set(ERROR_SYSTEM, "cannot make a key for TLS session tickets");
     *ret = tls;
@@ -175,6 +196,11 @@ void tls_server_free(struct tls_server *tls)
         gnutls_free(tls->ticket_key.data);
     }
     free(tls);
+}
+
+int64_t tls_server_expires_s(const struct tls_server *tls)
+{
+    return tls != NULL ? atomic_load(&tls->expires_s) : 0;
 }
 
 /* One client that tries for ever must not fill the log. */

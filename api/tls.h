@@ -30,6 +30,10 @@ int tls_server_new(const struct api_listener *listener, void *context, struct tl
 /** After the last connection. NULL is fine. */
 void tls_server_free(struct tls_server *tls);
 
+/** When the certificate that is served now expires, Unix time; 0 where there is none. Any thread.
+ */
+int64_t tls_server_expires_s(const struct tls_server *tls);
+
 /** Before the handshake; negative: the connection must not go on. */
 int tls_session_open(struct api_connection *connection, gnutls_session_t session);
 void tls_session_close(struct api_connection *connection);

@@ -1,58 +1,67 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/log_line.h"
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
-
-#define LINE_MAX_BYTES 1024
 
 /* Set once by main before any thread starts. */
 static const char *process_name = "cradle";
 static enum log_level minimum_level = LOG_LEVEL_INFO;
+static enum log_format line_format = LOG_TEXT;
+static bool for_journal;
 
-static const char *const level_names[] = {
-    [LOG_LEVEL_DEBUG] = "debug",
-    [LOG_LEVEL_INFO] = "info",
-    [LOG_LEVEL_WARN] = "warn",
-    [LOG_LEVEL_ERROR] = "error",
-};
+/* systemd names the stream that it has given us (systemd.exec(5)); who was given another one since
+ * writes for somebody else. */
+static bool is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    uintmax_t device, inode;
+    struct stat st;
+
+    return stream != NULL && sscanf(stream, "%" SCNuMAX ":%" SCNuMAX, &device, &inode) == 2 &&
+           fstat(STDERR_FILENO, &st) == 0 && st.st_dev == device && st.st_ino == inode;
+}
 
 void log_init(const char *process, enum log_level minimum)
 {
     process_name = process;
     minimum_level = minimum;
+    for_journal = is_journal();
+}
+
+void log_init_format(enum log_format format)
+{
+    line_format = format;
 }
 
 void log_write(enum log_level level, const char *fmt, ...)
 {
-    char line[LINE_MAX_BYTES];
+    char message[LOG_MESSAGE_MAX + 1], line[LOG_LINE_MAX];
     char now[CLOCK_TEXT_LEN + 1];
+    const struct log_event event = {.level = level,
+        .time = now,
+        .process = process_name,
+        .pid = (int)getpid(),
+        .message = message,
+        .for_journal = for_journal};
     va_list args;
-    int n, m;
-    size_t len;
+    int n;
 
     if (level < minimum_level)
         return;
-    n = snprintf(line, sizeof(line), "%s %s %s[%d] ", clock_rfc3339(now), level_names[level],
-        process_name, (int)getpid());
+    (void)clock_rfc3339(now);
+    va_start(args, fmt);
+    n = vsnprintf(message, sizeof(message), fmt, args);
+    va_end(args);
     if (n < 0)
         return;
-    va_start(args, fmt);
-    m = vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, args);
-    va_end(args);
-    if (m < 0)
-        return;
-    len = (size_t)n + (size_t)m;
-    if (len > sizeof(line) - 2)
-        len = sizeof(line) - 2;
-    /* What a peer sent may stand in the message: one event stays one line. */
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)line[i] < 0x20)
-            line[i] = ' ';
-    line[len++] = '\n';
     /* One write, so that lines of several threads and processes do not mix. Nothing can be done
      * about a log that cannot be written. */
-    if (write(STDERR_FILENO, line, len) < 0)
+    if (write(STDERR_FILENO, line, log_line_write(line_format, &event, line)) < 0)
         return;
 }

@@ -47,6 +47,14 @@ static int set_log_level(const struct program *program, const char *text)
         ERROR_CONFIG, "log.level must be debug, info, warn or error, not \"%.20s\"", text);
 }
 
+static int set_log_format(const char *text)
+{
+    if (strcmp(text, "text") != 0 && strcmp(text, "json") != 0)
+        return error_set(ERROR_CONFIG, "log.format must be text or json, not \"%.20s\"", text);
+    log_init_format(strcmp(text, "json") == 0 ? LOG_JSON : LOG_TEXT);
+    return 0;
+}
+
 static void stop_signals(sigset_t *ret)
 {
     (void)sigemptyset(ret);
@@ -96,6 +104,8 @@ int program_start(const struct program *program, int argc, char **argv, void *se
     if (r < 0)
         return r;
     r = set_log_level(program, *(char **)((char *)settings + program->log_level_offset));
+    if (r == 0)
+        r = set_log_format(*(char **)((char *)settings + program->log_format_offset));
     if (r < 0)
         return r;
     /* Blocked before any thread starts, so that only program_stop_wanted sees them. */

@@ -15,7 +15,8 @@ struct program {
     const char *about; /* one sentence for --help */
     const struct config_setting *table;
     size_t n_settings;
-    size_t log_level_offset; /* of the char * of setting log.level in the settings struct */
+    /* Of the char * of the settings log.level and log.format in the settings struct. */
+    size_t log_level_offset, log_format_offset;
 };
 
 /** Reads `--config FILE`, `--set section.key=value`, `--help` and `--version`, loads the settings

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "db/metrics.h"
 #include "db/sqlstate.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -76,9 +77,13 @@ static void on_notice(void *arg, const PGresult *result)
 
 void db_drop(struct db *db)
 {
-    if (db->conn)
+    if (db->conn) {
         PQfinish(db->conn);
+        if (db->counted)
+            db_count(DB_COUNT_OPEN, -1);
+    }
     db->conn = NULL;
+    db->counted = false;
     db->in_transaction = false;
     db->session_ended = false;
     memset(db->prepared, 0, sizeof(db->prepared));
@@ -163,8 +168,7 @@ static PGresult *await(struct db *db)
     }
 }
 
-/** `sent`: what PQsend... returned. On success *ret_result is the good result. */
-static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
+static int finish_quietly(struct db *db, int sent, bool commits, PGresult **ret_result)
 {
     bool is_cut = sent && commits && FAILPOINT(db_commit_sent, ERROR_DB) < 0;
     PGresult *result = sent && !is_cut ? await(db) : NULL;
@@ -197,6 +201,16 @@ static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
     }
     r = fail(db, result, commits);
     PQclear(result);
+    return r;
+}
+
+/** `sent`: what PQsend... returned. On success *ret_result is the good result. */
+static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
+{
+    int r = finish_quietly(db, sent, commits, ret_result);
+
+    if (r < 0)
+        db_count(r == ERROR_DB_UNKNOWN ? DB_COUNT_UNKNOWN : DB_COUNT_FAILED, 1);
     return r;
 }
 
@@ -357,6 +371,17 @@ static bool is_dead(struct db *db)
     return true;
 }
 
+static int connect_counted(struct db *db)
+{
+    int r = connect_now(db);
+
+    db->counted = r == 0;
+    db_count(r == 0 ? DB_COUNT_CONNECTED : DB_COUNT_NOT_CONNECTED, 1);
+    if (r == 0)
+        db_count(DB_COUNT_OPEN, 1);
+    return r;
+}
+
 int db_ready(struct db *db)
 {
     if (db->conn && is_dead(db)) {
@@ -366,7 +391,7 @@ int db_ready(struct db *db)
         if (lost)
             return error_set(ERROR_DB, "database: the connection was lost inside a transaction");
     }
-    return db->conn ? 0 : connect_now(db);
+    return db->conn ? 0 : connect_counted(db);
 }
 
 struct db_params *db_params_of(struct db *db)

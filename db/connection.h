@@ -21,6 +21,7 @@ struct db {
 
     struct db_hosts hosts;
     struct pg_conn *conn; /* NULL: not connected */
+    bool counted;         /* among the open ones (db/metrics.h) */
     bool prepared[DB_N_STATEMENTS];
     bool in_transaction;
     const char *listening;              /* channel, LISTEN again after a reconnect; NULL: none */

@@ -220,6 +220,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_WEBHOOK_OLD] = &db_webhook_old_statement,
     [DB_WEBHOOK_SURPLUS] = &db_webhook_surplus_statement,
     [DB_WEBHOOK_FORGET] = &db_webhook_forget_statement,
+    [DB_BACKLOG] = &db_backlog_statement,
     [DB_DELIVERY_LIST] = &db_delivery_list_statement,
     [DB_DELIVERY_FIND] = &db_delivery_find_statement,
     [DB_DELIVERY_REPLAY] = &db_delivery_replay_statement,

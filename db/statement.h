@@ -224,6 +224,7 @@ enum db_statement_id {
     DB_WEBHOOK_OLD,
     DB_WEBHOOK_SURPLUS,
     DB_WEBHOOK_FORGET,
+    DB_BACKLOG,
     DB_DELIVERY_LIST,
     DB_DELIVERY_FIND,
     DB_DELIVERY_REPLAY,
@@ -553,6 +554,7 @@ extern const struct db_statement db_webhook_first_joins_statement;
 extern const struct db_statement db_webhook_old_statement;
 extern const struct db_statement db_webhook_surplus_statement;
 extern const struct db_statement db_webhook_forget_statement;
+extern const struct db_statement db_backlog_statement;
 extern const struct db_statement db_delivery_list_statement;
 extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;

@@ -357,7 +357,9 @@ void join_deliveries_metrics(struct join_deliveries *d, struct text *out)
     metrics_write(out, &d->delivered, 1);
     metrics_write(out, d->undelivered, N_UNDELIVERED);
     metrics_write(out, &d->retried, 1);
-    text_addf(
-        out, "# TYPE cradle_join_answers_waiting gauge\ncradle_join_answers_waiting %u\n", n_taken);
+    text_addf(out,
+        "# HELP cradle_join_answers_waiting Answers that wait to be delivered to an answer URL now.\n"
+        "# TYPE cradle_join_answers_waiting gauge\ncradle_join_answers_waiting %u\n",
+        n_taken);
     metrics_write_histogram(out, &d->seconds);
 }

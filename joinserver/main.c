@@ -56,7 +56,7 @@ struct settings {
     char *roaming_dns_version;
     unsigned roaming_dns_timeout_ms;
     unsigned roaming_dns_max_in_flight;
-    char *log_level;
+    char *log_level, *log_format;
 };
 
 #define AT(member) offsetof(struct settings, member)
@@ -142,6 +142,8 @@ static const struct config_setting settings_table[] = {
     {"roaming.dns_max_in_flight", NULL, CONFIG_UNSIGNED, AT(roaming_dns_max_in_flight), "64", 1,
         1024, "requests on their way to one of them"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
+    {"log.format", NULL, CONFIG_TEXT, AT(log_format), "text", 0, 0,
+        "text, or json: an object a line"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
 
@@ -344,6 +346,7 @@ static const struct program program = {
     .table = settings_table,
     .n_settings = N_SETTINGS,
     .log_level_offset = AT(log_level),
+    .log_format_offset = AT(log_format),
 };
 
 int main(int argc, char **argv)

@@ -63,6 +63,7 @@ static void init_counters(struct join_metrics *m)
             "Requests answered 503, unread, because too many of their peer's were waiting."},
         {&m->dev_nonce_jumps, "cradle_join_dev_nonce_jumps_total",
             "Joins whose DevNonce was more than 1,000 above the last one."},
+        {&m->first_joins, "cradle_join_first_total", "Joins of devices that had never joined."},
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
@@ -125,7 +126,7 @@ void join_metrics_write(struct join_metrics *m, struct text *out)
 {
     struct metric *const alone[] = {&m->notifications, &m->retries, &m->races_lost, &m->batches,
         &m->refusals_dropped, &m->roaming_refusals_dropped, &m->commits_unknown, &m->sealed_refused,
-        &m->mic_unchecked, &m->shed, &m->dev_nonce_jumps};
+        &m->mic_unchecked, &m->shed, &m->dev_nonce_jumps, &m->first_joins};
 
     for (int s = 0; s < N_JOIN_SERIES; s++)
         metrics_write(out, m->answers[s], N_JOIN_RESULTS);

@@ -38,6 +38,7 @@ struct join_metrics {
         roaming_refusals_dropped;
     struct metric nonces_low[N_JOIN_COUNTERS];
     struct metric dev_nonce_jumps;
+    struct metric first_joins;
     struct metric_histogram latency;
     struct metric_histogram stages[N_JOIN_STAGES];
 };

@@ -3,6 +3,8 @@
 #include "api/problem.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/process_metrics.h"
+#include "db/metrics.h"
 #include <string.h>
 
 #define BASIC_MAX 160
@@ -34,7 +36,9 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
     struct text out = {0};
 
     join_metrics_write(routes->shared->metrics, &out);
-    text_addf(&out, "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
+    text_addf(&out,
+        "# HELP cradle_join_queue Requests that wait for a worker now.\n"
+        "# TYPE cradle_join_queue gauge\ncradle_join_queue %u\n",
         join_queue_waiting(routes->shared->queue));
     join_deliveries_metrics(routes->shared->deliveries, &out);
     join_forwards_metrics(routes->shared->forwards, directory, &out);
@@ -42,6 +46,8 @@ static void handle_metrics(struct api_request *request, struct join_routes *rout
     join_dns_metrics(routes->shared->dns, &out);
     keyd_pool_metrics(routes->keyd, &out);
     api_server_metrics(routes->shared->servers, atomic_load(&routes->shared->n_servers), &out);
+    db_metrics_write(&out);
+    process_metrics_write(&out, atomic_load(&routes->ready));
     api_answer_text(request, 200, "text/plain; version=0.0.4; charset=utf-8", &out);
 }
 

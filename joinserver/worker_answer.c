@@ -105,6 +105,8 @@ static void count_joined(struct join_metrics *m, const struct join_item *item)
     const struct ts002_request *q = &item->work->request;
     bool is_join = q->join_type == LW_JOIN;
 
+    if (item->row.state.join_nonce == 0)
+        metric_add(&m->first_joins, 1);
     if (device_join_nonces_low(item->decision.join_nonce))
         metric_add(&m->nonces_low[JOIN_COUNTER_JOIN_NONCE], 1);
     if (is_join &&

@@ -11,6 +11,7 @@ readonly run_packages=(
 readonly test_packages=(
     check clang llvm libclang-rt-dev clang-format gdb shellcheck librsvg2-bin zbar-tools
     knot knot-dnsutils knot-dnssecutils
+    prometheus
 )
 # 12 MB to fetch. scripts/fault failover alone installs them; scripts/test uses them where they are.
 # shellcheck disable=SC2034 # for scripts/fault
