@@ -18,6 +18,9 @@ struct cli_settings {
     char *client_secret_file;
     char *hsm_uri;
     char *hsm_lock_file;
+    char *hsm_uri_2;
+    char *hsm_lock_file_2;
+    char *hsm_softhsm2_conf_2;
     struct find_settings dns;
 };
 

@@ -274,6 +274,9 @@ static const struct config_setting settings_table[] = {
     TEXT("activation.client_secret_file", client_secret_file, "file with that client's secret"),
     TEXT("hsm.uri", hsm_uri, "RFC 7512 URI with module-path, token and pin-source"),
     TEXT("hsm.lock_file", hsm_lock_file, "the lock that every keyd on this token takes"),
+    TEXT("hsm.uri_2", hsm_uri_2, "URI of a second token with the same keys"),
+    TEXT("hsm.lock_file_2", hsm_lock_file_2, "its lock"),
+    TEXT("hsm.softhsm2_conf_2", hsm_softhsm2_conf_2, "its SOFTHSM2_CONF; empty: that of the other"),
     FIND_SETTINGS(struct cli_settings, dns, "naptr"),
 };
 
