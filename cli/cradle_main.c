@@ -31,8 +31,22 @@ static const struct {
         "checkpoints.",
         cli_hsm_export},
     {{"hsm", "list"}, "",
-        "Lists the keys in the token with their check values; fails where one is missing.",
+        "Lists the keys in the token with their check values; fails where one is missing, or where "
+        "the second token, if there is one, does not hold the same.",
         cli_hsm_list},
+    {{"hsm", "backup"}, "DIR [--second]",
+        "Copies a SoftHSM token into a new folder, opens the copy and compares its keys.",
+        cli_hsm_backup},
+    {{"hsm", "rehearse"}, "DIR | --uri URI --lock-file FILE [--softhsm2-conf FILE]",
+        "Makes a token of a backup for a moment, or takes one that was restored by its vendor's "
+        "tools; compares it with the live one and opens sealed keys of the database with it.",
+        cli_hsm_rehearse},
+    {{"hsm", "restore"}, "DIR --token-dir DIR",
+        "Puts a backup into a folder of SoftHSM tokens that has it not yet, and compares its keys.",
+        cli_hsm_restore},
+    {{"hsm", "copy"}, "",
+        "Gives the second token, a copy of the first one's files, the keys that it lacks.",
+        cli_hsm_copy},
     {{"admin", "add"}, "--organization NAME [--role ROLE ...]",
         "Makes an administrator of the activation service, in the database itself; its secret is "
         "shown once.",
