@@ -76,6 +76,8 @@ static int start_keyds(struct act_service *service)
                  KEYD_MAY(KEYD_VERB_SIGN_CUSTODY) | KEYD_MAY(KEYD_VERB_MAKE_KEY) |
                  KEYD_MAY(KEYD_VERB_DELIVERY_KEY) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
+        .second = {service->settings.hsm_uri_2, service->settings.hsm_lock_file_2,
+            service->settings.hsm_softhsm2_conf_2},
         .n_processes = service->settings.hsm_processes,
         /* Behind those of the workers: jobs, the audit, and webhooks; then those that make keys,
          * side by side, and so of different processes. */

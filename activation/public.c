@@ -28,10 +28,14 @@ static bool is_ready(struct act_service *service)
 
 unsigned act_get_ready(struct act_service *service, struct api_request *request)
 {
+    static const char *const ready[] = {
+        "ready\n", "ready; HSM token 1 serves\n", "ready; HSM token 2 serves\n"};
+    const char *text = ready[keyd_pool_token(service->pool)];
+
     if (!is_ready(service))
         return reply_problem(
             request, PROBLEM_UNAVAILABLE, "the database or the key processes are not well");
-    return reply_bytes(request, TYPE_TEXT, "ready\n", strlen("ready\n"));
+    return reply_bytes(request, TYPE_TEXT, text, strlen(text));
 }
 
 /* In clear alone, to those who run the service: a maker who could read what is counted could learn

@@ -63,6 +63,11 @@ const struct config_setting act_settings_table[] = {
         "noticed; empty: none"),
     TEXT("hsm.uri", hsm_uri, NULL, "RFC 7512 URI with module-path, token and pin-source"),
     TEXT("hsm.lock_file", hsm_lock_file, NULL, "the lock that every keyd on this token takes"),
+    TEXT("hsm.uri_2", hsm_uri_2, "",
+        "URI of a second token with the same keys, for when the first fails; empty: none"),
+    TEXT("hsm.lock_file_2", hsm_lock_file_2, "", "the second token's own lock"),
+    TEXT("hsm.softhsm2_conf_2", hsm_softhsm2_conf_2, "",
+        "SOFTHSM2_CONF of key processes on the second token; empty: that of the service"),
     TEXT("hsm.keyd", hsm_keyd, NULL, "path of cradle-keyd"),
     NUMBER("hsm.processes", hsm_processes, "0", 0, 64, "keyd processes; 0: one per core"),
     {

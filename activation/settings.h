@@ -17,6 +17,9 @@ struct act_settings {
     char *witness;
     char *hsm_uri;
     char *hsm_lock_file;
+    char *hsm_uri_2; /* "": no second token */
+    char *hsm_lock_file_2;
+    char *hsm_softhsm2_conf_2;
     char *hsm_keyd;
     unsigned hsm_processes;
     bool hsm_export;

@@ -18,6 +18,9 @@ struct cli_settings {
     char *client_secret_file;
     char *hsm_uri;
     char *hsm_lock_file;
+    char *hsm_uri_2;
+    char *hsm_lock_file_2;
+    char *hsm_softhsm2_conf_2;
     struct find_settings dns;
 };
 
@@ -40,6 +43,12 @@ int cli_epoch_bump(const struct cli_settings *settings, int argc, char **argv, s
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+/** Whether the second token, if there is one, holds the same keys; a line to `out`. */
+int cli_hsm_compare(const struct cli_settings *settings, struct text *out);
+int cli_hsm_backup(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_rehearse(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_restore(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_copy(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_audit_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);

@@ -31,7 +31,8 @@ static const struct {
         "checkpoints.",
         cli_hsm_export},
     {{"hsm", "list"}, "",
-        "Lists the keys in the token with their check values; fails where one is missing.",
+        "Lists the keys in the token with their check values; fails where one is missing, or where "
+        "the second token, if there is one, does not hold the same.",
         cli_hsm_list},
     {{"epoch", "show"}, "",
         "Shows which database cluster and timeline are vouched for and which are there, a line of "
@@ -41,6 +42,19 @@ static const struct {
         "After a restore, or a failover that may have lost commits: vouches for the database as it "
         "is, and leaves a gap in the JoinNonce of every device.",
         cli_epoch_bump},
+    {{"hsm", "backup"}, "DIR [--second]",
+        "Copies a SoftHSM token into a new folder, opens the copy and compares its keys.",
+        cli_hsm_backup},
+    {{"hsm", "rehearse"}, "DIR | --uri URI --lock-file FILE [--softhsm2-conf FILE]",
+        "Makes a token of a backup for a moment, or takes one that was restored by its vendor's "
+        "tools; compares it with the live one and opens sealed keys of the database with it.",
+        cli_hsm_rehearse},
+    {{"hsm", "restore"}, "DIR --token-dir DIR",
+        "Puts a backup into a folder of SoftHSM tokens that has it not yet, and compares its keys.",
+        cli_hsm_restore},
+    {{"hsm", "copy"}, "",
+        "Gives the second token, a copy of the first one's files, the keys that it lacks.",
+        cli_hsm_copy},
     {{"admin", "add"}, "--organization NAME [--role ROLE ...]",
         "Makes an administrator of the activation service, in the database itself; its secret is "
         "shown once.",
@@ -282,6 +296,9 @@ static const struct config_setting settings_table[] = {
     TEXT("activation.client_secret_file", client_secret_file, "file with that client's secret"),
     TEXT("hsm.uri", hsm_uri, "RFC 7512 URI with module-path, token and pin-source"),
     TEXT("hsm.lock_file", hsm_lock_file, "the lock that every keyd on this token takes"),
+    TEXT("hsm.uri_2", hsm_uri_2, "URI of a second token with the same keys"),
+    TEXT("hsm.lock_file_2", hsm_lock_file_2, "its lock"),
+    TEXT("hsm.softhsm2_conf_2", hsm_softhsm2_conf_2, "its SOFTHSM2_CONF; empty: that of the other"),
     FIND_SETTINGS(struct cli_settings, dns, "naptr"),
 };
 

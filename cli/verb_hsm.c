@@ -91,5 +91,6 @@ int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, str
         return CLI_USAGE;
     if ((r = fill_ceremony(settings, &ceremony)) < 0)
         return r;
-    return show_report(hsm_ceremony_list(&ceremony, out), out);
+    r = show_report(hsm_ceremony_list(&ceremony, out), out);
+    return r < 0 ? r : cli_hsm_compare(settings, out);
 }

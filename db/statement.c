@@ -203,6 +203,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_CUSTODY_KEYS] = &db_custody_keys_statement,
     [DB_CUSTODY_EVENTS] = &db_custody_events_statement,
     [DB_CUSTODY_DELIVERIES] = &db_custody_deliveries_statement,
+    [DB_REHEARSAL_SAMPLES] = &db_rehearsal_samples_statement,
     [DB_TEST_WINDOW_OPEN] = &db_test_window_open_statement,
     [DB_TEST_WINDOW_MISSING] = &db_test_window_missing_statement,
     [DB_TEST_WINDOW_CLOSE] = &db_test_window_close_statement,

@@ -207,6 +207,7 @@ enum db_statement_id {
     DB_CUSTODY_KEYS,
     DB_CUSTODY_EVENTS,
     DB_CUSTODY_DELIVERIES,
+    DB_REHEARSAL_SAMPLES,
     DB_TEST_WINDOW_OPEN,
     DB_TEST_WINDOW_MISSING,
     DB_TEST_WINDOW_CLOSE,
@@ -537,6 +538,7 @@ extern const struct db_statement db_custody_device_statement;
 extern const struct db_statement db_custody_keys_statement;
 extern const struct db_statement db_custody_events_statement;
 extern const struct db_statement db_custody_deliveries_statement;
+extern const struct db_statement db_rehearsal_samples_statement;
 extern const struct db_statement db_test_window_open_statement;
 extern const struct db_statement db_test_window_missing_statement;
 extern const struct db_statement db_test_window_close_statement;

@@ -76,7 +76,17 @@ static enum pool_call_end exchange(struct keyd_channel *channel, enum keyd_verb 
         secret_wipe(&channel->reply, sizeof(channel->reply));
         return POOL_CALL_WRONG;
     }
-    return POOL_CALL_OK;
+    return keyd_reply_has_failure(&channel->reply, channel->reply_frame) ? POOL_CALL_FAILED
+                                                                         : POOL_CALL_OK;
+}
+
+/* What the token failed is asked of the other one, once: nothing was changed by it. */
+static bool ask_again(struct keyd_channel *channel, unsigned *n_failures)
+{
+    if ((*n_failures)++ > 0 || !pool_channel_token_failed(channel))
+        return false;
+    keyd_forget(channel);
+    return true;
 }
 
 int keyd_ask(struct keyd_channel *channel, enum keyd_verb verb,
@@ -84,7 +94,7 @@ int keyd_ask(struct keyd_channel *channel, enum keyd_verb verb,
     int64_t deadline_ms)
 {
     size_t len = 0;
-    unsigned deaths = 0;
+    unsigned deaths = 0, failures = 0;
     int r = keyd_request_encode(
         verb, ++channel->sequence, keks, n_keks, items, n_items, channel->request_frame, &len);
 
@@ -95,6 +105,10 @@ int keyd_ask(struct keyd_channel *channel, enum keyd_verb verb,
         if (r < 0)
             break;
         end = exchange(channel, verb, n_items, len, deadline_ms);
+        if (end == POOL_CALL_FAILED && ask_again(channel, &failures))
+            continue;
+        if (end == POOL_CALL_FAILED)
+            end = POOL_CALL_OK;
         pool_channel_give(channel, end, &channel->reply);
         if (end == POOL_CALL_OK)
             return 0;

@@ -5,7 +5,12 @@
  * limit: the new one is ready before the old one gets no more work. A channel belongs to one
  * thread; the pool itself may be asked from any. A call on a channel whose keyd dies is sent once
  * more, to its successor: no verb changes anything, so nothing can happen twice. What two processes
- * died of is not shown to a third (ERROR_HSM). */
+ * died of is not shown to a third (ERROR_HSM).
+ *
+ * Of two tokens with the same keys (by their check values) the first serves. Where it fails the
+ * second does, and a message whose items it failed is sent again; once the first has been well
+ * for a while, it serves again. A token with other keys, or one that refused its PIN, never
+ * serves. */
 #pragma once
 
 #include "base/audit_form.h"
@@ -56,6 +61,13 @@ enum keyd_verb {
 #define KEYD_N_VERBS 16
 #define KEYD_MAY(verb) (1u << (verb))
 
+/** A second token with the same keys, for when the first one fails. */
+struct keyd_second_token {
+    const char *uri;          /* NULL or "": there is none */
+    const char *lock_file;    /* a lock of its own: one that hangs must not hold up the other */
+    const char *softhsm_conf; /* SOFTHSM2_CONF of its key processes; NULL or "": this service's */
+};
+
 struct keyd_pool_config {
     const char *program;     /* path of cradle-keyd */
     const char *uri;         /* RFC 7512: module-path and token, and pin-source (file:...) */
@@ -68,6 +80,7 @@ struct keyd_pool_config {
     /* Whether session keys may leave in clear where KEYD_PLAIN asks for it; it is told to keyd when
      * it starts. Without it that is KEYD_BAD_INPUT, whatever the service says later. */
     bool plain_keys;
+    struct keyd_second_token second;
 };
 
 /** Starts the first keyd, waits until it is ready, then the others. ERROR_PIN and ERROR_CONFIG are
@@ -83,6 +96,8 @@ bool keyd_pool_stopped(struct keyd_pool *pool);
 bool keyd_pool_healthy(struct keyd_pool *pool);
 /** Prometheus lines: starts, deaths, recycles, operations. */
 void keyd_pool_metrics(struct keyd_pool *pool, struct text *out);
+/** Which token serves, counted from 1; 0 where there is but one. */
+unsigned keyd_pool_token(struct keyd_pool *pool);
 /** One line for the log at start: token, quirk profile, derivation strategy, memory locked. */
 const char *keyd_pool_describe(struct keyd_pool *pool);
 /** Process ids now serving, for tests and operators; returns how many were written. */

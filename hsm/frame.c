@@ -206,6 +206,18 @@ bool keyd_reply_holds_secrets(const struct keyd_reply *reply)
     return clear;
 }
 
+/* Every item of every verb begins with its status. */
+bool keyd_reply_has_failure(const struct keyd_reply *reply, const uint8_t *frame)
+{
+    const struct keyd_verb_shape *shape = keyd_verb_shape((unsigned)reply->verb);
+
+    for (size_t i = 0; shape != NULL && i < reply->n_items; i++) {
+        if (frame[KEYD_REPLY_HEADER_LEN + i * shape->reply_len] == KEYD_HSM_FAILED)
+            return true;
+    }
+    return false;
+}
+
 /* --- hello ----------------------------------------------------------------------------------- */
 
 void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN])

@@ -9,7 +9,9 @@
  *   request  magic "CKQ1" | verb 1 | n_keks 1 | n_items 1 | 0 | sequence 4 | total length 4
  *   reply    magic "CKR1" | verb 1 | 0        | n_items 1 | 0 | sequence 4 | total length 4
  *            | operations 4 | resident memory in KiB 4
- *   hello    magic "CKH1" | state 1 | 0 0 0 | text, NUL-padded to KEYD_HELLO_TEXT_MAX */
+ *   hello    magic "CKH1" | state 1 | 0 0 0 | text, NUL-padded to KEYD_HELLO_TEXT_MAX
+ *
+ * Before its hello a keyd that was asked to says which keys its token holds (hsm/key_list.h). */
 #pragma once
 
 #include "base/custody_form.h"
@@ -179,5 +181,7 @@ int keyd_reply_decode(const uint8_t *data, size_t len, struct keyd_reply *ret) M
 /** Whether a session key in clear, a webhook's secret, a delivery's key or random bytes are in it,
  * which may become a secret: then it and its frame are wiped after use. */
 bool keyd_reply_holds_secrets(const struct keyd_reply *reply);
+/** Whether the token failed one of the items of a reply that was decoded from this frame. */
+bool keyd_reply_has_failure(const struct keyd_reply *reply, const uint8_t *frame);
 void keyd_hello_encode(const struct keyd_hello *hello, uint8_t out[static KEYD_HELLO_LEN]);
 int keyd_hello_decode(const uint8_t *data, size_t len, struct keyd_hello *ret) MUST_CHECK;

@@ -9,6 +9,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "hsm/token_keys.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -32,8 +33,11 @@ struct app {
     unsigned memory_mib;
     unsigned verbs; /* KEYD_MAY(...) */
     bool locked;    /* memory */
+    bool list_keys; /* say which keys the token holds, before it is said that it is ready */
+    bool probe;     /* only say so and end: there are no channels */
     int statm;
     struct keyd keyd;
+    struct key_list keys;
     struct keyd_request request;
     struct keyd_reply reply;
     uint8_t frame[KEYD_FRAME_MAX];
@@ -47,6 +51,8 @@ static const struct option options[] = {
     {"memory-mib", required_argument, NULL, 'm'},
     {"verbs", required_argument, NULL, 'v'},
     {"plain-keys", no_argument, NULL, 'p'},
+    {"list-keys", no_argument, NULL, 'k'},
+    {"probe", no_argument, NULL, 'b'},
     {NULL, 0, NULL, 0},
 };
 
@@ -90,13 +96,19 @@ static int parse_options(struct app *app, int argc, char **argv)
         case 'p':
             app->keyd.plain_keys = true;
             break;
+        case 'k':
+            app->list_keys = true;
+            break;
+        case 'b':
+            app->probe = true;
+            break;
         default:
             good = false;
         }
         if (!good)
             return error_set(ERROR_CONFIG, "cradle-keyd: a wrong option; only a service starts it");
     }
-    if (app->uri == NULL || app->lock_file == NULL || app->n_channels == 0 ||
+    if (app->uri == NULL || app->lock_file == NULL || (app->n_channels == 0) != app->probe ||
         app->memory_mib == 0 || app->verbs == 0 || optind != argc)
         return error_set(ERROR_CONFIG, "cradle-keyd is started by a service, not by hand");
     return 0;
@@ -109,6 +121,8 @@ static int start(struct app *app)
 
     if (r == 0)
         r = p11_token_open(&app->keyd.token, app->uri, false, lock);
+    if (r == 0 && app->list_keys)
+        r = token_keys_list(&app->keyd.token, &app->keys);
     /* Objects are looked for under the lock too: a token file may be half written elsewhere. */
     return r < 0 ? r : keyd_init(&app->keyd);
 }
@@ -155,6 +169,12 @@ static void say_hello(const struct app *app, enum keyd_exit state)
             app->keyd.plain_keys ? ", session keys may leave in clear" : "");
     } else {
         (void)snprintf(hello.text, sizeof(hello.text), "%s", error_text());
+    }
+    if (state == KEYD_EXIT_OK && app->list_keys) {
+        uint8_t list[KEY_LIST_WIRE_MAX];
+
+        (void)send(
+            FD_CONTROL, list, key_list_encode(&app->keys, list), MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     keyd_hello_encode(&hello, bytes);
     (void)send(FD_CONTROL, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);

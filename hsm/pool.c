@@ -29,6 +29,8 @@ static const struct metric metric_rows[POOL_N_METRICS] = {
         .help = "Messages whose key process died and that went to its successor."},
     [POOL_METRIC_LATE] = {.name = "cradle_keyd_late_total",
         .help = "Messages without an answer by their deadline."},
+    [POOL_METRIC_TOKEN_CHANGES] = {.name = "cradle_hsm_token_changes_total",
+        .help = "Times that another HSM token began to serve."},
     [POOL_METRIC_PROCESSES] = {.name = "cradle_keyd_processes",
         .help = "Key processes serving now.",
         .kind = METRIC_GAUGE},
@@ -46,13 +48,34 @@ static void free_pool(struct keyd_pool *pool)
     free(pool->channels);
     free(pool->slots);
     free(pool->program);
-    free(pool->uri);
-    free(pool->lock_file);
+    for (unsigned i = 0; i < POOL_TOKENS_MAX; i++)
+        pool_token_done(&pool->tokens[i]);
     if (pool->wake >= 0)
         (void)close(pool->wake);
     (void)pthread_cond_destroy(&pool->changed);
     (void)pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+static bool is_set(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+static int fill_tokens(struct keyd_pool *pool, const struct keyd_pool_config *config)
+{
+    const struct keyd_second_token *second = &config->second;
+    int r = pool_token_init(&pool->tokens[0], config->uri, config->lock_file, NULL);
+
+    pool->n_tokens = 1;
+    if (r < 0 || !is_set(second->uri))
+        return r;
+    if (!is_set(second->lock_file) || strcmp(second->lock_file, config->lock_file) == 0)
+        return error_set(ERROR_CONFIG, "the second HSM token needs a lock file of its own");
+    if (!is_set(second->softhsm_conf) && strcmp(second->uri, config->uri) == 0)
+        return error_set(ERROR_CONFIG, "the second HSM token is the first one: the same URI");
+    pool->n_tokens = 2;
+    return pool_token_init(&pool->tokens[1], second->uri, second->lock_file, second->softhsm_conf);
 }
 
 static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *config)
@@ -71,10 +94,9 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
     if (pool->n_slots == 0 || pool->n_channels / pool->n_slots >= CHANNELS_PER_PROCESS_MAX)
         return error_set(ERROR_CONFIG, "%u threads cannot share %u key processes",
             config->n_channels, config->n_processes);
-    /* Before it is in anybody's argument list, which every user of the machine may read. */
-    if (strcasestr(config->uri, "pin-value") != NULL)
-        return error_set(ERROR_CONFIG,
-            "the HSM's URI holds the PIN itself; put it into a file and name that with pin-source");
+    r = fill_tokens(pool, config);
+    if (r < 0)
+        return r;
     r = keyd_verbs_format(config->verbs, names);
     if (r < 0)
         return r;
@@ -85,13 +107,10 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
     pool->max_memory_mib =
         config->max_memory_mib != 0 ? config->max_memory_mib : POOL_MAX_MEMORY_MIB;
     pool->program = strdup(config->program);
-    pool->uri = strdup(config->uri);
-    pool->lock_file = strdup(config->lock_file);
     pool->slots = calloc(pool->n_slots, sizeof(*pool->slots));
     pool->channels = calloc(pool->n_channels, sizeof(*pool->channels));
     pool->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (pool->program == NULL || pool->uri == NULL || pool->lock_file == NULL ||
-        pool->slots == NULL || pool->channels == NULL || pool->wake < 0)
+    if (pool->program == NULL || pool->slots == NULL || pool->channels == NULL || pool->wake < 0)
         return error_set(ERROR_SYSTEM, "no memory for the key processes");
     memcpy(pool->metrics, metric_rows, sizeof(metric_rows));
     for (unsigned i = 0; i < pool->n_channels; i++) {
@@ -233,6 +252,17 @@ unsigned keyd_pool_pids(struct keyd_pool *pool, int *ret_pids, unsigned n_max)
     return n;
 }
 
+unsigned keyd_pool_token(struct keyd_pool *pool)
+{
+    unsigned token = 0;
+
+    (void)pthread_mutex_lock(&pool->lock);
+    if (pool->n_tokens > 1)
+        token = pool->serving + 1;
+    (void)pthread_mutex_unlock(&pool->lock);
+    return token;
+}
+
 const char *keyd_pool_describe(struct keyd_pool *pool)
 {
     return pool->describe; /* written once, before the pool was given out */
@@ -247,5 +277,6 @@ void keyd_pool_metrics(struct keyd_pool *pool, struct text *out)
         n += pool->slots[i].current != NULL;
     metric_set(&pool->metrics[POOL_METRIC_PROCESSES], n);
     metrics_write(out, pool->metrics, POOL_N_METRICS);
+    pool_tokens_metrics(pool, out);
     (void)pthread_mutex_unlock(&pool->lock);
 }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/metrics.h"
 #include "hsm/pool_process.h"
+#include "hsm/pool_tokens.h"
 #include <pthread.h>
 
 enum pool_metric {
@@ -13,6 +14,7 @@ enum pool_metric {
     POOL_METRIC_OPERATIONS,
     POOL_METRIC_RESENDS,
     POOL_METRIC_LATE,
+    POOL_METRIC_TOKEN_CHANGES,
     POOL_METRIC_PROCESSES,
 };
 #define POOL_N_METRICS (POOL_METRIC_PROCESSES + 1)
@@ -25,6 +27,7 @@ struct keyd_channel {
     unsigned place; /* among the channels of its slot */
     int fd;
     uint64_t generation; /* of the process behind fd */
+    unsigned token;      /* of that process */
     uint64_t broken;     /* generations up to this one are of no use to this channel */
     bool in_call;
     uint32_t sequence;
@@ -58,7 +61,12 @@ struct keyd_pool {
     char describe[KEYD_HELLO_TEXT_MAX];
     int last_end; /* how the last process ended that was not asked to: as from waitpid */
     uint64_t generation;
-    char *program, *uri, *lock_file;
+    char *program;
+    struct pool_token tokens[POOL_TOKENS_MAX];
+    unsigned n_tokens;
+    unsigned serving;     /* of the tokens: processes are started on it */
+    struct key_list keys; /* what every token must hold; empty until one has served */
+    unsigned keys_of;     /* the token that showed them */
     unsigned verbs;
     bool plain_keys;
     unsigned max_operations;
@@ -77,6 +85,7 @@ enum pool_call_end {
     POOL_CALL_BROKEN, /* its process died: the successor is asked */
     POOL_CALL_LATE,   /* no answer in time: what comes later would answer the wrong question */
     POOL_CALL_WRONG,  /* an answer that cannot be */
+    POOL_CALL_FAILED, /* an answer, but the token failed an item of it */
 };
 
 /** Waits for a process behind the channel. ERROR_DEADLINE, ERROR_HSM, ERROR_PIN. */
@@ -84,6 +93,9 @@ int pool_channel_take(struct keyd_channel *channel, int64_t deadline_ms) MUST_CH
 /** Ends a call; `reply` (POOL_CALL_OK only) tells how worn the process is. */
 void pool_channel_give(
     struct keyd_channel *channel, enum pool_call_end end, const struct keyd_reply *reply);
+/** The token failed an item of the answer: where another one serves now the call is ended and true
+ * comes back, to ask again; else the call goes on, with the answer as it is. */
+bool pool_channel_token_failed(struct keyd_channel *channel);
 
 /* Below, the caller holds the pool's lock. */
 

@@ -16,6 +16,7 @@ void pool_channel_move(struct keyd_pool *pool, struct keyd_channel *channel)
     channel->fd = p->channels[channel->place];
     p->channels[channel->place] = -1;
     channel->generation = p->generation;
+    channel->token = p->token;
 }
 
 static struct timespec at_ms(int64_t ms)
@@ -93,6 +94,7 @@ void pool_channel_give(
     process = find_process(pool, channel->generation);
     if (end == POOL_CALL_OK) {
         note_wear(pool, process, reply);
+        pool_token_note_call(pool, channel->token, true);
         pool_channel_move(pool, channel);
     } else {
         (void)close(channel->fd);
@@ -102,10 +104,31 @@ void pool_channel_give(
             metric_add(&pool->metrics[POOL_METRIC_RESENDS], 1);
         else if (end == POOL_CALL_LATE)
             metric_add(&pool->metrics[POOL_METRIC_LATE], 1);
+        if (end == POOL_CALL_LATE)
+            pool_token_note_call(pool, channel->token, false);
         /* Also a broken one that still lives: this channel can be served by none but its
          * successor, which comes when it ends. */
         if (process != NULL)
             pool_process_kill(process);
     }
     (void)pthread_mutex_unlock(&pool->lock);
+}
+
+bool pool_channel_token_failed(struct keyd_channel *channel)
+{
+    struct keyd_pool *pool = channel->pool;
+    bool again;
+
+    (void)pthread_mutex_lock(&pool->lock);
+    again = channel->token != pool->serving ||
+            pool_token_failed(pool, channel->token, POOL_TOKEN_AWAY, "it failed an item");
+    if (again) {
+        channel->in_call = false;
+        (void)close(channel->fd);
+        channel->fd = -1;
+        channel->broken = channel->generation;
+        metric_add(&pool->metrics[POOL_METRIC_RESENDS], 1);
+    }
+    (void)pthread_mutex_unlock(&pool->lock);
+    return again;
 }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -13,6 +14,10 @@
 #include <sys/wait.h>
 
 #define FD_FIRST 3 /* the child's control socket; its channels follow */
+
+_Static_assert(KEY_LIST_WIRE_MAX >= KEYD_HELLO_LEN, "what is read of one has room for the other");
+
+#define SOFTHSM_CONF "SOFTHSM2_CONF="
 
 /* SoftHSM is mostly malloc and free: a larger thread cache makes a join 10 % cheaper. For keyds
  * that are built without tcmalloc (option of the build), which knows no such setting. */
@@ -78,7 +83,7 @@ static bool is_kept(const char *entry)
     return false;
 }
 
-char **pool_process_environment(char *const *from)
+char **pool_process_environment(char *const *from, char *softhsm)
 {
     size_t n = 0, n_kept = 0;
     char **copy;
@@ -86,16 +91,19 @@ char **pool_process_environment(char *const *from)
 
     while (from[n] != NULL)
         n++;
-    copy = calloc(n + 2, sizeof(*copy));
+    copy = calloc(n + 3, sizeof(*copy));
     if (copy == NULL)
         return NULL;
     for (size_t i = 0; i < n; i++) {
-        if (!is_kept(from[i]))
+        if (!is_kept(from[i]) ||
+            (softhsm != NULL && strncmp(from[i], SOFTHSM_CONF, strlen(SOFTHSM_CONF)) == 0))
             continue;
         copy[n_kept++] = from[i];
         if (strncmp(from[i], "GLIBC_TUNABLES=", strlen("GLIBC_TUNABLES=")) == 0)
             tuned = true;
     }
+    if (softhsm != NULL)
+        copy[n_kept++] = softhsm;
     if (!tuned)
         copy[n_kept] = (char *)(uintptr_t)MALLOC_TUNING;
     return copy;
@@ -106,23 +114,22 @@ char **pool_process_environment(char *const *from)
 static int spawn(
     const struct pool_process_options *options, const int *theirs, unsigned n_theirs, pid_t *ret)
 {
-    char channels[16], memory[16], verbs[KEYD_VERBS_TEXT_MAX];
-    char *argv[] = {
+    char channels[16], memory[16], verbs[KEYD_VERBS_TEXT_MAX], softhsm[PATH_MAX + 16];
+    char *argv[16] = {
         (char *)(uintptr_t) "cradle-keyd",
         (char *)(uintptr_t) "--uri",
         (char *)(uintptr_t)options->uri,
         (char *)(uintptr_t) "--lock",
         (char *)(uintptr_t)options->lock_file,
-        (char *)(uintptr_t) "--channels",
-        channels,
         (char *)(uintptr_t) "--memory-mib",
         memory,
         (char *)(uintptr_t) "--verbs",
         verbs,
-        options->plain_keys ? (char *)(uintptr_t) "--plain-keys" : NULL,
-        NULL,
     };
-    CLEANUP(cleanup_free) char **environment = pool_process_environment(environ);
+    const bool own_softhsm = options->softhsm_conf != NULL && options->softhsm_conf[0] != '\0';
+    CLEANUP(cleanup_free)
+    char **environment = pool_process_environment(environ, own_softhsm ? softhsm : NULL);
+    size_t n_arguments = 9;
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
@@ -133,6 +140,18 @@ static int spawn(
     r = keyd_verbs_format(options->verbs, verbs);
     if (r < 0)
         return r;
+    if (options->n_channels > 0) {
+        argv[n_arguments++] = (char *)(uintptr_t) "--channels";
+        argv[n_arguments++] = channels;
+    } else {
+        argv[n_arguments++] = (char *)(uintptr_t) "--probe";
+    }
+    if (options->plain_keys)
+        argv[n_arguments++] = (char *)(uintptr_t) "--plain-keys";
+    if (options->list_keys)
+        argv[n_arguments++] = (char *)(uintptr_t) "--list-keys";
+    if (own_softhsm)
+        (void)snprintf(softhsm, sizeof(softhsm), SOFTHSM_CONF "%s", options->softhsm_conf);
     (void)snprintf(channels, sizeof(channels), "%u", options->n_channels);
     (void)snprintf(memory, sizeof(memory), "%u", options->memory_mib);
     (void)sigemptyset(&none);
@@ -215,17 +234,21 @@ int pool_process_start(const struct pool_process_options *options, struct pool_p
 
 void pool_process_listen(struct pool_process *process)
 {
-    uint8_t bytes[KEYD_HELLO_LEN];
-    ssize_t n;
+    uint8_t bytes[KEY_LIST_WIRE_MAX];
 
-    if (process->control < 0 || process->said_hello)
-        return;
-    n = recv(process->control, bytes, sizeof(bytes), MSG_DONTWAIT);
-    if (n > 0)
-        process->said_hello = keyd_hello_decode(bytes, (size_t)n, &process->hello) == 0;
-    else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-        (void)close(process->control);
-        process->control = -1;
+    while (process->control >= 0 && !process->said_hello) {
+        ssize_t n = recv(process->control, bytes, sizeof(bytes), MSG_DONTWAIT);
+
+        if (n > 0 && key_list_is(bytes, (size_t)n)) {
+            process->said_keys = key_list_decode(bytes, (size_t)n, &process->keys) == 0;
+        } else if (n > 0) {
+            process->said_hello = keyd_hello_decode(bytes, (size_t)n, &process->hello) == 0;
+        } else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+            return;
+        } else {
+            (void)close(process->control);
+            process->control = -1;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "hsm/frame.h"
+#include "hsm/key_list.h"
 #include <sys/types.h>
 
 enum pool_process_state {
@@ -17,6 +18,8 @@ struct pool_process {
     int pidfd;   /* readable once it has ended */
     int control; /* our side of its first descriptor; -1 once closed */
     unsigned slot;
+    unsigned token;      /* it was started on */
+    bool probe;          /* serves nobody: it says how its token is */
     uint64_t generation; /* counts the pool's starts */
     enum pool_process_state state;
     int64_t since_ms; /* when it came into this state */
@@ -24,6 +27,8 @@ struct pool_process {
     bool served;      /* answered something: its successor need not be held back */
     bool said_hello;
     struct keyd_hello hello;
+    bool said_keys;
+    struct key_list keys; /* of its token */
     unsigned n_channels;
     int *channels; /* our sides that no channel has taken yet, else -1 */
 };
@@ -32,18 +37,21 @@ struct pool_process_options {
     const char *program;
     const char *uri;
     const char *lock_file;
-    unsigned n_channels;
+    const char *softhsm_conf; /* "": ours */
+    unsigned n_channels;      /* 0: a probe */
     unsigned memory_mib;
     unsigned verbs;
     bool plain_keys; /* session keys may leave in clear */
+    bool list_keys;  /* which keys does the token hold? */
 };
 
 /** What a key process gets of an environment: an array to free, of strings that are not copied.
- * NULL when there is no memory. */
-char **pool_process_environment(char *const *from);
+ * `softhsm` ("SOFTHSM2_CONF=...", or NULL) comes in the place of what was said of it. NULL when
+ * there is no memory. */
+char **pool_process_environment(char *const *from, char *softhsm);
 /** ERROR_CONFIG when the program is not there; ERROR_SYSTEM. */
 int pool_process_start(const struct pool_process_options *options, struct pool_process **ret);
-/** Reads the hello, if it is there. */
+/** Reads the hello and what comes before it, if it is there. */
 void pool_process_listen(struct pool_process *process);
 void pool_process_kill(const struct pool_process *process);
 /** Closes what no channel has taken. */

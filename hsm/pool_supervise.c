@@ -7,8 +7,9 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define START_TIMEOUT_MS 30000 /* a keyd waiting for a start lock that nobody gives back */
-#define LEAVE_TIMEOUT_MS 60000 /* longer than any call */
+#define START_TIMEOUT_MS 30000        /* a keyd waiting for a start lock that nobody gives back */
+#define START_TIMEOUT_OF_TWO_MS 10000 /* where another token could serve meanwhile */
+#define LEAVE_TIMEOUT_MS 60000        /* longer than any call */
 #define BACKOFF_FIRST_MS 10
 #define BACKOFF_MAX_MS 1000
 #define BACKOFF_FORGET_MS 1000 /* who lived so long may be followed at once */
@@ -36,9 +37,10 @@ static bool wants_start(const struct keyd_pool *pool, unsigned index)
 {
     const struct pool_slot *slot = &pool->slots[index];
 
-    if (pool->closing || pool->stop_code != 0 || slot->starting != NULL)
+    if (pool->closing || pool->stop_code != 0 || slot->starting != NULL ||
+        !pool_token_startable(pool))
         return false;
-    if (slot->current != NULL && !slot->current->worn)
+    if (slot->current != NULL && !slot->current->worn && slot->current->token == pool->serving)
         return false;
     /* A wrong PIN must cost one attempt, not one a process: the first goes alone. */
     if (!pool->proven && (index > 0 || slot->failed_starts > 0))
@@ -49,14 +51,17 @@ static bool wants_start(const struct keyd_pool *pool, unsigned index)
 static void start_one(struct keyd_pool *pool, unsigned index)
 {
     struct pool_slot *slot = &pool->slots[index];
+    const struct pool_token *token = &pool->tokens[pool->serving];
     const struct pool_process_options options = {
         .program = pool->program,
-        .uri = pool->uri,
-        .lock_file = pool->lock_file,
+        .uri = token->uri,
+        .lock_file = token->lock_file,
+        .softhsm_conf = token->softhsm_conf,
         .n_channels = slot->n_channels,
         .memory_mib = pool->max_memory_mib,
         .verbs = pool->verbs,
         .plain_keys = pool->plain_keys,
+        .list_keys = pool->n_tokens > 1,
     };
     struct pool_process *process = NULL;
     int r = pool_process_start(&options, &process);
@@ -70,6 +75,7 @@ static void start_one(struct keyd_pool *pool, unsigned index)
         return;
     }
     process->slot = index;
+    process->token = pool->serving;
     process->generation = ++pool->generation;
     process->next = pool->processes;
     pool->processes = process;
@@ -77,11 +83,32 @@ static void start_one(struct keyd_pool *pool, unsigned index)
     metric_add(&pool->metrics[POOL_METRIC_STARTS], 1);
 }
 
+/* Its token must not serve, or not any more. */
+static void turn_away(struct keyd_pool *pool, struct pool_process *process)
+{
+    struct pool_slot *slot = &pool->slots[process->slot];
+
+    process->state = POOL_LEAVING;
+    process->since_ms = clock_monotonic_ms();
+    pool_process_let_go(process);
+    if (slot->starting != process)
+        return; /* another token serves: its own is being started */
+    slot->starting = NULL;
+    slot->failed_starts++;
+    remember_error(pool, ERROR_CONFIG, pool->tokens[process->token].why);
+    hold_back(slot);
+    (void)pthread_cond_broadcast(&pool->changed);
+}
+
 static void become_ready(struct keyd_pool *pool, struct pool_process *process)
 {
     struct pool_slot *slot = &pool->slots[process->slot];
     struct pool_process *old = slot->current;
 
+    if (!pool_token_accept(pool, process)) {
+        turn_away(pool, process);
+        return;
+    }
     process->state = POOL_READY;
     process->since_ms = clock_monotonic_ms();
     slot->starting = NULL;
@@ -118,27 +145,77 @@ static int code_of_exit(int status)
     }
 }
 
+static const char *last_words(const struct pool_process *process)
+{
+    return process->said_hello ? process->hello.text : "the key process ended before it was ready";
+}
+
+/* What the end of a process says of its token. Returns whether another one serves now. */
+static bool note_end_of_token(struct keyd_pool *pool, const struct pool_process *process, int code)
+{
+    if (pool->closing)
+        return false;
+    return pool_token_failed(pool, process->token,
+        code == ERROR_PIN ? POOL_TOKEN_PIN_REFUSED : POOL_TOKEN_AWAY, last_words(process));
+}
+
+static bool all_refuse_the_pin(const struct keyd_pool *pool)
+{
+    for (unsigned i = 0; pool->n_tokens > 1 && i < pool->n_tokens; i++) {
+        if (pool->tokens[i].state != POOL_TOKEN_PIN_REFUSED)
+            return false;
+    }
+    return true;
+}
+
+static void note_failed_start(struct keyd_pool *pool, struct pool_process *process, int code)
+{
+    struct pool_slot *slot = &pool->slots[process->slot];
+
+    slot->starting = NULL;
+    if (note_end_of_token(pool, process, code))
+        return; /* begun anew on the other */
+    slot->failed_starts++;
+    remember_error(pool, code, last_words(process));
+    if (pool->n_tokens > 1)
+        pool_tokens_say(pool, pool->last_text, sizeof(pool->last_text));
+    hold_back(slot);
+}
+
+static void note_end_of_probe(struct keyd_pool *pool, const struct pool_process *process, int code)
+{
+    struct pool_token *token = &pool->tokens[process->token];
+
+    if (token->probe != process)
+        return; /* it had said that all is well */
+    token->probe = NULL;
+    token->probe_at_ms = clock_monotonic_ms() + BACKOFF_MAX_MS;
+    (void)note_end_of_token(pool, process, code);
+}
+
 static void note_end(struct keyd_pool *pool, struct pool_process *process, int status)
 {
     struct pool_slot *slot = &pool->slots[process->slot];
-    const bool failed_start = slot->starting == process;
+    const int code = code_of_exit(status);
     const bool expected = process->state == POOL_LEAVING || pool->closing;
+
+    if (process->probe) {
+        note_end_of_probe(pool, process, code);
+        return;
+    }
 
     if (slot->current == process) {
         slot->current = NULL;
         if (process->served || clock_monotonic_ms() - process->since_ms >= BACKOFF_FORGET_MS)
             slot->backoff_ms = 0;
         hold_back(slot);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == KEYD_EXIT_TOKEN_LOST)
+            (void)pool_token_failed(
+                pool, process->token, POOL_TOKEN_AWAY, "it went away under its key process");
     }
-    if (failed_start) {
-        slot->starting = NULL;
-        slot->failed_starts++;
-        remember_error(pool, code_of_exit(status),
-            process->said_hello ? process->hello.text
-                                : "the key process ended before it was ready");
-        hold_back(slot);
-    }
-    if (code_of_exit(status) == ERROR_PIN) {
+    if (slot->starting == process)
+        note_failed_start(pool, process, code);
+    if (code == ERROR_PIN && all_refuse_the_pin(pool)) {
         pool->stop_code = ERROR_PIN;
         log_error("the HSM refused the PIN: no key process will be started again");
     }
@@ -169,11 +246,11 @@ static void reap(struct keyd_pool *pool, struct pool_process *process)
 
 /* --- the supervisor --------------------------------------------------------------------------- */
 
-static int64_t state_limit_ms(const struct pool_process *p)
+static int64_t state_limit_ms(const struct keyd_pool *pool, const struct pool_process *p)
 {
     switch (p->state) {
     case POOL_STARTING:
-        return p->since_ms + START_TIMEOUT_MS;
+        return p->since_ms + (pool->n_tokens > 1 ? START_TIMEOUT_OF_TWO_MS : START_TIMEOUT_MS);
     case POOL_LEAVING:
         return p->since_ms + LEAVE_TIMEOUT_MS;
     default:
@@ -189,7 +266,7 @@ static int64_t earlier(int64_t a, int64_t b)
 /* Does what is due and returns when the next thing is. */
 static int64_t do_what_is_due(struct keyd_pool *pool)
 {
-    int64_t now = clock_monotonic_ms(), next = INT64_MAX;
+    int64_t now = clock_monotonic_ms(), next = pool_tokens_due(pool, now);
 
     for (unsigned i = 0; i < pool->n_slots; i++) {
         if (!wants_start(pool, i))
@@ -200,7 +277,7 @@ static int64_t do_what_is_due(struct keyd_pool *pool)
             next = earlier(next, pool->slots[i].retry_at_ms);
     }
     for (struct pool_process *p = pool->processes; p != NULL; p = p->next) {
-        int64_t limit = state_limit_ms(p);
+        int64_t limit = state_limit_ms(pool, p);
 
         if (pool->closing)
             limit = earlier(limit, pool->close_by_ms);
@@ -256,7 +333,9 @@ static void wait_and_handle(struct keyd_pool *pool, int64_t next_ms)
         following = p->next;
         if (polls[at + 1].revents != 0 && p->state == POOL_STARTING) {
             pool_process_listen(p);
-            if (p->said_hello && p->hello.state == KEYD_EXIT_OK)
+            if (p->said_hello && p->hello.state == KEYD_EXIT_OK && p->probe)
+                pool_token_probed(pool, p);
+            else if (p->said_hello && p->hello.state == KEYD_EXIT_OK)
                 become_ready(pool, p);
         }
         if (polls[at].revents != 0)

@@ -32,6 +32,9 @@ struct settings {
     char *witness;
     char *hsm_uri;
     char *hsm_lock;
+    char *hsm_uri_2;
+    char *hsm_lock_2;
+    char *hsm_conf_2;
     char *keyd;
     unsigned processes;
     unsigned recycle_operations;
@@ -93,6 +96,11 @@ static const struct config_setting settings_table[] = {
     {"hsm.uri", NULL, CONFIG_TEXT, AT(hsm_uri), NULL, 0, 0, "RFC 7512 URI of the token"},
     {"hsm.lock_file", NULL, CONFIG_TEXT, AT(hsm_lock), NULL, 0, 0,
         "file locked while a key process starts"},
+    {"hsm.uri_2", NULL, CONFIG_TEXT, AT(hsm_uri_2), "", 0, 0,
+        "URI of a second token with the same keys, for when the first fails; empty: none"},
+    {"hsm.lock_file_2", NULL, CONFIG_TEXT, AT(hsm_lock_2), "", 0, 0, "the second token's own lock"},
+    {"hsm.softhsm2_conf_2", NULL, CONFIG_TEXT, AT(hsm_conf_2), "", 0, 0,
+        "SOFTHSM2_CONF of key processes on the second token; empty: that of the service"},
     {"hsm.keyd", NULL, CONFIG_TEXT, AT(keyd), NULL, 0, 0, "path of cradle-keyd"},
     {"hsm.processes", NULL, CONFIG_UNSIGNED, AT(processes), "0", 0, 64,
         "key processes; 0: one per core"},
@@ -276,7 +284,8 @@ static int start(struct app *app)
                                 .n_processes = s->processes,
                                 .n_channels = app->n_workers,
                                 .max_operations = s->recycle_operations,
-                                .plain_keys = s->plain_keys},
+                                .plain_keys = s->plain_keys,
+                                .second = {s->hsm_uri_2, s->hsm_lock_2, s->hsm_conf_2}},
              &app->keyd)) < 0)
         return r;
     log_info("%s", keyd_pool_describe(app->keyd));

@@ -24,8 +24,11 @@ static void handle_healthz(struct api_request *request, struct join_routes *rout
 
 static void handle_readyz(struct api_request *request, struct join_routes *routes)
 {
+    static const char *const ready[] = {
+        "ready\n", "ready; HSM token 1 serves\n", "ready; HSM token 2 serves\n"};
+
     if (atomic_load(&routes->ready))
-        answer_plain(request, 200, "ready\n");
+        answer_plain(request, 200, ready[keyd_pool_token(routes->keyd)]);
     else
         answer_plain(request, 503, "not ready: the database or the key process is away\n");
 }

@@ -38,7 +38,7 @@ START_TEST(only_what_a_token_needs_is_handed_on)
         from[n++] = dropped[i];
     for (size_t i = 0; i < n_kept; i++)
         from[n++] = kept[i];
-    CLEANUP(cleanup_free) char **to = pool_process_environment(from);
+    CLEANUP(cleanup_free) char **to = pool_process_environment(from, NULL);
     ck_assert_ptr_nonnull(to);
     ck_assert_uint_eq(count(to), n_kept);
     for (size_t i = 0; i < n_kept; i++)
@@ -49,7 +49,7 @@ END_TEST
 START_TEST(the_allocator_is_tuned_where_nobody_said_otherwise)
 {
     char *from[] = {NULL};
-    CLEANUP(cleanup_free) char **to = pool_process_environment(from);
+    CLEANUP(cleanup_free) char **to = pool_process_environment(from, NULL);
 
     ck_assert_ptr_nonnull(to);
     ck_assert_uint_eq(count(to), 1);

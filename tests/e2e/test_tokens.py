@@ -1,0 +1,278 @@
+"""Two HSM tokens under joins: taken away, brought back, both away; seen by a network server and the database."""
+
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+import urllib.request
+
+import support
+import test_faults
+
+SEEN_SECONDS = 30
+
+
+class Tokens(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack("tokens")
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+        # The second token as docs/tokens.md makes it: a copy of the first one's files, elsewhere.
+        second = cls.stack.path("second")
+        os.mkdir(second, 0o700)
+        shutil.copytree(cls.stack.path("softhsm"), os.path.join(second, "softhsm"))
+        shutil.copy(cls.stack.path("pin"), second)
+        with open(cls.stack.path("softhsm2.conf"), encoding="utf-8") as file:
+            conf = file.read().replace(cls.stack.path("softhsm"), os.path.join(second, "softhsm"))
+        cls.first, cls.second = cls.stack.path("softhsm"), os.path.join(second, "softhsm")
+        with open(os.path.join(second, "softhsm2.conf"), "w", encoding="utf-8") as file:
+            file.write(conf)
+        with open(cls.stack.path("joinserver.ini"), encoding="utf-8") as file:
+            uri = next(line.split("=", 1)[1].strip() for line in file if line.startswith("uri"))
+        cls.settings = (f"hsm.uri_2={uri.replace(cls.stack.path('pin'), os.path.join(second, 'pin'))}",
+                        f"hsm.lock_file_2={os.path.join(second, 'lock')}",
+                        f"hsm.softhsm2_conf_2={os.path.join(second, 'softhsm2.conf')}")
+        cls.server = cls.stack.second_joinserver(*cls.settings)
+
+    def get(self, path):
+        with urllib.request.urlopen(self.server.url.rstrip("/") + path, timeout=10) as answer:
+            return answer.read().decode()
+
+    def ready(self):
+        try:
+            return self.get("/readyz")
+        except OSError:
+            return ""
+
+    def metric(self, name):
+        return next(float(line.rsplit(" ", 1)[1]) for line in self.get("/metrics").splitlines()
+                    if line.startswith(name + " "))
+
+    def serves(self, token):
+        """Until this token alone serves, and the server is ready."""
+        support.wait_until(lambda: self.ready() == f"ready; HSM token {token} serves\n" and
+                           self.metric('cradle_hsm_token_serving{token="%d"}' % token) == 1 and
+                           self.metric('cradle_hsm_token_serving{token="%d"}' % (3 - token)) == 0,
+                           SEEN_SECONDS, f"token {token} serves")
+
+    def kill_keyds(self):
+        for pid in support.descendants(self.server.process.pid):
+            os.kill(pid, 9)
+
+    class Answers(test_faults.Journal):
+        """Joins at this server; every answer that was no success is kept."""
+
+        def __init__(self, case, devices):
+            super().__init__(case.stack, devices)
+            self.case, self.refused = case, []
+            self.stack = self
+
+        def post_join(self, message):
+            status, answer = self.case.stack.post_join(message, url=self.case.server.url)
+            if status != 200 or answer["Result"]["ResultCode"] != "Success":
+                self.refused.append((status, answer))
+            return status, answer
+
+    def devices(self):
+        return test_faults.devices_of_all_versions(self.stack, test_faults.N_JOINERS // 2)
+
+    def joins_go_on(self, journal):
+        journal.fault()
+        self.assertTrue(journal.recovered.wait(SEEN_SECONDS), "no joins")
+
+    def check(self, journal):
+        self.assertIsNone(journal.broken)
+        test_faults.Faults.check(self, journal)
+
+    def test_a_token_taken_away_under_joins_costs_none_and_serves_again_when_it_is_back(self):
+        self.serves(1)
+        with self.Answers(self, self.devices()) as journal:
+            self.joins_go_on(journal)
+            os.rename(self.first, self.first + ".away")
+            try:
+                self.serves(2)
+                self.joins_go_on(journal)
+                self.assertEqual(self.metric('cradle_hsm_token_up{token="1"}'), 0)
+            finally:
+                os.rename(self.first + ".away", self.first)
+            self.serves(1)
+            self.joins_go_on(journal)
+        self.check(journal)
+        self.assertEqual(journal.refused, [])
+
+    def test_with_both_away_no_nonce_is_spent_and_it_comes_back_by_itself(self):
+        device = self.stack.device("1.0.4")
+        message = test_faults.lorawan.join_req(device, device["dev_nonce"], support.HOME)
+        counted = "SELECT join_nonce FROM device_join WHERE encode(dev_eui, 'hex') = '%s'" % device["dev_eui"]
+        before = self.stack.psql(counted)
+        for folder in (self.first, self.second):
+            os.rename(folder, folder + ".away")
+        try:
+            self.kill_keyds()
+            support.wait_until(lambda: self.ready() == "", SEEN_SECONDS, "it is not ready")
+            status, answer = self.stack.post_join(message, url=self.server.url)
+            self.assertTrue(status == 503 or answer["Result"]["ResultCode"] == "Other", (status, answer))
+            self.assertEqual(self.stack.psql(counted), before)
+        finally:
+            os.rename(self.second + ".away", self.second)
+            self.serves(2)
+            status, answer = self.stack.post_join(message, url=self.server.url)
+            os.rename(self.first + ".away", self.first)
+        self.assertEqual((status, answer["Result"]["ResultCode"]), (200, "Success"))
+        self.assertEqual(int(self.stack.psql(counted)[0][0]), int(before[0][0]) + 1)
+        self.serves(1)
+
+    def test_the_activation_service_has_a_second_token_too(self):
+        service = self.stack.second_activation(*self.settings)
+        with urllib.request.urlopen(service.url + "/readyz", timeout=10) as answer:
+            self.assertEqual(answer.read(), b"ready; HSM token 1 serves\n")
+
+
+class Life(unittest.TestCase):
+    """Backup, rehearsal, restore and a second token by the `cradle` command, with a token that joins depend on."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack("token-life")
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+        cls.backup = cls.stack.path("backup")
+        cls.said = cls.cradle("hsm", "backup", cls.backup).stdout
+
+    @classmethod
+    def cradle(cls, *args):
+        return subprocess.run([cls.stack.program("cli/cradle"), "--config", cls.stack.path("cradle.ini"), *args],
+                              capture_output=True, text=True, check=False, env=cls.stack.environment(), timeout=60)
+
+    def works(self, *args):
+        done = self.cradle(*args)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def fails(self, *args):
+        done = self.cradle(*args)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        return done.stderr
+
+    def values(self, text):
+        """Labels and check values of a report."""
+        return dict(re.findall(r"^(\S+) .*check value ([0-9a-f]{6})", text, re.MULTILINE))
+
+    def make_second(self, name):
+        """A restored token elsewhere, and the settings of a second token in cradle.ini."""
+        home = self.stack.path(name)
+        os.mkdir(home, 0o700)
+        self.works("hsm", "restore", self.backup, "--token-dir", home)
+        with open(self.stack.path("softhsm2.conf"), encoding="utf-8") as file:
+            conf = file.read().replace(self.stack.path("softhsm"), home)
+        with open(home + ".conf", "w", encoding="utf-8") as file:
+            file.write(conf)
+        with open(self.stack.path("cradle.ini"), encoding="utf-8") as file:
+            ini = file.read()
+        uri = re.search(r"^uri = (.*)$", ini, re.MULTILINE).group(1)
+        self.addCleanup(self.write, self.stack.path("cradle.ini"), ini)
+        self.write(self.stack.path("cradle.ini"), ini.replace(
+            "[hsm]\n", f"[hsm]\nuri_2 = {uri}\nlock_file_2 = {home}.lock\nsofthsm2_conf_2 = {home}.conf\n"))
+        return home, uri
+
+    @staticmethod
+    def write(path, text):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def test_a_backup_has_every_key_and_nobody_else_may_read_it(self):
+        listed = self.values(self.works("hsm", "list"))
+        self.assertEqual(self.values(self.said), listed)
+        self.assertGreaterEqual(len(listed), 7)
+        for folder, folders, files in os.walk(self.backup):
+            for name in folders + files:
+                mode = os.stat(os.path.join(folder, name)).st_mode & 0o777
+                self.assertEqual(mode, 0o700 if name in folders else 0o600, name)
+        self.assertEqual(os.stat(self.backup).st_mode & 0o777, 0o700)
+        self.assertIn("there already", self.fails("hsm", "backup", self.backup))
+
+    def test_a_rehearsal_opens_sealed_keys_and_leaves_nothing(self):
+        before = {name for name in os.listdir("/tmp") if name.startswith("cradle-rehearsal-")}
+        said = self.works("hsm", "rehearse", self.backup)
+        self.assertEqual(self.values(said), self.values(self.said))
+        opened = int(re.search(r"opened (\d+) sealed keys", said).group(1))
+        self.assertGreaterEqual(opened, 4)
+        after = {name for name in os.listdir("/tmp") if name.startswith("cradle-rehearsal-")}
+        self.assertEqual(after - before, set())
+
+    def test_a_rehearsal_tells_of_a_sealed_key_that_does_not_open(self):
+        eui = self.stack.psql("SELECT encode(dev_eui, 'hex') FROM device_key ORDER BY dev_eui LIMIT 1")[0][0]
+        change = "UPDATE device_key SET tag = set_byte(tag, 3, get_byte(tag, 3) # 1) WHERE dev_eui = decode('%s', 'hex')"
+        self.stack.psql(change % eui)
+        try:
+            self.assertIn("tag of a sealed key", self.fails("hsm", "rehearse", self.backup))
+        finally:
+            self.stack.psql(change % eui)
+        self.works("hsm", "rehearse", self.backup)
+
+    def damaged(self):
+        """A copy of the backup to damage."""
+        copy = tempfile.mkdtemp(dir=self.stack.state)
+        shutil.copytree(self.backup, copy, dirs_exist_ok=True)
+        return copy, glob.glob(os.path.join(copy, "token", "*"))[0]
+
+    def test_a_damaged_backup_is_found(self):
+        copy, token = self.damaged()
+        os.unlink(sorted(glob.glob(os.path.join(token, "*-*.object")))[0])
+        self.assertRegex(self.fails("hsm", "rehearse", copy), "not good|no public half|incomplete|fail")
+        copy, token = self.damaged()
+        with open(os.path.join(copy, "keys"), encoding="utf-8") as file:
+            keys = file.read()
+        self.write(os.path.join(copy, "keys"), re.sub(r"^(tag\.1) ......$", r"\1 000000", keys, flags=re.MULTILINE))
+        self.assertIn("tag.1 is another key", self.fails("hsm", "rehearse", copy))
+        os.unlink(os.path.join(copy, "keys"))
+        self.assertIn("no backup of a token", self.fails("hsm", "rehearse", copy))
+
+    def test_a_restore_never_overwrites_and_can_be_rehearsed_by_its_uri(self):
+        home, uri = self.make_second("restored")
+        self.assertIn("File exists", self.fails("hsm", "restore", self.backup, "--token-dir", home))
+        said = self.works("hsm", "rehearse", "--uri", uri, "--lock-file", home + ".other-lock",
+                          "--softhsm2-conf", home + ".conf")
+        self.assertEqual(self.values(said), self.values(self.said))
+
+    def test_a_second_token_gets_the_keys_that_it_lacks(self):
+        home, _ = self.make_second("second")
+        self.assertIn("the second token holds the same", self.works("hsm", "list"))
+        self.works("hsm", "backup", "--second", self.stack.path("backup-of-second"))
+        # A file does not say of which key it is: the first one whose loss is that of a key.
+        for path in sorted(glob.glob(os.path.join(home, "*", "*-*.object"))):
+            os.rename(path, home + ".object")
+            said = self.cradle("hsm", "list")
+            if "it holds no" in said.stderr:
+                break
+            os.rename(home + ".object", path)
+        self.assertIn("it holds no", said.stderr)
+        self.assertNotEqual(said.returncode, 0)
+        said = self.works("hsm", "copy")
+        self.assertIn("1 objects were copied", said)
+        self.assertEqual(self.values(said), self.values(self.said))
+        self.assertIn("the second token holds the same", self.works("hsm", "list"))
+        self.assertIn("0 objects were copied", self.works("hsm", "copy"))
+
+    def test_a_token_of_another_ceremony_gets_nothing(self):
+        home, _ = self.make_second("another")
+        for path in glob.glob(os.path.join(home, "*")):
+            shutil.rmtree(path)
+        environment = {**self.stack.environment(), "SOFTHSM2_CONF": home + ".conf"}
+        with open(self.stack.path("pin"), encoding="utf-8") as file:
+            pin = file.read().strip()
+        subprocess.run(["softhsm2-util", "--init-token", "--free", "--label", "cradle", "--so-pin", "so-pin-of-test",
+                        "--pin", pin], env=environment, check=True, stdout=subprocess.DEVNULL)
+        ini = self.stack.path("cradle.ini")
+        subprocess.run([self.stack.program("cli/cradle"), "--config", ini, "hsm", "init", "--exchange-key-out",
+                        home + ".pem"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        self.assertIn("is another key", self.fails("hsm", "copy"))
+        self.assertIn("is another key", self.fails("hsm", "list"))
+
+
+if __name__ == "__main__":
+    unittest.main()
