@@ -38,6 +38,12 @@ int cli_migrate(const struct cli_settings *settings, int argc, char **argv, stru
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_rotate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_activate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_open(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_close(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_progress(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_audit_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);

@@ -129,8 +129,7 @@ static bool is_wanted(const struct ceremony_object *object, const struct hsm_cer
     return object->absent == NULL || ceremony->exportable_keys;
 }
 
-static int make_all(
-    struct p11_token *token, const struct hsm_ceremony *ceremony, struct found *ret)
+static int make_all(struct p11_token *token, const struct hsm_ceremony *ceremony, struct found *ret)
 {
     size_t n = 0;
     int r = ceremony->escrow_path != NULL ? ceremony_make_escrow(token) : 0;

@@ -14,7 +14,7 @@ struct hsm_ceremony {
     /* The operator's file of storage KEKs, each wrapped under a key that never leaves the token; or
      * NULL: what they seal cannot be sealed anew under another version. */
     const char *escrow_path;
-    bool exportable_keys;          /* init: make the twin; who owns keyd's session can take keys */
+    bool exportable_keys; /* init: make the twin; who owns keyd's session can take keys */
 };
 
 /** Makes store-device.1 (with `exportable_keys` and its twin store-device-export.1), store-kek.1,
@@ -32,7 +32,8 @@ int hsm_ceremony_export(const struct hsm_ceremony *ceremony);
  * is not: then ERROR_CONFIG, with the report. The twin may be absent. */
 int hsm_ceremony_list(const struct hsm_ceremony *ceremony, struct text *report);
 
-/* --- versions of storage KEKs (docs/keys.md) --------------------------------------------------- */
+/* --- versions of storage KEKs (docs/keys.md) ---------------------------------------------------
+ */
 
 enum hsm_family { HSM_FAMILY_DEVICE, HSM_FAMILY_KEK };
 
@@ -47,8 +48,8 @@ int hsm_ceremony_activate(const struct hsm_ceremony *ceremony, enum hsm_family f
     unsigned version, struct text *report);
 /** Opens that version's value from the escrow file, as a key that opens what it sealed to be sealed
  * again. While it is there, whoever has keyd's session can take keys out. */
-int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family family,
-    unsigned version, struct text *report);
+int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version,
+    struct text *report);
 /** Destroys what hsm_ceremony_open() made, of all versions. */
 int hsm_ceremony_close(const struct hsm_ceremony *ceremony, struct text *report);
 /** Destroys a version and its twins: what it sealed cannot be opened any more. ERROR_CONFIG: it

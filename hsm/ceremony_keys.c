@@ -224,7 +224,8 @@ static int make_store_twins(struct p11_token *token, const struct ceremony_objec
     return r < 0 ? r : must_be_twins(token, store, twin);
 }
 
-/* --- storage KEKs that an escrow file has ------------------------------------------------------ */
+/* --- storage KEKs that an escrow file has ------------------------------------------------------
+ */
 
 int ceremony_make_escrow(struct p11_token *token)
 {
@@ -333,8 +334,8 @@ int ceremony_make_twin(struct p11_token *token, const char *escrow_path, const c
         return r;
     if (courier_deliver(&c, twin_label, P11_USE_EXPORT, &twin) < 0)
         return error_set(ERROR_CONFIG,
-            "%s does not open: the escrow file %s is of another token, or was changed",
-            store_label, escrow_path);
+            "%s does not open: the escrow file %s is of another token, or was changed", store_label,
+            escrow_path);
     r = must_be_twins(token, store, twin);
     if (r < 0)
         (void)p11_destroy(token, &twin);
@@ -560,9 +561,9 @@ const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const 
     static const struct {
         const char *prefix;
         size_t row;
-    } versions[] = {
-        {P11_LABEL_DEVICE, ROW_DEVICE}, {P11_LABEL_EXPORT, ROW_EXPORT}, {P11_LABEL_KEK, ROW_KEK},
-        {P11_LABEL_REWRAP_DEVICE, ROW_EXPORT}, {P11_LABEL_REWRAP_KEK, ROW_KEK}};
+    } versions[] = {{P11_LABEL_DEVICE, ROW_DEVICE}, {P11_LABEL_EXPORT, ROW_EXPORT},
+        {P11_LABEL_KEK, ROW_KEK}, {P11_LABEL_REWRAP_DEVICE, ROW_EXPORT},
+        {P11_LABEL_REWRAP_KEK, ROW_KEK}};
 
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
         if (ceremony_objects[i].class == class && strcmp(ceremony_objects[i].label, label) == 0)

@@ -117,8 +117,8 @@ static void report_version(
 {
     char hex[2 * CEREMONY_KCV_LEN + 1];
 
-    text_addf(report, "%-22s check value %s; %s\n", label, hex_encode(kcv, CEREMONY_KCV_LEN, hex),
-        state);
+    text_addf(
+        report, "%-22s check value %s; %s\n", label, hex_encode(kcv, CEREMONY_KCV_LEN, hex), state);
 }
 
 /* --- a new version ---------------------------------------------------------------------------- */
@@ -136,8 +136,8 @@ static int next_version(const struct p11_store *store, unsigned *ret)
             highest = store->keks[i].version;
     }
     if (store->n >= P11_STORE_VERSIONS_MAX || highest >= P11_STORE_VERSION_MAX)
-        return error_set(ERROR_CONFIG, "the token holds %zu versions: retire old ones first",
-            store->n);
+        return error_set(
+            ERROR_CONFIG, "the token holds %zu versions: retire old ones first", store->n);
     *ret = highest + 1;
     return 0;
 }
@@ -177,7 +177,8 @@ static int destroy_version(struct session *s, enum hsm_family family, unsigned v
     (void)snprintf(label, sizeof(label), P11_LABEL_EXPORT "%u", version);
     if (r == 0 && family == HSM_FAMILY_DEVICE)
         r = destroy(&s->token, CKO_SECRET_KEY, label);
-    (void)snprintf(label, sizeof(label), P11_LABEL_PENDING "%s%u", families[family].prefix, version);
+    (void)snprintf(
+        label, sizeof(label), P11_LABEL_PENDING "%s%u", families[family].prefix, version);
     return r < 0 ? r : destroy(&s->token, CKO_DATA, label);
 }
 
@@ -258,8 +259,8 @@ int hsm_ceremony_activate(const struct hsm_ceremony *ceremony, enum hsm_family f
     return r;
 }
 
-int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family family,
-    unsigned version, struct text *report)
+int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version,
+    struct text *report)
 {
     CLEANUP(session_end) struct session s = {.lock = -1};
     const struct p11_store_kek *kek = NULL;
@@ -316,8 +317,8 @@ int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family fam
     if (r == 0)
         r = must_have(&s, family, version, &kek);
     if (r == 0 && p11_store_newest(store_of(&s, family)) == kek)
-        r = error_set(ERROR_CONFIG, "%s seals new keys: activate another version first",
-            kek->label);
+        r = error_set(
+            ERROR_CONFIG, "%s seals new keys: activate another version first", kek->label);
     if (r == 0)
         r = destroy_version(&s, family, version);
     if (r == 0)

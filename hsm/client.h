@@ -393,17 +393,21 @@ struct keyd_rewrap_key_request {
  * other items. */
 struct keyd_rewrap_reply {
     enum keyd_status status;
-    bool changed;             /* false: it is under the newest version already */
-    struct sealed_key sealed; /* where it changed */
+    bool changed;                      /* false: it is under the newest version already */
+    struct sealed_key sealed;          /* where it changed */
+    char newest[SEALED_LABEL_MAX + 1]; /* what seals now, whatever became of the item */
 };
 
 /** Opens up to KEYD_BATCH_MAX root keys, after their tags were checked, and seals them for the same
  * rows under the newest version of the storage KEK, all in the HSM. */
 int keyd_rewrap_keys(struct keyd_channel *channel, const struct keyd_rewrap_key_request *requests,
     size_t n, struct keyd_rewrap_reply *replies, int64_t deadline_ms);
-/** The same of peers' KEKs. */
+/** The same of peers' KEKs. One message has one `newest`. */
 int keyd_rewrap_keks(struct keyd_channel *channel, const struct sealed_kek *keks, size_t n,
     struct keyd_rewrap_reply *replies, int64_t deadline_ms);
+/** What seals device keys now, and what peers' KEKs: labels of the token. */
+int keyd_newest(struct keyd_channel *channel, char ret_device[static SEALED_LABEL_MAX + 1],
+    char ret_kek[static SEALED_LABEL_MAX + 1], int64_t deadline_ms);
 
 /* --- keyed hashes --------------------------------------------------------------------------- */
 

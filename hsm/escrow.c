@@ -48,8 +48,8 @@ int escrow_read(const char *path, const char *label, uint8_t *ret, size_t max, s
         *ret_len = len / 2;
         return 0;
     }
-    return error_set(ERROR_CONFIG, "the escrow file %s has no %s: what it seals stays under it",
-        path, label);
+    return error_set(
+        ERROR_CONFIG, "the escrow file %s has no %s: what it seals stays under it", path, label);
 }
 
 /* All lines but that of this label. */

@@ -1,6 +1,8 @@
 /* Keys that are sealed anew; items and rows. */
 #include "hsm/frame_items.h"
 
+#include <string.h>
+
 static void write_key(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
     const struct keyd_rewrap_key_request *q = (const struct keyd_rewrap_key_request *)items + i;
@@ -36,18 +38,21 @@ static void read_kek(struct bytes_reader *r, struct keyd_request *request, size_
     keyd_read_kek(r, &request->rewrap_keks[i]);
 }
 
-/* In the place of a key where nothing changed: one form. */
-static const struct sealed_key no_key = {.kek_label = "-", .blob_len = 24};
-
 static void write_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
     const struct keyd_rewrap_reply *a = &reply->rewraps[i];
 
+    /* Where nothing changed, a key of zeros: one form. */
+    struct sealed_key key = {.blob_len = 24};
+
+    if (a->changed)
+        key = a->sealed;
+    memcpy(key.kek_label, a->newest, sizeof(key.kek_label));
     if (a->changed && a->status != KEYD_OK)
         w->failed = true;
     keyd_write_status(w, a->status);
     bytes_write_u8(w, a->changed);
-    keyd_write_sealed_key(w, a->changed ? &a->sealed : &no_key);
+    keyd_write_sealed_key(w, &key);
 }
 
 static void read_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
@@ -57,6 +62,7 @@ static void read_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t 
     *a = (struct keyd_rewrap_reply){.status = keyd_read_status(r)};
     a->changed = keyd_read_ranged(r, 0, 1) == 1;
     keyd_read_sealed_key(r, &a->sealed);
+    memcpy(a->newest, a->sealed.kek_label, sizeof(a->newest));
     if (a->changed && a->status != KEYD_OK)
         r->failed = true;
 }

@@ -172,10 +172,14 @@ static void serve_item(
     case KEYD_VERB_REWRAP_KEY:
         SETTLE(keyd, keyd_rewrap_key(keyd, &request->rewrap_keys[i], &reply->rewraps[i]),
             &reply->rewraps[i]);
+        memcpy(reply->rewraps[i].newest, p11_store_newest(&keyd->keys.device)->label,
+            sizeof(reply->rewraps[i].newest));
         break;
     case KEYD_VERB_REWRAP_KEK:
         SETTLE(keyd, keyd_rewrap_kek(keyd, &request->rewrap_keks[i], &reply->rewraps[i]),
             &reply->rewraps[i]);
+        memcpy(reply->rewraps[i].newest, p11_store_newest(&keyd->keys.kek)->label,
+            sizeof(reply->rewraps[i].newest));
         break;
     case KEYD_VERB_SIGN_CHECKPOINT:
         SETTLE(keyd, keyd_sign(keyd, &request->checkpoint, &reply->signed_checkpoint),

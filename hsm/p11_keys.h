@@ -14,11 +14,11 @@
 #define P11_LABEL_ESCROW "escrow.1" /* wraps storage KEKs for the operator's escrow file */
 /* A data object: the version that it names opens, and does not seal yet. */
 #define P11_LABEL_PENDING "pending."
-#define P11_LABEL_TAG "tag.1"                   /* HMAC: binds a sealed blob to its row */
-#define P11_LABEL_CODE "code.1"                 /* HMAC: claim codes */
-#define P11_LABEL_TOKEN "token.1"               /* HMAC: access tokens */
-#define P11_LABEL_EXCHANGE "exchange.1"         /* RSA-3072: peers send us their KEKs */
-#define P11_LABEL_AUDIT "audit.1"               /* EC P-256: audit checkpoints */
+#define P11_LABEL_TAG "tag.1"           /* HMAC: binds a sealed blob to its row */
+#define P11_LABEL_CODE "code.1"         /* HMAC: claim codes */
+#define P11_LABEL_TOKEN "token.1"       /* HMAC: access tokens */
+#define P11_LABEL_EXCHANGE "exchange.1" /* RSA-3072: peers send us their KEKs */
+#define P11_LABEL_AUDIT "audit.1"       /* EC P-256: audit checkpoints */
 
 #define P11_STORE_VERSIONS_MAX 16
 #define P11_STORE_VERSION_MAX 9999u
@@ -38,7 +38,7 @@ struct p11_store {
 struct p11_keys {
     struct p11_store device;
     struct p11_store kek;
-    struct p11_store export; /* none on a token whose keys cannot be exported */
+    struct p11_store export;        /* none on a token whose keys cannot be exported */
     struct p11_store rewrap_device; /* both: none but while keys are sealed anew */
     struct p11_store rewrap_kek;
     CK_OBJECT_HANDLE tag;
