@@ -38,8 +38,8 @@ DROP TRIGGER device_key_gate ON device_key;
 CREATE TRIGGER device_key_gate AFTER DELETE ON device_key
     FOR EACH ROW EXECUTE FUNCTION device_key_changed();
 CREATE TRIGGER device_key_gate_update AFTER UPDATE ON device_key
-    FOR EACH ROW WHEN (NEW.n_rewrapped = OLD.n_rewrapped OR (NEW.dev_eui, NEW.slot, NEW.kcv, NEW.fingerprint) IS DISTINCT FROM
-        (OLD.dev_eui, OLD.slot, OLD.kcv, OLD.fingerprint))
+    FOR EACH ROW WHEN (NEW.n_rewrapped = OLD.n_rewrapped OR (NEW.dev_eui, NEW.slot, NEW.fingerprint) IS DISTINCT FROM
+        (OLD.dev_eui, OLD.slot, OLD.fingerprint))
     EXECUTE FUNCTION device_key_changed();
 
 GRANT UPDATE (kek_label, blob, tag) ON kek TO cradle_activation;
