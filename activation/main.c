@@ -6,6 +6,7 @@
 #include "activation/job_events.h"
 #include "activation/job_worker.h"
 #include "activation/order_make.h"
+#include "activation/rewrap_keeper.h"
 #include "activation/service.h"
 #include "activation/subscription_keeper.h"
 #include "activation/trust_keeper.h"
@@ -74,14 +75,15 @@ static int start_keyds(struct act_service *service)
                  KEYD_MAY(KEYD_VERB_RANDOM) | KEYD_MAY(KEYD_VERB_SIGN_CHECKPOINT) |
                  KEYD_MAY(KEYD_VERB_AUDIT_KEY) | KEYD_MAY(KEYD_VERB_WEBHOOK_SECRET) |
                  KEYD_MAY(KEYD_VERB_SIGN_CUSTODY) | KEYD_MAY(KEYD_VERB_MAKE_KEY) |
-                 KEYD_MAY(KEYD_VERB_DELIVERY_KEY) |
+                 KEYD_MAY(KEYD_VERB_DELIVERY_KEY) | KEYD_MAY(KEYD_VERB_REWRAP_KEY) |
+                 KEYD_MAY(KEYD_VERB_REWRAP_KEK) |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .second = {service->settings.hsm_uri_2, service->settings.hsm_lock_file_2,
             service->settings.hsm_softhsm2_conf_2},
         .n_processes = service->settings.hsm_processes,
-        /* Behind those of the workers: jobs, the audit, and webhooks; then those that make keys,
-         * side by side, and so of different processes. */
-        .n_channels = service->settings.workers + 3 + ORDER_MAKERS,
+        /* Behind those of the workers: jobs, the audit, webhooks, and keys sealed anew; then those
+         * that make keys, side by side, and so of different processes. */
+        .n_channels = service->settings.workers + 4 + ORDER_MAKERS,
     };
     int r = keyd_pool_open(&config, &service->pool);
 
@@ -207,12 +209,14 @@ static int start(struct app *app)
     if ((r = read_exchange_key(service->settings.exchange_key, &service->exchange_key)) < 0 ||
         (r = db_open(&config, &app->db)) < 0 || (r = db_await(app->db, program_stop_wanted)) != 0 ||
         (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0 ||
-        (r = order_makers_start(service, service->settings.workers + 3, &service->order_makers)) <
+        (r = order_makers_start(service, service->settings.workers + 4, &service->order_makers)) <
             0 ||
         (r = act_job_worker_start(service, service->settings.workers, &service->jobs)) < 0 ||
         (r = act_job_events_start(service, &service->events)) < 0 ||
         (r = act_audit_keeper_start(service, service->settings.workers + 1, &service->audit)) < 0 ||
         (r = act_webhook_worker_start(service, service->settings.workers + 2, &service->webhooks)) <
+            0 ||
+        (r = act_rewrap_keeper_start(service, service->settings.workers + 3, &service->rewrap)) <
             0 ||
         (r = act_trust_keeper_start(service, &service->trust)) < 0)
         return r;
@@ -228,6 +232,7 @@ static void stop(struct app *app)
         drain(service);
     act_job_events_stop(service->events);
     act_trust_keeper_stop(service->trust);
+    act_rewrap_keeper_stop(service->rewrap);
     act_webhook_worker_stop(service->webhooks);
     act_job_worker_stop(service->jobs);
     order_makers_stop(service->order_makers);

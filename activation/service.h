@@ -23,6 +23,7 @@ struct order_makers;
 struct act_job_events;
 struct act_audit_keeper;
 struct act_webhook_worker;
+struct act_rewrap_keeper;
 struct act_trust_keeper;
 
 struct act_service {
@@ -38,6 +39,7 @@ struct act_service {
     struct act_audit_keeper *audit;
     struct act_webhook_worker *webhooks;
     struct act_trust_keeper *trust;
+    struct act_rewrap_keeper *rewrap;
     struct text exchange_key; /* PEM; empty when none is configured */
     struct text audit_key;    /* PEM; written once, before has_audit_key is set */
     _Atomic bool has_audit_key;

@@ -49,6 +49,12 @@ int cli_hsm_backup(const struct cli_settings *settings, int argc, char **argv, s
 int cli_hsm_rehearse(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_restore(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_copy(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_rotate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_activate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_open(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_close(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_hsm_progress(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_audit_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_audit_verify(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_admin_add(const struct cli_settings *settings, int argc, char **argv, struct text *out);

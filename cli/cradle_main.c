@@ -24,8 +24,10 @@ static const struct {
     bool offline; /* asks nobody, and needs no configuration */
 } verbs[] = {
     {{"migrate", NULL}, "", "Brings the database's schema up to this program.", cli_migrate},
-    {{"hsm", "init"}, "--exchange-key-out FILE [--exportable-keys]",
-        "Makes the keys in an empty token and writes the public exchange key.", cli_hsm_init},
+    {{"hsm", "init"}, "--exchange-key-out FILE [--exportable-keys] [--escrow FILE]",
+        "Makes the keys in an empty token and writes the public exchange key; with --escrow also "
+        "the file without which its storage KEKs cannot be rotated.",
+        cli_hsm_init},
     {{"hsm", "export"}, "[--exchange-key-out FILE] [--audit-key-out FILE]",
         "Writes the public exchange key of the token once more, or the public key of its audit "
         "checkpoints.",
@@ -55,6 +57,22 @@ static const struct {
     {{"hsm", "copy"}, "",
         "Gives the second token, a copy of the first one's files, the keys that it lacks.",
         cli_hsm_copy},
+    {{"hsm", "rotate"}, "device|kek [--escrow FILE]",
+        "Makes the next version of the storage KEK that seals device keys, or peers' KEKs; it "
+        "opens, and does not seal yet. With --escrow it can itself be rotated away later.",
+        cli_hsm_rotate},
+    {{"hsm", "activate"}, "device|kek VERSION",
+        "Lets that version seal: services seal everything anew under it, while joins go on.",
+        cli_hsm_activate},
+    {{"hsm", "open"}, "device|kek VERSION --escrow FILE",
+        "Lets services seal anew what that version sealed: while this is open, keys could be taken "
+        "out of the token by whoever has a key process.",
+        cli_hsm_open},
+    {{"hsm", "close"}, "", "Ends what `hsm open` began.", cli_hsm_close},
+    {{"hsm", "progress"}, "", "Tells how far keys are sealed anew.", cli_hsm_progress},
+    {{"hsm", "retire"}, "device|kek VERSION",
+        "Destroys a version that nothing is sealed under any more; refuses while something is.",
+        cli_hsm_retire},
     {{"admin", "add"}, "--organization NAME [--role ROLE ...]",
         "Makes an administrator of the activation service, in the database itself; its secret is "
         "shown once.",

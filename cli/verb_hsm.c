@@ -34,6 +34,8 @@ static int read_options(int argc, char **argv, const struct option *table, struc
             ret->exchange_key_path = optarg;
         else if (c == 'a')
             ret->audit_key_path = optarg;
+        else if (c == 'e')
+            ret->escrow_path = optarg;
         else if (c == 'x')
             ret->exportable_keys = true;
         else
@@ -47,6 +49,7 @@ int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, str
     static const struct option table[] = {
         {"exchange-key-out", required_argument, NULL, 'o'},
         {"exportable-keys", no_argument, NULL, 'x'},
+        {"escrow", required_argument, NULL, 'e'},
         {0},
     };
     struct hsm_ceremony ceremony = {0};

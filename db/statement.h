@@ -318,6 +318,16 @@ enum db_statement_id {
     DB_TTJS_KEEP,
     DB_TTJS_LOAD,
     DB_TTJS_RELEASE,
+    DB_REWRAP_TAKE,
+    DB_REWRAP_DEVICES,
+    DB_REWRAP_KEKS,
+    DB_REWRAP_ORDERS,
+    DB_REWRAP_WRITE_DEVICES,
+    DB_REWRAP_WRITE_KEKS,
+    DB_REWRAP_WRITE_ORDERS,
+    DB_REWRAP_STEP,
+    DB_REWRAP_USES,
+    DB_REWRAP_PROGRESS,
     DB_N_STATEMENTS,
 };
 
@@ -572,6 +582,16 @@ extern const struct db_statement db_ttjs_ns_id_statement;
 extern const struct db_statement db_ttjs_keep_statement;
 extern const struct db_statement db_ttjs_load_statement;
 extern const struct db_statement db_ttjs_release_statement;
+extern const struct db_statement db_rewrap_take_statement;
+extern const struct db_statement db_rewrap_devices_statement;
+extern const struct db_statement db_rewrap_keks_statement;
+extern const struct db_statement db_rewrap_orders_statement;
+extern const struct db_statement db_rewrap_write_devices_statement;
+extern const struct db_statement db_rewrap_write_keks_statement;
+extern const struct db_statement db_rewrap_write_orders_statement;
+extern const struct db_statement db_rewrap_step_statement;
+extern const struct db_statement db_rewrap_uses_statement;
+extern const struct db_statement db_rewrap_progress_statement;
 extern const struct db_statement db_replacement_lock_statement;
 extern const struct db_statement db_replacement_add_statement;
 extern const struct db_statement db_replacement_entitle_statement;

@@ -107,21 +107,36 @@ static void undo(struct p11_token *token)
     }
 }
 
-static int make_one(struct p11_token *token, const struct ceremony_object *object, bool exportable)
+static bool is_store(const struct ceremony_object *object)
 {
-    if (exportable && object->make_exportable != NULL)
-        return object->make_exportable(token, object);
+    return object->make != NULL && (p11_store_version(object->label, P11_LABEL_DEVICE) > 0 ||
+                                       p11_store_version(object->label, P11_LABEL_KEK) > 0);
+}
+
+static int make_one(struct p11_token *token, const struct ceremony_object *object,
+    const struct hsm_ceremony *ceremony)
+{
+    if (is_store(object))
+        return ceremony_make_store(
+            token, object, object->label, ceremony->escrow_path, ceremony->exportable_keys);
     return object->make != NULL ? object->make(token, object) : 0;
 }
 
-static int make_all(struct p11_token *token, bool exportable, struct found *ret)
+static bool is_wanted(const struct ceremony_object *object, const struct hsm_ceremony *ceremony)
+{
+    if (strcmp(object->label, P11_LABEL_ESCROW) == 0)
+        return ceremony->escrow_path != NULL;
+    return object->absent == NULL || ceremony->exportable_keys;
+}
+
+static int make_all(struct p11_token *token, const struct hsm_ceremony *ceremony, struct found *ret)
 {
     size_t n = 0;
-    int r = 0;
+    int r = ceremony->escrow_path != NULL ? ceremony_make_escrow(token) : 0;
 
     for (size_t i = 0; r == 0 && i < CEREMONY_N_OBJECTS; i++) {
-        r = make_one(token, &ceremony_objects[i], exportable);
-        n += exportable || !ceremony_objects[i].optional ? 1 : 0;
+        r = make_one(token, &ceremony_objects[i], ceremony);
+        n += is_wanted(&ceremony_objects[i], ceremony) ? 1 : 0;
     }
     if (r == 0)
         r = look(token, ret);
@@ -152,13 +167,14 @@ static bool holds(const struct found *found, const struct ceremony_object *row)
 static const struct ceremony_object *first_missing(const struct found *found)
 {
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
-        if (!ceremony_objects[i].optional && !holds(found, &ceremony_objects[i]))
+        if (ceremony_objects[i].absent == NULL && !holds(found, &ceremony_objects[i]))
             return &ceremony_objects[i];
     }
     return NULL;
 }
 
-static int make_on_empty(struct p11_token *token, bool exportable, struct found *ret)
+static int make_on_empty(
+    struct p11_token *token, const struct hsm_ceremony *ceremony, struct found *ret)
 {
     const struct ceremony_object *missing;
     int r = look(token, ret);
@@ -176,7 +192,7 @@ static int make_on_empty(struct p11_token *token, bool exportable, struct found 
         return error_set(ERROR_CONFIG,
             "the token already holds %s: nothing was made, nothing is ever overwritten",
             ret->objects[0].label);
-    return make_all(token, exportable, ret);
+    return make_all(token, ceremony, ret);
 }
 
 /* --- the public keys -------------------------------------------------------------------------- */
@@ -292,7 +308,7 @@ int hsm_ceremony_init(const struct hsm_ceremony *ceremony, struct text *report)
     if (r == 0)
         r = p11_token_open(&token, ceremony->uri, true, lock);
     if (r == 0)
-        r = make_on_empty(&token, ceremony->exportable_keys, &made);
+        r = make_on_empty(&token, ceremony, &made);
     if (r < 0)
         return r;
     p11_token_close(&token);
@@ -355,7 +371,7 @@ static int report_missing(const struct found *found, struct text *report)
         if (!holds(found, &ceremony_objects[i]))
             text_addf(report, "%-22s %-45s %s\n", ceremony_objects[i].label,
                 ceremony_objects[i].kind,
-                ceremony_objects[i].optional ? "none: this token cannot export" : "MISSING");
+                ceremony_objects[i].absent != NULL ? ceremony_objects[i].absent : "MISSING");
     }
     if (missing == NULL)
         return 0;

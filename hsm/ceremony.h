@@ -4,12 +4,17 @@
 
 #include "base/text.h"
 
+#define HSM_FAMILY_LABEL_MAX 32
+
 struct hsm_ceremony {
     const char *uri;               /* RFC 7512, with module-path, token and pin-source */
     const char *lock_file;         /* the one the keyds use */
     const char *exchange_key_path; /* the public exchange key is written here as PEM */
     const char *audit_key_path;    /* export: the public audit key; each may be NULL then */
-    bool exportable_keys;          /* init: make the twin; who owns keyd's session can take keys */
+    /* The operator's file of storage KEKs, each wrapped under a key that never leaves the token; or
+     * NULL: what they seal cannot be sealed anew under another version. */
+    const char *escrow_path;
+    bool exportable_keys; /* init: make the twin; who owns keyd's session can take keys */
 };
 
 /** Makes store-device.1 (with `exportable_keys` and its twin store-device-export.1), store-kek.1,
@@ -26,3 +31,31 @@ int hsm_ceremony_export(const struct hsm_ceremony *ceremony);
 /** Writes label, kind and key check value of each object that is there, and the label of each that
  * is not: then ERROR_CONFIG, with the report. The twin may be absent. */
 int hsm_ceremony_list(const struct hsm_ceremony *ceremony, struct text *report);
+
+/* --- versions of storage KEKs (docs/keys.md) ---------------------------------------------------
+ */
+
+enum hsm_family { HSM_FAMILY_DEVICE, HSM_FAMILY_KEK };
+
+/** Makes the next version of store-device or store-kek, which opens and does not seal yet; the
+ * token is opened again and check values compared, as at init. An export twin is made where the
+ * newest version has one. *ret_version tells its number. ERROR_CONFIG: a version is pending, or
+ * there are too many. */
+int hsm_ceremony_rotate(const struct hsm_ceremony *ceremony, enum hsm_family family,
+    unsigned *ret_version, struct text *report);
+/** From now on that version seals. ERROR_CONFIG: it is not there, or did so already. */
+int hsm_ceremony_activate(const struct hsm_ceremony *ceremony, enum hsm_family family,
+    unsigned version, struct text *report);
+/** Opens that version's value from the escrow file, as a key that opens what it sealed to be sealed
+ * again. While it is there, whoever has keyd's session can take keys out. */
+int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version,
+    struct text *report);
+/** Destroys what hsm_ceremony_open() made, of all versions. */
+int hsm_ceremony_close(const struct hsm_ceremony *ceremony, struct text *report);
+/** Destroys a version and its twins: what it sealed cannot be opened any more. ERROR_CONFIG: it
+ * seals, or is not there. The caller has seen that nothing is sealed under it. */
+int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family family,
+    unsigned version, struct text *report);
+/** Its label. */
+void hsm_family_label(
+    enum hsm_family family, unsigned version, char ret[static HSM_FAMILY_LABEL_MAX]);

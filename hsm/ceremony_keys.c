@@ -2,6 +2,7 @@
 
 #include "base/aes.h"
 #include "base/error.h"
+#include "hsm/escrow.h"
 #include "hsm/p11_audit.h"
 #include "hsm/p11_exchange.h"
 #include "hsm/p11_keys.h"
@@ -223,6 +224,124 @@ static int make_store_twins(struct p11_token *token, const struct ceremony_objec
     return r < 0 ? r : must_be_twins(token, store, twin);
 }
 
+/* --- storage KEKs that an escrow file has ------------------------------------------------------
+ */
+
+int ceremony_make_escrow(struct p11_token *token)
+{
+    const CK_ULONG len = STORE_KEY_LEN;
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
+    struct attributes a = {.n = 0};
+    struct p11_restriction restriction;
+
+    p11_restriction_fill(&restriction, P11_USE_TRANSPORT);
+    add_store(&a, P11_LABEL_ESCROW, &restriction);
+    add(&a, CKA_VALUE_LEN, &len, sizeof(len));
+    add_lock(&a);
+    return generate(token, CKM_AES_KEY_GEN, &a, P11_LABEL_ESCROW, &made);
+}
+
+struct wanted_object {
+    const char *label;
+    CK_OBJECT_HANDLE handle;
+};
+
+static int found_wanted(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    struct wanted_object *wanted = context;
+
+    if (strcmp(label, wanted->label) != 0)
+        return 0;
+    if (wanted->handle != CK_INVALID_HANDLE)
+        return error_set(ERROR_CONFIG, "the token holds two objects labelled %s", label);
+    wanted->handle = handle;
+    return 0;
+}
+
+int ceremony_find(
+    struct p11_token *token, CK_OBJECT_CLASS class, const char *label, CK_OBJECT_HANDLE *ret)
+{
+    struct wanted_object wanted = {label, CK_INVALID_HANDLE};
+    int r = p11_objects_walk(token, class, found_wanted, &wanted);
+
+    if (r < 0)
+        return r;
+    *ret = wanted.handle;
+    return wanted.handle == CK_INVALID_HANDLE ? 1 : 0;
+}
+
+static int find_escrow(struct p11_token *token, CK_OBJECT_HANDLE *ret)
+{
+    int r = ceremony_find(token, CKO_SECRET_KEY, P11_LABEL_ESCROW, ret);
+
+    return r <= 0 ? r : error_set(ERROR_CONFIG, "the token holds no %s", P11_LABEL_ESCROW);
+}
+
+/* First the file, then the token: what stands in the file alone is written anew next time. */
+static int escrow_value(struct courier *c, const char *label, const char *path)
+{
+    CK_OBJECT_HANDLE escrow = CK_INVALID_HANDLE;
+    uint8_t blob[P11_WRAPPED_MAX];
+    size_t len = 0;
+    int r = find_escrow(c->token, &escrow);
+
+    if (r == 0)
+        r = p11_wrap(c->token, escrow, c->value, blob, &len);
+    return r < 0 ? r : escrow_write(path, label, blob, len);
+}
+
+int ceremony_make_store(struct p11_token *token, const struct ceremony_object *row,
+    const char *label, const char *escrow_path, bool exportable)
+{
+    CLEANUP(courier_end) struct courier c = {.token = token};
+    struct ceremony_object version = *row;
+    const bool device = row->make_exportable != NULL;
+    CK_OBJECT_HANDLE store = CK_INVALID_HANDLE, twin = CK_INVALID_HANDLE;
+    char twin_label[SEALED_LABEL_MAX + 1];
+    int r;
+
+    version.label = label;
+    if (escrow_path == NULL)
+        return device && exportable ? version.make_exportable(token, &version)
+                                    : version.make(token, &version);
+    r = courier_begin(&c, label);
+    if (r == 0)
+        r = escrow_value(&c, label, escrow_path);
+    if (r == 0)
+        r = courier_deliver(&c, label, device ? P11_USE_DEVICE : P11_USE_PEER, &store);
+    if (r < 0 || !device || !exportable)
+        return r;
+    (void)snprintf(twin_label, sizeof(twin_label), P11_LABEL_EXPORT "%u",
+        p11_store_version(label, P11_LABEL_DEVICE));
+    r = courier_deliver(&c, twin_label, P11_USE_EXPORT, &twin);
+    return r < 0 ? r : must_be_twins(token, store, twin);
+}
+
+int ceremony_make_twin(struct p11_token *token, const char *escrow_path, const char *store_label,
+    const char *twin_label)
+{
+    struct courier c = {.token = token};
+    CK_OBJECT_HANDLE store = CK_INVALID_HANDLE, twin = CK_INVALID_HANDLE;
+    int r = find_escrow(token, &c.kek);
+
+    if (r == 0)
+        r = ceremony_find(token, CKO_SECRET_KEY, store_label, &store);
+    if (r > 0)
+        return error_set(ERROR_CONFIG, "the token holds no %s", store_label);
+    if (r == 0)
+        r = escrow_read(escrow_path, store_label, c.blob, sizeof(c.blob), &c.len);
+    if (r < 0)
+        return r;
+    if (courier_deliver(&c, twin_label, P11_USE_EXPORT, &twin) < 0)
+        return error_set(ERROR_CONFIG,
+            "%s does not open: the escrow file %s is of another token, or was changed", store_label,
+            escrow_path);
+    r = must_be_twins(token, store, twin);
+    if (r < 0)
+        (void)p11_destroy(token, &twin);
+    return r;
+}
+
 /* --- the other secret keys -------------------------------------------------------------------- */
 
 static int make_hmac(struct p11_token *token, const struct ceremony_object *object)
@@ -391,7 +510,7 @@ const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
         .kind = "the same key, opens device keys for export",
         .method = METHOD_WRAP,
         .class = CKO_SECRET_KEY,
-        .optional = true,
+        .absent = "none: this token cannot export",
         .check = check_store},
     [ROW_KEK] = {.label = P11_LABEL_KEK "1",
         .kind = "AES-256, seals peers' KEKs",
@@ -429,6 +548,12 @@ const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
         .class = CKO_PRIVATE_KEY,
         .make = make_audit,
         .check = check_audit},
+    {.label = P11_LABEL_ESCROW,
+        .kind = "AES-256, wraps storage KEKs for the escrow file",
+        .method = METHOD_WRAP,
+        .class = CKO_SECRET_KEY,
+        .absent = "none: what it seals now cannot be sealed anew",
+        .check = check_store},
 };
 
 const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const char *label)
@@ -436,8 +561,9 @@ const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const 
     static const struct {
         const char *prefix;
         size_t row;
-    } versions[] = {
-        {P11_LABEL_DEVICE, ROW_DEVICE}, {P11_LABEL_EXPORT, ROW_EXPORT}, {P11_LABEL_KEK, ROW_KEK}};
+    } versions[] = {{P11_LABEL_DEVICE, ROW_DEVICE}, {P11_LABEL_EXPORT, ROW_EXPORT},
+        {P11_LABEL_KEK, ROW_KEK}, {P11_LABEL_REWRAP_DEVICE, ROW_EXPORT},
+        {P11_LABEL_REWRAP_KEK, ROW_KEK}};
 
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
         if (ceremony_objects[i].class == class && strcmp(ceremony_objects[i].label, label) == 0)

@@ -4,14 +4,14 @@
 #include "hsm/p11_token.h"
 
 #define CEREMONY_KCV_LEN 3
-#define CEREMONY_N_OBJECTS 8
+#define CEREMONY_N_OBJECTS 9
 
 struct ceremony_object {
     const char *label;
     const char *kind;   /* for the report */
     const char *method; /* how its check value is made */
     CK_OBJECT_CLASS class;
-    bool optional; /* only where keys may be exported */
+    const char *absent; /* of what a token may lack: what that means; else NULL */
     /* NULL: another row makes it with its own. */
     int (*make)(struct p11_token *token, const struct ceremony_object *object);
     /* Instead of `make` where keys may be exported; NULL: no difference. */
@@ -23,6 +23,21 @@ struct ceremony_object {
 
 extern const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS];
 
+/** The key that the operator's escrow file is wrapped under: it opens storage KEKs that can only
+ * open and seal, and nothing else. */
+int ceremony_make_escrow(struct p11_token *token) MUST_CHECK;
+/** Makes the version of a storage KEK that `label` names, `row` being that of its first. With
+ * `escrow_path` its value goes into that file too, wrapped under the token's escrow key, before
+ * there is a key of the token; `exportable` makes the export twin of a device KEK with it. */
+int ceremony_make_store(struct p11_token *token, const struct ceremony_object *row,
+    const char *label, const char *escrow_path, bool exportable) MUST_CHECK;
+/** Opens the escrow file's value of `store_label` as a key with the label `twin_label` that opens
+ * what the store sealed to be wrapped again. ERROR_CONFIG: not in the file; not that key. */
+int ceremony_make_twin(struct p11_token *token, const char *escrow_path, const char *store_label,
+    const char *twin_label) MUST_CHECK;
+/** The one token object of a class and label. Outcome 1: there is none. */
+int ceremony_find(struct p11_token *token, CK_OBJECT_CLASS class, const char *label,
+    CK_OBJECT_HANDLE *ret) MUST_CHECK;
 /** How an object of that label is made and checked: its row, or for another version of a storage
  * KEK the row of the first; NULL when it is none of ours. */
 const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const char *label);

@@ -57,8 +57,10 @@ enum keyd_verb {
     KEYD_VERB_SIGN_CUSTODY,
     KEYD_VERB_MAKE_KEY,
     KEYD_VERB_DELIVERY_KEY,
+    KEYD_VERB_REWRAP_KEY,
+    KEYD_VERB_REWRAP_KEK,
 };
-#define KEYD_N_VERBS 16
+#define KEYD_N_VERBS 18
 #define KEYD_MAY(verb) (1u << (verb))
 
 /** A second token with the same keys, for when the first one fails. */
@@ -390,6 +392,37 @@ struct keyd_export_reply {
 int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key *to,
     const struct keyd_export_request *requests, size_t n_requests,
     struct keyd_export_reply *replies, int64_t deadline_ms);
+
+/* --- sealing anew ----------------------------------------------------------------------------- */
+
+/** One root key as its row has it. */
+struct keyd_rewrap_key_request {
+    struct eui64 dev_eui;
+    struct eui64 join_eui;
+    enum key_slot slot;
+    struct sealed_key key;
+};
+
+/* KEYD_TAG_REFUSED (of a KEK KEYD_KEK_TAG_REFUSED), KEYD_KEK_UNKNOWN as at a join;
+ * KEYD_CANNOT_EXPORT: the token holds no key that opens this one to be sealed again. None touches
+ * other items. */
+struct keyd_rewrap_reply {
+    enum keyd_status status;
+    bool changed;                      /* false: it is under the newest version already */
+    struct sealed_key sealed;          /* where it changed */
+    char newest[SEALED_LABEL_MAX + 1]; /* what seals now, whatever became of the item */
+};
+
+/** Opens up to KEYD_BATCH_MAX root keys, after their tags were checked, and seals them for the same
+ * rows under the newest version of the storage KEK, all in the HSM. */
+int keyd_rewrap_keys(struct keyd_channel *channel, const struct keyd_rewrap_key_request *requests,
+    size_t n, struct keyd_rewrap_reply *replies, int64_t deadline_ms);
+/** The same of peers' KEKs. One message has one `newest`. */
+int keyd_rewrap_keks(struct keyd_channel *channel, const struct sealed_kek *keks, size_t n,
+    struct keyd_rewrap_reply *replies, int64_t deadline_ms);
+/** What seals device keys now, and what peers' KEKs: labels of the token. */
+int keyd_newest(struct keyd_channel *channel, char ret_device[static SEALED_LABEL_MAX + 1],
+    char ret_kek[static SEALED_LABEL_MAX + 1], int64_t deadline_ms);
 
 /* --- keyed hashes --------------------------------------------------------------------------- */
 

@@ -24,6 +24,8 @@ static const char *const verb_names[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_SIGN_CUSTODY] = "sign-custody",
     [KEYD_VERB_MAKE_KEY] = "make-key",
     [KEYD_VERB_DELIVERY_KEY] = "delivery-key",
+    [KEYD_VERB_REWRAP_KEY] = "rewrap-key",
+    [KEYD_VERB_REWRAP_KEK] = "rewrap-kek",
 };
 
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX])

@@ -123,6 +123,8 @@ struct keyd_request {
         struct keyd_random_request randoms[KEYD_BATCH_MAX];
         struct keyd_webhook webhooks[KEYD_BATCH_MAX];
         struct keyd_export_message export;
+        struct keyd_rewrap_key_request rewrap_keys[KEYD_BATCH_MAX];
+        struct sealed_kek rewrap_keks[KEYD_BATCH_MAX];
         struct audit_checkpoint checkpoint; /* without its time */
         struct keyd_custody_request custody;
     };
@@ -146,6 +148,7 @@ struct keyd_reply {
         struct keyd_app_s_key_reply app_s_key;
         struct keyd_random_reply randoms[KEYD_BATCH_MAX];
         struct keyd_export_reply exports[KEYD_BATCH_MAX];
+        struct keyd_rewrap_reply rewraps[KEYD_BATCH_MAX];
         struct keyd_sign_reply signed_checkpoint; /* also of a custody statement */
         struct keyd_audit_key_reply audit_key;
     };
@@ -158,7 +161,7 @@ struct keyd_hello {
 };
 
 /** Verbs as keyd's command line has them: "join,self-test". Neither takes an empty set. */
-#define KEYD_VERBS_TEXT_MAX 192
+#define KEYD_VERBS_TEXT_MAX 224
 int keyd_verbs_format(unsigned verbs, char out[static KEYD_VERBS_TEXT_MAX]) MUST_CHECK;
 int keyd_verbs_parse(const char *text, unsigned *ret_verbs) MUST_CHECK;
 

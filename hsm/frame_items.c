@@ -382,6 +382,8 @@ static const struct keyd_verb_shape *const shapes[KEYD_N_VERBS + 1] = {
     [KEYD_VERB_SIGN_CUSTODY] = &keyd_shape_sign_custody,
     [KEYD_VERB_MAKE_KEY] = &keyd_shape_make_key,
     [KEYD_VERB_DELIVERY_KEY] = &keyd_shape_delivery_key,
+    [KEYD_VERB_REWRAP_KEY] = &keyd_shape_rewrap_key,
+    [KEYD_VERB_REWRAP_KEK] = &keyd_shape_rewrap_kek,
 };
 
 const struct keyd_verb_shape *keyd_verb_shape(unsigned verb)

@@ -29,8 +29,8 @@ struct keyd_verb_shape {
     _Static_assert(KEYD_REPLY_HEADER_LEN + (items_max) * (reply_len) <= KEYD_FRAME_MAX,            \
         "the greatest reply fits a frame")
 
-/* The rows of frame_keys.c, frame_export.c, frame_audit.c, frame_make.c and
- * frame_webhook.c. */
+/* The rows of frame_keys.c, frame_export.c, frame_audit.c, frame_make.c,
+ * frame_rewrap.c and frame_webhook.c. */
 extern const struct keyd_verb_shape keyd_shape_adopt_key;
 extern const struct keyd_verb_shape keyd_shape_adopt_kek;
 extern const struct keyd_verb_shape keyd_shape_hash_code;
@@ -45,6 +45,8 @@ extern const struct keyd_verb_shape keyd_shape_webhook_secret;
 extern const struct keyd_verb_shape keyd_shape_sign_custody;
 extern const struct keyd_verb_shape keyd_shape_make_key;
 extern const struct keyd_verb_shape keyd_shape_delivery_key;
+extern const struct keyd_verb_shape keyd_shape_rewrap_key;
+extern const struct keyd_verb_shape keyd_shape_rewrap_kek;
 
 /* The reply of every verb that gives hashes. */
 #define KEYD_HASH_REPLY_LEN (1 + KEYD_HASH_LEN)

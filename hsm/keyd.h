@@ -21,6 +21,10 @@ struct keyd {
     struct p11_token token;
     struct p11_keys keys;
     struct p11_known known;
+    const char *lock_file;
+    int64_t look_again_ms;                     /* when the token is looked through again */
+    int64_t looked_ms;                         /* when it was */
+    bool unknown;                              /* an item named a version that is not known */
     bool plain_keys;                           /* session keys may leave in clear */
     struct keyd_open_kek keks[KEYD_KEK_CACHE]; /* filled from the front */
     size_t n_keks;
@@ -36,6 +40,14 @@ struct keyd {
 
 /** Finds the keys, runs the probe. The token is open and the start-up lock held. */
 int keyd_init(struct keyd *keyd) MUST_CHECK;
+/** Looks through the token where that is due: versions of storage KEKs come, begin to seal, and
+ * go. Takes the start-up lock, and lets it be where somebody has it. What cannot be used leaves
+ * everything as it was. */
+void keyd_refresh_due(struct keyd *keyd);
+/** The same where an item named a version that is not known, once a second at most: its tag was
+ * right, so the version is in the token, or was. True: something is new, ask again. Never inside of
+ * an item: handles that it holds may be gone afterwards. */
+bool keyd_refresh_asked(struct keyd *keyd);
 /** Answers every item; never fails as a whole. */
 void keyd_serve(struct keyd *keyd, const struct keyd_request *request, struct keyd_reply *reply);
 
@@ -94,6 +106,11 @@ int keyd_webhook_secret(
 /** Opens a root key as one that can only be wrapped out, and wraps it under a public key. */
 int keyd_export_key(struct keyd *keyd, const struct keyd_public_key *to,
     const struct keyd_export_request *request, struct keyd_export_reply *reply) MUST_CHECK;
+/** Seals a key anew under the newest version, with its tag, where it is not already. */
+int keyd_rewrap_key(struct keyd *keyd, const struct keyd_rewrap_key_request *request,
+    struct keyd_rewrap_reply *reply) MUST_CHECK;
+int keyd_rewrap_kek(
+    struct keyd *keyd, const struct sealed_kek *kek, struct keyd_rewrap_reply *reply) MUST_CHECK;
 /** Makes a peer's KEK, seals it for its row and wraps it under a public key. */
 int keyd_make_peer_kek(struct keyd *keyd, const struct keyd_make_kek_request *request,
     struct keyd_make_kek_reply *reply) MUST_CHECK;

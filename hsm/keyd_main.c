@@ -119,6 +119,7 @@ static int start(struct app *app)
     CLEANUP(cleanup_close) int lock = -1;
     int r = p11_lock(app->lock_file, &lock);
 
+    app->keyd.lock_file = app->lock_file;
     if (r == 0)
         r = p11_token_open(&app->keyd.token, app->uri, false, lock);
     if (r == 0 && app->list_keys)

@@ -90,6 +90,8 @@ static enum keyd_status settle(struct keyd *keyd, int r, void *reply, size_t len
         return KEYD_OK;
     }
     memset(reply, 0, len);
+    if (r == KEYD_KEK_UNKNOWN)
+        keyd->unknown = true;
     if (r > 0 && !keyd->token.lost)
         return (enum keyd_status)r;
     recover(keyd);
@@ -167,6 +169,18 @@ static void serve_item(
                 keyd, &request->export.to, &request->export.items[i], &reply->exports[i]),
             &reply->exports[i]);
         break;
+    case KEYD_VERB_REWRAP_KEY:
+        SETTLE(keyd, keyd_rewrap_key(keyd, &request->rewrap_keys[i], &reply->rewraps[i]),
+            &reply->rewraps[i]);
+        memcpy(reply->rewraps[i].newest, p11_store_newest(&keyd->keys.device)->label,
+            sizeof(reply->rewraps[i].newest));
+        break;
+    case KEYD_VERB_REWRAP_KEK:
+        SETTLE(keyd, keyd_rewrap_kek(keyd, &request->rewrap_keks[i], &reply->rewraps[i]),
+            &reply->rewraps[i]);
+        memcpy(reply->rewraps[i].newest, p11_store_newest(&keyd->keys.kek)->label,
+            sizeof(reply->rewraps[i].newest));
+        break;
     case KEYD_VERB_SIGN_CHECKPOINT:
         SETTLE(keyd, keyd_sign(keyd, &request->checkpoint, &reply->signed_checkpoint),
             &reply->signed_checkpoint);
@@ -185,7 +199,11 @@ void keyd_serve(struct keyd *keyd, const struct keyd_request *request, struct ke
 {
     *reply = (struct keyd_reply){
         .verb = request->verb, .sequence = request->sequence, .n_items = request->n_items};
-    for (size_t i = 0; i < request->n_items; i++)
+    keyd_refresh_due(keyd);
+    for (size_t i = 0; i < request->n_items; i++) {
         serve_item(keyd, request, reply, i);
+        if (keyd_refresh_asked(keyd))
+            serve_item(keyd, request, reply, i);
+    }
     reply->operations = keyd->operations;
 }

@@ -44,11 +44,13 @@ const struct p11_store_kek *p11_store_version_find(const struct p11_store *store
 
 const struct p11_store_kek *p11_store_newest(const struct p11_store *store)
 {
-    const struct p11_store_kek *newest = &store->keks[0];
+    const struct p11_store_kek *newest = NULL;
 
-    for (size_t i = 1; i < store->n; i++) {
-        if (store->keks[i].version > newest->version)
-            newest = &store->keks[i];
+    for (size_t i = 0; i < store->n; i++) {
+        const struct p11_store_kek *kek = &store->keks[i];
+
+        if (!kek->pending && (newest == NULL || kek->version > newest->version))
+            newest = kek;
     }
     return newest;
 }
@@ -150,6 +152,8 @@ static int found_secret(void *context, CK_OBJECT_HANDLE handle, const char *labe
         {P11_LABEL_DEVICE, &keys->device},
         {P11_LABEL_EXPORT, &keys->export},
         {P11_LABEL_KEK, &keys->kek},
+        {P11_LABEL_REWRAP_DEVICE, &keys->rewrap_device},
+        {P11_LABEL_REWRAP_KEK, &keys->rewrap_kek},
     };
 
     for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++) {
@@ -181,6 +185,24 @@ static int found_private(void *context, CK_OBJECT_HANDLE handle, const char *lab
     return 0;
 }
 
+static int found_mark(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    struct p11_keys *keys = context;
+    struct p11_store *const stores[] = {&keys->device, &keys->kek};
+    const size_t len = strlen(P11_LABEL_PENDING);
+
+    (void)handle;
+    if (strncmp(label, P11_LABEL_PENDING, len) != 0)
+        return 0;
+    for (size_t s = 0; s < sizeof(stores) / sizeof(stores[0]); s++) {
+        for (size_t i = 0; i < stores[s]->n; i++) {
+            if (strcmp(stores[s]->keks[i].label, label + len) == 0)
+                stores[s]->keks[i].pending = true;
+        }
+    }
+    return 0;
+}
+
 int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
 {
     const char *missing = NULL;
@@ -189,12 +211,14 @@ int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
     *ret = (struct p11_keys){0};
     r = p11_objects_walk(token, CKO_SECRET_KEY, found_secret, ret);
     if (r == 0)
+        r = p11_objects_walk(token, CKO_DATA, found_mark, ret);
+    if (r == 0)
         r = p11_objects_walk(token, CKO_PRIVATE_KEY, found_private, ret);
     if (r < 0)
         return r;
-    if (ret->device.n == 0)
+    if (p11_store_newest(&ret->device) == NULL)
         missing = "store-device.1";
-    else if (ret->kek.n == 0)
+    else if (p11_store_newest(&ret->kek) == NULL)
         missing = "store-kek.1";
     else if (ret->tag == CK_INVALID_HANDLE)
         missing = P11_LABEL_TAG;
@@ -217,8 +241,8 @@ bool p11_key_is_copied(const char *label)
 
 /* The copy can do what its key is for and nothing else, whatever the key itself could be made to do
  * by whoever has the PIN; and once made it cannot be modified. */
-static int copy_into_session(
-    struct p11_token *token, CK_OBJECT_HANDLE *handle, bool is_store, bool *ret_refused)
+static int copy_into_session(struct p11_token *token, CK_OBJECT_HANDLE *handle, bool is_store,
+    bool *ret_copied, bool *ret_refused)
 {
     CK_BBOOL no = CK_FALSE, store = is_store, hmac = !is_store;
     CK_ATTRIBUTE changes[] = {
@@ -243,6 +267,7 @@ static int copy_into_session(
     if (rv != CKR_OK)
         return p11_failed(token, rv, "C_CopyObject");
     *handle = copy;
+    *ret_copied = true;
     return 0;
 }
 
@@ -253,8 +278,38 @@ int p11_keys_copy(struct p11_token *token, struct p11_keys *keys)
     if (!token->quirks->works_on_copies)
         return 0;
     for (size_t i = 0; r == 0 && i < keys->device.n; i++)
-        r = copy_into_session(token, &keys->device.keks[i].handle, true, &keys->in_place);
+        r = copy_into_session(token, &keys->device.keks[i].handle, true,
+            &keys->device.keks[i].copied, &keys->in_place);
     if (r == 0)
-        r = copy_into_session(token, &keys->tag, false, &keys->in_place);
+        r = copy_into_session(token, &keys->tag, false, &keys->tag_copied, &keys->in_place);
     return r;
+}
+
+void p11_keys_drop(struct p11_token *token, struct p11_keys *keys)
+{
+    for (size_t i = 0; i < keys->device.n; i++) {
+        if (keys->device.keks[i].copied)
+            (void)token->f->C_DestroyObject(token->anchor, keys->device.keks[i].handle);
+    }
+    if (keys->tag_copied)
+        (void)token->f->C_DestroyObject(token->anchor, keys->tag);
+    *keys = (struct p11_keys){0};
+}
+
+static bool same_store(const struct p11_store *a, const struct p11_store *b)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        const struct p11_store_kek *other = p11_store_find(b, a->keks[i].label);
+
+        if (other == NULL || other->pending != a->keks[i].pending)
+            return false;
+    }
+    return a->n == b->n;
+}
+
+bool p11_keys_same(const struct p11_keys *a, const struct p11_keys *b)
+{
+    return same_store(&a->device, &b->device) && same_store(&a->kek, &b->kek) &&
+           same_store(&a->export, &b->export) && same_store(&a->rewrap_device, &b->rewrap_device) &&
+           same_store(&a->rewrap_kek, &b->rewrap_kek);
 }

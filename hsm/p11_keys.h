@@ -8,11 +8,17 @@
 #define P11_LABEL_DEVICE "store-device."        /* and a version: seals device keys */
 #define P11_LABEL_EXPORT "store-device-export." /* the same key; opens them to be wrapped out */
 #define P11_LABEL_KEK "store-kek."              /* and a version: seals peers' KEKs */
-#define P11_LABEL_TAG "tag.1"                   /* HMAC: binds a sealed blob to its row */
-#define P11_LABEL_CODE "code.1"                 /* HMAC: claim codes */
-#define P11_LABEL_TOKEN "token.1"               /* HMAC: access tokens */
-#define P11_LABEL_EXCHANGE "exchange.1"         /* RSA-3072: peers send us their KEKs */
-#define P11_LABEL_AUDIT "audit.1"               /* EC P-256: audit checkpoints */
+/* The same keys; they open what is to be sealed anew, and are there while that goes on. */
+#define P11_LABEL_REWRAP_DEVICE "rewrap-device."
+#define P11_LABEL_REWRAP_KEK "rewrap-kek."
+#define P11_LABEL_ESCROW "escrow.1" /* wraps storage KEKs for the operator's escrow file */
+/* A data object: the version that it names opens, and does not seal yet. */
+#define P11_LABEL_PENDING "pending."
+#define P11_LABEL_TAG "tag.1"           /* HMAC: binds a sealed blob to its row */
+#define P11_LABEL_CODE "code.1"         /* HMAC: claim codes */
+#define P11_LABEL_TOKEN "token.1"       /* HMAC: access tokens */
+#define P11_LABEL_EXCHANGE "exchange.1" /* RSA-3072: peers send us their KEKs */
+#define P11_LABEL_AUDIT "audit.1"       /* EC P-256: audit checkpoints */
 
 #define P11_STORE_VERSIONS_MAX 16
 #define P11_STORE_VERSION_MAX 9999u
@@ -23,6 +29,8 @@ struct p11_store {
         char label[SEALED_LABEL_MAX + 1];
         unsigned version;
         CK_OBJECT_HANDLE handle;
+        bool pending; /* opens, and does not seal yet */
+        bool copied;  /* the handle is that of a copy of ours */
     } keks[P11_STORE_VERSIONS_MAX];
     size_t n;
 };
@@ -30,11 +38,14 @@ struct p11_store {
 struct p11_keys {
     struct p11_store device;
     struct p11_store kek;
-    struct p11_store export; /* none on a token whose keys cannot be exported */
+    struct p11_store export;        /* none on a token whose keys cannot be exported */
+    struct p11_store rewrap_device; /* both: none but while keys are sealed anew */
+    struct p11_store rewrap_kek;
     CK_OBJECT_HANDLE tag;
     CK_OBJECT_HANDLE code;
     CK_OBJECT_HANDLE token;
     CK_OBJECT_HANDLE exchange;
+    bool tag_copied;
     bool in_place; /* a copy would be faster, and the token makes none */
 };
 
@@ -49,7 +60,11 @@ int p11_keys_copy(struct p11_token *token, struct p11_keys *keys) MUST_CHECK;
 /** NULL when the token has no such version. */
 const struct p11_store_kek *p11_store_find(const struct p11_store *store, const char *label);
 const struct p11_store_kek *p11_store_version_find(const struct p11_store *store, unsigned version);
-/** The highest version; a found store has at least one. */
+/** Destroys the copies, and nothing of the token. */
+void p11_keys_drop(struct p11_token *token, struct p11_keys *keys);
+/** Whether both hold the same versions, in the same states. */
+bool p11_keys_same(const struct p11_keys *a, const struct p11_keys *b);
+/** The highest version that may seal; a found store has at least one. */
 const struct p11_store_kek *p11_store_newest(const struct p11_store *store);
 /** The version in a label like "store-device.12"; 0 when the label is another. */
 unsigned p11_store_version(const char *label, const char *prefix);

@@ -242,14 +242,14 @@ static int refuse_all_modifiable(struct p11_token *token, const struct p11_keys 
         {keys->token, P11_LABEL_TOKEN},
         {keys->exchange, P11_LABEL_EXCHANGE},
     };
+    const struct p11_store *const stores[] = {
+        &keys->device, &keys->kek, &keys->export, &keys->rewrap_device, &keys->rewrap_kek};
     int r = 0;
 
-    for (size_t i = 0; r == 0 && i < keys->device.n; i++)
-        r = refuse_modifiable(token, keys->device.keks[i].handle, keys->device.keks[i].label);
-    for (size_t i = 0; r == 0 && i < keys->kek.n; i++)
-        r = refuse_modifiable(token, keys->kek.keks[i].handle, keys->kek.keks[i].label);
-    for (size_t i = 0; r == 0 && i < keys->export.n; i++)
-        r = refuse_modifiable(token, keys->export.keks[i].handle, keys->export.keks[i].label);
+    for (size_t s = 0; s < sizeof(stores) / sizeof(stores[0]); s++) {
+        for (size_t i = 0; r == 0 && i < stores[s]->n; i++)
+            r = refuse_modifiable(token, stores[s]->keks[i].handle, stores[s]->keks[i].label);
+    }
     for (size_t i = 0; r == 0 && i < sizeof(singles) / sizeof(singles[0]); i++)
         r = refuse_modifiable(token, singles[i].handle, singles[i].label);
     return r;
@@ -257,10 +257,10 @@ static int refuse_all_modifiable(struct p11_token *token, const struct p11_keys 
 
 /* What opens keys to be wrapped out opens them for nothing else, and is the key that sealed them.
  */
-static int try_twin(struct p11_token *token, const struct p11_keys *keys,
+static int try_twin(struct p11_token *token, const struct p11_store *stores, enum p11_use opens,
     const struct p11_store_kek *twin, CK_OBJECT_HANDLE known)
 {
-    const struct p11_store_kek *store = p11_store_version_find(&keys->device, twin->version);
+    const struct p11_store_kek *store = p11_store_version_find(stores, twin->version);
     struct p11_known by_twin, by_store;
     int r = try_store(token, twin, P11_USE_EXPORT, P11_USE_DEVICE, known, &by_twin);
 
@@ -268,10 +268,30 @@ static int try_twin(struct p11_token *token, const struct p11_keys *keys,
         r = try_store(token, twin, P11_USE_EXPORT, P11_USE_ADOPT_KEY, known, NULL);
     if (r < 0 || store == NULL)
         return r;
-    r = try_store(token, store, P11_USE_DEVICE, P11_USE_EXPORT, known, &by_store);
+    r = try_store(token, store, opens, P11_USE_EXPORT, known, &by_store);
     if (r == 0 && (by_twin.wrapped_len != by_store.wrapped_len ||
                       memcmp(by_twin.wrapped, by_store.wrapped, by_twin.wrapped_len) != 0))
         return error_set(ERROR_CONFIG, "%s and %s are not the same key", twin->label, store->label);
+    return r;
+}
+
+static int try_all_twins(
+    struct p11_token *token, const struct p11_keys *keys, CK_OBJECT_HANDLE known)
+{
+    const struct {
+        const struct p11_store *twins, *stores;
+        enum p11_use opens; /* what the store opens keys for */
+    } rows[] = {
+        {&keys->export, &keys->device, P11_USE_DEVICE},
+        {&keys->rewrap_device, &keys->device, P11_USE_DEVICE},
+        {&keys->rewrap_kek, &keys->kek, P11_USE_PEER},
+    };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t t = 0; r == 0 && t < rows[i].twins->n; t++)
+            r = try_twin(token, rows[i].stores, rows[i].opens, &rows[i].twins->keks[t], known);
+    }
     return r;
 }
 
@@ -288,8 +308,8 @@ int p11_probe_keys(struct p11_token *token, const struct p11_keys *keys, struct 
         r = try_store(token, &keys->device.keks[i], P11_USE_DEVICE, P11_USE_EXPORT, known, NULL);
     for (size_t i = 0; r == 0 && i < keys->kek.n; i++)
         r = try_store(token, &keys->kek.keks[i], P11_USE_PEER, P11_USE_DEVICE, known, NULL);
-    for (size_t i = 0; r == 0 && i < keys->export.n; i++)
-        r = try_twin(token, keys, &keys->export.keks[i], known);
+    if (r == 0)
+        r = try_all_twins(token, keys, known);
     if (r == 0)
         r = try_store(
             token, p11_store_newest(&keys->device), P11_USE_DEVICE, P11_USE_PEER, known, ret);

@@ -33,5 +33,5 @@ token_make() {
     step "$log" "Making the HSM token failed" /usr/bin/python3 "$root/scripts/lib/token_init.py" \
         "$token_module" "$token_label" "$state/pin"
     step "$log" "The key ceremony failed" "$cradle" --config "$state/cradle.ini" \
-        hsm init --exchange-key-out "$state/exchange.pem" "${options[@]}"
+        hsm init --exchange-key-out "$state/exchange.pem" --escrow "$state/storage-keks.escrow" "${options[@]}"
 }

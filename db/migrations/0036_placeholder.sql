@@ -1,2 +1,0 @@
--- Nothing: this number belongs to another change, which takes the place of this file.
-SELECT 1;

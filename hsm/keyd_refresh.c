@@ -1,0 +1,100 @@
+/* Versions of storage KEKs that come and go while this process runs. */
+#include "hsm/keyd.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+
+#define LOOK_MS 10000      /* between two looks, when nothing asks for one */
+#define LOOK_LEAST_MS 1000 /* between two that blobs ask for */
+
+/* Unlike at a start nobody waits: joins do. */
+static int try_lock(const char *lock_file, int *ret_fd)
+{
+    int fd = open(lock_file, O_RDWR | O_CLOEXEC);
+
+    if (fd < 0)
+        return error_set_errno("the HSM lock file %s cannot be opened", lock_file);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        (void)close(fd);
+        return 1;
+    }
+    *ret_fd = fd;
+    return 0;
+}
+
+/* What was opened under a version that has gone is not to be used any more. */
+static void forget_keks(struct keyd *keyd)
+{
+    for (size_t i = 0; i < keyd->n_keks; i++)
+        (void)p11_destroy(&keyd->token, &keyd->keks[i].handle);
+    keyd->n_keks = 0;
+}
+
+static int take(struct keyd *keyd, struct p11_keys *fresh)
+{
+    struct p11_known known = {0};
+    int r = p11_keys_copy(&keyd->token, fresh);
+
+    if (r == 0)
+        r = p11_probe_keys(&keyd->token, fresh, &known);
+    if (r < 0) {
+        p11_keys_drop(&keyd->token, fresh);
+        return r;
+    }
+    forget_keks(keyd);
+    p11_keys_drop(&keyd->token, &keyd->keys);
+    keyd->keys = *fresh;
+    keyd->known = known;
+    log_info("the token's storage KEKs have changed: newest %s and %s",
+        p11_store_newest(&keyd->keys.device)->label, p11_store_newest(&keyd->keys.kek)->label);
+    return 0;
+}
+
+static int look(struct keyd *keyd, bool *ret_changed)
+{
+    CLEANUP(cleanup_close) int lock = -1;
+    struct p11_keys fresh;
+    int r = try_lock(keyd->lock_file, &lock);
+
+    if (r != 0)
+        return r;
+    r = p11_keys_find(&keyd->token, &fresh);
+    if (r < 0 || p11_keys_same(&fresh, &keyd->keys))
+        return r;
+    r = take(keyd, &fresh);
+    *ret_changed = r == 0;
+    return r;
+}
+
+/* A token that is being changed is looked at again soon. True: something is new. */
+static bool refresh(struct keyd *keyd)
+{
+    bool changed = false;
+    const int r = look(keyd, &changed);
+
+    if (r < 0)
+        log_warn("the token's storage KEKs stay as they were: %s", error_text());
+    keyd->looked_ms = clock_monotonic_ms();
+    keyd->look_again_ms = keyd->looked_ms + (r > 0 ? LOOK_LEAST_MS : LOOK_MS);
+    return changed;
+}
+
+void keyd_refresh_due(struct keyd *keyd)
+{
+    if (keyd->lock_file != NULL && clock_monotonic_ms() >= keyd->look_again_ms)
+        (void)refresh(keyd);
+}
+
+bool keyd_refresh_asked(struct keyd *keyd)
+{
+    if (!keyd->unknown)
+        return false;
+    keyd->unknown = false;
+    if (keyd->lock_file == NULL || clock_monotonic_ms() < keyd->looked_ms + LOOK_LEAST_MS)
+        return false;
+    return refresh(keyd);
+}
