@@ -101,6 +101,19 @@ static void init_trust(struct act_metrics *metrics)
     }
 }
 
+static void init_rewrap(struct act_metrics *metrics)
+{
+    metrics->rewrapped.name = "cradle_rewrapped_keys_total";
+    metrics->rewrapped.help = "Keys that this service has sealed anew under a newer storage KEK.";
+    metrics->rewrap_left.name = "cradle_rewrap_left_keys";
+    metrics->rewrap_left.kind = METRIC_GAUGE;
+    metrics->rewrap_left.help =
+        "Keys that stayed under an old storage KEK in the last pass; key_rewrap says why.";
+    metrics->rewrap_under_way.name = "cradle_rewrap_under_way";
+    metrics->rewrap_under_way.kind = METRIC_GAUGE;
+    metrics->rewrap_under_way.help = "1 while keys are sealed anew, by whatever service.";
+}
+
 static void init_id_pacs(struct act_metrics *metrics)
 {
     for (unsigned i = 0; i < N_ID_PAC_COUNTS; i++) {
@@ -183,6 +196,7 @@ void act_metrics_init(struct act_metrics *metrics)
             .help = backlog_rows[i].help,
             .kind = METRIC_GAUGE};
     init_trust(metrics);
+    init_rewrap(metrics);
     init_id_pacs(metrics);
     for (size_t i = 0; i < N_SUBSCRIPTION_COUNTERS; i++) {
         metrics->subscriptions[i].name = "cradle_subscription_events_total";
@@ -225,6 +239,9 @@ void act_metrics_write(struct act_metrics *metrics, struct text *out)
     metrics_write(out, metrics->webhooks, N_WEBHOOK_COUNTERS);
     metrics_write(out, metrics->signals, N_DEVICE_SIGNALS);
     metrics_write(out, metrics->trust_moves, N_TRUST_COUNTERS);
+    metrics_write(out, &metrics->rewrapped, 1);
+    metrics_write(out, &metrics->rewrap_left, 1);
+    metrics_write(out, &metrics->rewrap_under_way, 1);
     metrics_write(out, metrics->subscriptions, N_SUBSCRIPTION_COUNTERS);
     metrics_write(out, metrics->services, N_SERVICE_COUNTERS);
     metrics_write(out, metrics->backlog, N_BACKLOG_GAUGES);

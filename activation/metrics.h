@@ -81,6 +81,7 @@ struct act_metrics {
     struct metric signals[N_DEVICE_SIGNALS];
     char signal_labels[N_DEVICE_SIGNALS][ACT_METRIC_LABELS_MAX];
     struct metric trust_moves[N_TRUST_COUNTERS];
+    struct metric rewrapped, rewrap_left, rewrap_under_way;
     struct metric subscriptions[N_SUBSCRIPTION_COUNTERS]; /* by this service's keeper */
     struct metric services[N_SERVICE_COUNTERS];           /* of devices, by it */
     struct metric backlog[N_BACKLOG_GAUGES];

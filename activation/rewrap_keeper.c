@@ -96,12 +96,27 @@ static int walk_on(struct act_rewrap_keeper *k, struct db_rewrap *rewrap)
         return r;
     step.end = n < DB_REWRAP_PIECE;
     r = db_rewrap_write(k->db, rewrap, k->rows, n, &step);
+    if (r == 0)
+        metric_add(&k->service->metrics.rewrapped, (int64_t)step.n_changed);
     if (r == 0 && step.n_changed > 0)
         log_info("sealed anew: %zu keys, towards %s", step.n_changed, rewrap->target);
     /* A pass is over: the next begins when the lease ends. */
     if (r == 0 && part + 1 == N_DB_REWRAP_PARTS && step.end)
         return 1;
     return r;
+}
+
+static int tell(struct act_rewrap_keeper *k)
+{
+    struct act_metrics *metrics = &k->service->metrics;
+    struct db_rewrap_progress progress;
+    int r = db_rewrap_progress(k->db, &progress);
+
+    if (r < 0)
+        return r;
+    metric_set(&metrics->rewrap_left, progress.n_stuck);
+    metric_set(&metrics->rewrap_under_way, progress.target[0] != '\0' && !progress.finished);
+    return 0;
 }
 
 static int look(struct act_rewrap_keeper *k)
@@ -119,7 +134,7 @@ static int look(struct act_rewrap_keeper *k)
         if (r == 0)
             rest(ACT_REWRAP_REST_MS);
     }
-    return r < 0 ? r : 0;
+    return r < 0 ? r : tell(k);
 }
 
 static void *thread_main(void *context)

@@ -38,6 +38,8 @@ static void read_kek(struct bytes_reader *r, struct keyd_request *request, size_
     keyd_read_kek(r, &request->rewrap_keks[i]);
 }
 
+static const char no_label[SEALED_LABEL_MAX + 1] = "-";
+
 static void write_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
 {
     const struct keyd_rewrap_reply *a = &reply->rewraps[i];
@@ -47,7 +49,7 @@ static void write_reply(struct bytes_writer *w, const struct keyd_reply *reply, 
 
     if (a->changed)
         key = a->sealed;
-    memcpy(key.kek_label, a->newest, sizeof(key.kek_label));
+    memcpy(key.kek_label, a->newest[0] != '\0' ? a->newest : no_label, sizeof(key.kek_label));
     if (a->changed && a->status != KEYD_OK)
         w->failed = true;
     keyd_write_status(w, a->status);

@@ -44,7 +44,7 @@ int keyd_init(struct keyd *keyd) MUST_CHECK;
  * go. Takes the start-up lock, and lets it be where somebody has it. What cannot be used leaves
  * everything as it was. */
 void keyd_refresh_due(struct keyd *keyd);
-/** The same where an item named a version that is not known, once a second at most: its tag was
+/** The same where an item named a version that is not known, every 50 ms at most: its tag was
  * right, so the version is in the token, or was. True: something is new, ask again. Never inside of
  * an item: handles that it holds may be gone afterwards. */
 bool keyd_refresh_asked(struct keyd *keyd);

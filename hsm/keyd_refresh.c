@@ -6,21 +6,29 @@
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 
-#define LOOK_MS 10000      /* between two looks, when nothing asks for one */
-#define LOOK_LEAST_MS 1000 /* between two that blobs ask for */
+#define LOOK_MS 10000     /* between two looks, when nothing asks for one */
+#define LOOK_SOON_MS 1000 /* after one that found the token busy */
+#define LOOK_LEAST_MS 50  /* between two that blobs ask for: a look takes 2 */
+#define LOCK_WAIT_MS 500  /* that a join can spare, which waits for the version it names */
+#define LOCK_STEP_MS 5
 
-/* Unlike at a start nobody waits: joins do. */
-static int try_lock(const char *lock_file, int *ret_fd)
+/* Another one's start, or a ceremony, takes a fraction of a second. Outcome 1: it is not free. */
+static int try_lock(const char *lock_file, int64_t wait_ms, int *ret_fd)
 {
+    const int64_t until = clock_monotonic_ms() + wait_ms;
     int fd = open(lock_file, O_RDWR | O_CLOEXEC);
 
     if (fd < 0)
         return error_set_errno("the HSM lock file %s cannot be opened", lock_file);
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        (void)close(fd);
-        return 1;
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (clock_monotonic_ms() >= until) {
+            (void)close(fd);
+            return 1;
+        }
+        (void)poll(NULL, 0, LOCK_STEP_MS);
     }
     *ret_fd = fd;
     return 0;
@@ -54,11 +62,11 @@ static int take(struct keyd *keyd, struct p11_keys *fresh)
     return 0;
 }
 
-static int look(struct keyd *keyd, bool *ret_changed)
+static int look(struct keyd *keyd, int64_t wait_ms, bool *ret_changed)
 {
     CLEANUP(cleanup_close) int lock = -1;
     struct p11_keys fresh;
-    int r = try_lock(keyd->lock_file, &lock);
+    int r = try_lock(keyd->lock_file, wait_ms, &lock);
 
     if (r != 0)
         return r;
@@ -71,22 +79,22 @@ static int look(struct keyd *keyd, bool *ret_changed)
 }
 
 /* A token that is being changed is looked at again soon. True: something is new. */
-static bool refresh(struct keyd *keyd)
+static bool refresh(struct keyd *keyd, int64_t wait_ms)
 {
     bool changed = false;
-    const int r = look(keyd, &changed);
+    const int r = look(keyd, wait_ms, &changed);
 
     if (r < 0)
         log_warn("the token's storage KEKs stay as they were: %s", error_text());
     keyd->looked_ms = clock_monotonic_ms();
-    keyd->look_again_ms = keyd->looked_ms + (r > 0 ? LOOK_LEAST_MS : LOOK_MS);
+    keyd->look_again_ms = keyd->looked_ms + (r > 0 ? LOOK_SOON_MS : LOOK_MS);
     return changed;
 }
 
 void keyd_refresh_due(struct keyd *keyd)
 {
     if (keyd->lock_file != NULL && clock_monotonic_ms() >= keyd->look_again_ms)
-        (void)refresh(keyd);
+        (void)refresh(keyd, 0);
 }
 
 bool keyd_refresh_asked(struct keyd *keyd)
@@ -96,5 +104,5 @@ bool keyd_refresh_asked(struct keyd *keyd)
     keyd->unknown = false;
     if (keyd->lock_file == NULL || clock_monotonic_ms() < keyd->looked_ms + LOOK_LEAST_MS)
         return false;
-    return refresh(keyd);
+    return refresh(keyd, LOCK_WAIT_MS);
 }

@@ -311,8 +311,8 @@ static int check_hidden(void *context, CK_OBJECT_HANDLE handle, const char *labe
     unsigned *n = context;
     static const CK_ATTRIBUTE_TYPE types[] = {CKA_PRIVATE, CKA_SENSITIVE, CKA_ALWAYS_SENSITIVE,
         CKA_NEVER_EXTRACTABLE, CKA_EXTRACTABLE, CKA_MODIFIABLE};
-    /* What seals device keys came into its two objects as a key that is wrapped. */
-    const CK_BBOOL born = strncmp(label, "store-device", 12) == 0 ? CK_FALSE : CK_TRUE;
+    /* What has an escrow or a twin came into its objects as a key that is wrapped. */
+    const CK_BBOOL born = strncmp(label, "store-", 6) == 0 ? CK_FALSE : CK_TRUE;
     const CK_BBOOL copied = p11_key_is_copied(label) ? CK_TRUE : CK_FALSE;
     const CK_BBOOL expected[] = {CK_TRUE, CK_TRUE, born, born, CK_FALSE, copied};
 

@@ -110,14 +110,21 @@ struct outcome {
     char text[ERROR_TEXT_MAX];
 };
 
+void softhsm_escrow(const struct softhsm *hsm, char ret[static PATH_MAX])
+{
+    (void)snprintf(ret, PATH_MAX, "%s/escrow", hsm->dir);
+}
+
 int softhsm_ceremony(const struct softhsm *hsm)
 {
-    const struct hsm_ceremony what = {
-        hsm->uri, hsm->lock_file, hsm->exchange_pem, .exportable_keys = true};
+    char escrow[PATH_MAX];
+    const struct hsm_ceremony what = {hsm->uri, hsm->lock_file, hsm->exchange_pem,
+        .escrow_path = escrow, .exportable_keys = true};
     struct outcome outcome = {.code = ERROR_INTERNAL, .text = "the ceremony's process died"};
     int fds[2];
     pid_t pid;
 
+    softhsm_escrow(hsm, escrow);
     if (pipe(fds) != 0)
         return error_set_errno("no pipe");
     pid = fork();

@@ -24,6 +24,8 @@ struct softhsm {
 int softhsm_make(struct softhsm *hsm, bool ceremony);
 /** The URI of the token behind another module. */
 void softhsm_uri(const struct softhsm *hsm, const char *module, char *out, size_t size);
+/** The path of the ceremony's escrow file. */
+void softhsm_escrow(const struct softhsm *hsm, char ret[static PATH_MAX]);
 /** Runs the ceremony in a child; its outcome comes back, with the sentence of an error. */
 int softhsm_ceremony(const struct softhsm *hsm);
 void softhsm_remove(struct softhsm *hsm);

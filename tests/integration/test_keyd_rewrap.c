@@ -1,0 +1,231 @@
+/* Versions of storage KEKs: what running key processes make of them, and keys that are sealed anew.
+ */
+#include "hsm/ceremony.h"
+#include "tests/integration/keyd_fixture.h"
+
+#include "base/error.h"
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+static char escrow[PATH_MAX];
+static struct hsm_ceremony ceremony;
+static uint64_t next_device = 0x20635F00C4009000;
+
+/* Tests share the token: each goes on from the versions that the one before left. */
+static void setup(void)
+{
+    softhsm_escrow(&keyd_test_hsm, escrow);
+    ceremony = (struct hsm_ceremony){
+        .uri = keyd_test_hsm.uri, .lock_file = keyd_test_hsm.lock_file, .escrow_path = escrow};
+}
+
+static unsigned rotate(enum hsm_family family)
+{
+    CLEANUP(text_done) struct text report = {0};
+    unsigned version = 0;
+
+    ck_assert_msg(
+        hsm_ceremony_rotate(&ceremony, family, &version, &report) == 0, "%s", error_text());
+    ck_assert_ptr_nonnull(strstr(report.data, "check value"));
+    return version;
+}
+
+static void must(int r)
+{
+    ck_assert_msg(r == 0, "%s", error_text());
+}
+
+static void activate(enum hsm_family family, unsigned version)
+{
+    CLEANUP(text_done) struct text report = {0};
+
+    must(hsm_ceremony_activate(&ceremony, family, version, &report));
+}
+
+static enum keyd_status join(struct keyd_channel *channel, const struct keyd_test_device *device)
+{
+    struct keyd_join_request request;
+    struct keyd_join_reply reply;
+
+    keyd_test_request(device, 1, false, false, &request);
+    request.plan = false;
+    must(keyd_answer_joins(channel, NULL, 0, &request, 1, &reply, keyd_test_deadline()));
+    return reply.status;
+}
+
+static struct keyd_rewrap_reply rewrap(
+    struct keyd_channel *channel, const struct keyd_test_device *device)
+{
+    const struct keyd_rewrap_key_request request = {.dev_eui = device->dev_eui,
+        .join_eui = device->join_eui,
+        .slot = KEY_SLOT_APP,
+        .key = device->app};
+    struct keyd_rewrap_reply reply;
+
+    must(keyd_rewrap_keys(channel, &request, 1, &reply, keyd_test_deadline()));
+    return reply;
+}
+
+START_TEST(a_version_seals_when_it_is_activated_and_running_processes_come_to_know_it)
+{
+    struct keyd_pool *old_pool = keyd_test_pool(1, 1, 0), *fresh_pool;
+    struct keyd_test_device before, pending, after;
+    char first[HSM_FAMILY_LABEL_MAX], second[HSM_FAMILY_LABEL_MAX];
+    CLEANUP(text_done) struct text report = {0};
+    unsigned version;
+
+    keyd_test_adopt(keyd_pool_channel(old_pool, 0), next_device++, false, &before);
+    version = rotate(HSM_FAMILY_DEVICE);
+    hsm_family_label(HSM_FAMILY_DEVICE, version - 1, first);
+    hsm_family_label(HSM_FAMILY_DEVICE, version, second);
+    ck_assert_int_eq(
+        hsm_ceremony_rotate(&ceremony, HSM_FAMILY_DEVICE, &version, &report), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), second) != NULL, "%s", error_text());
+
+    fresh_pool = keyd_test_pool(1, 1, 0);
+    keyd_test_adopt(keyd_pool_channel(fresh_pool, 0), next_device++, false, &pending);
+    ck_assert_str_eq(pending.app.kek_label, first);
+    keyd_pool_close(fresh_pool);
+
+    activate(HSM_FAMILY_DEVICE, version);
+    fresh_pool = keyd_test_pool(1, 1, 0);
+    keyd_test_adopt(keyd_pool_channel(fresh_pool, 0), next_device++, false, &after);
+    ck_assert_str_eq(after.app.kek_label, second);
+    /* Started before there was such a version, and not told of it. */
+    ck_assert_int_eq(join(keyd_pool_channel(old_pool, 0), &after), KEYD_OK);
+    ck_assert_int_eq(join(keyd_pool_channel(old_pool, 0), &before), KEYD_OK);
+    ck_assert_int_eq(join(keyd_pool_channel(fresh_pool, 0), &before), KEYD_OK);
+    ck_assert_int_eq(
+        hsm_ceremony_retire(&ceremony, HSM_FAMILY_DEVICE, version, &report), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "seals new keys") != NULL, "%s", error_text());
+    keyd_pool_close(fresh_pool);
+    keyd_pool_close(old_pool);
+}
+END_TEST
+
+START_TEST(a_device_key_is_sealed_anew_for_its_row_alone_and_outlives_its_version)
+{
+    struct keyd_pool *pool = keyd_test_pool(1, 1, 0);
+    struct keyd_channel *channel = keyd_pool_channel(pool, 0);
+    struct keyd_test_device device, moved;
+    char newest[HSM_FAMILY_LABEL_MAX];
+    struct keyd_rewrap_reply reply;
+    CLEANUP(text_done) struct text report = {0};
+    unsigned version;
+
+    keyd_test_adopt(channel, next_device++, false, &device);
+    reply = rewrap(channel, &device);
+    ck_assert_int_eq(reply.status, KEYD_OK);
+    ck_assert_msg(!reply.changed, "it is under the newest");
+    ck_assert_str_eq(reply.newest, device.app.kek_label);
+    version = rotate(HSM_FAMILY_DEVICE);
+    activate(HSM_FAMILY_DEVICE, version);
+    hsm_family_label(HSM_FAMILY_DEVICE, version, newest);
+    keyd_pool_close(pool);
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+
+    moved = device;
+    moved.dev_eui.bytes[7] ^= 1;
+    ck_assert_int_eq(rewrap(channel, &moved).status, KEYD_TAG_REFUSED);
+    reply = rewrap(channel, &device);
+    ck_assert_int_eq(reply.status, KEYD_OK);
+    ck_assert(reply.changed);
+    ck_assert_str_eq(reply.sealed.kek_label, newest);
+    ck_assert_int_ne(memcmp(reply.sealed.blob, device.app.blob, device.app.blob_len), 0);
+    keyd_pool_close(pool);
+
+    must(hsm_ceremony_retire(&ceremony, HSM_FAMILY_DEVICE, version - 1, &report));
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    ck_assert_int_eq(join(channel, &device), KEYD_KEK_UNKNOWN);
+    device.app = reply.sealed;
+    ck_assert_int_eq(join(channel, &device), KEYD_OK);
+    keyd_pool_close(pool);
+}
+END_TEST
+
+START_TEST(a_peers_kek_is_sealed_anew_only_while_its_version_is_open)
+{
+    struct keyd_pool *pool = keyd_test_pool(1, 1, 0);
+    struct keyd_channel *channel = keyd_pool_channel(pool, 0);
+    CLEANUP(text_done) struct text report = {0};
+    struct keyd_rewrap_reply replies[2];
+    struct sealed_kek keks[2];
+    struct keyd_test_peers peers;
+    unsigned version;
+
+    keyd_test_peers(channel, &peers);
+    version = rotate(HSM_FAMILY_KEK);
+    activate(HSM_FAMILY_KEK, version);
+    keyd_pool_close(pool);
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    keks[0] = peers.sealed[0];
+    keks[1] = peers.sealed[1];
+    (void)strncpy(keks[1].label, "another", sizeof(keks[1].label) - 1);
+    must(keyd_rewrap_keks(channel, keks, 2, replies, keyd_test_deadline()));
+    ck_assert_int_eq(replies[0].status, KEYD_CANNOT_EXPORT);
+    ck_assert_int_eq(replies[1].status, KEYD_KEK_TAG_REFUSED);
+    keyd_pool_close(pool);
+
+    must(hsm_ceremony_open(&ceremony, HSM_FAMILY_KEK, version - 1, &report));
+    ck_assert_int_eq(
+        hsm_ceremony_open(&ceremony, HSM_FAMILY_KEK, version - 1, &report), ERROR_CONFIG);
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    must(keyd_rewrap_keks(channel, keks, 2, replies, keyd_test_deadline()));
+    ck_assert_int_eq(replies[0].status, KEYD_OK);
+    ck_assert(replies[0].changed);
+    ck_assert_int_eq(replies[1].status, KEYD_KEK_TAG_REFUSED);
+    keyd_pool_close(pool);
+    must(hsm_ceremony_close(&ceremony, &report));
+    must(hsm_ceremony_retire(&ceremony, HSM_FAMILY_KEK, version - 1, &report));
+
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    peers.sealed[0].key = replies[0].sealed;
+    keks[0] = peers.sealed[0];
+    must(keyd_rewrap_keks(channel, keks, 1, replies, keyd_test_deadline()));
+    ck_assert_int_eq(replies[0].status, KEYD_OK);
+    ck_assert_msg(!replies[0].changed, "it is under the newest");
+    keyd_pool_close(pool);
+}
+END_TEST
+
+START_TEST(an_escrow_file_that_lacks_a_version_or_was_changed_is_named)
+{
+    CLEANUP(text_done) struct text report = {0};
+    struct hsm_ceremony other = ceremony;
+    char path[PATH_MAX + 8];
+    unsigned version = rotate(HSM_FAMILY_DEVICE);
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%s.other", escrow);
+    other.escrow_path = path;
+    ck_assert_int_eq(hsm_ceremony_open(&other, HSM_FAMILY_DEVICE, version, &report), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), path) != NULL, "%s", error_text());
+    f = fopen(path, "we");
+    ck_assert_ptr_nonnull(f);
+    (void)fprintf(f, "store-device.%u %080d\n", version, 1);
+    (void)fclose(f);
+    ck_assert_int_eq(hsm_ceremony_open(&other, HSM_FAMILY_DEVICE, version, &report), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "does not open") != NULL, "%s", error_text());
+    (void)unlink(path);
+    /* What never sealed may go. */
+    must(hsm_ceremony_retire(&ceremony, HSM_FAMILY_DEVICE, version, &report));
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_version_seals_when_it_is_activated_and_running_processes_come_to_know_it,
+        a_device_key_is_sealed_anew_for_its_row_alone_and_outlives_its_version,
+        a_peers_kek_is_sealed_anew_only_while_its_version_is_open,
+        an_escrow_file_that_lacks_a_version_or_was_changed_is_named,
+    };
+
+    return keyd_test_main("keyd-rewrap", tests, sizeof(tests) / sizeof(tests[0]), setup, NULL);
+}
