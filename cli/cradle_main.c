@@ -73,6 +73,13 @@ static const struct {
     {{"hsm", "retire"}, "device|kek VERSION",
         "Destroys a version that nothing is sealed under any more; refuses while something is.",
         cli_hsm_retire},
+    {{"hsm", "pin-split"}, "--pin-file FILE [--needed K] [--on-disk] SHARE SHARE ...",
+        "Makes a PIN that nobody is shown, for a token to be made, and a file with a share of it for "
+        "each custodian: any K give it back, all of them where K is not said.",
+        cli_hsm_pin_split, true},
+    {{"hsm", "unlock"}, "--pin-file FILE [--on-disk] SHARE SHARE ...",
+        "Puts the PIN together from shares, into a new file on a tmpfs, for services to start.",
+        cli_hsm_unlock, true},
     {{"admin", "add"}, "--organization NAME [--role ROLE ...]",
         "Makes an administrator of the activation service, in the database itself; its secret is "
         "shown once.",

@@ -258,6 +258,31 @@ class Life(unittest.TestCase):
         self.assertIn("the second token holds the same", self.works("hsm", "list"))
         self.assertIn("0 objects were copied", self.works("hsm", "copy"))
 
+    def test_a_pin_that_nobody_knows_is_put_together_from_shares(self):
+        shares = [self.stack.path(f"share-{i}") for i in range(3)]
+        first, again = (tempfile.mktemp(prefix="cradle-test-pin-", dir="/dev/shm") for _ in range(2))
+        for path in (first, again):
+            self.addCleanup(lambda path=path: os.path.exists(path) and os.unlink(path))
+        self.assertIn("on a disk", self.fails("hsm", "pin-split", "--pin-file", self.stack.path("pin-2"), *shares))
+        said = self.works("hsm", "pin-split", "--needed", "2", "--pin-file", first, *shares)
+        with open(first, encoding="utf-8") as file:
+            pin = file.read()
+        self.assertRegex(pin, r"\A[0-9a-f]{32}\n\Z")
+        self.assertNotIn(pin.strip(), said)
+        for path in (first, *shares):
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.assertIn("2 are needed", self.fails("hsm", "unlock", "--pin-file", again, shares[2]))
+        self.assertFalse(os.path.exists(again))
+        self.works("hsm", "unlock", "--pin-file", again, shares[2], shares[0])
+        with open(again, encoding="utf-8") as file:
+            self.assertEqual(file.read(), pin)
+        self.assertEqual(os.stat(again).st_mode & 0o777, 0o600)
+        self.assertIn("cannot make", self.fails("hsm", "unlock", "--pin-file", again, shares[2], shares[0]))
+        with open(shares[0], encoding="utf-8") as file:
+            text = file.read()
+        self.write(shares[0], text[:30] + ("0" if text[30] != "0" else "1") + text[31:])
+        self.assertIn(shares[0] + ": this is no share", self.fails("hsm", "unlock", "--pin-file", again, *shares[:2]))
+
     def test_a_token_of_another_ceremony_gets_nothing(self):
         home, _ = self.make_second("another")
         for path in glob.glob(os.path.join(home, "*")):
