@@ -16,7 +16,7 @@ from fault_stack import count
 
 HOUR, DAY, YEAR = 3600, 86400, 365 * 86400
 JUMPS = (2 * HOUR, -HOUR, 100 * DAY, 0, 3 * YEAR, -30 * DAY)  # from the true time
-TOKEN_S = 3600
+KINDS = (("main",), ("other",), ("main", "other"))  # whose clocks
 SESSIONS = 12  # more than are looked among
 CHAIN_S = 60
 ROUNDS = count(1)
@@ -111,8 +111,8 @@ class Clock(unittest.TestCase):
     def test_joins_and_imports_go_on_whichever_clock_jumps(self):
         n = 0
         for _ in range(ROUNDS):
-            for jump in JUMPS:
-                for kinds in (("main",), ("other",), ("main", "other")):
+            for index, jump in enumerate(JUMPS):
+                for kinds in KINDS if ROUNDS > 1 else KINDS[index % 3:][:1]:
                     with self.subTest(jump=jump, kinds=kinds):
                         self.everywhere(0)
                         for kind in kinds:
