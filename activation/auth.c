@@ -18,11 +18,11 @@ enum act_bearing act_bears_token(
     *ret_organization_id = 0;
     if (text == NULL || !act_token_parse(text, body, hash, &token))
         return BEARS_NONE;
+    /* Before it is known: it may have been issued while the clock was ahead. */
+    if (!act_token_is_timely(&token, now, service->settings.token_lifetime_s))
+        return BEARS_STALE;
     *ret_organization_id = act_token_table_knows(&service->tokens, text, now);
-    if (*ret_organization_id != 0)
-        return BEARS_KNOWN;
-    return act_token_is_timely(&token, now, service->settings.token_lifetime_s) ? BEARS_UNKNOWN
-                                                                                : BEARS_STALE;
+    return *ret_organization_id != 0 ? BEARS_KNOWN : BEARS_UNKNOWN;
 }
 
 /* A token as it was shown, by one request or by several of those that are looked at together. */

@@ -214,19 +214,26 @@ const struct db_statement db_join_resolve_statement = {
     .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY},
 };
 
-/* JoinNonce says which of two was later, should the clock have gone back between them. */
+/* The last ten by JoinNonce, which alone says what was later. They are found by time, twice: when
+ * the clock was ahead and has gone back, ten joins of the time ahead hide those that came after
+ * them. */
+#define LAST_SESSIONS(and_when)                                                                    \
+    "(SELECT e.dev_eui, e.join_eui, e.dev_nonce, e.net_id, e.opt_neg, e.join_nonce"                \
+    "  FROM join_event e"                                                                          \
+    "  WHERE e.dev_eui = (SELECT k.dev_eui FROM k) AND e.outcome = 'success'"                      \
+    "   AND e.ownership_epoch = (SELECT d.ownership_epoch FROM device d"                           \
+    "    WHERE d.dev_eui = (SELECT k.dev_eui FROM k))" and_when                                    \
+    "  ORDER BY e.at DESC, e.join_nonce DESC LIMIT " DECIMAL(DB_JOIN_SESSIONS_MAX) ")"
+
 const struct db_statement db_join_session_statement = {
     .name = "join_session",
-    .sql = "WITH k AS MATERIALIZED (SELECT " NEAREST_TO_ASKED " AS dev_eui"
-           "  FROM (SELECT $1::bytea AS asked) a)"
-           " SELECT s.dev_eui = $1, s.join_eui, s.dev_nonce, s.net_id, s.opt_neg FROM ("
-           "  SELECT e.dev_eui, e.join_eui, e.dev_nonce, e.net_id, e.opt_neg, e.join_nonce"
-           "  FROM join_event e"
-           "  WHERE e.dev_eui = (SELECT k.dev_eui FROM k) AND e.outcome = 'success'"
-           "   AND e.ownership_epoch = (SELECT d.ownership_epoch FROM device d"
-           "    WHERE d.dev_eui = (SELECT k.dev_eui FROM k))"
-           "  ORDER BY e.at DESC, e.join_nonce DESC LIMIT " DECIMAL(
-               DB_JOIN_SESSIONS_MAX) ") s WHERE s.join_nonce = $2",
+    .sql =
+        "WITH k AS MATERIALIZED (SELECT " NEAREST_TO_ASKED " AS dev_eui"
+        "  FROM (SELECT $1::bytea AS asked) a)"
+        " SELECT s.dev_eui = $1, s.join_eui, s.dev_nonce, s.net_id, s.opt_neg"
+        " FROM (" LAST_SESSIONS("") " UNION " LAST_SESSIONS(
+            " AND e.at <= now()") "  ORDER BY join_nonce DESC LIMIT " DECIMAL(DB_JOIN_SESSIONS_MAX) ") s"
+                                                                                                    " WHERE s.join_nonce = $2",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
     .params = {DB_BYTEA, DB_INT4},
