@@ -1,5 +1,6 @@
 #include "base/log_line.h"
 
+#include "base/text.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -35,25 +36,6 @@ static void add_text(struct line *line, const char *s)
     add(line, s, strlen(s));
 }
 
-/* Bytes of the UTF-8 character that begins at `s` (RFC 3629), no longer than `max`; 0: it is none.
- */
-static size_t utf8_len(const unsigned char *s, size_t max)
-{
-    const unsigned char c = s[0];
-    const size_t n = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
-
-    if (n == 0 || n > max)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    /* Too long a form, half a pair of UTF-16, or beyond the last character. */
-    if ((c == 0xE0 && s[1] < 0xA0) || (c == 0xED && s[1] > 0x9F) || (c == 0xF0 && s[1] < 0x90) ||
-        (c == 0xF4 && s[1] > 0x8F))
-        return 0;
-    return n;
-}
-
 static void add_json(struct line *line, const char *s, size_t len)
 {
     char escape[8];
@@ -61,7 +43,7 @@ static void add_json(struct line *line, const char *s, size_t len)
     add_text(line, "\"");
     for (size_t i = 0; i < len;) {
         const unsigned char c = (unsigned char)s[i];
-        const size_t n = utf8_len((const unsigned char *)s + i, len - i);
+        const size_t n = text_utf8_len(s + i, len - i);
 
         if (n == 0) {
             add_text(line, REPLACEMENT);

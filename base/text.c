@@ -121,6 +121,24 @@ void text_add_hex(struct text *t, const void *bytes, size_t len)
     t->len += 2 * len;
 }
 
+size_t text_utf8_len(const char *text, size_t max)
+{
+    const unsigned char *s = (const unsigned char *)text;
+    const unsigned char c = max > 0 ? s[0] : 0xFF;
+    const size_t n = c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
+
+    if (n == 0 || n > max)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    /* Too long a form, half a pair of UTF-16, or beyond the last character. */
+    if ((c == 0xE0 && s[1] < 0xA0) || (c == 0xED && s[1] > 0x9F) || (c == 0xF0 && s[1] < 0x90) ||
+        (c == 0xF4 && s[1] > 0x8F))
+        return 0;
+    return n;
+}
+
 size_t text_fit(const char *s, size_t max)
 {
     size_t len = strnlen(s, max + 1);

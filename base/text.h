@@ -26,5 +26,8 @@ void text_reserve(struct text *t, size_t len);
 /** Bytes of the longest beginning of at most `max` bytes that cuts no UTF-8 character in two; what
  * is quoted in part ("%.*s") is UTF-8 then if the whole is. */
 size_t text_fit(const char *s, size_t max);
+/** Bytes of the UTF-8 character (RFC 3629) that begins at `s`, no longer than `max`; 0: there is
+ * none. */
+size_t text_utf8_len(const char *s, size_t max);
 void text_clear(struct text *t);
 void text_done(struct text *t);

@@ -146,6 +146,7 @@ int cli_order_withdraw(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_sigfox_decrypt(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_top(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_device_move(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 
 /** ERROR_CONFIG naming the setting when `value` is empty. */

@@ -293,6 +293,11 @@ static const struct {
         "of a file, and prints what became of each: suspend, resume, release, rotate-code, reset-nonces, bind, offer, quarantine, "
         "lift or scrap.",
         cli_device_move},
+    {{"top", NULL}, "[--url URL ...] [--ca FILE] [--interval SECONDS] [--once] [--json]",
+        "Shows what services do now, by their metrics (two of this machine, where no URL is given): "
+        "joins, times, peers, partners, jobs. q ends. Without a terminal a line an interval; --once "
+        "reads twice and ends; needs no configuration.",
+        cli_top, true},
     {{"sigfox", "decrypt"}, "--key-file FILE --id-key FILE --id-pac FILE [--out FILE]",
         "Makes one file of id_key.bin, id_pac.txt and the key (32 hexadecimal digits) that the "
         "first is encrypted with, to be imported as sigfox-csv: root keys in clear, so on their "

@@ -16,10 +16,9 @@ NOT_UNITS = {"cradle_app_s_key_requests_total", "cradle_home_ns_requests_total"}
 class Metrics(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = support.Stack("metrics")
-        cls.addClassCleanup(cls.stack.stop)
-        cls.stack.start()
+        cls.stack = support.shared()
         finding = cls.stack.second_joinserver("dns.mode=naptr")
+        cls.addClassCleanup(finding.stop)
         cls.device = cls.stack.device("1.0.3")
         assert cls.stack.join(cls.device)["agree"]
         cls.pages = [monitoring.Page(support.http("GET", f"{url.rstrip('/')}/metrics")[2].decode())
@@ -97,9 +96,7 @@ class Metrics(unittest.TestCase):
 class Logs(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.stack = support.Stack("logs")
-        cls.addClassCleanup(cls.stack.stop)
-        cls.stack.start()
+        cls.stack = support.shared()
 
     def lines(self, service):
         with open(service.log, encoding="utf-8") as file:
