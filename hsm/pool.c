@@ -48,11 +48,36 @@ static void free_pool(struct keyd_pool *pool)
     free(pool->program);
     free(pool->uri);
     free(pool->lock_file);
+    free(pool->socket);
+    free(pool->host_user);
     if (pool->wake >= 0)
         (void)close(pool->wake);
     (void)pthread_cond_destroy(&pool->changed);
     (void)pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+static char *copy_text(const char *text)
+{
+    return strdup(text != NULL ? text : "");
+}
+
+/* What is needed to start key processes here. */
+static int check_settings(const struct keyd_pool_config *config)
+{
+    const struct {
+        const char *name, *value;
+    } needed[] = {{"hsm.uri", config->uri}, {"hsm.lock_file", config->lock_file},
+        {"hsm.keyd", config->program}};
+
+    if (config->socket != NULL && config->socket[0] != '\0')
+        return 0;
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+        if (needed[i].value == NULL || needed[i].value[0] == '\0')
+            return error_set(ERROR_CONFIG,
+                "setting %s is missing: without hsm.keyd_socket key processes are started here",
+                needed[i].name);
+    return 0;
 }
 
 static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *config)
@@ -72,10 +97,12 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
         return error_set(ERROR_CONFIG, "%u threads cannot share %u key processes",
             config->n_channels, config->n_processes);
     /* Before it is in anybody's argument list, which every user of the machine may read. */
-    if (strcasestr(config->uri, "pin-value") != NULL)
+    if (config->uri != NULL && strcasestr(config->uri, "pin-value") != NULL)
         return error_set(ERROR_CONFIG,
             "the HSM's URI holds the PIN itself; put it into a file and name that with pin-source");
-    r = keyd_verbs_format(config->verbs, names);
+    r = check_settings(config);
+    if (r == 0)
+        r = keyd_verbs_format(config->verbs, names);
     if (r < 0)
         return r;
     pool->verbs = config->verbs;
@@ -84,14 +111,17 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
         config->max_operations != 0 ? config->max_operations : POOL_MAX_OPERATIONS;
     pool->max_memory_mib =
         config->max_memory_mib != 0 ? config->max_memory_mib : POOL_MAX_MEMORY_MIB;
-    pool->program = strdup(config->program);
-    pool->uri = strdup(config->uri);
-    pool->lock_file = strdup(config->lock_file);
+    pool->program = copy_text(config->program);
+    pool->uri = copy_text(config->uri);
+    pool->lock_file = copy_text(config->lock_file);
+    pool->socket = copy_text(config->socket);
+    pool->host_user = copy_text(config->host_user);
     pool->slots = calloc(pool->n_slots, sizeof(*pool->slots));
     pool->channels = calloc(pool->n_channels, sizeof(*pool->channels));
     pool->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (pool->program == NULL || pool->uri == NULL || pool->lock_file == NULL ||
-        pool->slots == NULL || pool->channels == NULL || pool->wake < 0)
+        pool->socket == NULL || pool->host_user == NULL || pool->slots == NULL ||
+        pool->channels == NULL || pool->wake < 0)
         return error_set(ERROR_SYSTEM, "no memory for the key processes");
     memcpy(pool->metrics, metric_rows, sizeof(metric_rows));
     for (unsigned i = 0; i < pool->n_channels; i++) {
@@ -226,7 +256,7 @@ unsigned keyd_pool_pids(struct keyd_pool *pool, int *ret_pids, unsigned n_max)
 
     (void)pthread_mutex_lock(&pool->lock);
     for (unsigned i = 0; i < pool->n_slots && n < n_max; i++) {
-        if (pool->slots[i].current != NULL)
+        if (pool->slots[i].current != NULL && pool->slots[i].current->pid > 0)
             ret_pids[n++] = (int)pool->slots[i].current->pid;
     }
     (void)pthread_mutex_unlock(&pool->lock);

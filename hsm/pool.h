@@ -58,7 +58,7 @@ struct keyd_pool {
     char describe[KEYD_HELLO_TEXT_MAX];
     int last_end; /* how the last process ended that was not asked to: as from waitpid */
     uint64_t generation;
-    char *program, *uri, *lock_file;
+    char *program, *uri, *lock_file, *socket, *host_user;
     unsigned verbs;
     bool plain_keys;
     unsigned max_operations;

@@ -53,6 +53,8 @@ static void start_one(struct keyd_pool *pool, unsigned index)
         .program = pool->program,
         .uri = pool->uri,
         .lock_file = pool->lock_file,
+        .socket = pool->socket,
+        .host_user = pool->host_user,
         .n_channels = slot->n_channels,
         .memory_mib = pool->max_memory_mib,
         .verbs = pool->verbs,
