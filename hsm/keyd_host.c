@@ -10,7 +10,7 @@
 #include "base/program.h"
 #include "base/secret.h"
 #include "hsm/client.h"
-#include "hsm/frame.h"
+#include "hsm/pool_process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -176,11 +176,14 @@ static int spawn(const struct host *host, int connection)
         s->plain_keys ? (char *)(uintptr_t) "--plain-keys" : NULL,
         NULL,
     };
+    CLEANUP(cleanup_free) char **environment = pool_process_environment(environ);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     pid_t pid;
     int r;
 
+    if (environment == NULL)
+        return ENOMEM;
     if (posix_spawnattr_init(&attributes) != 0)
         return ENOMEM;
     if (posix_spawn_file_actions_init(&actions) != 0) {
@@ -192,7 +195,7 @@ static int spawn(const struct host *host, int connection)
     r |= posix_spawn_file_actions_adddup2(&actions, 2, 1);
     r |= posix_spawn_file_actions_adddup2(&actions, connection, FD_CONNECTION);
     r |= posix_spawn_file_actions_addclosefrom_np(&actions, FD_CONNECTION + 1);
-    r = r == 0 ? posix_spawn(&pid, s->keyd, &actions, &attributes, argv, environ) : ENOMEM;
+    r = r == 0 ? posix_spawn(&pid, s->keyd, &actions, &attributes, argv, environment) : ENOMEM;
     (void)posix_spawn_file_actions_destroy(&actions);
     (void)posix_spawnattr_destroy(&attributes);
     return r;
