@@ -7,7 +7,6 @@ export LC_ALL=C.UTF-8 HOME=/root
 
 readonly keyd_host=/usr/libexec/cradle/cradle-keyd-host
 readonly module=/usr/lib/softhsm/libsofthsm2.so
-readonly join_eui=70b3d57ed0000001 net_id=000013
 
 die() {
     printf 'package_try: %s\n' "$*" >&2
@@ -27,6 +26,11 @@ cradle() {
     command cradle --config /etc/cradle/cradle.ini "$@"
 }
 
+device() {
+    cradle-device "$@"
+}
+
+# member NAME: of the JSON object on standard input
 member() {
     sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"
 }
@@ -109,39 +113,9 @@ until_true answers 8080
 until_true answers 8081
 
 # --- the first join ---
-ns_token=$(cradle ns add --name home --net-id "$net_id" | member token)
-cradle as add --as-id our-as >/dev/null
-cradle route add 70b3d57ed0000000/40 >/dev/null
-# kek OPTION PEER LABEL: made by its owner, sealed to the exchange key; prints it
-kek() {
-    local hex
-    openssl rand -out /root/kek 16
-    hex=$(od -An -vtx1 /root/kek | tr -d ' ')
-    openssl pkeyutl -encrypt -pubin -inkey /etc/cradle/exchange.pem \
-        -pkeyopt rsa_padding_mode:oaep -pkeyopt rsa_oaep_md:sha1 -in /root/kek -out "/root/$3.sealed"
-    cradle kek add "$1" "$2" --label "$3" --sealed "/root/$3.sealed" --length 16 >/dev/null
-    printf '%s' "$hex"
-}
-ns_kek=$(kek --ns "$net_id" ns)
-as_kek=$(kek --as our-as as)
-made=$(cradle client add --organization "Maker" --role maker)
-cradle organization set --name Maker --allow-clear-keys yes >/dev/null
-maker=$(member client_id <<<"$made"):$(member client_secret <<<"$made")
-token=$(curl -sf -u "$maker" -d grant_type=client_credentials http://127.0.0.1:8080/v1/token | member access_token)
-
-for i in 1 2 3; do
-    app_key=$(openssl rand -hex 16)
-    printf 'dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n70b3d57ed100000%s,%s,%s,1.0.4,%s,our-as\n' \
-        "$i" "$join_eui" "$app_key" "$net_id" |
-        curl -sf -o /root/import.out -H "Authorization: Bearer $token" -H 'Content-Type: text/csv' --data-binary @- \
-            'http://127.0.0.1:8080/v1/batches/import?format=csv' || die "the import failed"
-    grep -q '"created"' /root/import.out || die "the device was not imported: $(cat /root/import.out)"
-    cradle-device join --json --url http://127.0.0.1:8081/ --token "$ns_token" --ns-kek "ns=$ns_kek" --as-kek "as=$as_kek" \
-        --dev-eui "70b3d57ed100000$i" --join-eui "$join_eui" --app-key "$app_key" --mac-version 1.0.4 --net-id "$net_id" \
-        >/root/join.out || die "the device did not join: $(cat /root/join.out)"
-    grep -q '"agree":true' /root/join.out || die "the device did not join: $(cat /root/join.out)"
-done
-echo "3 devices joined"
+readonly near=/root far=/root exchange=/etc/cradle/exchange.pem
+# shellcheck source=scripts/lib/first_join.sh
+. "$(dirname "${BASH_SOURCE[0]}")/first_join.sh"
 
 # --- who may read what ---
 for file in /etc/cradle/credentials/keyd/pin /var/lib/cradle-keyd/tokens "/run/credentials/cradle-keyd@joinserver.service/pin"; do

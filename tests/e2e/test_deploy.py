@@ -162,3 +162,25 @@ class Compose(unittest.TestCase):
         for line in re.findall(r"(?m)^RUN apt-get.*?(?<!\\)$", text, re.S):
             self.assertIn("--no-install-recommends", line)
             self.assertIn("rm -rf /var/lib/apt/lists", line)
+
+
+class Whole(unittest.TestCase):
+    """What takes minutes is done when it is asked for."""
+
+    def run_script(self, name, variable):
+        if os.environ.get(variable) != "yes":
+            self.skipTest(f"it compiles everything anew, which takes minutes: scripts/{name} --try, or {variable}=yes")
+        if os.geteuid() != 0:
+            self.skipTest("it makes a root file system: only root can")
+        run = subprocess.run([os.path.join(support.ROOT, "scripts", name), "--try"], capture_output=True, text=True,
+                             check=False, stdin=subprocess.DEVNULL)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertIn("3 devices joined", run.stdout)
+
+    def test_devices_join_by_the_packages_in_a_bare_debian(self):
+        self.run_script("package", "CRADLE_TRY_PACKAGE")
+
+    def test_devices_join_by_the_containers(self):
+        if not shutil.which("buildah"):
+            self.skipTest("there is no buildah")
+        self.run_script("image", "CRADLE_TRY_IMAGE")
