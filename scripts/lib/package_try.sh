@@ -36,15 +36,13 @@ member() {
 }
 
 # --- the database ---
-if [[ ! -d /var/lib/postgresql/15/main ]]; then
-    pg_createcluster 15 main >/dev/null
-fi
+[[ ! -d /var/lib/postgresql/15/main ]] || pg_dropcluster --stop 15 main
+pg_createcluster 15 main >/dev/null
 pg_ctlcluster 15 main start
 umask 077
 for role in owner join activation; do
     password=$(openssl rand -hex 24)
     runuser -u postgres -- psql -XqAt >/dev/null <<END
-DROP ROLE IF EXISTS cradle_$role;
 CREATE ROLE cradle_$role LOGIN PASSWORD '$password';
 END
     printf '*:*:cradle:cradle_%s:%s\n' "$role" "$password" >"/etc/cradle/credentials/$role.pgpass"
