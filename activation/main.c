@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/manager.h"
 #include "base/program.h"
 #include "db/db.h"
 #include "db/job.h"
@@ -69,14 +70,9 @@ static int start_keyds(struct act_service *service)
         .program = service->settings.hsm_keyd,
         .uri = service->settings.hsm_uri,
         .lock_file = service->settings.hsm_lock_file,
-        .verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |
-                 KEYD_MAY(KEYD_VERB_MAKE_KEK) | KEYD_MAY(KEYD_VERB_HASH_CODE) |
-                 KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |
-                 KEYD_MAY(KEYD_VERB_RANDOM) | KEYD_MAY(KEYD_VERB_SIGN_CHECKPOINT) |
-                 KEYD_MAY(KEYD_VERB_AUDIT_KEY) | KEYD_MAY(KEYD_VERB_WEBHOOK_SECRET) |
-                 KEYD_MAY(KEYD_VERB_SIGN_CUSTODY) | KEYD_MAY(KEYD_VERB_MAKE_KEY) |
-                 KEYD_MAY(KEYD_VERB_DELIVERY_KEY) | KEYD_MAY(KEYD_VERB_REWRAP_KEY) |
-                 KEYD_MAY(KEYD_VERB_REWRAP_KEK) |
+        .socket = service->settings.hsm_keyd_socket,
+        .host_user = service->settings.hsm_keyd_user,
+        .verbs = KEYD_VERBS_OF_ACTIVATION |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
         .second = {service->settings.hsm_uri_2, service->settings.hsm_lock_file_2,
             service->settings.hsm_softhsm2_conf_2},
@@ -124,7 +120,19 @@ static int start_listeners(struct act_service *service)
             api_server_port(service->servers[n]), listeners[i].tls == API_TLS_NONE ? "no" : "yes");
         atomic_store(&service->n_servers, ++n);
     }
+    manager_close_rest();
     return 0;
+}
+
+/* Called between two looks at the database and the key processes, each of which has an end. The
+ * workers are not asked: a call may last as long as its client keeps it up. */
+static void watch(struct act_service *service)
+{
+    bool alive = true;
+
+    for (size_t i = 0; i < service->n_servers; i++)
+        alive = api_server_alive(service->servers[i]) && alive;
+    manager_watch(alive, "http");
 }
 
 /* Of all services: one that was killed has nobody else to say so. */
@@ -179,6 +187,7 @@ static void drain(struct act_service *service)
 {
     int64_t until = clock_monotonic_ms() + DRAIN_MS;
 
+    manager_tell("STOPPING=1\nSTATUS=answers what it has");
     log_info("stopping");
     atomic_store(&service->ready_until_ms, 0);
     for (size_t i = 0; i < service->n_servers; i++)
@@ -254,10 +263,12 @@ static int run(struct app *app)
     int r = start(app);
 
     if (r == 0) {
-        do
+        manager_tell("READY=1\nSTATUS=answers");
+        do {
             look_after(app);
-        while ((r = db_guard_look(app->service.guard)) == 0 && !program_stop_wanted(STEP_MS) &&
-               !keyd_pool_stopped(app->service.pool));
+            watch(&app->service);
+        } while ((r = db_guard_look(app->service.guard)) == 0 && !program_stop_wanted(STEP_MS) &&
+                 !keyd_pool_stopped(app->service.pool));
         if (r == 0 && keyd_pool_stopped(app->service.pool))
             r = error_set(ERROR_PIN, "the HSM refused the PIN");
     }

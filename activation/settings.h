@@ -21,6 +21,8 @@ struct act_settings {
     char *hsm_lock_file_2;
     char *hsm_softhsm2_conf_2;
     char *hsm_keyd;
+    char *hsm_keyd_socket;
+    char *hsm_keyd_user;
     unsigned hsm_processes;
     bool hsm_export;
     char *exchange_key; /* path of a PEM file; "" for none */

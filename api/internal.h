@@ -17,6 +17,7 @@
 #include "api/server.h"
 #include "api/tally.h"
 #include "api/tls.h"
+#include "base/manager.h"
 #include "base/metrics.h"
 #include <microhttpd.h>
 #include <pthread.h>
@@ -123,6 +124,7 @@ struct api_server {
     int listen_fd; /* ours until the library has it, and again after the quiesce; else -1 */
     int epoll_fd;  /* the library's */
     int wake_fd;   /* eventfd */
+    struct manager_pulse pulse; /* of the thread */
     unsigned port;
     uint64_t id_seed, id_count;
     struct api_connection *connections;

@@ -2,6 +2,7 @@
 #include "api/listen.h"
 
 #include "base/error.h"
+#include "base/manager.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -174,6 +175,13 @@ int api_listener_open(const struct api_listener *listener, const struct api_netw
         return r;
     (void)snprintf(where, sizeof(where), address.ss_family == AF_INET ? "%s:%u" : "[%s]:%u",
         listener->address, listener->port);
+    fd = manager_take_listener((struct sockaddr *)&address, address_len);
+    if (fd >= 0) {
+        *ret_port = listener->port;
+        *ret_fd = fd;
+        fd = -1;
+        return 0;
+    }
     fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return error_set_errno("cannot make a socket to listen on %s", where);

@@ -25,6 +25,7 @@ bool api_networks_have(const struct api_networks *networks, const struct sockadd
  * from this host. */
 bool api_networks_admit(const struct api_networks *proxies, const struct sockaddr *address);
 
-/** Opens the socket that listens. */
+/** Opens the socket that listens, or takes over the one of its address that a service manager has
+ * opened (base/manager.h). */
 int api_listener_open(const struct api_listener *listener, const struct api_networks *proxies,
     int *ret_fd, unsigned *ret_port) MUST_CHECK;

@@ -216,6 +216,7 @@ static void *run(void *arg)
             log_error("the HTTP server cannot wait: %s", strerror(errno));
             abort();
         }
+        manager_beat(&server->pulse);
         if (n > 0 && (entries[1].revents & POLLIN) != 0)
             (void)!read(server->wake_fd, &wakes, sizeof(wakes));
         resume_given_back(server);
@@ -428,6 +429,7 @@ int api_server_start(const struct api_server_config *config, struct api_server *
     if (r < 0)
         return r;
     *ret = server; /* before the thread runs: a handler may look for it there */
+    manager_beat(&server->pulse);
     r = start_thread(server);
     if (r < 0) {
         *ret = NULL;
@@ -452,6 +454,12 @@ void api_server_cut_streams(struct api_server *server)
 {
     atomic_store(&server->cutting, true);
     server_wake(server);
+}
+
+bool api_server_alive(struct api_server *server)
+{
+    server_wake(server); /* seen at the next look */
+    return manager_is_alive(&server->pulse);
 }
 
 bool api_server_idle(struct api_server *server)

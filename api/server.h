@@ -116,6 +116,9 @@ void api_server_drain(struct api_server *server);
 /** After a drain has lasted long enough: the connections of all streams are cut, so that no worker
  * waits for a client any more. The workers still end them. */
 void api_server_cut_streams(struct api_server *server);
+/** Whether the server's thread has gone round within the last MANAGER_STILL_MS; has it do so once
+ * more, so that it has to be asked oftener than that. */
+bool api_server_alive(struct api_server *server);
 /** True when no admitted request waits for its body or its answer, and no worker has a stream. Once
  * true after a drain began,
  * the handler is not called any more: workers may go. */

@@ -195,6 +195,19 @@ void config_done(const struct config_setting *table, size_t n_settings, void *ta
     }
 }
 
+/* Who may not read a secret file. A credential that systemd hands over has its mask of rights
+ * (ACL) where others have the group's: it says that the service's user may read it, and lies in a
+ * folder that is nobody else's. */
+static mode_t forbidden_bits(const char *path)
+{
+    const char *folder = getenv("CREDENTIALS_DIRECTORY");
+    const size_t len = folder != NULL ? strlen(folder) : 0;
+
+    if (len > 0 && strncmp(path, folder, len) == 0 && path[len] == '/')
+        return (S_IRWXG | S_IRWXO) & ~(mode_t)S_IRGRP;
+    return S_IRWXG | S_IRWXO;
+}
+
 int config_read_secret_file(const char *path, char *out, size_t out_size)
 {
     CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -205,7 +218,7 @@ int config_read_secret_file(const char *path, char *out, size_t out_size)
         return error_set(ERROR_CONFIG, "cannot open %s: %s", path, strerror(errno));
     if (fstat(fd, &st) != 0)
         return error_set_errno("cannot look at %s", path);
-    if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+    if ((st.st_mode & forbidden_bits(path)) != 0)
         return error_set(ERROR_CONFIG, "%s may be read by others: run chmod 600 on it", path);
     n = read(fd, out, out_size - 1);
     if (n < 0)

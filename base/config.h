@@ -26,5 +26,6 @@ int config_load(const struct config_setting *table, size_t n_settings, const cha
 void config_done(const struct config_setting *table, size_t n_settings, void *target);
 
 /** Reads a whole small file (a PIN, a password) without its trailing newline. The file must not be
- * readable by others (ERROR_CONFIG names it). `out` gets a NUL; wipe it after use. */
+ * readable by others (ERROR_CONFIG names it); one in $CREDENTIALS_DIRECTORY may have the group bit.
+ * `out` gets a NUL; wipe it after use. */
 int config_read_secret_file(const char *path, char *out, size_t out_size);

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/manager.h"
 #include <getopt.h>
 #include <pthread.h>
 #include <signal.h>
@@ -77,6 +78,7 @@ int program_start(const struct program *program, int argc, char **argv, void *se
     int option, r;
 
     log_init(program->name, LOG_LEVEL_INFO);
+    manager_init();
     while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
         switch (option) {
         case 'c':

@@ -19,9 +19,10 @@ struct program {
     size_t log_level_offset, log_format_offset;
 };
 
-/** Reads `--config FILE`, `--set section.key=value`, `--help` and `--version`, loads the settings
- * into `settings`, sets the log up, and blocks SIGTERM and SIGINT (call it before any thread
- * starts) and ignores SIGPIPE. Outcome 1: help or the version was printed, end with status 0. */
+/** Takes over what a service manager hands over (base/manager.h), reads `--config FILE`, `--set
+ * section.key=value`, `--help` and `--version`, loads the settings into `settings`, sets the log
+ * up, and blocks SIGTERM and SIGINT (call it before any thread starts) and ignores SIGPIPE. Outcome
+ * 1: help or the version was printed, end with status 0. */
 int program_start(const struct program *program, int argc, char **argv, void *settings);
 
 /** Waits for SIGTERM or SIGINT, at most so long; true when one came. */

@@ -63,6 +63,19 @@ enum keyd_verb {
 #define KEYD_N_VERBS 18
 #define KEYD_MAY(verb) (1u << (verb))
 
+/* What each service needs of its keyds, and no more. */
+#define KEYD_VERBS_OF_JOINSERVER                                                                   \
+    (KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_APP_S_KEY) | KEYD_MAY(KEYD_VERB_SELF_TEST))
+#define KEYD_VERBS_OF_ACTIVATION                                                                   \
+    (KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |                               \
+        KEYD_MAY(KEYD_VERB_MAKE_KEK) | KEYD_MAY(KEYD_VERB_HASH_CODE) |                             \
+        KEYD_MAY(KEYD_VERB_HASH_TOKEN) | KEYD_MAY(KEYD_VERB_SELF_TEST) |                           \
+        KEYD_MAY(KEYD_VERB_RANDOM) | KEYD_MAY(KEYD_VERB_SIGN_CHECKPOINT) |                         \
+        KEYD_MAY(KEYD_VERB_AUDIT_KEY) | KEYD_MAY(KEYD_VERB_WEBHOOK_SECRET) |                       \
+        KEYD_MAY(KEYD_VERB_SIGN_CUSTODY) | KEYD_MAY(KEYD_VERB_MAKE_KEY) |                          \
+        KEYD_MAY(KEYD_VERB_DELIVERY_KEY) | KEYD_MAY(KEYD_VERB_REWRAP_KEY) |                        \
+        KEYD_MAY(KEYD_VERB_REWRAP_KEK))
+
 /** A second token with the same keys, for when the first one fails. */
 struct keyd_second_token {
     const char *uri;          /* NULL or "": there is none */
@@ -71,7 +84,11 @@ struct keyd_second_token {
 };
 
 struct keyd_pool_config {
-    const char *program;     /* path of cradle-keyd */
+    /* Path of a cradle-keyd-host's socket: it starts the keyds, as a user of its own, with a
+     * program, URI and lock file of its own. NULL or "": they are started here. */
+    const char *socket;
+    const char *host_user;   /* whose that socket must be, or root's; NULL or "": anybody's */
+    const char *program;     /* path of cradle-keyd; this and the next two without a socket only */
     const char *uri;         /* RFC 7512: module-path and token, and pin-source (file:...) */
     const char *lock_file;   /* held over C_Initialize..C_Login by every keyd on this token */
     unsigned verbs;          /* KEYD_MAY(...) of each that this service needs; another ends keyd */

@@ -2,13 +2,17 @@
  *
  * It is exec'd by the pool of a service (hsm/pool.c) with its sockets as descriptors 3 and up: the
  * pool's own, on which it says once that it is ready (or why not), then one a channel. It answers
- * one message at a time, and ends when the other sides of all sockets are closed. */
+ * one message at a time, and ends when the other sides of all sockets are closed.
+ *
+ * With --hosted a cradle-keyd-host has started it (hsm/hosting.h): its one descriptor is the
+ * connection of the service, which sends the sockets; options say what it may be asked at most. */
 #include "hsm/keyd.h"
 
 #include "base/error.h"
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "hsm/hosting.h"
 #include "hsm/token_keys.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -20,8 +24,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#define FD_CONTROL 3
-#define FD_CHANNELS 4
+/* The control socket, then the channels; or the connection of a host's client. */
+#define FD_FIRST 3
 #define CHANNELS_MAX 256
 #define MEMORY_MIB_MAX 65536u
 #define LOCK_SLACK_MIB 64u /* what a process may grow beyond its limit before it is replaced */
@@ -32,9 +36,12 @@ struct app {
     unsigned n_channels;
     unsigned memory_mib;
     unsigned verbs; /* KEYD_MAY(...) */
-    bool locked;    /* memory */
     bool list_keys; /* say which keys the token holds, before it is said that it is ready */
     bool probe;     /* only say so and end: there are no channels */
+    bool hosted;
+    int connection; /* of a hosted one */
+    int fds[1 + CHANNELS_MAX];
+    bool locked; /* memory */
     int statm;
     struct keyd keyd;
     struct key_list keys;
@@ -53,6 +60,7 @@ static const struct option options[] = {
     {"plain-keys", no_argument, NULL, 'p'},
     {"list-keys", no_argument, NULL, 'k'},
     {"probe", no_argument, NULL, 'b'},
+    {"hosted", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
@@ -67,6 +75,12 @@ static bool parse_number(const char *text, unsigned max, unsigned *ret)
         return false;
     *ret = (unsigned)v;
     return true;
+}
+
+/* These are its service's to wish. */
+static bool hosted_says_too_much(const struct app *app)
+{
+    return app->n_channels != 0 || app->memory_mib != 0 || app->probe || app->list_keys;
 }
 
 static int parse_options(struct app *app, int argc, char **argv)
@@ -102,16 +116,59 @@ static int parse_options(struct app *app, int argc, char **argv)
         case 'b':
             app->probe = true;
             break;
+        case 'h':
+            app->hosted = true;
+            break;
         default:
             good = false;
         }
         if (!good)
             return error_set(ERROR_CONFIG, "cradle-keyd: a wrong option; only a service starts it");
     }
-    if (app->uri == NULL || app->lock_file == NULL || (app->n_channels == 0) != app->probe ||
-        app->memory_mib == 0 || app->verbs == 0 || optind != argc)
+    if (app->uri == NULL || app->lock_file == NULL || app->verbs == 0 || optind != argc ||
+        (app->hosted ? hosted_says_too_much(app)
+                     : (app->n_channels == 0) != app->probe || app->memory_mib == 0))
         return error_set(ERROR_CONFIG, "cradle-keyd is started by a service, not by hand");
     return 0;
+}
+
+/* What the service wishes, as far as it may. */
+static int grant(struct app *app, const struct hosting_wish *wish)
+{
+    if ((wish->verbs & ~app->verbs) != 0 || wish->verbs == 0)
+        return error_set(ERROR_CONFIG,
+            "the host of key processes does not let this service ask for all that it wants: "
+            "hsm.export and host.service of the host say what it may");
+    if (wish->plain_keys && !app->keyd.plain_keys)
+        return error_set(ERROR_CONFIG,
+            "the host of key processes lets no session key leave in clear (its hsm.plain_keys)");
+    if (wish->memory_mib < 1 || wish->memory_mib > MEMORY_MIB_MAX)
+        return error_set(ERROR_CONFIG, "a memory limit of %u MiB", wish->memory_mib);
+    app->verbs = wish->verbs;
+    app->keyd.plain_keys = wish->plain_keys;
+    app->memory_mib = wish->memory_mib;
+    return 0;
+}
+
+static int take_sockets(struct app *app)
+{
+    struct hosting_wish wish = {0};
+    unsigned n = 0;
+    int r;
+
+    app->fds[0] = -1;
+    if (!app->hosted) {
+        for (unsigned i = 0; i <= app->n_channels; i++)
+            app->fds[i] = FD_FIRST + (int)i;
+        return 0;
+    }
+    app->connection = FD_FIRST;
+    r = hosting_receive(app->connection, &wish, app->fds, &n);
+    if (r < 0)
+        return r;
+    app->n_channels = n - 1;
+    r = hosting_end_with(app->connection);
+    return r < 0 ? r : grant(app, &wish);
 }
 
 static int start(struct app *app)
@@ -175,10 +232,10 @@ static void say_hello(const struct app *app, enum keyd_exit state)
         uint8_t list[KEY_LIST_WIRE_MAX];
 
         (void)send(
-            FD_CONTROL, list, key_list_encode(&app->keys, list), MSG_NOSIGNAL | MSG_DONTWAIT);
+            app->fds[0], list, key_list_encode(&app->keys, list), MSG_NOSIGNAL | MSG_DONTWAIT);
     }
     keyd_hello_encode(&hello, bytes);
-    (void)send(FD_CONTROL, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)send(app->fds[0], bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Resident memory: the second number of statm, in pages. */
@@ -263,7 +320,7 @@ static enum keyd_exit serve(struct app *app)
     const nfds_t n = 1 + app->n_channels;
 
     for (nfds_t i = 0; i < n; i++)
-        app->polls[i] = (struct pollfd){.fd = FD_CONTROL + (int)i, .events = POLLIN};
+        app->polls[i] = (struct pollfd){.fd = app->fds[i], .events = POLLIN};
     while (true) {
         bool open_left = false;
 
@@ -314,8 +371,10 @@ int main(int argc, char **argv)
         log_error("%s", error_text());
         return KEYD_EXIT_CONFIG;
     }
+    r = take_sockets(&app);
     /* Whoever could read a dump of it would read keys: without this there is no key process. */
-    r = harden(&app);
+    if (r == 0)
+        r = harden(&app);
     app.statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (r == 0)
         r = start(&app);
@@ -326,6 +385,8 @@ int main(int argc, char **argv)
     if (state == KEYD_EXIT_OK)
         state = serve(&app);
     p11_token_close(&app.keyd.token);
+    if (app.hosted)
+        hosting_say_end(app.connection, (int)state);
     /* Not exit(): SoftHSM's and OpenSSL's exit handlers do not agree on who goes first. */
     _exit((int)state);
 }

@@ -50,11 +50,18 @@ static void free_pool(struct keyd_pool *pool)
     free(pool->program);
     for (unsigned i = 0; i < POOL_TOKENS_MAX; i++)
         pool_token_done(&pool->tokens[i]);
+    free(pool->socket);
+    free(pool->host_user);
     if (pool->wake >= 0)
         (void)close(pool->wake);
     (void)pthread_cond_destroy(&pool->changed);
     (void)pthread_mutex_destroy(&pool->lock);
     free(pool);
+}
+
+static char *copy_text(const char *text)
+{
+    return strdup(text != NULL ? text : "");
 }
 
 static bool is_set(const char *text)
@@ -70,12 +77,33 @@ static int fill_tokens(struct keyd_pool *pool, const struct keyd_pool_config *co
     pool->n_tokens = 1;
     if (r < 0 || !is_set(second->uri))
         return r;
+    if (is_set(config->socket))
+        return error_set(ERROR_CONFIG,
+            "hsm.uri_2 and hsm.keyd_socket: a host of key processes has one token; leave one out");
     if (!is_set(second->lock_file) || strcmp(second->lock_file, config->lock_file) == 0)
         return error_set(ERROR_CONFIG, "the second HSM token needs a lock file of its own");
     if (!is_set(second->softhsm_conf) && strcmp(second->uri, config->uri) == 0)
         return error_set(ERROR_CONFIG, "the second HSM token is the first one: the same URI");
     pool->n_tokens = 2;
     return pool_token_init(&pool->tokens[1], second->uri, second->lock_file, second->softhsm_conf);
+}
+
+/* What is needed to start key processes here. */
+static int check_settings(const struct keyd_pool_config *config)
+{
+    const struct {
+        const char *name, *value;
+    } needed[] = {{"hsm.uri", config->uri}, {"hsm.lock_file", config->lock_file},
+        {"hsm.keyd", config->program}};
+
+    if (is_set(config->socket))
+        return 0;
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++)
+        if (!is_set(needed[i].value))
+            return error_set(ERROR_CONFIG,
+                "setting %s is missing: without hsm.keyd_socket key processes are started here",
+                needed[i].name);
+    return 0;
 }
 
 static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *config)
@@ -94,10 +122,11 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
     if (pool->n_slots == 0 || pool->n_channels / pool->n_slots >= CHANNELS_PER_PROCESS_MAX)
         return error_set(ERROR_CONFIG, "%u threads cannot share %u key processes",
             config->n_channels, config->n_processes);
-    r = fill_tokens(pool, config);
-    if (r < 0)
-        return r;
-    r = keyd_verbs_format(config->verbs, names);
+    r = check_settings(config);
+    if (r == 0)
+        r = fill_tokens(pool, config);
+    if (r == 0)
+        r = keyd_verbs_format(config->verbs, names);
     if (r < 0)
         return r;
     pool->verbs = config->verbs;
@@ -106,11 +135,14 @@ static int fill_pool(struct keyd_pool *pool, const struct keyd_pool_config *conf
         config->max_operations != 0 ? config->max_operations : POOL_MAX_OPERATIONS;
     pool->max_memory_mib =
         config->max_memory_mib != 0 ? config->max_memory_mib : POOL_MAX_MEMORY_MIB;
-    pool->program = strdup(config->program);
+    pool->program = copy_text(config->program);
+    pool->socket = copy_text(config->socket);
+    pool->host_user = copy_text(config->host_user);
     pool->slots = calloc(pool->n_slots, sizeof(*pool->slots));
     pool->channels = calloc(pool->n_channels, sizeof(*pool->channels));
     pool->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (pool->program == NULL || pool->slots == NULL || pool->channels == NULL || pool->wake < 0)
+    if (pool->program == NULL || pool->socket == NULL || pool->host_user == NULL ||
+        pool->slots == NULL || pool->channels == NULL || pool->wake < 0)
         return error_set(ERROR_SYSTEM, "no memory for the key processes");
     memcpy(pool->metrics, metric_rows, sizeof(metric_rows));
     for (unsigned i = 0; i < pool->n_channels; i++) {
@@ -245,7 +277,7 @@ unsigned keyd_pool_pids(struct keyd_pool *pool, int *ret_pids, unsigned n_max)
 
     (void)pthread_mutex_lock(&pool->lock);
     for (unsigned i = 0; i < pool->n_slots && n < n_max; i++) {
-        if (pool->slots[i].current != NULL)
+        if (pool->slots[i].current != NULL && pool->slots[i].current->pid > 0)
             ret_pids[n++] = (int)pool->slots[i].current->pid;
     }
     (void)pthread_mutex_unlock(&pool->lock);

@@ -61,7 +61,7 @@ struct keyd_pool {
     char describe[KEYD_HELLO_TEXT_MAX];
     int last_end; /* how the last process ended that was not asked to: as from waitpid */
     uint64_t generation;
-    char *program;
+    char *program, *socket, *host_user;
     struct pool_token tokens[POOL_TOKENS_MAX];
     unsigned n_tokens;
     unsigned serving;     /* of the tokens: processes are started on it */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "hsm/hosting.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -68,8 +69,8 @@ static int make_pair(unsigned n_in_child, int *ret_ours, int *ret_theirs)
 /* All that a token's module, the C library and our tests need; nothing that may hold a secret, as a
  * database password in PGPASSWORD. A name that ends in '_' stands for all that begin so. */
 static const char *const kept_names[] = {"SOFTHSM2_CONF", "GLIBC_TUNABLES", "PATH", "LANG", "LC_",
-    "TZ", "HOME", "CRADLE_", "P11_", "ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS",
-    "TSAN_OPTIONS"};
+    "TZ", "HOME", "CRADLE_", "P11_", "CREDENTIALS_DIRECTORY", "ASAN_OPTIONS", "UBSAN_OPTIONS",
+    "LSAN_OPTIONS", "TSAN_OPTIONS"};
 
 static bool is_kept(const char *entry)
 {
@@ -212,12 +213,22 @@ int pool_process_start(const struct pool_process_options *options, struct pool_p
     }
     for (unsigned i = 0; r == 0 && i < n; i++)
         r = make_pair(n, i == 0 ? &p->control : &p->channels[i - 1], &theirs[i]);
-    if (r == 0)
+    if (r == 0 && options->socket[0] != '\0')
+        r = hosting_ask(options->socket, options->host_user,
+            &(struct hosting_wish){.memory_mib = options->memory_mib,
+                .verbs = options->verbs,
+                .plain_keys = options->plain_keys},
+            theirs, n, &p->pidfd);
+    else if (r == 0)
         r = spawn(options, theirs, n, &p->pid);
     close_all(theirs, n);
     if (r < 0) {
         pool_process_free(p);
         return r;
+    }
+    if (p->pid == 0) {
+        *ret = p;
+        return 0;
     }
     p->pidfd = pidfd_open(p->pid, 0);
     if (p->pidfd < 0) {
@@ -254,6 +265,11 @@ void pool_process_listen(struct pool_process *process)
 
 void pool_process_kill(const struct pool_process *process)
 {
+    /* Another user's, which it is not for us to signal: it ends with its connection. */
+    if (process->pid == 0) {
+        (void)shutdown(process->pidfd, SHUT_RDWR);
+        return;
+    }
     /* By descriptor: the number cannot have become somebody else's. */
     (void)pidfd_send_signal(process->pidfd, SIGKILL, NULL, 0);
 }
@@ -270,6 +286,8 @@ int pool_process_reap(struct pool_process *process)
 {
     int status = 0;
 
+    if (process->pid == 0)
+        return hosting_end(process->pidfd);
     while (waitpid(process->pid, &status, 0) < 0) {
         if (errno != EINTR)
             return -1;

@@ -14,8 +14,9 @@ enum pool_process_state {
 
 struct pool_process {
     struct pool_process *next;
-    pid_t pid;
-    int pidfd;   /* readable once it has ended */
+    pid_t pid;   /* 0: a host's, known by its connection alone */
+    int pidfd;   /* readable once it has ended; of a host's the connection by which it was asked for
+                  */
     int control; /* our side of its first descriptor; -1 once closed */
     unsigned slot;
     unsigned token;      /* it was started on */
@@ -38,6 +39,8 @@ struct pool_process_options {
     const char *uri;
     const char *lock_file;
     const char *softhsm_conf; /* "": ours */
+    const char *socket;       /* of a host, which starts it by its own word; "": we do */
+    const char *host_user;    /* "": anybody's */
     unsigned n_channels;      /* 0: a probe */
     unsigned memory_mib;
     unsigned verbs;

@@ -57,6 +57,8 @@ static void start_one(struct keyd_pool *pool, unsigned index)
         .uri = token->uri,
         .lock_file = token->lock_file,
         .softhsm_conf = token->softhsm_conf,
+        .socket = pool->socket,
+        .host_user = pool->host_user,
         .n_channels = slot->n_channels,
         .memory_mib = pool->max_memory_mib,
         .verbs = pool->verbs,

@@ -18,11 +18,11 @@ int pool_token_init(
     struct pool_token *token, const char *uri, const char *lock_file, const char *softhsm_conf)
 {
     /* Before it is in anybody's argument list, which every user of the machine may read. */
-    if (strcasestr(uri, "pin-value") != NULL)
+    if (uri != NULL && strcasestr(uri, "pin-value") != NULL)
         return error_set(ERROR_CONFIG,
             "the HSM's URI holds the PIN itself; put it into a file and name that with pin-source");
-    *token = (struct pool_token){.uri = strdup(uri),
-        .lock_file = strdup(lock_file),
+    *token = (struct pool_token){.uri = strdup(uri != NULL ? uri : ""),
+        .lock_file = strdup(lock_file != NULL ? lock_file : ""),
         .softhsm_conf = strdup(softhsm_conf != NULL ? softhsm_conf : ""),
         .n_wanted = BACK_PROBES};
     if (token->uri == NULL || token->lock_file == NULL || token->softhsm_conf == NULL)
@@ -231,6 +231,8 @@ static void start_probe(struct keyd_pool *pool, unsigned index)
         .uri = token->uri,
         .lock_file = token->lock_file,
         .softhsm_conf = token->softhsm_conf,
+        .socket = "",
+        .host_user = "",
         .memory_mib = pool->max_memory_mib,
         .verbs = pool->verbs,
         .plain_keys = pool->plain_keys,

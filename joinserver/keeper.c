@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/manager.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
@@ -17,6 +18,7 @@ struct join_keeper {
     struct join_routes *routes;
     struct db *db;
     pthread_t keeper, sweeper;
+    struct manager_pulse keeper_pulse, sweeper_pulse;
     _Atomic bool stopping;
     bool listening;
     bool changed; /* the directory, since it was loaded */
@@ -82,6 +84,7 @@ static void *run_keeper(void *arg)
     while (!atomic_load(&k->stopping)) {
         bool well = keep(k) == 0;
 
+        manager_beat(&k->keeper_pulse);
         if (!well) {
             if (was_well)
                 log_error("the database does not answer the keeper: %s", error_text());
@@ -111,6 +114,7 @@ static void *run_sweeper(void *arg)
             join_queue_sweep(k->routes->shared->queue, clock_monotonic_ms());
 
         join_answer_expired(k->routes->shared, expired);
+        manager_beat(&k->sweeper_pulse);
         join_forwards_sweep(k->routes->shared->forwards, clock_monotonic_ms());
         (void)nanosleep(&(struct timespec){.tv_nsec = SWEEP_PAUSE_NS}, NULL);
     }
@@ -125,6 +129,8 @@ int join_keeper_start(struct join_routes *routes, struct db *db, struct join_kee
         return error_set(ERROR_SYSTEM, "out of memory for the keeper");
     k->routes = routes;
     k->db = db;
+    manager_beat(&k->keeper_pulse);
+    manager_beat(&k->sweeper_pulse);
     k->reloaded_ms = k->partitions_ms = clock_monotonic_ms();
     if (pthread_create(&k->keeper, NULL, run_keeper, k) != 0) {
         free(k);
@@ -138,6 +144,11 @@ int join_keeper_start(struct join_routes *routes, struct db *db, struct join_kee
     }
     *ret = k;
     return 0;
+}
+
+bool join_keeper_alive(const struct join_keeper *k)
+{
+    return manager_is_alive(&k->keeper_pulse) && manager_is_alive(&k->sweeper_pulse);
 }
 
 void join_keeper_stop(struct join_keeper *k)

@@ -9,5 +9,7 @@ struct join_keeper;
 
 /** `db` is taken over by the keeper thread; the directory must be loaded and listened for. */
 int join_keeper_start(struct join_routes *routes, struct db *db, struct join_keeper **ret);
+/** Whether its threads go round (base/manager.h). */
+bool join_keeper_alive(const struct join_keeper *keeper);
 /** NULL is fine. */
 void join_keeper_stop(struct join_keeper *keeper);

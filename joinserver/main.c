@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/manager.h"
 #include "base/program.h"
 #include "db/guard.h"
 #include "joinserver/keeper.h"
@@ -36,6 +37,8 @@ struct settings {
     char *hsm_lock_2;
     char *hsm_conf_2;
     char *keyd;
+    char *keyd_socket;
+    char *keyd_user;
     unsigned processes;
     unsigned recycle_operations;
     unsigned workers;
@@ -93,15 +96,19 @@ static const struct config_setting settings_table[] = {
     {"database.witness", NULL, CONFIG_TEXT, AT(witness), "", 0, 0,
         "file that keeps what was last seen of the database, so that one that was set back is "
         "noticed; empty: none"},
-    {"hsm.uri", NULL, CONFIG_TEXT, AT(hsm_uri), NULL, 0, 0, "RFC 7512 URI of the token"},
-    {"hsm.lock_file", NULL, CONFIG_TEXT, AT(hsm_lock), NULL, 0, 0,
+    {"hsm.uri", NULL, CONFIG_TEXT, AT(hsm_uri), "", 0, 0, "RFC 7512 URI of the token"},
+    {"hsm.lock_file", NULL, CONFIG_TEXT, AT(hsm_lock), "", 0, 0,
         "file locked while a key process starts"},
     {"hsm.uri_2", NULL, CONFIG_TEXT, AT(hsm_uri_2), "", 0, 0,
         "URI of a second token with the same keys, for when the first fails; empty: none"},
     {"hsm.lock_file_2", NULL, CONFIG_TEXT, AT(hsm_lock_2), "", 0, 0, "the second token's own lock"},
     {"hsm.softhsm2_conf_2", NULL, CONFIG_TEXT, AT(hsm_conf_2), "", 0, 0,
         "SOFTHSM2_CONF of key processes on the second token; empty: that of the service"},
-    {"hsm.keyd", NULL, CONFIG_TEXT, AT(keyd), NULL, 0, 0, "path of cradle-keyd"},
+    {"hsm.keyd", NULL, CONFIG_TEXT, AT(keyd), "", 0, 0, "path of cradle-keyd"},
+    {"hsm.keyd_socket", NULL, CONFIG_TEXT, AT(keyd_socket), "", 0, 0,
+        "socket of a cradle-keyd-host, which knows token and PIN, in the place of these three"},
+    {"hsm.keyd_user", NULL, CONFIG_TEXT, AT(keyd_user), "", 0, 0,
+        "user whose that socket must be (or root's); empty: whoever's"},
     {"hsm.processes", NULL, CONFIG_UNSIGNED, AT(processes), "0", 0, 64,
         "key processes; 0: one per core"},
     {"hsm.recycle_operations", NULL, CONFIG_UNSIGNED, AT(recycle_operations), "0", 0, 100000000,
@@ -215,7 +222,24 @@ static int start_listeners(struct app *app)
             api_server_port(app->shared.servers[n]));
         atomic_store(&app->shared.n_servers, ++n);
     }
+    manager_close_rest();
     return 0;
+}
+
+/* What proves life: each thread that a join passes through has gone round, or has nothing to do. */
+static void watch(struct app *app)
+{
+    const char *still = NULL;
+
+    for (size_t i = 0; i < app->shared.n_servers; i++)
+        if (!api_server_alive(app->shared.servers[i]))
+            still = "http";
+    for (unsigned i = 0; i < app->n_workers; i++)
+        if (!join_worker_alive(app->workers[i]))
+            still = "worker";
+    if (!join_keeper_alive(app->keeper))
+        still = "keeper";
+    manager_watch(still == NULL, still);
 }
 
 static bool all_idle(struct app *app)
@@ -279,8 +303,9 @@ static int start(struct app *app)
     if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
                                 .uri = s->hsm_uri,
                                 .lock_file = s->hsm_lock,
-                                .verbs = KEYD_MAY(KEYD_VERB_JOIN) | KEYD_MAY(KEYD_VERB_APP_S_KEY) |
-                                         KEYD_MAY(KEYD_VERB_SELF_TEST),
+                                .socket = s->keyd_socket,
+                                .host_user = s->keyd_user,
+                                .verbs = KEYD_VERBS_OF_JOINSERVER,
                                 .n_processes = s->processes,
                                 .n_channels = app->n_workers,
                                 .max_operations = s->recycle_operations,
@@ -366,9 +391,11 @@ int main(int argc, char **argv)
     if (r > 0)
         return EXIT_SUCCESS;
     if (r == 0 && (r = start(&app)) == 0) {
+        manager_tell("READY=1\nSTATUS=answers");
         while ((r = db_guard_look(app.guard)) == 0 && !program_stop_wanted(STOP_LOOK_MS) &&
                !keyd_pool_stopped(app.keyd))
-            continue;
+            watch(&app);
+        manager_tell("STOPPING=1\nSTATUS=answers what it has");
         log_info("stopping");
         if (r == 0 && keyd_pool_stopped(app.keyd))
             r = error_set(ERROR_PIN, "the HSM refused the PIN");

@@ -132,8 +132,11 @@ static void *run(void *arg)
     struct join_work *batch[JOIN_BATCH_MAX];
     size_t n;
 
-    while ((n = join_queue_take(w->shared->queue, batch, JOIN_BATCH_MAX)) > 0)
+    while ((n = join_queue_take(w->shared->queue, batch, JOIN_BATCH_MAX)) > 0) {
+        manager_beat(&w->pulse);
         work_batch(w, batch, n);
+        manager_rest(&w->pulse);
+    }
     return NULL;
 }
 
@@ -161,6 +164,11 @@ int join_worker_start(struct join_shared *shared, const char *conninfo,
     }
     *ret = w;
     return 0;
+}
+
+bool join_worker_alive(const struct join_worker *w)
+{
+    return manager_is_alive(&w->pulse);
 }
 
 void join_worker_join(struct join_worker *w)

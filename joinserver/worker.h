@@ -52,6 +52,8 @@ struct join_worker;
 /** `conninfo` must outlive the worker. */
 int join_worker_start(struct join_shared *shared, const char *conninfo,
     struct keyd_channel *channel, struct join_worker **ret);
+/** Whether it waits for work, or goes on with what it has (base/manager.h). */
+bool join_worker_alive(const struct join_worker *worker);
 /** After join_queue_close: waits until the worker has answered what it had. NULL is fine. */
 void join_worker_join(struct join_worker *worker);
 

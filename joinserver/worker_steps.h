@@ -2,6 +2,7 @@
  * only. */
 #pragma once
 
+#include "base/manager.h"
 #include "joinserver/worker.h"
 #include <pthread.h>
 
@@ -31,6 +32,7 @@ struct join_worker {
     struct db *db;
     struct keyd_channel *channel;
     pthread_t thread;
+    struct manager_pulse pulse; /* beats at the beginning of a batch, rests behind it */
 
     const struct join_directory *directory; /* of the present batch */
     struct join_item items[JOIN_BATCH_MAX];

@@ -1,0 +1,150 @@
+#!/bin/bash
+# In a bare Debian with the packages installed: sets Cradle up by the steps of docs/install.md, starts
+# what the units would start, as the units would (users, credentials, sockets of the key processes), has
+# devices join, and looks at what removing the packages leaves. Run by scripts/package --try as root.
+set -euo pipefail
+export LC_ALL=C.UTF-8 HOME=/root
+
+readonly keyd_host=/usr/libexec/cradle/cradle-keyd-host
+readonly module=/usr/lib/softhsm/libsofthsm2.so
+
+die() {
+    printf 'package_try: %s\n' "$*" >&2
+    tail -n 20 /var/log/cradle-*.log >&2 || true
+    exit 1
+}
+
+until_true() {
+    local end=$((SECONDS + 60))
+    until "$@"; do
+        ((SECONDS < end)) || die "not after a minute: $*"
+        sleep 0.2
+    done
+}
+
+cradle() {
+    command cradle --config /etc/cradle/cradle.ini "$@"
+}
+
+device() {
+    cradle-device "$@"
+}
+
+# member NAME: of the JSON object on standard input
+member() {
+    sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"
+}
+
+# --- the database ---
+[[ ! -d /var/lib/postgresql/15/main ]] || pg_dropcluster --stop 15 main
+pg_createcluster 15 main >/dev/null
+pg_ctlcluster 15 main start
+umask 077
+for role in owner join activation; do
+    password=$(openssl rand -hex 24)
+    runuser -u postgres -- psql -XqAt >/dev/null <<END
+CREATE ROLE cradle_$role LOGIN PASSWORD '$password';
+END
+    printf '*:*:cradle:cradle_%s:%s\n' "$role" "$password" >"/etc/cradle/credentials/$role.pgpass"
+done
+runuser -u postgres -- createdb -O cradle_owner cradle
+runuser -u postgres -- psql -Xq -c "ALTER SYSTEM SET log_parameter_max_length = 0" -c "SELECT pg_reload_conf()" >/dev/null
+# By password, not by the name of the user.
+sed -i '1i local cradle cradle_owner,cradle_join,cradle_activation scram-sha-256' /etc/postgresql/15/main/pg_hba.conf
+pg_ctlcluster 15 main reload
+cat /etc/cradle/credentials/owner.pgpass /etc/cradle/credentials/activation.pgpass >/etc/cradle/credentials/pgpass
+mv /etc/cradle/credentials/join.pgpass /etc/cradle/credentials/joinserver/pgpass
+mv /etc/cradle/credentials/activation.pgpass /etc/cradle/credentials/activation/pgpass
+rm /etc/cradle/credentials/owner.pgpass
+
+# --- the token ---
+openssl rand -hex 16 >/etc/cradle/credentials/keyd/pin
+install -m 400 -o cradle-keyd /etc/cradle/credentials/keyd/pin /run/cradle-hsm-pin
+export SOFTHSM2_CONF=/etc/cradle/softhsm2.conf
+runuser -u cradle-keyd -- python3 /usr/share/cradle/token_init.py "$module" cradle /run/cradle-hsm-pin
+runuser -u cradle-keyd -- cradle --config /etc/cradle/hsm.ini hsm init --exchange-key-out /var/lib/cradle-keyd/exchange.pem >/dev/null ||
+    die "the key ceremony failed"
+rm /run/cradle-hsm-pin
+install -m 644 /var/lib/cradle-keyd/exchange.pem /etc/cradle/exchange.pem
+
+# --- the schema, and the first client ---
+cradle migrate >/dev/null
+made=$(cradle admin add --organization Us --role operator)
+member client_secret <<<"$made" >/etc/cradle/credentials/client_secret
+sed -i "s|^;client_id =.*|client_id = $(member client_id <<<"$made")|; s|^;client_secret_file|client_secret_file|" /etc/cradle/cradle.ini
+
+# --- what systemd does: credentials, sockets, users ---
+mkdir -p /run/cradle-keyd
+chmod 755 /run/cradle-keyd
+# credential UNIT USER NAME FILE
+credential() {
+    install -d -m 500 -o "$2" "/run/credentials/$1"
+    install -m 400 -o "$2" "$4" "/run/credentials/$1/$3"
+}
+mkdir -p /run/credentials
+chmod 755 /run/credentials
+for service in joinserver activation; do
+    credential "cradle-keyd@$service.service" cradle-keyd pin /etc/cradle/credentials/keyd/pin
+    credential "cradle-$service.service" cradle "${service}_pgpass" "/etc/cradle/credentials/$service/pgpass"
+done
+
+pids=()
+# start NAME USER COMMAND...
+start() {
+    local name=$1 user=$2
+    shift 2
+    setpriv --reuid="$user" --regid="$user" --init-groups --no-new-privs --bounding-set=-all "$@" >"/var/log/cradle-$name.log" 2>&1 </dev/null &
+    pids+=($!)
+}
+
+install -d -m 755 -o cradle-keyd /run/cradle-keyd
+for service in joinserver activation; do
+    start "keyd-$service" cradle-keyd "$keyd_host" --config "/etc/cradle/keyd-$service.ini" \
+        --set "host.socket=/run/cradle-keyd/$service.sock"
+    until_true test -S "/run/cradle-keyd/$service.sock"
+    start "$service" cradle "/usr/bin/cradle-$service" --config "/etc/cradle/$service.ini"
+done
+answers() {
+    curl -sf -o /dev/null "http://127.0.0.1:$1/readyz"
+}
+until_true answers 8080
+until_true answers 8081
+
+# --- the first join ---
+readonly near=/root far=/root exchange=/etc/cradle/exchange.pem
+# shellcheck source=scripts/lib/first_join.sh
+. "$(dirname "${BASH_SOURCE[0]}")/first_join.sh"
+
+# --- who may read what ---
+for file in /etc/cradle/credentials/keyd/pin /var/lib/cradle-keyd/tokens "/run/credentials/cradle-keyd@joinserver.service/pin"; do
+    if runuser -u cradle -- test -r "$file"; then
+        die "the services' user can read $file"
+    fi
+done
+keyds=$(pgrep -u cradle-keyd -x cradle-keyd | wc -l)
+((keyds > 0)) || die "no key process runs as cradle-keyd"
+if pgrep -u cradle -x cradle-keyd >/dev/null; then
+    die "a key process runs as the services' user"
+fi
+others=$(find /etc/cradle/credentials /var/lib/cradle-keyd /run/credentials -type f -perm /077 ! -name exchange.pem)
+[[ -z $others ]] || die "open to others: $others"
+echo "$keyds key processes run as cradle-keyd; the services' user can read neither PIN nor token"
+
+# --- the end, an upgrade, and away with it ---
+for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+    kill "${pids[i]}"
+    wait "${pids[i]}" || die "process ${pids[i]} ended with status $?"
+done
+before=$(find /var/lib/cradle-keyd/tokens -type f -exec sha256sum {} + | sort | sha256sum)
+export DEBIAN_FRONTEND=noninteractive
+dpkg -i /opt/cradle/*.deb >/root/dpkg.log 2>&1 || die "the upgrade failed: $(tail -n 3 /root/dpkg.log)"
+grep -q '^client_id' /etc/cradle/cradle.ini || die "the upgrade has changed the configuration"
+dpkg --purge cradle cradle-device >/root/purge.log 2>&1 || die "purging failed: $(tail -n 3 /root/purge.log)"
+after=$(find /var/lib/cradle-keyd/tokens -type f -exec sha256sum {} + | sort | sha256sum)
+[[ $before == "$after" && -s /etc/cradle/credentials/keyd/pin ]] || die "the token or its PIN has not stayed"
+others=$(find /etc/cradle /var/lib/cradle-keyd -type f -perm /077 ! -name exchange.pem)
+[[ -z $others ]] || die "purging left what others may read: $others"
+echo "upgraded and purged: configuration gone, token and PIN kept, nothing open to others"
+pg_ctlcluster 15 main stop -m fast
+pg_dropcluster 15 main
+rm -rf /etc/cradle /var/lib/cradle-keyd /run/credentials /run/cradle-keyd
