@@ -2,8 +2,8 @@
 #pragma once
 
 #include "db/db.h"
-#include "db/hosts.h"
 #include "db/guard.h"
+#include "db/hosts.h"
 #include "db/params.h"
 #include "db/rows.h"
 #include "db/statement.h"
