@@ -57,5 +57,19 @@ START_TEST(the_allocator_is_tuned_where_nobody_said_otherwise)
 }
 END_TEST
 
-SUITE_MAIN("hsm-environment", 10, only_what_a_token_needs_is_handed_on,
-    the_allocator_is_tuned_where_nobody_said_otherwise)
+START_TEST(a_second_token_has_a_configuration_of_its_own)
+{
+    char first[] = "SOFTHSM2_CONF=/first", second[] = "SOFTHSM2_CONF=/second", path[] = "PATH=/x";
+    char *from[] = {first, path, NULL};
+    CLEANUP(cleanup_free) char **to = pool_process_environment(from, second);
+
+    ck_assert_ptr_nonnull(to);
+    ck_assert(holds(to, second));
+    ck_assert(!holds(to, first));
+    ck_assert(holds(to, path));
+    ck_assert_uint_eq(count(to), 3); /* and the allocator's */
+}
+END_TEST
+
+SUITE_MAIN("hsm-environment", 10, a_second_token_has_a_configuration_of_its_own,
+    only_what_a_token_needs_is_handed_on, the_allocator_is_tuned_where_nobody_said_otherwise)
