@@ -26,13 +26,18 @@ struct act_audit_keeper {
 static int chain(struct act_audit_keeper *k)
 {
     size_t n = DB_AUDIT_CHAIN_MAX;
+    bool any = false;
     int r = 0;
 
     for (int i = 0; i < ACT_AUDIT_STEPS && n == DB_AUDIT_CHAIN_MAX; i++) {
         if ((r = db_audit_chain_step(k->db, &n)) < 0 || atomic_load(&k->stopping))
             return r;
         metric_add(&k->service->metrics.chained, (int64_t)n);
+        any |= n > 0;
     }
+    /* Whatever was changed has an event: so this is when the witness has something to note. */
+    if (any && (r = db_guard_settle(k->db)) < 0)
+        return r;
     return n == DB_AUDIT_CHAIN_MAX ? 1 : 0;
 }
 
@@ -131,6 +136,7 @@ int act_audit_keeper_start(
     struct act_audit_keeper *k = calloc(1, sizeof(*k));
     const struct db_config config = {
         .conninfo = service->settings.conninfo,
+        .guard = service->guard,
         .program = "cradle-activation-audit",
         .statement_ms = ACT_AUDIT_STATEMENT_MS,
     };

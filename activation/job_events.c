@@ -173,6 +173,7 @@ int act_job_events_start(struct act_service *service, struct act_job_events **re
     struct act_job_events *e = calloc(1, sizeof(*e));
     const struct db_config config = {
         .conninfo = service->settings.conninfo,
+        .guard = service->guard,
         .program = "cradle-activation",
         .statement_ms = STATEMENT_MS, /* a stop waits for it */
     };

@@ -356,6 +356,7 @@ int act_job_worker_start(struct act_service *service, unsigned channel, struct a
     struct act_job_worker *w = calloc(1, sizeof(*w));
     const struct db_config config = {
         .conninfo = service->settings.conninfo,
+        .guard = service->guard,
         .program = "cradle-activation",
         .statement_ms = ACT_STATEMENT_MS,
     };

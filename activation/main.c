@@ -187,13 +187,16 @@ static void drain(struct act_service *service)
 static int start(struct app *app)
 {
     struct act_service *service = &app->service;
-    const struct db_config config = {
+    struct db_config config = {
         .conninfo = service->settings.conninfo,
         .program = PROGRAM,
         .statement_ms = STEP_MS,
     };
-    int r;
+    int r = db_guard_new(service->settings.failover, service->settings.witness, &service->guard);
 
+    if (r < 0)
+        return r;
+    config.guard = service->guard;
     if ((r = read_exchange_key(service->settings.exchange_key, &service->exchange_key)) < 0 ||
         (r = db_open(&config, &app->db)) < 0 || (r = db_await(app->db, program_stop_wanted)) != 0 ||
         (r = start_keyds(service)) < 0 || (r = act_workers_start(service, &service->workers)) < 0 ||
@@ -229,6 +232,7 @@ static void stop(struct app *app)
     act_job_events_free(service->events);
     keyd_pool_close(service->pool);
     db_close(app->db);
+    db_guard_free(service->guard);
     text_done(&service->exchange_key);
     text_done(&service->audit_key);
 }
@@ -240,8 +244,9 @@ static int run(struct app *app)
     if (r == 0) {
         do
             look_after(app);
-        while (!program_stop_wanted(STEP_MS) && !keyd_pool_stopped(app->service.pool));
-        if (keyd_pool_stopped(app->service.pool))
+        while ((r = db_guard_look(app->service.guard)) == 0 && !program_stop_wanted(STEP_MS) &&
+               !keyd_pool_stopped(app->service.pool));
+        if (r == 0 && keyd_pool_stopped(app->service.pool))
             r = error_set(ERROR_PIN, "the HSM refused the PIN");
     }
     if (r < 0)

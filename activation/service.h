@@ -9,6 +9,7 @@
 #include "activation/token_table.h"
 #include "api/server.h"
 #include "base/text.h"
+#include "db/guard.h"
 #include "hsm/client.h"
 
 #define ACT_BIG_BODY 65536    /* bytes; a request that may bring more takes a body slot */
@@ -27,6 +28,7 @@ struct act_trust_keeper;
 struct act_service {
     struct act_settings settings;
     struct keyd_pool *pool;
+    struct db_guard *guard; /* of all database connections */
     struct api_server *servers[ACT_LISTENERS_MAX];
     _Atomic size_t n_servers; /* of these; raised when one has started */
     struct act_workers *workers;

@@ -50,6 +50,12 @@ const struct config_setting act_settings_table[] = {
         "PEM file of its certificate chain; empty: no such listener"),
     TEXT("listener-tls.key", tls_key, "", "PEM file of its key"),
     TEXT("database.conninfo", conninfo, NULL, "libpq connection string, role cradle_activation"),
+    TEXT("database.failover", failover, "bump",
+        "a timeline that changed is refused until cradle epoch bump (bump), or taken, because no "
+        "failover loses a commit (synchronous)"),
+    TEXT("database.witness", witness, "",
+        "file that keeps what was last seen of the database, so that one that was set back is "
+        "noticed; empty: none"),
     TEXT("hsm.uri", hsm_uri, NULL, "RFC 7512 URI with module-path, token and pin-source"),
     TEXT("hsm.lock_file", hsm_lock_file, NULL, "the lock that every keyd on this token takes"),
     TEXT("hsm.keyd", hsm_keyd, NULL, "path of cradle-keyd"),

@@ -12,6 +12,8 @@ struct act_settings {
     char *tls_certificate; /* "": no such listener */
     char *tls_key;
     char *conninfo;
+    char *failover;
+    char *witness;
     char *hsm_uri;
     char *hsm_lock_file;
     char *hsm_keyd;

@@ -147,6 +147,7 @@ int act_trust_keeper_start(struct act_service *service, struct act_trust_keeper 
     struct act_trust_keeper *k = calloc(1, sizeof(*k));
     const struct db_config config = {
         .conninfo = service->settings.conninfo,
+        .guard = service->guard,
         .program = "cradle-activation-trust",
         .statement_ms = ACT_TRUST_STATEMENT_MS,
     };

@@ -308,6 +308,7 @@ static int start(struct act_webhook_worker *w)
     const struct act_settings *s = &w->worker.service->settings;
     const struct db_config config = {
         .conninfo = s->conninfo,
+        .guard = w->worker.service->guard,
         .program = "cradle-activation",
         .statement_ms = ACT_STATEMENT_MS,
     };

@@ -325,6 +325,7 @@ static int start_thread(struct act_workers *workers, unsigned index)
     struct thread *thread = &workers->threads[index];
     const struct db_config config = {
         .conninfo = service->settings.conninfo,
+        .guard = service->guard,
         .program = "cradle-activation",
         .statement_ms = ACT_STATEMENT_MS,
     };

@@ -35,6 +35,8 @@ typedef int (*cli_run)(
     const struct cli_settings *settings, int argc, char **argv, struct text *out);
 
 int cli_migrate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_epoch_show(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_epoch_bump(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);

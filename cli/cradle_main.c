@@ -33,6 +33,14 @@ static const struct {
     {{"hsm", "list"}, "",
         "Lists the keys in the token with their check values; fails where one is missing.",
         cli_hsm_list},
+    {{"epoch", "show"}, "",
+        "Shows which database cluster and timeline are vouched for and which are there, a line of "
+        "JSON; fails where they differ.",
+        cli_epoch_show},
+    {{"epoch", "bump"}, "[--gap N] [--above N]",
+        "After a restore, or a failover that may have lost commits: vouches for the database as it "
+        "is, and leaves a gap in the JoinNonce of every device.",
+        cli_epoch_bump},
     {{"admin", "add"}, "--organization NAME [--role ROLE ...]",
         "Makes an administrator of the activation service, in the database itself; its secret is "
         "shown once.",

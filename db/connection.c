@@ -251,6 +251,19 @@ static bool await_connection(struct db *db, int64_t deadline)
     return true;
 }
 
+/* The caller's parameters may be waiting for this connection. */
+static int check_guarded(struct db *db)
+{
+    struct db_params kept = db->params;
+    int r;
+
+    db->params = (struct db_params){0};
+    r = db_guard_check(db);
+    db_params_done(&db->params);
+    db->params = kept;
+    return r;
+}
+
 /** One attempt at one host; NULL: at whatever the conninfo says. */
 static int connect_to(struct db *db, const struct db_host *host, int64_t deadline)
 {
@@ -293,6 +306,8 @@ static int connect_to(struct db *db, const struct db_host *host, int64_t deadlin
     }
     PQsetNoticeReceiver(db->conn, on_notice, db);
     r = session_start(db);
+    if (r == 0 && db->guard != NULL)
+        r = check_guarded(db);
     if (r < 0)
         db_drop(db);
     return r;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "db/db.h"
+#include "db/guard.h"
 #include "db/hosts.h"
 #include "db/params.h"
 #include "db/rows.h"
@@ -15,6 +16,7 @@ struct db {
     char *conninfo;
     char *program;
     unsigned statement_ms;
+    struct db_guard *guard; /* NULL: any database will do */
     int64_t deadline_ms; /* 0: none */
 
     struct db_hosts hosts;
@@ -36,6 +38,12 @@ struct db {
 /** Connected and usable, connecting if need be. A connection found dead with nothing sent on it is
  * replaced; inside a transaction that is ERROR_DB, for the transaction is gone. */
 int db_ready(struct db *db);
+
+/** Of a connection that has a guard, before anything else is asked by it. ERROR_DB or ERROR_CONFIG:
+ * it must not be used. */
+int db_guard_check(struct db *db);
+/** An answer stands on what was committed behind this position. `guard` may be NULL. */
+void db_guard_note(struct db_guard *guard, uint64_t lsn);
 
 /** The connection's parameter block, emptied. */
 struct db_params *db_params_of(struct db *db);

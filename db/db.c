@@ -43,6 +43,7 @@ int db_open(const struct db_config *config, struct db **ret)
     db->conninfo = strdup(config->conninfo);
     db->program = strdup(config->program);
     db->statement_ms = config->statement_ms;
+    db->guard = config->guard;
     if (!db->conninfo || !db->program)
         return error_set_errno("database");
     r = db_hosts_find(db->conninfo, &db->hosts);

@@ -13,11 +13,13 @@
 #include <stdint.h>
 
 struct db;
+struct db_guard;
 
 struct db_config {
-    const char *conninfo;  /* libpq: host=... dbname=... user=... passfile=... */
-    const char *program;   /* application_name */
-    unsigned statement_ms; /* statement_timeout; 0: none */
+    const char *conninfo;   /* libpq: host=... dbname=... user=... passfile=... */
+    const char *program;    /* application_name */
+    unsigned statement_ms;  /* statement_timeout; 0: none */
+    struct db_guard *guard; /* db/guard.h; outlives the connection. NULL: any database will do */
 };
 
 /** Opens lazily: no connection is made yet. */

@@ -124,27 +124,28 @@ const struct db_statement db_device_list_batch_statement = {
 /* A KEK of an NSID, "NetID/NSID", wraps for the network server that names it. */
 const struct db_statement db_device_preflight_statement = {
     .name = "device_preflight",
-    .sql = "SELECT " DB_RECORD_COLUMNS ", j.join_nonce, j.last_dev_nonce, j.nonce_epoch,"
-           "  (SELECT coalesce(sum(bit_count(p.bits)), 0)::int8 FROM dev_nonce_page p"
-           "   WHERE p.dev_eui = d.dev_eui AND p.join_eui = d.join_eui"
-           "   AND p.nonce_epoch = d.nonce_epoch)"
-           "  + CASE WHEN j.recent_join_eui = d.join_eui AND j.nonce_epoch = d.nonce_epoch"
-           "    THEN octet_length(j.recent_nonces) / 2 ELSE 0 END,"
-           "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 1),"
-           "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 2),"
-           "  EXISTS (" HOME_PEER "),"
-           "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'network_server' AND k.class = 'ns'"
-           "   AND k.is_current AND split_part(k.peer_id, '/', 1) = encode(d.home_net_id, 'hex')),"
-           "  EXISTS (" HOME_PEER " AND p.allow_plain_keys),"
-           "  EXISTS (" HOME_PEER " AND p.app_s_key = 'plain'),"
-           "  EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server' AND p.name = d.as_id"
-           "   AND p.revoked_at IS NULL),"
-           "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'application_server' AND k.class = 'as'"
-           "   AND k.is_current AND k.peer_id = d.as_id),"
-           "  coalesce((SELECT r.kind IN ('local', 'local-any') FROM join_routes_of(d.join_eui) r"
-           "   ORDER BY r.prefix_len DESC LIMIT 1), false), " ENTITLED(
-               "sub.runs") " FROM device d JOIN device_join j ON j.dev_eui = d.dev_eui" SUBSCRIPTION
-                           " WHERE d.dev_eui = $1",
+    .sql = "SELECT " DB_RECORD_COLUMNS ", " DB_JOIN_NONCE_FLOOR(
+        "j") ", j.last_dev_nonce, j.nonce_epoch,"
+             "  (SELECT coalesce(sum(bit_count(p.bits)), 0)::int8 FROM dev_nonce_page p"
+             "   WHERE p.dev_eui = d.dev_eui AND p.join_eui = d.join_eui"
+             "   AND p.nonce_epoch = d.nonce_epoch)"
+             "  + CASE WHEN j.recent_join_eui = d.join_eui AND j.nonce_epoch = d.nonce_epoch"
+             "    THEN octet_length(j.recent_nonces) / 2 ELSE 0 END,"
+             "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 1),"
+             "  EXISTS (SELECT FROM device_key k WHERE k.dev_eui = d.dev_eui AND k.slot = 2),"
+             "  EXISTS (" HOME_PEER "),"
+             "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'network_server' AND k.class = 'ns'"
+             "   AND k.is_current AND split_part(k.peer_id, '/', 1) = encode(d.home_net_id, 'hex')),"
+             "  EXISTS (" HOME_PEER " AND p.allow_plain_keys),"
+             "  EXISTS (" HOME_PEER " AND p.app_s_key = 'plain'),"
+             "  EXISTS (SELECT FROM peer p WHERE p.kind = 'application_server' AND p.name = d.as_id"
+             "   AND p.revoked_at IS NULL),"
+             "  EXISTS (SELECT FROM kek k WHERE k.peer_kind = 'application_server' AND k.class = 'as'"
+             "   AND k.is_current AND k.peer_id = d.as_id),"
+             "  coalesce((SELECT r.kind IN ('local', 'local-any') FROM join_routes_of(d.join_eui) r"
+             "   ORDER BY r.prefix_len DESC LIMIT 1), false), " ENTITLED(
+                 "sub.runs") " FROM device d JOIN device_join j ON j.dev_eui = d.dev_eui" SUBSCRIPTION
+                             " WHERE d.dev_eui = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
     .params = {DB_BYTEA},

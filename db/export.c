@@ -76,23 +76,24 @@ const struct db_statement db_export_take_statement = {
 #define HOLDER DB_HOLDER /* what was sold is not its maker's to take away any more */
 /* What a listed device has, looked up by its DevEUI alone: the sub-selects with their limits leave
  * the planner no other way, whatever the tables held when the plan was made. */
-#define OF_LISTED                                                                                  \
-    " SELECT d.dev_eui, d.join_eui, d.mac_version, d.credential, d.trust, d.nonce_epoch,"          \
-    "  d.home_net_id, d.as_id, d.serial, d.name, coalesce(j.join_nonce, 0),"                       \
-    "  CASE WHEN j.nonce_epoch = d.nonce_epoch THEN j.last_dev_nonce ELSE -1 END,"                 \
-    "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"                        \
-    "  EXISTS (SELECT FROM device_key s"                                                           \
-    "   WHERE s.fingerprint IN (app.fingerprint, nwk.fingerprint) AND s.dev_eui <> d.dev_eui"      \
-    "   AND (SELECT " HOLDER " FROM device t WHERE t.dev_eui = s.dev_eui) <> $1),"                 \
-    "  app.fingerprint IS NULL OR nwk.blob IS NOT NULL AND nwk.fingerprint IS NULL"                \
-    " FROM listed d"                                                                               \
-    " LEFT JOIN LATERAL (SELECT join_nonce, last_dev_nonce, nonce_epoch FROM device_join"          \
-    "  WHERE dev_eui = d.dev_eui LIMIT 1) j ON true"                                               \
-    " LEFT JOIN LATERAL (SELECT * FROM device_key WHERE dev_eui = d.dev_eui AND slot = 1"          \
-    "  LIMIT 1) app ON true"                                                                       \
-    " LEFT JOIN LATERAL (SELECT * FROM device_key WHERE dev_eui = d.dev_eui AND slot = 2"          \
-    "  LIMIT 1) nwk ON true"                                                                       \
-    " ORDER BY d.dev_eui"
+#define OF_LISTED                                                                                            \
+    " SELECT d.dev_eui, d.join_eui, d.mac_version, d.credential, d.trust, d.nonce_epoch,"                    \
+    "  d.home_net_id, d.as_id, d.serial, d.name, coalesce(j.join_nonce, 0),"                                 \
+    "  CASE WHEN j.nonce_epoch = d.nonce_epoch THEN j.last_dev_nonce ELSE -1 END,"                           \
+    "  app.kek_label, app.blob, app.tag, nwk.kek_label, nwk.blob, nwk.tag,"                                  \
+    "  EXISTS (SELECT FROM device_key s"                                                                     \
+    "   WHERE s.fingerprint IN (app.fingerprint, nwk.fingerprint) AND s.dev_eui <> d.dev_eui"                \
+    "   AND (SELECT " HOLDER " FROM device t WHERE t.dev_eui = s.dev_eui) <> $1),"                           \
+    "  app.fingerprint IS NULL OR nwk.blob IS NOT NULL AND nwk.fingerprint IS NULL"                          \
+    " FROM listed d"                                                                                         \
+    " LEFT JOIN LATERAL (SELECT " DB_JOIN_NONCE_FLOOR(                                                       \
+        "device_join") " AS join_nonce, last_dev_nonce, nonce_epoch FROM device_join"                        \
+                       "  WHERE dev_eui = d.dev_eui LIMIT 1) j ON true"                                      \
+                       " LEFT JOIN LATERAL (SELECT * FROM device_key WHERE dev_eui = d.dev_eui AND slot = 1" \
+                       "  LIMIT 1) app ON true"                                                              \
+                       " LEFT JOIN LATERAL (SELECT * FROM device_key WHERE dev_eui = d.dev_eui AND slot = 2" \
+                       "  LIMIT 1) nwk ON true"                                                              \
+                       " ORDER BY d.dev_eui"
 
 /* Bounds of whole rows, and no equation: so the order is one that a single index has, which begins
  * behind the last device and holds nobody else's. With an equation the planner may walk all devices

@@ -53,7 +53,8 @@ const struct db_statement db_join_load_statement = {
         "  j.current_join_nonce, j.current_nonce, j.current_net_id, j.current_rj_count0,"
         "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0,"
         "  j.previous_join_nonce, j.previous_nonce, j.previous_net_id, NULL::int4,"
-        " " DB_TEST_COLUMNS("j.test_joins")
+        " " DB_TEST_COLUMNS("j.test_joins") ","
+        " (SELECT greatest(e.join_nonce_total - j.join_nonce_gap, 0) FROM database_epoch e)"
         " FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
         " CROSS JOIN LATERAL ("
         "  (SELECT " DEVICE_COLUMNS " FROM device d"
@@ -88,6 +89,7 @@ enum load_column {
     LOAD_RJ_COUNT1,
     LOAD_SESSIONS, /* four columns each: join_nonce, nonce, net_id, rj_count0 */
     LOAD_TEST = LOAD_SESSIONS + 4 * DEVICE_N_SESSIONS,
+    LOAD_JOIN_NONCE_GAP = LOAD_TEST + DB_N_TEST_COLUMNS,
 };
 
 /* Rows are updated, and so locked, in DevEUI order: two batches over the same devices wait for each
@@ -100,6 +102,9 @@ enum load_column {
  * Of sessions three are kept: the one answered last, which the device may have got or not, the one
  * answered before, and the one that it proved last; while it has proved none, the oldest of them.
  * What proves a session tells that the device is in no other.
+ *
+ * What the new JoinNonce is above the next is the gap that the load told of; a bump in between has
+ * to wait for the device's next join.
  *
  * An accepted join changes join_nonce, and a test window that is opened anew gate_rev: so the
  * number of a test's joins needs no comparison of its own.
@@ -114,67 +119,68 @@ const struct db_statement db_join_commit_statement = {
     .name = "join_commit",
     .sql =
         "WITH won AS ("
-        "  UPDATE device_join j SET join_nonce = i.new_join_nonce,"
+        " UPDATE device_join j SET join_nonce = i.new_join_nonce,"
+        " join_nonce_gap = join_nonce_gap + new_join_nonce - old_join_nonce - 1,"
         " last_dev_nonce = CASE WHEN i.counted AND i.join_type = 255 THEN i.dev_nonce"
-        "   WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.last_dev_nonce END,"
+        " WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.last_dev_nonce END,"
         " rj_count1 = CASE WHEN i.join_type = 1 THEN i.dev_nonce"
-        "   WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.rj_count1 END,"
+        " WHEN i.nonce_epoch <> j.nonce_epoch THEN -1 ELSE j.rj_count1 END,"
         " nonce_epoch = i.nonce_epoch,"
-        " current_join_type = CASE WHEN NOT i.opt_neg THEN NULL"
-        "   WHEN i.proved = 1 THEN j.pending_join_type WHEN i.proved = 2 THEN j.previous_join_type"
-        "   WHEN j.current_join_nonce IS NULL THEN j.previous_join_type ELSE j.current_join_type END,"
-        " current_join_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
-        "   WHEN i.proved = 1 THEN j.pending_join_nonce WHEN i.proved = 2 THEN j.previous_join_nonce"
-        "   WHEN j.current_join_nonce IS NULL THEN j.previous_join_nonce ELSE j.current_join_nonce END,"
-        " current_nonce = CASE WHEN NOT i.opt_neg THEN NULL"
-        "   WHEN i.proved = 1 THEN j.pending_nonce WHEN i.proved = 2 THEN j.previous_nonce"
-        "   WHEN j.current_join_nonce IS NULL THEN j.previous_nonce ELSE j.current_nonce END,"
-        " current_net_id = CASE WHEN NOT i.opt_neg THEN NULL"
-        "   WHEN i.proved = 1 THEN j.pending_net_id WHEN i.proved = 2 THEN j.previous_net_id"
-        "   WHEN j.current_join_nonce IS NULL THEN j.previous_net_id ELSE j.current_net_id END,"
-        " current_rj_count0 = CASE WHEN i.proved >= 0 THEN i.dev_nonce"
-        "   WHEN i.opt_neg THEN j.current_rj_count0 END,"
-        " previous_join_type = CASE WHEN i.unproved THEN j.pending_join_type END,"
-        " previous_join_nonce = CASE WHEN i.unproved THEN j.pending_join_nonce END,"
-        " previous_nonce = CASE WHEN i.unproved THEN j.pending_nonce END,"
-        " previous_net_id = CASE WHEN i.unproved THEN j.pending_net_id END,"
-        " pending_join_type = CASE WHEN i.opt_neg THEN i.join_type::int2 END,"
-        " pending_join_nonce = CASE WHEN i.opt_neg THEN i.new_join_nonce END,"
-        " pending_nonce = CASE WHEN i.opt_neg THEN i.dev_nonce END,"
-        " pending_net_id = CASE WHEN i.opt_neg THEN i.net_id END,"
+        " current_join_type = CASE WHEN NOT opt_neg THEN NULL"
+        " WHEN proved = 1 THEN j.pending_join_type WHEN proved = 2 THEN j.previous_join_type"
+        " WHEN j.current_join_nonce IS NULL THEN j.previous_join_type ELSE j.current_join_type END,"
+        " current_join_nonce = CASE WHEN NOT opt_neg THEN NULL"
+        " WHEN proved = 1 THEN j.pending_join_nonce WHEN proved = 2 THEN j.previous_join_nonce"
+        " WHEN j.current_join_nonce IS NULL THEN j.previous_join_nonce ELSE j.current_join_nonce END,"
+        " current_nonce = CASE WHEN NOT opt_neg THEN NULL"
+        " WHEN proved = 1 THEN j.pending_nonce WHEN proved = 2 THEN j.previous_nonce"
+        " WHEN j.current_join_nonce IS NULL THEN j.previous_nonce ELSE j.current_nonce END,"
+        " current_net_id = CASE WHEN NOT opt_neg THEN NULL"
+        " WHEN proved = 1 THEN j.pending_net_id WHEN proved = 2 THEN j.previous_net_id"
+        " WHEN j.current_join_nonce IS NULL THEN j.previous_net_id ELSE j.current_net_id END,"
+        " current_rj_count0 = CASE WHEN proved >= 0 THEN i.dev_nonce"
+        " WHEN opt_neg THEN j.current_rj_count0 END,"
+        " previous_join_type = CASE WHEN unproved THEN j.pending_join_type END,"
+        " previous_join_nonce = CASE WHEN unproved THEN j.pending_join_nonce END,"
+        " previous_nonce = CASE WHEN unproved THEN j.pending_nonce END,"
+        " previous_net_id = CASE WHEN unproved THEN j.pending_net_id END,"
+        " pending_join_type = CASE WHEN opt_neg THEN i.join_type::int2 END,"
+        " pending_join_nonce = CASE WHEN opt_neg THEN i.new_join_nonce END,"
+        " pending_nonce = CASE WHEN opt_neg THEN i.dev_nonce END,"
+        " pending_net_id = CASE WHEN opt_neg THEN i.net_id END,"
         " pending_rj_count0 = NULL,"
         " test_joins = CASE WHEN i.test_join > 0 THEN i.test_join::int2 ELSE j.test_joins END,"
-        " recent_join_eui = CASE WHEN i.drawn THEN i.join_eui ELSE j.recent_join_eui END,"
-        " recent_nonces = CASE WHEN i.drawn THEN substr(int4send(i.dev_nonce), 3) ELSE '' END"
-        "   || CASE WHEN " RECENT_GOES_ON " THEN j.recent_nonces ELSE '' END,"
+        " recent_join_eui = CASE WHEN drawn THEN i.join_eui ELSE j.recent_join_eui END,"
+        " recent_nonces = CASE WHEN drawn THEN substr(int4send(i.dev_nonce), 3) ELSE '' END"
+        " || CASE WHEN " RECENT_GOES_ON " THEN j.recent_nonces ELSE '' END,"
         " has_pages = j.has_pages OR (j.recent_nonces <> '' AND NOT (" RECENT_GOES_ON ")),"
         " retry_fingerprint = i.fingerprint, retry_at = clock_timestamp()"
-        "  FROM (SELECT *, opt_neg AND proved < 0 AS unproved,"
+        " FROM (SELECT *, opt_neg AND proved < 0 AS unproved,"
         " NOT counted AND join_type = 255 AS drawn"
-        "   FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
+        " FROM unnest($1::bytea[], $2::bytea[], $3::int4[], $4::int4[], $5::int8[],"
         " $6::int8[], $7::bool[], $8::int4[], $9::bool[], $10::bytea[], $11::text[],"
         " $12::int8[], $13::bytea[], $14::bytea[], $15::int8[], $16::int4[], $17::int4[],"
         " $18::int4[], $19::int4[], $20::bytea[]) WITH ORDINALITY"
-        "   AS u(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
+        " AS u(dev_eui, join_eui, old_join_nonce, new_join_nonce, gate_rev, nonce_epoch, counted,"
         " dev_nonce, opt_neg, fingerprint, sender_id, peer_id, net_id, dev_addr,"
         " ownership_epoch, join_type, proved, jump_from, test_join, air_join_eui, ordinal)"
-        "   ORDER BY dev_eui) i"
-        "  WHERE j.dev_eui = i.dev_eui AND j.join_nonce = i.old_join_nonce"
+        " ORDER BY dev_eui) i"
+        " WHERE j.dev_eui = i.dev_eui AND j.join_nonce = i.old_join_nonce"
         " AND j.gate_rev = i.gate_rev AND j.nonce_epoch <= i.nonce_epoch"
-        "  RETURNING i.*),"
+        " RETURNING i.*),"
         " event AS ("
-        "  INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, peer_id, sender_id,"
+        " INSERT INTO join_event (at, dev_eui, join_eui, join_type, outcome, peer_id, sender_id,"
         " net_id, dev_addr, dev_nonce, join_nonce, opt_neg, fingerprint, ownership_epoch,"
         " nonce_epoch, test_join)"
-        "  SELECT now(), dev_eui, air_join_eui, join_type::int2, 'success', peer_id, sender_id, net_id,"
+        " SELECT now(), dev_eui, air_join_eui, join_type::int2, 'success', peer_id, sender_id, net_id,"
         " dev_addr, dev_nonce, new_join_nonce, opt_neg, fingerprint, ownership_epoch, nonce_epoch,"
         " nullif(test_join, 0)::int2"
-        "  FROM won),"
+        " FROM won),"
         " signal AS ("
-        "  INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch)"
-        "  SELECT now(), dev_eui, 'dev_nonce_jump', jump_from, dev_nonce, ownership_epoch"
-        "  FROM won WHERE jump_from >= 0)"
-        " SELECT ordinal::int4 FROM won",
+        " INSERT INTO trust_signal (at, dev_eui, kind, from_value, to_value, ownership_epoch)"
+        " SELECT now(), dev_eui, 'dev_nonce_jump', jump_from, dev_nonce, ownership_epoch"
+        " FROM won WHERE jump_from >= 0)"
+        " SELECT ordinal::int4, pg_current_wal_insert_lsn() FROM won",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 20,
@@ -230,7 +236,7 @@ const struct db_statement db_join_session_statement = {
  * waits as every commit does. */
 const struct db_statement db_join_settle_statement = {
     .name = "join_settle",
-    .sql = "SELECT pg_logical_emit_message(true, 'cradle', '')::text",
+    .sql = "SELECT 1, pg_logical_emit_message(true, 'cradle', '')",
     .shape = DB_SHAPE_ONE,
     .commits = true,
 };
@@ -313,6 +319,8 @@ static void read_session(struct db_rows *rows, size_t row, int column, struct de
 static void read_state(struct db_rows *rows, size_t row, struct device_join_state *ret)
 {
     ret->join_nonce = (uint32_t)db_row_int(rows, row, LOAD_JOIN_NONCE, 0, LW_JOIN_NONCE_MAX);
+    ret->join_nonce_gap =
+        (uint32_t)db_row_int(rows, row, LOAD_JOIN_NONCE_GAP, 0, LW_JOIN_NONCE_MAX);
     ret->last_dev_nonce =
         (int32_t)db_row_int(rows, row, LOAD_LAST_DEV_NONCE, DEVICE_NO_NONCE, UINT16_MAX);
     ret->nonce_epoch = (uint32_t)db_row_int(rows, row, LOAD_STATE_NONCE_EPOCH, 0, UINT32_MAX);
@@ -393,6 +401,14 @@ int db_join_load(
             db_element_text(p, (items)[at].field);                                                 \
     } while (0)
 
+/* A position before the commit that came through: what has lost the commit ends before it, or
+ * within a transaction behind it. */
+static void note(struct db *db, struct db_rows *rows)
+{
+    if (rows->n > 0)
+        db_guard_note(db->guard, (uint64_t)db_row_int(rows, rows->n - 1, 1, 0, INT64_MAX));
+}
+
 /** Reads the ordinals of the winners. */
 static int read_won(struct db_rows *rows, size_t n, bool *won)
 {
@@ -433,6 +449,7 @@ int db_join_commit(struct db *db, const struct db_join_commit *c, size_t n, bool
     r = db_run(db, DB_JOIN_COMMIT, &rows);
     if (r < 0)
         return r;
+    note(db, &rows);
     return read_won(&rows, n, won);
 }
 
@@ -517,8 +534,14 @@ int db_join_ready(struct db *db)
 
 int db_join_settle(struct db *db)
 {
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    int r;
+
     db_params_of(db);
-    return db_run_quiet(db, DB_JOIN_SETTLE);
+    if ((r = db_run(db, DB_JOIN_SETTLE, &rows)) < 0)
+        return r;
+    note(db, &rows);
+    return db_rows_check(&rows);
 }
 
 int db_join_refusals(struct db *db, const struct db_join_refusal *f, size_t n)

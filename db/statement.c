@@ -2,6 +2,11 @@
 
 static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_CHECK] = &db_check_statement,
+    [DB_EPOCH_LOOK] = &db_epoch_look_statement,
+    [DB_EPOCH_TAKE] = &db_epoch_take_statement,
+    [DB_EPOCH_BUMP] = &db_epoch_bump_statement,
+    [DB_EPOCH_SEQUENCES] = &db_epoch_sequences_statement,
+    [DB_EPOCH_LOW] = &db_epoch_low_statement,
     [DB_MIGRATIONS] = &db_migrations_statement,
     [DB_JOIN_LOAD] = &db_join_load_statement,
     [DB_JOIN_COMMIT] = &db_join_commit_statement,

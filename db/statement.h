@@ -6,6 +6,11 @@
 
 enum db_statement_id {
     DB_CHECK,
+    DB_EPOCH_LOOK,
+    DB_EPOCH_TAKE,
+    DB_EPOCH_BUMP,
+    DB_EPOCH_SEQUENCES,
+    DB_EPOCH_LOW,
     DB_MIGRATIONS,
     DB_JOIN_LOAD,
     DB_JOIN_COMMIT,
@@ -330,6 +335,11 @@ struct db_statement {
 };
 
 extern const struct db_statement db_check_statement;
+extern const struct db_statement db_epoch_look_statement;
+extern const struct db_statement db_epoch_take_statement;
+extern const struct db_statement db_epoch_bump_statement;
+extern const struct db_statement db_epoch_sequences_statement;
+extern const struct db_statement db_epoch_low_statement;
 extern const struct db_statement db_migrations_statement;
 extern const struct db_statement db_join_load_statement;
 extern const struct db_statement db_join_commit_statement;
@@ -639,6 +649,12 @@ extern const struct db_statement db_order_withdraw_statement;
 /** Whose a device is by now. The expression of the indexes device_holder and device_of_batch; a
  * list of a holder's devices bounds whole rows, as in db/export.c. */
 #define DB_HOLDER "coalesce(owner_id, organization_id)"
+
+/** The JoinNonce below which nothing of a row of device_join may be used: the last one, and the
+ * gaps that the device has not left out yet. */
+#define DB_JOIN_NONCE_FLOOR(row)                                                                   \
+    "(SELECT least(" row ".join_nonce + greatest(e.join_nonce_total - " row ".join_nonce_gap, 0)," \
+    "  16777215) FROM database_epoch e)"
 
 /** A number of ours as a text of SQL. */
 #define DB_DECIMAL_(number) #number

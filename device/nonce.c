@@ -65,7 +65,9 @@ bool device_dev_nonces_low(
 
 uint32_t device_next_join_nonce(const struct device_join_state *state)
 {
-    return state->join_nonce < LW_JOIN_NONCE_MAX ? state->join_nonce + 1 : 0;
+    uint32_t floor = state->join_nonce + state->join_nonce_gap; /* of 24 bits each */
+
+    return floor < LW_JOIN_NONCE_MAX ? floor + 1 : 0;
 }
 
 enum device_refusal device_nonce_refusal(enum device_nonce verdict)

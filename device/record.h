@@ -102,10 +102,11 @@ enum { DEVICE_SESSION_CURRENT, DEVICE_SESSION_PENDING, DEVICE_SESSION_PREVIOUS, 
 
 /** The hot row of a device (table device_join). */
 struct device_join_state {
-    uint32_t join_nonce;    /* last one used; 0 before the first join */
-    int32_t last_dev_nonce; /* counted versions; DEVICE_NO_NONCE before the first */
-    int32_t rj_count1;      /* last RJcount1 taken; DEVICE_NO_NONCE before the first */
-    uint32_t nonce_epoch;   /* the epoch that last_dev_nonce, rj_count1 and the pages belong to */
+    uint32_t join_nonce;     /* last one used; 0 before the first join */
+    uint32_t join_nonce_gap; /* what epoch bumps leave out before the next one */
+    int32_t last_dev_nonce;  /* counted versions; DEVICE_NO_NONCE before the first */
+    int32_t rj_count1;       /* last RJcount1 taken; DEVICE_NO_NONCE before the first */
+    uint32_t nonce_epoch;    /* the epoch that last_dev_nonce, rj_count1 and the pages belong to */
     struct device_session sessions[DEVICE_N_SESSIONS];
     int64_t gate_rev;
     bool has_retry;

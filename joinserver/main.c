@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/program.h"
+#include "db/guard.h"
 #include "joinserver/keeper.h"
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -27,6 +28,8 @@ struct settings {
     char *token_certificate;
     char *token_key;
     char *conninfo;
+    char *failover;
+    char *witness;
     char *hsm_uri;
     char *hsm_lock;
     char *keyd;
@@ -81,6 +84,12 @@ static const struct config_setting settings_table[] = {
     {"listener-token-tls.key", NULL, CONFIG_TEXT, AT(token_key), "", 0, 0, "PEM file of its key"},
     {"database.conninfo", NULL, CONFIG_TEXT, AT(conninfo), NULL, 0, 0,
         "how to reach PostgreSQL as cradle_join, in libpq's form"},
+    {"database.failover", NULL, CONFIG_TEXT, AT(failover), "bump", 0, 0,
+        "a timeline that changed is refused until cradle epoch bump (bump), or taken, because no "
+        "failover loses a commit (synchronous)"},
+    {"database.witness", NULL, CONFIG_TEXT, AT(witness), "", 0, 0,
+        "file that keeps what was last seen of the database, so that one that was set back is "
+        "noticed; empty: none"},
     {"hsm.uri", NULL, CONFIG_TEXT, AT(hsm_uri), NULL, 0, 0, "RFC 7512 URI of the token"},
     {"hsm.lock_file", NULL, CONFIG_TEXT, AT(hsm_lock), NULL, 0, 0,
         "file locked while a key process starts"},
@@ -139,6 +148,7 @@ static const struct config_setting settings_table[] = {
 struct app {
     struct settings settings;
     struct keyd_pool *keyd;
+    struct db_guard *guard;
     struct db *keeper_db;
     struct join_metrics metrics;
     struct join_shared shared;
@@ -223,7 +233,9 @@ static int start(struct app *app)
     mic_limit_init(&app->shared.mic_limit);
     loop_limit_init(&app->shared.loop_limit, s->device_burst, s->device_interval_s);
     if ((r = secret_process_harden(0, NULL)) < 0 ||
+        (r = db_guard_new(s->failover, s->witness, &app->guard)) < 0 ||
         (r = db_open(&(struct db_config){.conninfo = s->conninfo,
+                         .guard = app->guard,
                          .program = "cradle-joinserver-keeper",
                          .statement_ms = JOIN_RESOLVE_MS},
              &app->keeper_db)) < 0 ||
@@ -267,6 +279,7 @@ static int start(struct app *app)
         return r;
     log_info("%s", keyd_pool_describe(app->keyd));
     app->routes.keyd = app->keyd;
+    app->shared.guard = app->guard;
     atomic_store(&app->routes.ready, true);
     if ((r = start_listeners(app)) < 0)
         return r;
@@ -318,6 +331,7 @@ static void stop(struct app *app)
     join_refusals_free(app->shared.refusals);
     join_directory_holder_free(app->shared.directory);
     db_close(app->keeper_db);
+    db_guard_free(app->guard);
     loop_limit_done(&app->shared.loop_limit);
     mic_limit_done(&app->shared.mic_limit);
     join_metrics_done(&app->metrics);
@@ -340,10 +354,11 @@ int main(int argc, char **argv)
     if (r > 0)
         return EXIT_SUCCESS;
     if (r == 0 && (r = start(&app)) == 0) {
-        while (!program_stop_wanted(STOP_LOOK_MS) && !keyd_pool_stopped(app.keyd))
+        while ((r = db_guard_look(app.guard)) == 0 && !program_stop_wanted(STOP_LOOK_MS) &&
+               !keyd_pool_stopped(app.keyd))
             continue;
         log_info("stopping");
-        if (keyd_pool_stopped(app.keyd))
+        if (r == 0 && keyd_pool_stopped(app.keyd))
             r = error_set(ERROR_PIN, "the HSM refused the PIN");
     }
     if (r < 0)

@@ -144,9 +144,10 @@ int join_worker_start(struct join_shared *shared, const char *conninfo,
         return error_set(ERROR_SYSTEM, "out of memory for a join worker");
     w->shared = shared;
     w->channel = channel;
-    r = db_open(
-        &(struct db_config){
-            .conninfo = conninfo, .program = "cradle-joinserver", .statement_ms = JOIN_DEADLINE_MS},
+    r = db_open(&(struct db_config){.conninfo = conninfo,
+                    .guard = shared->guard,
+                    .program = "cradle-joinserver",
+                    .statement_ms = JOIN_DEADLINE_MS},
         &w->db);
     if (r == 0 && pthread_create(&w->thread, NULL, run, w) != 0)
         r = error_set(ERROR_SYSTEM, "cannot start a thread for a join worker");

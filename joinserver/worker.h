@@ -41,6 +41,7 @@ struct join_shared {
     struct join_metrics *metrics;
     struct mic_limit mic_limit;
     struct loop_limit loop_limit;
+    struct db_guard *guard; /* of all database connections */
     unsigned retry_window_ms;
     /* Keyd was started so that a peer's record may let session keys out in clear. */
     bool plain_keys;

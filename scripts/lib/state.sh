@@ -166,6 +166,7 @@ directory = $state/credentials
 
 [database]
 conninfo = $(conninfo cradle_join)
+witness = $state/joinserver.witness
 
 $hsm
 keyd = $keyd"
@@ -181,6 +182,7 @@ key = $state/tls/$tls_server.key
 
 [database]
 conninfo = $(conninfo cradle_activation)
+witness = $state/activation.witness
 
 $hsm
 keyd = $keyd

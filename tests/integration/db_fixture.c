@@ -118,7 +118,7 @@ struct db_join_commit commit_of(const struct db_join_row *row, uint16_t dev_nonc
         .join_eui = row->record.join_eui,
         .air_join_eui = row->record.join_eui,
         .old_join_nonce = row->state.join_nonce,
-        .new_join_nonce = row->state.join_nonce + 1,
+        .new_join_nonce = row->state.join_nonce + row->state.join_nonce_gap + 1,
         .gate_rev = row->state.gate_rev,
         .nonce_epoch = row->record.nonce_epoch,
         .join_type = LW_JOIN,

@@ -50,6 +50,13 @@ static const struct {
     {"cradle_join", "UPDATE roaming_carried_refusal SET sender = 'x'", DENIED},
     {"cradle_activation", "UPDATE roaming_carried_refusal SET n = 1", DENIED},
     {"cradle_join", "UPDATE join_route SET kind = 'refuse'", DENIED},
+    {"cradle_join", "SELECT * FROM database_epoch", DONE},
+    {"cradle_join", "SELECT database_timeline(), system_identifier FROM pg_control_system()", DONE},
+    {"cradle_join", "SELECT database_take_timeline()", DONE},
+    {"cradle_join", "UPDATE database_epoch SET timeline = 7", DENIED},
+    {"cradle_activation", "SELECT database_timeline(), pg_current_wal_insert_lsn()", DONE},
+    {"cradle_activation", "UPDATE database_epoch SET join_nonce_total = 0", DENIED},
+    {"cradle_activation", "UPDATE device_join SET join_nonce_gap = 0", DENIED},
     {"cradle_join", "CREATE TABLE mine (a int)", DENIED},
     {"cradle_activation", "SELECT * FROM device, device_key, batch, client, peer, kek", DONE},
     {"cradle_activation", "UPDATE device SET service = 'suspended'", DONE},
@@ -192,7 +199,7 @@ START_TEST(functions_with_rights_of_the_owner_fix_their_search_path)
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace"),
-        9);
+        10);
     ck_assert_int_eq(pg_number(cluster, database,
                          "SELECT count(*) FROM pg_proc WHERE prosecdef AND pronamespace ="
                          " 'public'::regnamespace AND proconfig::text NOT LIKE '%search_path%'"),

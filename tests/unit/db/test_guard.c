@@ -1,0 +1,227 @@
+#include "db/guard.h"
+
+#include "tests/support/suite.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CLUSTER 7000000000000000001u
+#define OTHER 7000000000000000002u
+
+/* The database that all cases begin with: bumped twice, on timeline 3, seen at position 1000. */
+static const struct db_epoch epoch_0 = {
+    .epoch = 2, .mark = {2}, .join_nonce_total = 200, .system_identifier = CLUSTER, .timeline = 3};
+static const struct db_place place_0 = {
+    .system_identifier = CLUSTER, .timeline = 3, .lsn = 1000, .has_standbys = true};
+static const struct db_seen seen_0 = {.any = true,
+    .mark = {2},
+    .join_nonce_total = 200,
+    .system_identifier = CLUSTER,
+    .timeline = 3,
+    .lsn = 1000};
+
+/* What is different, and what comes of it under each setting. */
+static const struct {
+    const char *what;
+    uint64_t system_identifier, lsn; /* 0: as it was */
+    uint32_t timeline, row_timeline, total, seen_timeline;
+    uint8_t mark;
+    bool unseen, alone, is_dump;
+    enum db_verdict bump, synchronous;
+} cases[] = {
+    {.what = "nothing"},
+    {.what = "never seen before", .unseen = true, .lsn = 1},
+    {.what = "went on", .lsn = 1001},
+    {.what = "dump restored into another cluster",
+        .system_identifier = OTHER,
+        .bump = DB_VERDICT_OTHER_CLUSTER,
+        .synchronous = DB_VERDICT_OTHER_CLUSTER},
+    {.what = "dump restored, nobody has seen it before",
+        .unseen = true,
+        .system_identifier = OTHER,
+        .bump = DB_VERDICT_OTHER_CLUSTER,
+        .synchronous = DB_VERDICT_OTHER_CLUSTER},
+    {.what = "dump restored into the same cluster",
+        .is_dump = true,
+        .lsn = 5000,
+        .bump = DB_VERDICT_DUMP,
+        .synchronous = DB_VERDICT_DUMP},
+    {.what = "snapshot of the same timeline",
+        .lsn = 999,
+        .bump = DB_VERDICT_WENT_BACK,
+        .synchronous = DB_VERDICT_WENT_BACK},
+    {.what = "promoted, whatever was lost",
+        .timeline = 4,
+        .lsn = 1100,
+        .bump = DB_VERDICT_OTHER_TIMELINE,
+        .synchronous = DB_VERDICT_TAKE},
+    {.what = "promoted without what was answered",
+        .timeline = 4,
+        .lsn = 999,
+        .bump = DB_VERDICT_WENT_BACK,
+        .synchronous = DB_VERDICT_WENT_BACK},
+    {.what = "promoted, no standby yet",
+        .timeline = 4,
+        .alone = true,
+        .bump = DB_VERDICT_OTHER_TIMELINE,
+        .synchronous = DB_VERDICT_NO_STANDBY},
+    {.what = "promoted, taken by another service",
+        .timeline = 4,
+        .row_timeline = 4,
+        .bump = DB_VERDICT_GOOD,
+        .synchronous = DB_VERDICT_GOOD},
+    {.what = "former primary is back",
+        .seen_timeline = 4,
+        .lsn = 5000,
+        .bump = DB_VERDICT_OTHER_TIMELINE,
+        .synchronous = DB_VERDICT_STALE},
+    {.what = "older timeline than the row's, nobody has seen it",
+        .unseen = true,
+        .timeline = 2,
+        .bump = DB_VERDICT_OTHER_TIMELINE,
+        .synchronous = DB_VERDICT_STALE},
+    {.what = "bumped since", .total = 300, .mark = 3, .lsn = 1},
+    {.what = "bumped since in another cluster, and not there",
+        .total = 300,
+        .mark = 3,
+        .timeline = 4,
+        .bump = DB_VERDICT_OTHER_TIMELINE,
+        .synchronous = DB_VERDICT_TAKE},
+    {.what = "from before the last bump",
+        .total = 100,
+        .mark = 1,
+        .lsn = 5000,
+        .bump = DB_VERDICT_BEFORE_BUMP,
+        .synchronous = DB_VERDICT_BEFORE_BUMP},
+    {.what = "same backup bumped a second time to the same gap",
+        .mark = 9,
+        .lsn = 5000,
+        .bump = DB_VERDICT_BEFORE_BUMP,
+        .synchronous = DB_VERDICT_BEFORE_BUMP},
+};
+#define N_CASES (sizeof(cases) / sizeof(*cases))
+
+static void check_case(size_t i)
+{
+    struct db_epoch epoch = epoch_0;
+    struct db_place place = place_0;
+    struct db_seen seen = cases[i].unseen ? (struct db_seen){0} : seen_0;
+
+    if (cases[i].system_identifier != 0)
+        place.system_identifier = cases[i].system_identifier;
+    if (cases[i].lsn != 0)
+        place.lsn = cases[i].lsn;
+    if (cases[i].timeline != 0)
+        place.timeline = cases[i].timeline;
+    if (cases[i].row_timeline != 0)
+        epoch.timeline = cases[i].row_timeline;
+    if (cases[i].seen_timeline != 0)
+        seen.timeline = cases[i].seen_timeline;
+    if (cases[i].total != 0)
+        epoch.join_nonce_total = cases[i].total;
+    if (cases[i].mark != 0)
+        epoch.mark[0] = cases[i].mark;
+    place.has_standbys = !cases[i].alone;
+    place.is_dump = cases[i].is_dump;
+    ck_assert_msg(db_guard_judge(&epoch, &place, &seen, DB_FAILOVER_BUMP) == cases[i].bump,
+        "bump: %s", cases[i].what);
+    ck_assert_msg(
+        db_guard_judge(&epoch, &place, &seen, DB_FAILOVER_SYNCHRONOUS) == cases[i].synchronous,
+        "synchronous: %s", cases[i].what);
+}
+
+START_TEST(verdict_is_as_the_table_says)
+{
+    for (size_t i = 0; i < N_CASES; i++)
+        check_case(i);
+}
+END_TEST
+
+static char path[64];
+
+static void folder_up(void)
+{
+    (void)snprintf(path, sizeof(path), "/tmp/test_guard.XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(path));
+    (void)strcat(path, "/w");
+}
+
+static void folder_down(void)
+{
+    (void)unlink(path);
+    *strrchr(path, '/') = '\0';
+    (void)rmdir(path);
+}
+
+START_TEST(witness_keeps_what_was_seen_and_the_highest_position)
+{
+    struct db_witness *w = NULL, *second = NULL;
+    struct db_seen seen;
+
+    folder_up();
+    ck_assert_int_eq(db_witness_open(path, &w), 0);
+    db_witness_read(w, &seen);
+    ck_assert(!seen.any);
+    ck_assert_int_eq(db_witness_write(w, &seen_0), 0);
+    db_witness_note(w, 1500);
+    db_witness_note(w, 1400);
+    /* Beside the first, as while a service is replaced by another. */
+    ck_assert_int_eq(db_witness_open(path, &second), 0);
+    db_witness_note(second, 1600);
+    db_witness_close(second);
+    db_witness_close(w);
+    ck_assert_int_eq(db_witness_open(path, &w), 0);
+    db_witness_read(w, &seen);
+    ck_assert(seen.any);
+    ck_assert_uint_eq(seen.lsn, 1600);
+    ck_assert_uint_eq(seen.timeline, seen_0.timeline);
+    ck_assert_uint_eq(seen.system_identifier, seen_0.system_identifier);
+    ck_assert_uint_eq(seen.join_nonce_total, seen_0.join_nonce_total);
+    ck_assert_mem_eq(seen.mark, seen_0.mark, sizeof(seen.mark));
+    db_witness_close(w);
+    folder_down();
+}
+END_TEST
+
+START_TEST(file_that_is_no_witness_is_refused_and_left_alone)
+{
+    static const char *const texts[] = {
+        "x", "0123456789abcdef0123456789abcdef0123456789abcdef01234567"};
+    struct db_witness *w = NULL;
+    char text[80];
+
+    folder_up();
+    for (size_t i = 0; i < 2; i++) {
+        FILE *file = fopen(path, "we");
+
+        ck_assert_int_ge(fputs(texts[i], file), 0);
+        ck_assert_int_eq(fclose(file), 0);
+        ck_assert_int_eq(db_witness_open(path, &w), ERROR_CONFIG);
+        ck_assert_ptr_nonnull(strstr(error_text(), path));
+        file = fopen(path, "re");
+        ck_assert_ptr_nonnull(fgets(text, sizeof(text), file));
+        ck_assert_int_eq(fclose(file), 0);
+        ck_assert_str_eq(text, texts[i]);
+    }
+    ck_assert_int_eq(db_witness_open("/nowhere/witness", &w), ERROR_CONFIG);
+    folder_down();
+}
+END_TEST
+
+START_TEST(failover_is_one_of_two_words)
+{
+    struct db_guard *guard = NULL;
+
+    ck_assert_int_eq(db_guard_new("async", "", &guard), ERROR_CONFIG);
+    ck_assert_ptr_nonnull(strstr(error_text(), "database.failover"));
+    ck_assert_int_eq(db_guard_new("synchronous", "", &guard), 0);
+    ck_assert_int_eq(db_guard_look(guard), 0);
+    db_guard_free(guard);
+}
+END_TEST
+
+SUITE_MAIN("db guard", 10, verdict_is_as_the_table_says,
+    witness_keeps_what_was_seen_and_the_highest_position,
+    file_that_is_no_witness_is_refused_and_left_alone, failover_is_one_of_two_words)
