@@ -17,7 +17,7 @@ struct db {
     char *program;
     unsigned statement_ms;
     struct db_guard *guard; /* NULL: any database will do */
-    int64_t deadline_ms; /* 0: none */
+    int64_t deadline_ms;    /* 0: none */
 
     struct db_hosts hosts;
     struct pg_conn *conn; /* NULL: not connected */

@@ -175,7 +175,7 @@ class Cluster:
                                     env={**os.environ, "PATH": PATHS}, cwd="/", start_new_session=True)
 
     def start(self):
-        """Everything, from nothing to three nodes of which one is the synchronous standby."""
+        """Everything, from nothing to three nodes of which two are synchronous standbys."""
         self._certificate()
         peers = {f"{n}=http://192.0.2.1{i}": f"{n}=http://{self.net}1{i}" for i, n in enumerate(NODES, 1)}
         for index, name in enumerate(NODES):
@@ -255,12 +255,12 @@ class Cluster:
         roles = sorted(m["role"] for m in members.values())
         good = all(m["state"] in ("running", "streaming") for m in members.values())
         timelines = {m.get("timeline") for m in members.values()}
-        wanted = ["leader", "replica", "sync_standby"] if not self.changes else ["leader", "replica", "replica"]
+        wanted = ["leader", "sync_standby", "sync_standby"] if not self.changes else ["leader", "replica", "replica"]
         return good and roles == wanted and len(timelines) == 1
 
     def wait_healthy(self, seconds=HEALTHY_S):
         try:
-            support.wait_until(self.is_healthy, seconds, "a primary, a synchronous and another standby")
+            support.wait_until(self.is_healthy, seconds, "a primary and two standbys")
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.members()}\n{self.said()}") from None
 
@@ -305,9 +305,20 @@ class Cluster:
             raise AssertionError(dump.stderr)
         self.psql(dump.stdout)
 
-    def conninfo(self, way, role="cradle_join"):
-        """Of docs/examples/ha/conninfo-WAY.ini."""
+        self.vouch()
+
+    def vouch(self):
+        """What was restored from a dump is refused until an operator says that it is meant."""
+        config = self.write("cradle.ini", f"[database]\nowner_conninfo = {self.settings('hosts', 'cradle_owner')['conninfo']}\n")
+        run = subprocess.run([self.stack.program("cli/cradle"), "--config", config, "epoch", "bump"],
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise AssertionError(f"epoch bump: {run.stdout}{run.stderr}")
+
+    def settings(self, way, role="cradle_join"):
+        """[database] of docs/examples/ha/conninfo-WAY.ini."""
         text = example(f"conninfo-{way}.ini", {
             "192.0.2.": self.net, "/etc/cradle/pgpass-cradle_join": self.stack.path(f"pgpass-{role}"),
-            "/etc/cradle/database-ca.crt": self.path("server.crt"), "user=cradle_join": f"user={role}"})
-        return re.search(r"(?m)^conninfo = (.*)$", text).group(1)
+            "/etc/cradle/database-ca.crt": self.path("server.crt"), "user=cradle_join": f"user={role}",
+            "/var/lib/cradle/joinserver.witness": self.path(f"{way}.witness")})
+        return dict(re.findall(r"(?m)^(\w+) = (.*)$", text))
