@@ -18,6 +18,7 @@ EXAMPLES = os.path.join(support.ROOT, "docs/examples/ha")
 NODES = ("pg1", "pg2", "pg3")
 PROGRAMS = {"patroni": "patroni", "etcd": "etcd-server", "haproxy": "haproxy"}
 PATHS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"))
+INI_LINE_MAX = 198  # libinih's
 START_S = 60
 HEALTHY_S = 150
 # For root, who may not run PostgreSQL: the same, with another name inside.
@@ -52,6 +53,8 @@ def example(name, replace):
     """An example file with each of these texts replaced; a text that is not there is an error."""
     with open(os.path.join(EXAMPLES, name), encoding="utf-8") as file:
         text = file.read()
+    if name.endswith(".ini") and max(map(len, text.splitlines())) > INI_LINE_MAX:
+        raise AssertionError(f"{name} has a line that cannot be read")
     for old, new in replace.items():
         if old not in text:
             raise AssertionError(f"{name} does not have {old}")
@@ -309,16 +312,18 @@ class Cluster:
 
     def vouch(self):
         """What was restored from a dump is refused until an operator says that it is meant."""
-        config = self.write("cradle.ini", f"[database]\nowner_conninfo = {self.settings('hosts', 'cradle_owner')['conninfo']}\n")
+        hosts = ",".join(node.address for node in self.nodes.values())
+        config = self.write("cradle.ini", f"[database]\nowner_conninfo = host={hosts} dbname=cradle user=cradle_owner "
+                                          f"passfile='{self.stack.path('pgpass-cradle_owner')}'\n")
         run = subprocess.run([self.stack.program("cli/cradle"), "--config", config, "epoch", "bump"],
                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if run.returncode:
             raise AssertionError(f"epoch bump: {run.stdout}{run.stderr}")
 
-    def settings(self, way, role="cradle_join"):
+    def settings(self, way):
         """[database] of docs/examples/ha/conninfo-WAY.ini."""
         text = example(f"conninfo-{way}.ini", {
-            "192.0.2.": self.net, "/etc/cradle/pgpass-cradle_join": self.stack.path(f"pgpass-{role}"),
-            "/etc/cradle/database-ca.crt": self.path("server.crt"), "user=cradle_join": f"user={role}",
+            "192.0.2.": self.net, "/etc/cradle/pgpass-cradle_join": self.stack.path("pgpass-cradle_join"),
+            "/etc/cradle/database-ca.crt": self.path("server.crt"),
             "/var/lib/cradle/joinserver.witness": self.path(f"{way}.witness")})
         return dict(re.findall(r"(?m)^(\w+) = (.*)$", text))
