@@ -54,7 +54,7 @@ const struct db_statement db_join_load_statement = {
         "  j.pending_join_nonce, j.pending_nonce, j.pending_net_id, j.pending_rj_count0,"
         "  j.previous_join_nonce, j.previous_nonce, j.previous_net_id, NULL::int4,"
         " " DB_TEST_COLUMNS("j.test_joins") ","
-        " (SELECT greatest(e.join_nonce_total - j.join_nonce_gap, 0) FROM database_epoch e)"
+        " greatest((SELECT e.join_nonce_total FROM database_epoch e WHERE e.only_one) - j.join_nonce_gap, 0)"
         " FROM unnest($1::bytea[], $2::int4[]) WITH ORDINALITY AS a(asked, dev_nonce, ordinal)"
         " CROSS JOIN LATERAL ("
         "  (SELECT " DEVICE_COLUMNS " FROM device d"

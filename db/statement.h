@@ -653,8 +653,9 @@ extern const struct db_statement db_order_withdraw_statement;
 /** The JoinNonce below which nothing of a row of device_join may be used: the last one, and the
  * gaps that the device has not left out yet. */
 #define DB_JOIN_NONCE_FLOOR(row)                                                                   \
-    "(SELECT least(" row ".join_nonce + greatest(e.join_nonce_total - " row ".join_nonce_gap, 0)," \
-    "  16777215) FROM database_epoch e)"
+    "least(" row                                                                                   \
+    ".join_nonce + greatest((SELECT e.join_nonce_total FROM database_epoch e WHERE e.only_one)"    \
+    " - " row ".join_nonce_gap, 0), 16777215)"
 
 /** A number of ours as a text of SQL. */
 #define DB_DECIMAL_(number) #number

@@ -371,21 +371,28 @@ class Limits(ClaimTest):
 
 
 class Lost(ClaimTest):
-    def test_a_claim_whose_commit_nobody_saw_is_answered_with_the_newest_code(self):
-        """The backend dies after the commit: the service asks again, and finds itself."""
+    def lose(self, how):
         device, owner, answers = self.device(), self.owner(), []
         waiting = functools.partial(self.stack.waiting_at, "SyncRep", "claim_event")
         call = threading.Thread(target=lambda: answers.append(self.claim(owner, device["dev_eui"], device["code"])))
         with self.stack.standby_missing():
             call.start()
             pid = support.wait_until(waiting, support.READY_SECONDS, "the claim waits")[0]
-            self.stack.psql(f"SELECT pg_terminate_backend({pid})")
+            self.stack.psql(f"SELECT {how}({pid})")
             support.wait_until(lambda: any(other != pid for other in waiting()), support.READY_SECONDS,
                                "it is made once more")
         call.join()
         status, _, answer = answers[0]
         self.assertEqual((status, answer["outcome"], answer["generation"]), (200, "claimed", 3), answer)
         self.assertEqual(self.row(device, "generation, ownership_epoch"), ["3", "1"])
+
+    def test_a_claim_whose_commit_nobody_saw_is_answered_with_the_newest_code(self):
+        """The backend dies after the commit: the service asks again, and finds itself."""
+        self.lose("pg_terminate_backend")
+
+    def test_a_claim_whose_wait_for_a_standby_was_cancelled_is_not_answered_before_a_commit_that_waited(self):
+        """PostgreSQL says COMMIT, and warns: that is no answer either."""
+        self.lose("pg_cancel_backend")
 
 
 def body_of(device):

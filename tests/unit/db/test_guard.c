@@ -145,7 +145,7 @@ static void folder_up(void)
 {
     (void)snprintf(path, sizeof(path), "/tmp/test_guard.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(path));
-    (void)strcat(path, "/w");
+    (void)snprintf(path + strlen(path), sizeof(path) - strlen(path), "/w");
 }
 
 static void folder_down(void)

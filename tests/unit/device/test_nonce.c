@@ -127,6 +127,19 @@ START_TEST(join_nonce_starts_at_one_and_ends_at_its_24_bits)
         device_next_join_nonce(&(struct device_join_state){.join_nonce = 0xFFFFFE}), 0xFFFFFF);
     ck_assert_uint_eq(
         device_next_join_nonce(&(struct device_join_state){.join_nonce = 0xFFFFFF}), 0);
+    /* What epoch bumps leave out, and never around the end. */
+    ck_assert_uint_eq(
+        device_next_join_nonce(&(struct device_join_state){.join_nonce = 7, .join_nonce_gap = 100}),
+        108);
+    ck_assert_uint_eq(device_next_join_nonce(&(struct device_join_state){
+                          .join_nonce = 0xFFFF00, .join_nonce_gap = 0xFE}),
+        0xFFFFFF);
+    ck_assert_uint_eq(device_next_join_nonce(&(struct device_join_state){
+                          .join_nonce = 0xFFFF00, .join_nonce_gap = 0xFF}),
+        0);
+    ck_assert_uint_eq(device_next_join_nonce(&(struct device_join_state){
+                          .join_nonce = 0xFFFFFF, .join_nonce_gap = 0xFFFFFF}),
+        0);
 }
 END_TEST
 
