@@ -18,6 +18,7 @@ EXAMPLES = os.path.join(support.ROOT, "docs/examples/ha")
 NODES = ("pg1", "pg2", "pg3")
 PROGRAMS = {"patroni": "patroni", "etcd": "etcd-server", "haproxy": "haproxy"}
 PATHS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"))
+INI_LINE_MAX = 198  # libinih's
 START_S = 60
 HEALTHY_S = 150
 # For root, who may not run PostgreSQL: the same, with another name inside.
@@ -52,6 +53,8 @@ def example(name, replace):
     """An example file with each of these texts replaced; a text that is not there is an error."""
     with open(os.path.join(EXAMPLES, name), encoding="utf-8") as file:
         text = file.read()
+    if name.endswith(".ini") and max(map(len, text.splitlines())) > INI_LINE_MAX:
+        raise AssertionError(f"{name} has a line that cannot be read")
     for old, new in replace.items():
         if old not in text:
             raise AssertionError(f"{name} does not have {old}")
@@ -175,7 +178,7 @@ class Cluster:
                                     env={**os.environ, "PATH": PATHS}, cwd="/", start_new_session=True)
 
     def start(self):
-        """Everything, from nothing to three nodes of which one is the synchronous standby."""
+        """Everything, from nothing to three nodes of which two are synchronous standbys."""
         self._certificate()
         peers = {f"{n}=http://192.0.2.1{i}": f"{n}=http://{self.net}1{i}" for i, n in enumerate(NODES, 1)}
         for index, name in enumerate(NODES):
@@ -255,12 +258,12 @@ class Cluster:
         roles = sorted(m["role"] for m in members.values())
         good = all(m["state"] in ("running", "streaming") for m in members.values())
         timelines = {m.get("timeline") for m in members.values()}
-        wanted = ["leader", "replica", "sync_standby"] if not self.changes else ["leader", "replica", "replica"]
+        wanted = ["leader", "sync_standby", "sync_standby"] if not self.changes else ["leader", "replica", "replica"]
         return good and roles == wanted and len(timelines) == 1
 
     def wait_healthy(self, seconds=HEALTHY_S):
         try:
-            support.wait_until(self.is_healthy, seconds, "a primary, a synchronous and another standby")
+            support.wait_until(self.is_healthy, seconds, "a primary and two standbys")
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.members()}\n{self.said()}") from None
 
@@ -305,9 +308,22 @@ class Cluster:
             raise AssertionError(dump.stderr)
         self.psql(dump.stdout)
 
-    def conninfo(self, way, role="cradle_join"):
-        """Of docs/examples/ha/conninfo-WAY.ini."""
+        self.vouch()
+
+    def vouch(self):
+        """What was restored from a dump is refused until an operator says that it is meant."""
+        hosts = ",".join(node.address for node in self.nodes.values())
+        config = self.write("cradle.ini", f"[database]\nowner_conninfo = host={hosts} dbname=cradle user=cradle_owner "
+                                          f"passfile='{self.stack.path('pgpass-cradle_owner')}'\n")
+        run = subprocess.run([self.stack.program("cli/cradle"), "--config", config, "epoch", "bump"],
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise AssertionError(f"epoch bump: {run.stdout}{run.stderr}")
+
+    def settings(self, way):
+        """[database] of docs/examples/ha/conninfo-WAY.ini."""
         text = example(f"conninfo-{way}.ini", {
-            "192.0.2.": self.net, "/etc/cradle/pgpass-cradle_join": self.stack.path(f"pgpass-{role}"),
-            "/etc/cradle/database-ca.crt": self.path("server.crt"), "user=cradle_join": f"user={role}"})
-        return re.search(r"(?m)^conninfo = (.*)$", text).group(1)
+            "192.0.2.": self.net, "/etc/cradle/pgpass-cradle_join": self.stack.path("pgpass-cradle_join"),
+            "/etc/cradle/database-ca.crt": self.path("server.crt"),
+            "/var/lib/cradle/joinserver.witness": self.path(f"{way}.witness")})
+        return dict(re.findall(r"(?m)^(\w+) = (.*)$", text))
