@@ -4,6 +4,7 @@
 #include "base/audit_key.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "db/audit_chain.h"
@@ -29,7 +30,9 @@ static int chain(struct act_audit_keeper *k)
     int r = 0;
 
     for (int i = 0; i < ACT_AUDIT_STEPS && n == DB_AUDIT_CHAIN_MAX; i++) {
-        if ((r = db_audit_chain_step(k->db, &n)) < 0 || atomic_load(&k->stopping))
+        if ((r = FAILPOINT(audit_before_chain, ERROR_DB)) < 0 ||
+            (r = db_audit_chain_step(k->db, &n)) < 0 ||
+            (r = FAILPOINT(audit_chained, ERROR_DB)) < 0 || atomic_load(&k->stopping))
             return r;
         metric_add(&k->service->metrics.chained, (int64_t)n);
     }
@@ -94,7 +97,8 @@ static int sign(struct act_audit_keeper *k)
         not_signed(k, r < 0 ? error_text() : keyd_status_text(status), ACT_AUDIT_RETRY_MS);
         return 0;
     }
-    if ((r = db_audit_checkpoint_add(k->db, &checkpoint, signature)) < 0)
+    if ((r = FAILPOINT(audit_signed, ERROR_DB)) < 0 ||
+        (r = db_audit_checkpoint_add(k->db, &checkpoint, signature)) < 0)
         return r;
     metric_add(&k->service->metrics.checkpoints, 1);
     say(&checkpoint);

@@ -3,6 +3,7 @@
 
 #include "base/aes.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include <stdio.h>
@@ -68,6 +69,7 @@ void act_call_send(struct act_call *call, struct api_request *request)
         return;
     }
     give_headers(call, request);
+    (void)FAILPOINT(call_before_answer, 0);
     api_answer_text(request, call->status, call->content_type, &call->body);
 }
 

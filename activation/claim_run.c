@@ -5,6 +5,7 @@
 #include "base/aes.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -106,7 +107,7 @@ static int load(struct chunk *chunk)
     size_t n = chunk->n_due;
     int r = db_claim_load(chunk->worker->db, chunk->claims, n);
 
-    if (r < 0)
+    if (r < 0 || (r = FAILPOINT(claim_loaded, ERROR_DB)) < 0)
         return r;
     chunk->n_due = 0;
     for (size_t i = 0; i < n; i++) {
@@ -167,7 +168,7 @@ static int hash(struct chunk *chunk)
         memcpy(claims[i].hash, chunk->hashed[2 * i].hash, sizeof(claims[i].hash));
         memcpy(claims[i].new_hash, chunk->hashed[2 * i + 1].hash, sizeof(claims[i].new_hash));
     }
-    return r;
+    return r == 0 ? FAILPOINT(claim_hashed, ERROR_HSM) : r;
 }
 
 /* In the transaction. Outcome CLAIM_RUN_OTHER_CALL. */
@@ -235,6 +236,8 @@ static int commit(struct chunk *chunk, const struct act_claim_run *run)
     int r = db_commit(db);
 
     if (r == 0)
+        r = FAILPOINT(claim_commit_done, ERROR_DB_UNKNOWN);
+    if (r == 0)
         metric_add(&chunk->worker->service->metrics.claim_commits, 1);
     if (r != ERROR_DB_UNKNOWN)
         return r;
@@ -257,6 +260,8 @@ static int settle(struct act_claim_run *run, struct chunk *chunk, bool last)
         r = CLAIM_ONCE_MORE;
     if (r == 0 && run->also != NULL)
         r = run->also(run, chunk->n_due > 0 ? &chunk->claims[0] : NULL);
+    if (r == 0)
+        r = FAILPOINT(claim_before_commit, ERROR_DB);
     if (r != 0) {
         db_rollback(db);
         return r;

@@ -4,6 +4,7 @@
 #include "activation/rsa_public.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include <inttypes.h>
 #include <openssl/evp.h>
@@ -391,7 +392,9 @@ int export_run_chunk(struct export_run *run)
     if ((r = db_begin(db)) < 0)
         return r;
     if ((r = store(run)) == CHUNK_STORED) {
-        r = db_commit(db);
+        r = FAILPOINT(export_before_commit, ERROR_DB);
+        r = r < 0 ? r : db_commit(db);
+        r = r < 0 ? r : FAILPOINT(export_commit_done, ERROR_DB_UNKNOWN);
         if (r == ERROR_DB_UNKNOWN)
             r = resolve(run);
     } else {

@@ -4,6 +4,7 @@
 #include "activation/import_audit.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -367,6 +368,8 @@ static int prepare(struct import_run *run)
     int r = seal_rows(run);
 
     drop_refused(run->work);
+    if (r == 0)
+        r = FAILPOINT(import_sealed, ERROR_HSM);
     return r == 0 ? hash_codes(run) : r;
 }
 
@@ -636,7 +639,9 @@ static int store_chunk(struct import_storing *storing)
             db_rollback(db);
             r = r != 0 ? r : IMPORT_LOST;
         } else {
-            r = db_commit(db);
+            r = FAILPOINT(import_before_commit, ERROR_DB);
+            r = r < 0 ? r : db_commit(db);
+            r = r < 0 ? r : FAILPOINT(import_commit_done, ERROR_DB_UNKNOWN);
             if (r == ERROR_DB_UNKNOWN)
                 r = resolve(run, line);
         }

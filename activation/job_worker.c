@@ -6,6 +6,7 @@
 #include "activation/rule_run.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include <inttypes.h>
@@ -260,7 +261,7 @@ static int take_one(struct act_job_worker *w, const struct kind *kind)
     int r = kind->take(&w->worker, &turn);
     int back;
 
-    if (r != 0)
+    if (r != 0 || (r = FAILPOINT(job_taken, ERROR_DB)) < 0)
         return r;
     /* Who is not believed any more gets nothing more, either; each turn looks. */
     r = kind->is_revoked(&turn) ? fail(w, &turn, "the client that asked for it was revoked")

@@ -4,6 +4,7 @@
 #include "activation/worker.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "db/webhook_look.h"
@@ -125,6 +126,8 @@ static int take(struct act_webhook_worker *w)
     if (w->n_free == 0)
         return 0;
     r = db_delivery_take(w->worker.db, w->tasks, w->n_free, &n);
+    if (r == 0 && n > 0)
+        r = FAILPOINT(webhook_taken, ERROR_DB);
     for (size_t i = 0; i < n && r == 0; i++) {
         if (failed == 0 && (failed = begin(w, &w->tasks[i])) < 0)
             log_warn("deliveries are put back: %s", error_text());
@@ -166,8 +169,12 @@ static void count(struct act_webhook_worker *w, const struct db_delivery_result 
 static int settle(struct act_webhook_worker *w, const struct flight *flight)
 {
     const struct db_delivery_result result = act_webhook_judge(&flight->post, flight->task.n_tries);
-    int r = db_delivery_settle(w->worker.db, &flight->task, &result);
+    int r = FAILPOINT(webhook_before_settle, ERROR_DB);
 
+    if (r == 0)
+        r = db_delivery_settle(w->worker.db, &flight->task, &result);
+    if (r == 0)
+        r = FAILPOINT(webhook_settled, ERROR_DB);
     if (r < 0)
         return r;
     count(w, &result);

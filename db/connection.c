@@ -1,6 +1,7 @@
 #include "db/connection.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "db/sqlstate.h"
 #include <errno.h>
@@ -164,16 +165,20 @@ static PGresult *await(struct db *db)
 /** `sent`: what PQsend... returned. On success *ret_result is the good result. */
 static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
 {
-    PGresult *result = sent ? await(db) : NULL;
+    bool is_cut = sent && commits && FAILPOINT(db_commit_sent, ERROR_DB) < 0;
+    PGresult *result = sent && !is_cut ? await(db) : NULL;
     ExecStatusType status = PQresultStatus(result);
     int r;
 
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
-        if (!commits || !db->standby_wait_ended) {
+        r = commits ? FAILPOINT(db_commit_done, ERROR_DB_UNKNOWN) : 0;
+        if (r == 0 && (!commits || !db->standby_wait_ended)) {
             *ret_result = result;
             return 0;
         }
         PQclear(result);
+        if (r < 0)
+            return r;
         /* The wait is over, the session is as good as before. */
         return error_set(
             ERROR_DB_UNKNOWN, "database: committed here, but the wait for the standby was ended");

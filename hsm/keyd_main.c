@@ -6,6 +6,7 @@
 #include "hsm/keyd.h"
 
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include <errno.h>
@@ -190,6 +191,8 @@ static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
         return KEYD_EXIT_FRAME;
     }
     secret = app->request.verb == KEYD_VERB_ADOPT_KEY || app->request.verb == KEYD_VERB_HASH_CODE;
+    if (FAILPOINT(keyd_asked, ERROR_HSM) < 0)
+        return KEYD_EXIT_INTERNAL;
     keyd_serve(&app->keyd, &app->request, &app->reply);
     if (secret) {
         secret_wipe(app->frame, len);
@@ -200,6 +203,8 @@ static enum keyd_exit serve_message(struct app *app, int fd, size_t len)
         log_error("%s", error_text());
         return KEYD_EXIT_INTERNAL;
     }
+    if (FAILPOINT(keyd_before_reply, ERROR_HSM) < 0)
+        return KEYD_EXIT_INTERNAL;
     /* One message is outstanding a channel, so there is room; who never reads breaks the rules. */
     unread = send(fd, app->frame, reply_len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EPIPE &&
              errno != ECONNRESET;

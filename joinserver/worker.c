@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include <stdlib.h>
 
@@ -38,7 +39,9 @@ int join_worker_load(struct join_worker *w)
         w->keys[i].dev_eui = w->items[i].work->request.dev_eui;
         w->keys[i].dev_nonce = w->items[i].work->request.dev_nonce;
     }
-    if ((r = db_join_load(w->db, w->keys, w->n_items, w->rows)) < 0)
+    if ((r = FAILPOINT(join_before_load, ERROR_DB)) < 0 ||
+        (r = db_join_load(w->db, w->keys, w->n_items, w->rows)) < 0 ||
+        (r = FAILPOINT(join_loaded, ERROR_DB)) < 0)
         return r;
     for (size_t i = 0; i < w->n_items; i++)
         w->items[i].row = w->rows[i];

@@ -2,6 +2,7 @@
 #include "joinserver/worker_steps.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "device/nonce.h"
 #include <stdio.h>
 
@@ -163,8 +164,10 @@ void join_worker_answer(struct join_worker *w)
         if (item->work->http != NULL)
             done[n_done++] = item->work->http;
     }
+    (void)FAILPOINT(join_before_answer, 0);
     if (n_done > 0)
         api_give_back(done, n_done);
+    (void)FAILPOINT(join_answered, 0);
     for (size_t i = 0; i < w->n_items; i++) {
         struct join_item *item = &w->items[i];
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include "device/nonce.h"
 #include <string.h>
@@ -115,7 +116,11 @@ static void commit_plans(struct join_worker *w)
     if (w->n_commits == 0)
         return;
     db_set_deadline(w->db, clock_monotonic_ms() + JOIN_COMMIT_MS);
-    r = db_join_commit(w->db, w->commits, w->n_commits, w->won);
+    r = FAILPOINT(join_before_commit, ERROR_DB);
+    if (r == 0)
+        r = db_join_commit(w->db, w->commits, w->n_commits, w->won);
+    if (r == 0)
+        r = FAILPOINT(join_commit_done, ERROR_DB_UNKNOWN);
     if (r == ERROR_DB_UNKNOWN)
         r = resolve(w);
     if (r < 0)

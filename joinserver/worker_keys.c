@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include <string.h>
 
@@ -366,8 +367,12 @@ static void answer_joins(struct join_worker *w)
 
     if (w->n_requests == 0)
         return;
-    r = keyd_answer_joins(w->channel, w->keks, w->n_keks, w->requests, w->n_requests, w->replies,
-        clock_monotonic_ms() + JOIN_KEYD_MS);
+    r = FAILPOINT(join_before_keyd, ERROR_HSM);
+    if (r == 0)
+        r = keyd_answer_joins(w->channel, w->keks, w->n_keks, w->requests, w->n_requests,
+            w->replies, clock_monotonic_ms() + JOIN_KEYD_MS);
+    if (r == 0)
+        r = FAILPOINT(join_keyd_answered, ERROR_HSM);
     if (r < 0)
         log_error("keyd did not answer: %s", error_text());
     for (size_t i = 0; i < w->n_items; i++) {

@@ -30,10 +30,15 @@ class FaultTest(unittest.TestCase):
     def setUpClass(cls):
         cls.seed = int(os.environ.get("CRADLE_FAULT_SEED", "1"))
         cls.random = random.Random(cls.seed)
-        cls.stack = support.Stack(cls.name)
+        cls.stack = cls.new_stack()
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
         cls.settings("joinserver", "join", f"retry_window_ms = {RETRY_WINDOW_MS}")
+
+    @classmethod
+    def new_stack(cls):
+        """Not started."""
+        return support.Stack(cls.name)
 
     @classmethod
     def settings(cls, service, section, *lines):

@@ -43,6 +43,8 @@ FIRST_DEV_NONCE = {"1.0.2": 1, "1.0.3": 1, "1.0.4": 0, "1.1": 0}
 # What a process built with sanitizers says, or what is said of its end (ASAN_OPTIONS exitcode).
 SANITIZER = re.compile(r"ERROR: AddressSanitizer|runtime error:|ended.*status 99\b")
 
+SERVICE_PROGRAMS = ("joinserver/cradle-joinserver", "activation/cradle-activation", "hsm/cradle-keyd")
+
 _settings = {}
 _shared = None
 _stops = []
@@ -51,6 +53,11 @@ _stops = []
 def configure(built, work):
     """Where the programs are, and a folder for state folders."""
     _settings.update(built=built, work=work)
+
+
+def built():
+    """The folder of the programs."""
+    return _settings["built"]
 
 
 def shared():
