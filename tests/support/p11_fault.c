@@ -5,14 +5,21 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <p11-kit/pkcs11.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A module's entry points take no context, so these must be global. */
 static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST list;
 static struct p11_fault_control *control;
+
+static void hang(uint32_t ms)
+{
+    (void)nanosleep(&(struct timespec){ms / 1000, (long)(ms % 1000) * 1000000}, NULL);
+}
 
 /* CKR_OK: the call goes on to the real module. */
 static CK_RV told_to_fail(enum p11_fault_function function)
@@ -26,7 +33,18 @@ static CK_RV told_to_fail(enum p11_fault_function function)
         return CKR_OK;
     first = atomic_load(&control->first);
     n = atomic_load(&control->n);
-    return call >= first && call - first < n ? (CK_RV)atomic_load(&control->rv) : CKR_OK;
+    if (call < first || call - first >= n)
+        return CKR_OK;
+    switch (atomic_load(&control->act)) {
+    case P11_FAULT_HANG:
+        hang(atomic_load(&control->hang_ms));
+        return CKR_OK;
+    case P11_FAULT_KILL:
+        (void)raise(SIGKILL);
+        return CKR_OK;
+    default:
+        return (CK_RV)atomic_load(&control->rv);
+    }
 }
 
 #define WRAP(name, parameters, arguments)                                                          \

@@ -39,10 +39,18 @@
 enum p11_fault_function { P11_FAULT_FUNCTIONS(P11_FAULT_ENUM) P11_FAULT_N_FUNCTIONS };
 #undef P11_FAULT_ENUM
 
+enum p11_fault_act {
+    P11_FAULT_FAIL, /* the call is not made and gives `rv` */
+    P11_FAULT_HANG, /* it is made `hang_ms` later */
+    P11_FAULT_KILL  /* the process is killed before it */
+};
+
 struct p11_fault_control {
     _Atomic uint32_t function; /* P11_FAULT_N_FUNCTIONS: none */
     _Atomic uint32_t first;    /* the first call that fails, counted from 1 */
     _Atomic uint32_t n;        /* how many fail from there on */
     _Atomic uint64_t rv;       /* with this CK_RV */
     _Atomic uint32_t calls[P11_FAULT_N_FUNCTIONS];
+    _Atomic uint32_t act; /* enum p11_fault_act; 0 fails */
+    _Atomic uint32_t hang_ms;
 };

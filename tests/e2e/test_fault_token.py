@@ -1,0 +1,299 @@
+"""A token that fails: each function of PKCS#11 that keyd calls, at each of its calls, with each code; or hangs, or dies there.
+
+Two services of their own use the failing module; those beside them, with the real one, say what is right.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import threading
+import time
+import unittest
+import urllib.parse
+
+import fault_check
+import fault_journal
+import fault_token
+import lorawan
+import support
+from fault_stack import RETRY_WINDOW_MS, FaultTest, count
+from test_accounts import Rest
+from test_codes import unclaimed
+from test_jobs import csv_of
+
+CASES = count(14)
+HANGS_MS = (50, 1500)  # the second is longer than a join waits for its key process
+BACK_S = 30
+LATER = (None, 401, 429, 500, 502, 503, 504)
+PIN_TRIES_S = 3  # for which nobody may try a refused PIN again
+KEYS_1_0, KEYS_1_1 = ("NwkSKey", "AppSKey"), ("FNwkSIntKey", "SNwkSIntKey", "NwkSEncKey", "AppSKey")
+
+
+class TokenStack(support.Stack):
+    control = None  # of the services that are started now
+
+    def environment(self):
+        if self.control is None:
+            return super().environment()
+        return {**super().environment(), "P11_FAULT_MODULE": fault_token.REAL_MODULE, "P11_FAULT_CONTROL": self.control.path}
+
+
+class Keyd(unittest.TestCase):
+    def test_all_functions_that_keyd_calls_can_be_failed(self):
+        called = set()
+        for name in os.listdir(os.path.join(support.ROOT, "hsm")):
+            if name.endswith(".c") and not name.startswith("ceremony"):
+                with open(os.path.join(support.ROOT, "hsm", name), encoding="utf-8") as file:
+                    called |= set(re.findall(r"->(C_\w+)", file.read()))
+        self.assertGreater(len(called), 20)
+        self.assertEqual(called - set(fault_token.functions()), set())
+
+
+class Token(FaultTest):
+    name = "token"
+
+    @classmethod
+    def new_stack(cls):
+        if not os.path.exists(support.Stack.program(fault_token.MODULE)):
+            raise unittest.SkipTest("the failing PKCS#11 module is not built: it is part of the tests")
+        return TokenStack(cls.name)
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.controls, cls.services = {}, {}
+        for service in ("joinserver", "activation"):
+            cls.controls[service] = fault_token.Control(f"{cls.stack.state}-{service}")
+            cls.addClassCleanup(cls.controls[service].close)
+            cls.begin(service)
+        cls.unclaimed = []
+
+    @classmethod
+    def begin(cls, service):
+        """Starts the service on the failing module."""
+        with open(cls.stack.path(f"{service}.ini"), encoding="utf-8") as file:
+            uri = re.search("^uri = (.*)$", file.read(), re.M).group(1)
+        module = urllib.parse.quote(support.Stack.program(fault_token.MODULE), safe="")
+        settings = [f"hsm.uri={re.sub('module-path=[^&]*', 'module-path=' + module, uri)}", "hsm.processes=1"]
+        cls.stack.control = cls.controls[service]
+        try:
+            if service == "joinserver":
+                cls.services[service] = cls.stack.second_joinserver(f"join.retry_window_ms={RETRY_WINDOW_MS}", *settings)
+            else:
+                cls.services[service] = cls.stack.second_activation(*settings)
+        finally:
+            cls.stack.control = None
+
+    def setUp(self):
+        self.journal = fault_journal.Journal(self.stack.path(f"journal-{time.monotonic_ns()}"))
+        self.load = Direct(self)
+        self.told = {}
+
+    # --- what is asked while it fails ---
+
+    def probe(self, service):
+        """Asks for one of each thing, again and again until it is answered."""
+        if service == "joinserver":
+            for joiner in self.load.joiners:
+                joiner.join_as(joiner.devices[0])
+        else:
+            self.bring_and_claim()
+
+    def again(self, call, what):
+        """call() until it is answered for good: (status, answer)."""
+        end = time.monotonic() + BACK_S
+        while True:
+            status, answer = call()
+            self.told[status] = self.told.get(status, 0) + 1
+            if status not in LATER:
+                return status, answer
+            self.assertLess(time.monotonic(), end, f"{what}: {status} {answer}")
+            time.sleep(fault_journal.AGAIN_S)
+
+    def post(self, path, body, account, **headers):
+        try:
+            status, _, answer = support.http("POST", self.services["activation"].url + path, body, {
+                "Authorization": f"Bearer {self.load.token(account)}", **{n.replace("_", "-"): v for n, v in headers.items()}})
+        except OSError:
+            return None, b""
+        if status == 401:
+            self.load.tokens.clear()
+        return status, answer
+
+    def bring_and_claim(self):
+        rows = [{**row, "code": secrets.token_hex(10).upper()} for row in unclaimed(1)]
+        key, claim_key = secrets.token_hex(8), secrets.token_hex(8)
+
+        def bring():
+            number = self.journal.ask("import", rows=[rows[0]["dev_eui"]], key=key)
+            status, answer = self.post("/v1/batches/import?format=csv", csv_of(rows), self.load.maker, Content_Type="text/csv",
+                                       Idempotency_Key=key)
+            lines = [json.loads(line) for line in answer.splitlines()] if status == 200 else []
+            outcomes = {line["dev_eui"]: line["outcome"] for line in lines if "outcome" in line}
+            if status is not None:
+                self.journal.answer(number, status=status, outcomes=outcomes)
+            return (status if outcomes or status != 200 else None), outcomes
+        status, outcomes = self.again(bring, "import")
+        self.assertEqual((status, set(outcomes.values()) - {"created", "exists"}), (200, set()))
+
+        def claim():
+            number = self.journal.ask("claim", dev_eui=rows[0]["dev_eui"], organization=self.load.owner["organization"])
+            status, answer = self.post("/v1/claims", json.dumps(
+                {**fault_journal.CLAIM, "dev_eui": rows[0]["dev_eui"], "code": rows[0]["code"]}).encode(), self.load.owner,
+                Content_Type="application/json", Idempotency_Key=claim_key)
+            told = json.loads(answer) if status == 200 else {}
+            if status is not None:
+                self.journal.answer(number, status=status, type=None, members=sorted(told), generation=told.get("generation"))
+            return status, answer
+        status, answer = self.again(claim, "claim")
+        self.assertEqual(status, 200, answer)
+        # Sealed right: it joins at the join server whose token is well.
+        device = dict(rows[0], nwk_key=None)
+        self.load.well.join_as({**device, "dev_nonce": 1})
+
+    # --- the cases ---
+
+    def restart_keyd(self, service):
+        """A fresh key process: its first calls are those of a start."""
+        for pid in self.keyds(service):
+            try:
+                os.kill(pid, 9)
+            except ProcessLookupError:
+                pass
+
+    def keyds(self, service):
+        table = support.processes()
+        return [p for p in support.descendants(self.services[service].process.pid)
+                if table.get(p, (0, ""))[1].startswith("cradle-keyd")]
+
+    def cases(self):
+        """(service, function, call, act, code or milliseconds), all of them."""
+        found = []
+        for service, control in self.controls.items():
+            control.count()
+            self.restart_keyd(service)
+            self.probe(service)
+            for function, n in control.calls().items():
+                ends = [(fault_token.FAIL, code) for code in fault_token.CODES.values()]
+                ends += [(fault_token.HANG, ms) for ms in HANGS_MS] + [(fault_token.KILL, 0)]
+                found += [(service, function, call, act, value) for call in range(1, n + 1) for act, value in ends]
+        return found
+
+    def test_a_token_that_fails_at_any_call_breaks_no_promise(self):
+        all_cases = self.cases()
+        chosen = self.random.sample(all_cases, min(CASES, len(all_cases)))
+        hit, by_function = 0, {}
+        for service, function, call, act, value in chosen:
+            control = self.controls[service]
+            control.arm(function, call, act, value if act == fault_token.FAIL else 0, value if act == fault_token.HANG else 0)
+            with self.subTest(service=service, function=function, call=call, act=act, value=hex(value)):
+                self.restart_keyd(service)
+                self.probe(service)
+            hit += control.calls()[function] >= call
+            by_function[function] = by_function.get(function, 0) + 1
+            control.disarm()
+        self.assertGreater(hit, len(chosen) // 2)
+        print(f"\n{self.name}: seed {self.seed}, {len(chosen)} of {len(all_cases)} cases, {hit} came to pass, "
+              f"{by_function}, HTTP statuses {self.told}", flush=True)
+        self.journal.close()
+        exchanges = fault_journal.read(self.journal.path)
+        violations = fault_check.check(exchanges, fault_check.facts_of(self.stack))
+        violations += fault_check.keys_in_clear([self.stack.path("log")], self.load.keys)
+        fault_check.held(violations + self.load.wrong)
+
+    def test_a_refused_pin_is_tried_once_until_its_file_changes(self):
+        for service in self.controls:
+            name, code = self.random.choice(sorted(fault_token.PIN_CODES.items()))
+            with self.subTest(service=service, code=name):
+                self.refuse_pin(service, code)
+
+    def refuse_pin(self, service, code):
+        control = self.controls[service]
+        control.arm("C_Login", 1, fault_token.FAIL, code, n=1)  # the next one would be let in
+        self.restart_keyd(service)
+        support.wait_until(lambda: control.calls()["C_Login"] == 1, BACK_S, "the PIN is tried")
+        end = time.monotonic() + PIN_TRIES_S
+        while time.monotonic() < end:  # while requests come, which would like it to be tried
+            if service == "joinserver":
+                self.load.joiners[0].post(*self.load.request())
+            else:
+                self.post("/v1/claims", json.dumps({**fault_journal.CLAIM, "dev_eui": "02cdcd00000000ff", "code": "0" * 16}).encode(),
+                          self.load.owner, Content_Type="application/json")
+            self.assertEqual(control.calls()["C_Login"], 1)
+        control.disarm()
+        self.services[service].stop()
+        with open(self.stack.path("pin"), encoding="ascii") as file:
+            pin = file.read()
+        with open(self.stack.path("pin"), "w", encoding="ascii") as file:
+            file.write(pin)
+        self.begin(service)
+        self.load = Direct(self)
+        self.probe(service)
+
+
+class CheckedJoiner(fault_journal.Joiner):
+    """A joiner that opens the session keys of each answer, and derives them itself."""
+
+    def __init__(self, load, devices, url):
+        super().__init__(load, devices)
+        self.connection = fault_journal.Connection(url)
+
+    def join_as(self, device):
+        self.nonces.setdefault(device["dev_eui"], device["dev_nonce"])
+        super().join_as(device)
+
+    def post(self, device, nonce, message, net_id=support.HOME):
+        body = json.dumps(message).encode()
+        number = self.journal.ask("join", dev_eui=device["dev_eui"], join_eui=device["join_eui"], dev_nonce=nonce,
+                                  request=hashlib.sha256(body).hexdigest(), allowed=net_id == support.HOME)
+        status, _, answer = self.connection.call("POST", "/", body, {
+            "Content-Type": "application/json", "Authorization": f"Bearer {self.load.stack.server(net_id)['token']}"})
+        if status is None:
+            return False
+        told = json.loads(answer) if status == 200 else {}
+        code = told.get("Result", {}).get("ResultCode")
+        fields = {"status": status, "code": code}
+        if code == "Success":
+            accept = lorawan.open_accept(device, told["PHYPayload"], nonce)
+            fields.update(accept=told["PHYPayload"], join_nonce=accept and accept["join_nonce"],
+                          whole=hashlib.sha256(answer).hexdigest())
+            if accept is not None:
+                self.check_keys(device, nonce, accept, told)
+        self.journal.answer(number, **fields)
+        return status == 200 and code not in fault_check.LATER
+
+    def check_keys(self, device, nonce, accept, told):
+        is_1_1 = device["mac_version"] == "1.1"
+        right = lorawan.session_keys(device, accept["join_nonce"], nonce, None if is_1_1 else support.HOME)
+        for name in KEYS_1_1 if is_1_1 else KEYS_1_0:
+            server = self.load.stack.application_server() if name == "AppSKey" else self.load.stack.home
+            if lorawan.unwrap(bytes.fromhex(server["kek"]), bytes.fromhex(told[name]["AESKey"])) != right[name]:
+                self.load.wrong.append(fault_check.Violation("I9", device["dev_eui"], f"DevNonce {nonce}: a wrong {name}"))
+
+
+class Direct:
+    """What the joiners and callers need of a load, without its threads."""
+
+    def __init__(self, test):
+        self.stack, self.journal, self.wrong, self.tokens = test.stack, test.journal, [], {}
+        self.stopping = threading.Event()
+        self.devices = [self.stack.devices(version, 1)[0] for version in ("1.0.3", "1.1")]
+        self.keys = {d["dev_eui"]: d["app_key"] for d in self.devices}
+        self.joiners = [CheckedJoiner(self, [device], test.services["joinserver"].url) for device in self.devices]
+        self.well = CheckedJoiner(self, [], self.stack.join_url)
+        self.maker = self.stack.demo["clients"]["maker"]
+        self.owner = fault_journal.Load.owner(self)
+
+    def token(self, account):
+        """Of the service that is well."""
+        if account["client_id"] not in self.tokens:
+            self.tokens[account["client_id"]] = Rest(self.stack, account).token
+        return self.tokens[account["client_id"]]
+
+    def request(self):
+        device, joiner = self.devices[0], self.joiners[0]
+        nonce = joiner.nonces[device["dev_eui"]]
+        joiner.nonces[device["dev_eui"]] = nonce + 1
+        return device, nonce, lorawan.join_req(device, nonce, support.HOME)
