@@ -8,6 +8,7 @@ import unittest
 
 import fault_check
 import fault_journal
+import fault_token
 import support
 
 RECOVERY_S = 30  # which the machine may be too busy for; what was measured is printed
@@ -21,24 +22,37 @@ def count(smoke):
     return int(os.environ.get("CRADLE_FAULT_COUNT", smoke))
 
 
+class FaultStack(support.Stack):
+    control = None  # of the failing PKCS#11 module, for services that are started now
+
+    def environment(self):
+        if self.control is None:
+            return super().environment()
+        return {**super().environment(), "P11_FAULT_MODULE": fault_token.REAL_MODULE, "P11_FAULT_CONTROL": self.control.path}
+
+
 class FaultTest(unittest.TestCase):
     """A stack, a load upon it, faults, and the checker."""
 
     name = "fault"
+    shared = None  # by all campaigns that need nothing else
 
     @classmethod
     def setUpClass(cls):
         cls.seed = int(os.environ.get("CRADLE_FAULT_SEED", "1"))
         cls.random = random.Random(cls.seed)
-        cls.stack = cls.new_stack()
-        cls.addClassCleanup(cls.stack.stop)
-        cls.stack.start()
-        cls.settings("joinserver", "join", f"retry_window_ms = {RETRY_WINDOW_MS}")
+        cls.stack = cls.get_stack()
+        if cls.stack.process is None:
+            cls.stack.start()
+            cls.settings("joinserver", "join", f"retry_window_ms = {RETRY_WINDOW_MS}")
 
     @classmethod
-    def new_stack(cls):
-        """Not started."""
-        return support.Stack(cls.name)
+    def get_stack(cls):
+        """Started or not; this one is stopped when all tests are over."""
+        if FaultTest.shared is None:
+            FaultTest.shared = FaultStack("fault")
+            support.stop_at_end(FaultTest.shared.stop)
+        return FaultTest.shared
 
     @classmethod
     def settings(cls, service, section, *lines):

@@ -7,7 +7,7 @@ import fault_check
 import support
 from fault_stack import LEASES_OVER, FaultTest, count
 
-KILLS, POSTGRES_FAULTS = count(12), count(3)
+KILLS, POSTGRES_FAULTS = count(10), count(2)
 PAUSE_S = 0.4  # between a fault and the next, at most
 TARGETS = ("joinserver", "keyd", "activation-keyd", "backend", "activation", "keyd", "backend", "activation-keyd")
 TERMINATIONS = 5  # in a storm
