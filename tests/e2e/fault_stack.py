@@ -13,6 +13,7 @@ import support
 
 RECOVERY_S = 30  # which the machine may be too busy for; what was measured is printed
 RETRY_WINDOW_MS = 60000  # a client asks again until it is answered, however long a fault lasts
+KEYS_LOOKED_FOR = 50  # the newest: a look at each byte of the logs for each spelling of each
 SERVICES = ("joinserver", "activation")
 LEASES_OVER = "UPDATE job SET lease_until = now() - interval '1 second' WHERE state = 'running'"
 
@@ -85,7 +86,7 @@ class FaultTest(unittest.TestCase):
         self.stack.wait_ready()
         exchanges = fault_journal.read(load.path)
         violations = fault_check.check(exchanges, fault_check.facts_of(self.stack), **options)
-        keys = {eui: key for eui, key in list(load.keys.items())[-200:]}
+        keys = {eui: key for eui, key in list(load.keys.items())[-KEYS_LOOKED_FOR:]}
         violations += fault_check.keys_in_clear([self.stack.path("log")], keys)
         fault_check.held(violations)
         asked = {name: sum(e["op"] == name for e in exchanges) for name in ("join", "import", "claim")}
