@@ -1,6 +1,6 @@
 """Clients that take their time: a program of its own, so that good traffic beside it has its own interpreter.
 
-    slow_clients.py KIND HOST PORT CONNECTIONS SECONDS ADDRESSES TOKEN [tls [CERTIFICATE KEY]]
+    slow_clients.py KIND HOST PORT CONNECTIONS SECONDS ADDRESSES PATH TOKEN [tls [CERTIFICATE KEY]]
 
 Opens the connections from the addresses (with commas between) in turn, and is as slow as KIND says on each (KINDS). One that is ended is opened
 again while SECONDS last; with SECONDS 0 each is opened once, and it waits until all are ended. Prints what became of them as JSON.
@@ -36,18 +36,18 @@ def hello(host):
 
 
 def head(token, *lines):
-    return "\r\n".join([*lines, "Host: slow", f"Authorization: Bearer {token}", "Content-Type: application/json", ""]).encode()
+    return "\r\n".join([*lines, "Host: slow", f"Authorization: Bearer {token}", "Content-Type: application/x-www-form-urlencoded", ""]).encode()
 
 
 # What is sent at once, and what follows byte by byte for ever.
 KINDS = {
-    "silent": lambda host, token: (b"", b""),
-    "heads": lambda host, token: (head(token, "POST / HTTP/1.1"), b"X-Slow: yes\r\n"),
-    "bodies": lambda host, token: (head(token, "POST / HTTP/1.1", f"Content-Length: {BODY_BYTES}") + b"\r\n", b" "),
-    "chunks": lambda host, token: (head(token, "POST / HTTP/1.1", "Transfer-Encoding: chunked") + b"\r\n", b"1\r\n \r\n"),
-    "readers": lambda host, token: ((b"GET /metrics HTTP/1.1\r\nHost: slow\r\n\r\n") * PIPELINED, b""),
-    "half-open": lambda host, token: (head(token, "POST / HTTP/1.1", f"Content-Length: {BODY_BYTES}") + b"\r\n{", None),
-    "handshakes": lambda host, token: (hello(host)[:6], hello(host)[6:]),
+    "silent": lambda host, path, token: (b"", b""),
+    "heads": lambda host, path, token: (head(token, f"POST {path} HTTP/1.1"), b"X-Slow: yes\r\n"),
+    "bodies": lambda host, path, token: (head(token, f"POST {path} HTTP/1.1", f"Content-Length: {BODY_BYTES}") + b"\r\n", b" "),
+    "chunks": lambda host, path, token: (head(token, f"POST {path} HTTP/1.1", "Transfer-Encoding: chunked") + b"\r\n", b"1\r\n \r\n"),
+    "readers": lambda host, path, token: ((b"GET /metrics HTTP/1.1\r\nHost: slow\r\n\r\n") * PIPELINED, b""),
+    "half-open": lambda host, path, token: (head(token, f"POST {path} HTTP/1.1", f"Content-Length: {BODY_BYTES}") + b"\r\n{", None),
+    "handshakes": lambda host, path, token: (hello(host)[:6], hello(host)[6:]),
 }
 
 
@@ -122,13 +122,13 @@ class Slow:
 
 
 class Attack:
-    def __init__(self, kind, host, port, n, seconds, addresses, token, tls=None):
+    def __init__(self, kind, host, port, n, seconds, addresses, path, token, tls=None):
         self.kind, self.where, self.n, self.seconds = kind, (host, port), n, seconds
-        self.addresses, self.texts = addresses, KINDS[kind](host, token)
+        self.addresses, self.texts = addresses, KINDS[kind](host, path, token)
         self.tls = tls
         self.poll, self.open = select.epoll(), {}
         self.opened, self.ended, self.refused, self.longest = 0, 0, 0, 0.0
-        self.told = collections.Counter()
+        self.told, self.looked = collections.Counter(), 0.0
         self.waiting = []  # when a place is to be filled again
 
     def begin(self):
@@ -174,6 +174,9 @@ class Attack:
         for fd, events in self.poll.poll(LOOK_S):
             if not self.open[fd].hear(events):
                 self.end(self.open[fd], now)
+        if now < self.looked + LOOK_S:
+            return
+        self.looked = now
         for slow in list(self.open.values()):
             if slow.interest() != slow.interested:
                 slow.interested = slow.interest()
@@ -185,6 +188,6 @@ class Attack:
 
 
 if __name__ == "__main__":
-    kind_, host_, port_, n_, seconds_, addresses_, token_, *tls_ = sys.argv[1:]
-    print(json.dumps(Attack(kind_, host_, int(port_), int(n_), float(seconds_), addresses_.split(","), token_,
+    kind_, host_, port_, n_, seconds_, addresses_, path_, token_, *tls_ = sys.argv[1:]
+    print(json.dumps(Attack(kind_, host_, int(port_), int(n_), float(seconds_), addresses_.split(","), path_, token_,
                             tls_context(*tls_[1:]) if tls_ else None).run()))

@@ -26,6 +26,7 @@ SMOKE = 10  # connections of each kind to each listener
 ROUNDS, PHASE_S = 3, 8
 ATTACKERS = 2  # addresses that an attack comes from: each may have its share of the connections
 NEW_EVERY = 20  # good requests, after which the client comes with a new connection
+PATHS = {"join": ["/"], "activation": ["/v1/token"]}  # which a body belongs to
 NOT_PLAIN, NOT_TLS = ("handshakes",), ("readers",)  # a page that is larger than all buffers there is at the plain ones
 LISTENERS = ("join", "join-tls", "activation", "activation-tls")
 
@@ -127,7 +128,7 @@ class SlowTest(unittest.TestCase):
         tls = {"join-tls": ["tls", peer["cert"], peer["key"]], "activation-tls": ["tls"]}.get(listener, [])
         return subprocess.Popen(
             [sys.executable, slow_clients.__file__, kind, "127.0.0.1", str(self.port(listener)), str(n), str(seconds),
-             addresses, peer["token"], *tls], stdout=subprocess.PIPE, text=True)
+             addresses, *PATHS[listener.split("-")[0]], peer["token"], *tls], stdout=subprocess.PIPE, text=True)
 
     @staticmethod
     def result(process):
