@@ -10,7 +10,7 @@ readonly run_packages=(
 # shellcheck disable=SC2034 # for scripts/test
 readonly test_packages=(
     check clang llvm libclang-rt-dev clang-format gdb shellcheck librsvg2-bin zbar-tools
-    knot knot-dnsutils knot-dnssecutils
+    knot knot-dnsutils knot-dnssecutils systemd python3-yaml
 )
 readonly oldest_postgresql=15
 
