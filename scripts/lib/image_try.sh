@@ -26,12 +26,13 @@ member() {
     sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"
 }
 
-# volume PATH OWNER: as a named volume that begins with the image's owner
+# volume PATH: a named volume begins with owner and mode of the image's folder
 volume() {
     local at=$state/volumes$1
-    mkdir -p "$at"
-    chown "$2:$2" "$at"
     [[ -d $image$1 ]] || die "the image has no folder $1"
+    mkdir -p "$at"
+    chown --reference="$image$1" "$at"
+    chmod --reference="$image$1" "$at"
     mount --bind "$at" "$image$1"
 }
 
@@ -52,19 +53,23 @@ chmod 644 "$state/hosts"
 touch "$image/etc/hosts"
 mount --bind "$state/hosts" "$image/etc/hosts"
 mkdir -p "$image/run/secrets"
-volume /var/lib/cradle-keyd "$keyd"
-volume /var/lib/cradle-public "$keyd"
-volume /run/cradle-keyd/joinserver "$keyd"
-volume /run/cradle-keyd/activation "$keyd"
+volume /var/lib/cradle-keyd
+volume /var/lib/cradle-public
+volume /run/cradle-keyd/joinserver
+volume /run/cradle-keyd/activation
 mount --bind "$state/secrets" "$image/run/secrets"
 mount -o remount,ro,bind "$image"
 
 # as USER COMMAND...: in the container
 as() {
-    local user=$1
-    shift
-    chroot "$image" setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs --bounding-set=-all \
-        env -i PATH=/usr/bin:/bin SOFTHSM2_CONF=/etc/cradle/softhsm2.conf "$@"
+    container_of "$1"
+    "${container[@]}" "${@:2}"
+}
+
+# Sets container, what a command of this user is put behind.
+container_of() {
+    container=(chroot "$image" setpriv --reuid="$1" --regid="$1" --clear-groups --no-new-privs --bounding-set=-all
+        env -i PATH=/usr/bin:/bin SOFTHSM2_CONF=/etc/cradle/softhsm2.conf)
 }
 
 if as "$cradle" touch /etc/cradle/probe 2>/dev/null || as "$cradle" touch /var/lib/cradle-keyd/probe 2>/dev/null; then
@@ -74,10 +79,10 @@ as "$keyd" sh /usr/share/cradle/setup.sh >"$state/token.log" 2>&1 || die "the to
 as "$cradle" cradle --config /etc/cradle/cradle.ini migrate >"$state/migrate.log" 2>&1 || die "the schema was not made"
 
 pids=()
+# start NAME USER COMMAND...
 start() {
-    local name=$1
-    shift
-    as "$@" >"$state/$name.log" 2>&1 </dev/null &
+    container_of "$2"
+    "${container[@]}" "${@:3}" >"$state/$1.log" 2>&1 </dev/null &
     pids+=($!)
 }
 for service in joinserver activation; do
