@@ -1,12 +1,17 @@
 #!/usr/bin/python3
-"""Runs the end-to-end tests: run.py --built BUILD-FOLDER [--work FOLDER] [--counts FILE] [-k NAME]...
+"""Runs the end-to-end tests: run.py --built BUILD-FOLDER [--work FOLDER] [--counts FILE] [--jobs N] [-k NAME]...
 
-Writes `passed failed skipped` to the counts file; exits 0 when none failed.
+Writes `passed failed skipped` to the counts file; exits 0 when none failed. With --jobs so many processes share the
+files of tests, each with stacks of its own: the tests mostly wait.
 """
 import argparse
+import itertools
+import multiprocessing
 import os
+import signal
 import sys
 import tempfile
+import time
 import unittest
 
 import openapi
@@ -15,33 +20,143 @@ import support
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def run(options):
+class Outcome:
+    """What one process of tests has to tell."""
+
+    def __init__(self):
+        self.run = self.failed = 0
+        self.skipped, self.reports, self.seen, self.seconds = [], [], set(), {}
+
+    def add(self, name, seconds, result):
+        self.run += result.testsRun
+        self.failed += len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+        self.skipped += [f"{test.id()}: {reason}" for test, reason in result.skipped]
+        self.seconds[name] = seconds
+
+    def merge(self, other):
+        self.run += other.run
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.reports += other.reports
+        self.seen |= other.seen
+        self.seconds |= other.seconds
+
+
+def flat(suite):
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from flat(test)
+        else:
+            yield test
+
+
+def files_of(options):
+    """[(name of a file of tests, its tests)] that are asked for."""
     loader = unittest.TestLoader()
     if options.k:
         loader.testNamePatterns = [f"*{name}*" for name in options.k]
     suite = loader.discover(HERE, pattern="test_*.py", top_level_dir=HERE)
-    result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
-    support.stop_shared()
-    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    reports = support.sanitizer_reports()
-    if reports:
-        print("reports of sanitizers:", *reports, sep="\n")
+    return [(name, unittest.TestSuite(tests))
+            for name, tests in itertools.groupby(flat(suite), lambda test: type(test).__module__)]
+
+
+def run_files(files, indices, stream):
+    outcome = Outcome()
+    try:
+        for name, suite in map(files.__getitem__, indices):
+            begin = time.monotonic()
+            result = unittest.TextTestRunner(stream=stream, verbosity=2).run(suite)
+            outcome.add(name, time.monotonic() - begin, result)
+    finally:
+        support.stop_shared()
+    outcome.reports = support.sanitizer_reports()
+    outcome.seen = openapi.description.seen
+    return outcome
+
+
+def work_off(files, tasks, result, built, folder):
+    """One of several processes: takes files while there are any."""
+    os.mkdir(folder)
+    support.configure(built, folder)
+    with open(os.path.join(folder, "tests.log"), "w", encoding="utf-8", buffering=1) as stream:
+        result.send(run_files(files, iter(tasks.get, None), stream))
+
+
+class Job:
+    def __init__(self, files, tasks, built, folder):
+        self.log = os.path.join(folder, "tests.log")
+        self.result, end = multiprocessing.Pipe(duplex=False)
+        self.process = multiprocessing.Process(target=work_off, args=(files, tasks, end, built, folder))
+        self.process.start()
+        end.close()
+
+    def outcome(self):
+        """None when it ended without one."""
+        try:
+            return self.result.recv()
+        except EOFError:
+            return None
+
+    def stop(self):
+        if self.process.is_alive():
+            os.kill(self.process.pid, signal.SIGINT)
+        self.process.join()
+
+
+def run_jobs(files, options, work):
+    tasks, outcome, jobs = multiprocessing.SimpleQueue(), Outcome(), []
+    for index in (*range(len(files)), *[None] * options.jobs):
+        tasks.put(index)
+    try:
+        for i in range(options.jobs):
+            jobs.append(Job(files, tasks, options.built, os.path.join(work, f"job-{i}")))
+        for job in jobs:
+            one = job.outcome()
+            with open(job.log, encoding="utf-8") as log:
+                sys.stdout.write(log.read())
+            if one is None:
+                print("a process of tests ended before its time")
+                outcome.failed += 1
+            else:
+                outcome.merge(one)
+    finally:
+        for job in jobs:
+            job.stop()
+    return outcome
+
+
+def run(options, work):
+    support.configure(options.built, work)
+    files = files_of(options)
+    if options.jobs > 1:
+        outcome = run_jobs(files, options, work)
+    else:
+        outcome = run_files(files, range(len(files)), sys.stdout)
+    failed = outcome.failed
+    if outcome.reports:
+        print("reports of sanitizers:", *outcome.reports, sep="\n")
         failed += 1
+    openapi.description.seen |= outcome.seen
     unseen = openapi.description.never_succeeded() if not options.k else []
     if unseen:
         print("documented calls that no test saw succeed:", *unseen, sep="\n")
         failed += 1
-    skipped = len(result.skipped)
-    for test, reason in result.skipped:
-        print(f"skipped: {test.id()}: {reason}")
-    if result.testsRun == 0 and failed == 0:
+    for name, seconds in sorted(outcome.seconds.items(), key=lambda item: -item[1]):
+        print(f"{seconds:7.1f} s {name}")
+    for line in outcome.skipped:
+        print(f"skipped: {line}")
+    if outcome.run == 0 and failed == 0:
         print("no test was run")
         failed = 1
-    passed = max(result.testsRun - failed - skipped, 0)
+    passed = max(outcome.run - failed - len(outcome.skipped), 0)
     if options.counts:
         with open(options.counts, "w", encoding="ascii") as file:
-            file.write(f"{passed} {failed} {skipped}\n")
+            file.write(f"{passed} {failed} {len(outcome.skipped)}\n")
     return 1 if failed else 0
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
 
 
 def main():
@@ -49,12 +164,14 @@ def main():
     parser.add_argument("--built", required=True)
     parser.add_argument("--work")
     parser.add_argument("--counts")
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("-k", action="append",
                         help="only tests whose names (file.class.test) have this in them; repeatable")
     options = parser.parse_args()
+    options.built = os.path.abspath(options.built)
+    signal.signal(signal.SIGTERM, interrupted)
     with tempfile.TemporaryDirectory(prefix="cradle-e2e-", dir=options.work or "/tmp") as work:
-        support.configure(os.path.abspath(options.built), work)
-        return run(options)
+        return run(options, work)
 
 
 sys.exit(main())
