@@ -128,6 +128,9 @@ if pgrep -u cradle -x cradle-keyd >/dev/null; then
 fi
 others=$(find /etc/cradle/credentials /var/lib/cradle-keyd /run/credentials -type f -perm /077 ! -name exchange.pem)
 [[ -z $others ]] || die "open to others: $others"
+for service in joinserver activation; do
+    [[ -s /var/lib/cradle/$service.witness ]] || die "$service keeps no witness of its database"
+done
 echo "$keyds key processes run as cradle-keyd; the services' user can read neither PIN nor token"
 
 # --- the end, an upgrade, and away with it ---
@@ -147,4 +150,4 @@ others=$(find /etc/cradle /var/lib/cradle-keyd -type f -perm /077 ! -name exchan
 echo "upgraded and purged: configuration gone, token and PIN kept, nothing open to others"
 pg_ctlcluster 15 main stop -m fast
 pg_dropcluster 15 main
-rm -rf /etc/cradle /var/lib/cradle-keyd /run/credentials /run/cradle-keyd
+rm -rf /etc/cradle /var/lib/cradle /var/lib/cradle-keyd /run/credentials /run/cradle-keyd

@@ -92,6 +92,13 @@ class Units(unittest.TestCase):
                           settings_of(UNITS, f"keyd-{service}")["hsm"]["uri"])
         self.assertEqual(unit_lines("cradle-keyd@.service", "LoadCredential"), ["pin:/etc/cradle/credentials/keyd/pin"])
 
+    def test_each_service_may_write_its_witness(self):
+        for service in SERVICES:
+            witness = settings_of(UNITS, service)["database"]["witness"]
+            folder, = unit_lines(f"cradle-{service}.service", "StateDirectory")
+            self.assertEqual(os.path.dirname(witness), f"/var/lib/{folder}")
+        self.assertEqual(len({settings_of(UNITS, service)["database"]["witness"] for service in SERVICES}), len(SERVICES))
+
     def test_a_wrong_setting_is_not_tried_again(self):
         for unit in ("cradle-joinserver.service", "cradle-activation.service", "cradle-keyd@.service"):
             self.assertEqual(unit_lines(unit, "RestartPreventExitStatus"), ["78"])
@@ -139,6 +146,13 @@ class Compose(unittest.TestCase):
             mounts = [v.split(":")[1] for v in service["volumes"]]
             for path in re.findall(r"(/var/lib/[\w-]+|/run/cradle-keyd/\w+)/", text):
                 self.assertIn(path, mounts, name)
+
+    def test_each_service_keeps_a_witness_in_a_volume_of_its_own(self):
+        volumes = set()
+        for service in SERVICES:
+            folder = os.path.dirname(settings_of(DOCKER, service)["database"]["witness"])
+            volumes |= {v.split(":")[0] for v in self.ours[service]["volumes"] if v.split(":")[1:] == [folder]}
+        self.assertEqual(len(volumes), len(SERVICES))
 
     def test_the_secrets_are_made(self):
         with open(os.path.join(DOCKER, "secrets"), encoding="utf-8") as file:
