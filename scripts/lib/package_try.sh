@@ -74,8 +74,6 @@ member client_secret <<<"$made" >/etc/cradle/credentials/client_secret
 sed -i "s|^;client_id =.*|client_id = $(member client_id <<<"$made")|; s|^;client_secret_file|client_secret_file|" /etc/cradle/cradle.ini
 
 # --- what systemd does: credentials, sockets, users ---
-mkdir -p /run/cradle-keyd
-chmod 755 /run/cradle-keyd
 # credential UNIT USER NAME FILE
 credential() {
     install -d -m 500 -o "$2" "/run/credentials/$1"
@@ -97,11 +95,11 @@ start() {
     pids+=($!)
 }
 
-install -d -m 755 -o cradle-keyd /run/cradle-keyd
 for service in joinserver activation; do
+    install -d -m 755 -o cradle-keyd "/run/cradle-keyd/$service"
     start "keyd-$service" cradle-keyd "$keyd_host" --config "/etc/cradle/keyd-$service.ini" \
-        --set "host.socket=/run/cradle-keyd/$service.sock"
-    until_true test -S "/run/cradle-keyd/$service.sock"
+        --set "host.socket=/run/cradle-keyd/$service/keyd.sock"
+    until_true test -S "/run/cradle-keyd/$service/keyd.sock"
     start "$service" cradle "/usr/bin/cradle-$service" --config "/etc/cradle/$service.ini"
 done
 answers() {

@@ -99,6 +99,17 @@ class Units(unittest.TestCase):
             self.assertEqual(os.path.dirname(witness), f"/var/lib/{folder}")
         self.assertEqual(len({settings_of(UNITS, service)["database"]["witness"] for service in SERVICES}), len(SERVICES))
 
+    def test_no_service_reaches_the_key_processes_of_the_other(self):
+        """Both are the same user, which is all that a host asks."""
+        self.assertEqual(unit_lines("cradle-keyd@.socket", "ListenSequentialPacket"), ["/run/cradle-keyd/%i/keyd.sock"])
+        with open(os.path.join(UNITS, "cradle.tmpfiles"), encoding="utf-8") as file:
+            made = {line.split()[1] for line in file if line.startswith("d ")}
+        for service, other in zip(SERVICES, reversed(SERVICES)):
+            self.assertEqual(settings_of(UNITS, service)["hsm"]["keyd_socket"], f"/run/cradle-keyd/{service}/keyd.sock")
+            self.assertEqual(unit_lines(f"cradle-{service}.service", "InaccessiblePaths"), [f"/run/cradle-keyd/{other}"])
+            # One that is missing would keep the unit from starting.
+            self.assertIn(f"/run/cradle-keyd/{other}", made)
+
     def test_a_wrong_setting_is_not_tried_again(self):
         for unit in ("cradle-joinserver.service", "cradle-activation.service", "cradle-keyd@.service"):
             self.assertEqual(unit_lines(unit, "RestartPreventExitStatus"), ["78"])
@@ -153,6 +164,12 @@ class Compose(unittest.TestCase):
             folder = os.path.dirname(settings_of(DOCKER, service)["database"]["witness"])
             volumes |= {v.split(":")[0] for v in self.ours[service]["volumes"] if v.split(":")[1:] == [folder]}
         self.assertEqual(len(volumes), len(SERVICES))
+
+    def test_no_service_reaches_the_key_processes_of_the_other(self):
+        mounts = {service: {v.split(":")[0] for v in self.ours[service]["volumes"]} for service in SERVICES}
+        for service, other in zip(SERVICES, reversed(SERVICES)):
+            self.assertIn(f"keyd-{service}", mounts[service])
+            self.assertNotIn(f"keyd-{other}", mounts[service])
 
     def test_the_secrets_are_made(self):
         with open(os.path.join(DOCKER, "secrets"), encoding="utf-8") as file:
