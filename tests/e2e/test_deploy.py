@@ -17,7 +17,8 @@ except ImportError:
 UNITS = os.path.join(support.ROOT, "systemd")
 DOCKER = os.path.join(support.ROOT, "docker")
 EXPOSURE_TENTHS = 15  # of systemd-analyze, at most
-WRONG = ("--set", "log.level=wrong")  # looked at after all settings were read
+# Looked at after all settings were read.
+WRONG = (("--set", "log.level=wrong"), ("--set", "log.format=wrong"))
 PROGRAMS = {"joinserver": "joinserver/cradle-joinserver", "activation": "activation/cradle-activation",
             "keyd-joinserver": "hsm/cradle-keyd-host", "keyd-activation": "hsm/cradle-keyd-host"}
 SERVICES = ("joinserver", "activation")
@@ -40,11 +41,13 @@ class Settings(unittest.TestCase):
         for folder in (UNITS, DOCKER):
             for name, program in PROGRAMS.items():
                 with self.subTest(folder=os.path.basename(folder), name=name):
-                    run = subprocess.run(
-                        [support.Stack.program(program), "--config", os.path.join(folder, "etc", f"{name}.ini"), *WRONG],
-                        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-                    self.assertEqual(run.returncode, 78)
-                    self.assertIn("log.level must be", run.stderr)
+                    for wrong in WRONG:
+                        run = subprocess.run(
+                            [support.Stack.program(program), "--config", os.path.join(folder, "etc", f"{name}.ini"), *wrong],
+                            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+                        self.assertEqual(run.returncode, 78)
+                        setting = wrong[1].split("=")[0]
+                        self.assertRegex(run.stderr, f'{setting} must be .*"wrong"')
 
     def test_the_cradle_command_knows_every_setting_of_its_files(self):
         for path in (glob.glob(os.path.join(UNITS, "etc", "*.ini")) + glob.glob(os.path.join(DOCKER, "etc", "*.ini"))):
