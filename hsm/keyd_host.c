@@ -39,7 +39,7 @@ struct settings {
     char *keyd;
     bool plain_keys;
     bool export;
-    char *log_level;
+    char *log_level, *log_format;
 };
 
 #define AT(member) offsetof(struct settings, member)
@@ -63,6 +63,8 @@ static const struct config_setting settings_table[] = {
     {"hsm.export", NULL, CONFIG_BOOL, AT(export), "false", 0, 0,
         "whether root keys may leave sealed where the activation service asks for it"},
     {"log.level", NULL, CONFIG_TEXT, AT(log_level), "info", 0, 0, "debug, info, warn or error"},
+    {"log.format", NULL, CONFIG_TEXT, AT(log_format), "text", 0, 0,
+        "text, or json: an object a line"},
 };
 #define N_SETTINGS (sizeof(settings_table) / sizeof(settings_table[0]))
 
@@ -294,6 +296,7 @@ int main(int argc, char **argv)
         .table = settings_table,
         .n_settings = N_SETTINGS,
         .log_level_offset = AT(log_level),
+        .log_format_offset = AT(log_format),
     };
     struct host host = {.listener = -1, .signals = -1};
     int r = program_start(&program, argc, argv, &host.settings);

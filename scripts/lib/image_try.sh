@@ -53,6 +53,7 @@ chmod 644 "$state/hosts"
 touch "$image/etc/hosts"
 mount --bind "$state/hosts" "$image/etc/hosts"
 mkdir -p "$image/run/secrets"
+volume /var/lib/cradle
 volume /var/lib/cradle-keyd
 volume /var/lib/cradle-public
 volume /run/cradle-keyd/joinserver

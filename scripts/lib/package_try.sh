@@ -74,8 +74,6 @@ member client_secret <<<"$made" >/etc/cradle/credentials/client_secret
 sed -i "s|^;client_id =.*|client_id = $(member client_id <<<"$made")|; s|^;client_secret_file|client_secret_file|" /etc/cradle/cradle.ini
 
 # --- what systemd does: credentials, sockets, users ---
-mkdir -p /run/cradle-keyd
-chmod 755 /run/cradle-keyd
 # credential UNIT USER NAME FILE
 credential() {
     install -d -m 500 -o "$2" "/run/credentials/$1"
@@ -97,11 +95,11 @@ start() {
     pids+=($!)
 }
 
-install -d -m 755 -o cradle-keyd /run/cradle-keyd
 for service in joinserver activation; do
+    install -d -m 755 -o cradle-keyd "/run/cradle-keyd/$service"
     start "keyd-$service" cradle-keyd "$keyd_host" --config "/etc/cradle/keyd-$service.ini" \
-        --set "host.socket=/run/cradle-keyd/$service.sock"
-    until_true test -S "/run/cradle-keyd/$service.sock"
+        --set "host.socket=/run/cradle-keyd/$service/keyd.sock"
+    until_true test -S "/run/cradle-keyd/$service/keyd.sock"
     start "$service" cradle "/usr/bin/cradle-$service" --config "/etc/cradle/$service.ini"
 done
 answers() {
@@ -128,6 +126,9 @@ if pgrep -u cradle -x cradle-keyd >/dev/null; then
 fi
 others=$(find /etc/cradle/credentials /var/lib/cradle-keyd /run/credentials -type f -perm /077 ! -name exchange.pem)
 [[ -z $others ]] || die "open to others: $others"
+for service in joinserver activation; do
+    [[ -s /var/lib/cradle/$service.witness ]] || die "$service keeps no witness of its database"
+done
 echo "$keyds key processes run as cradle-keyd; the services' user can read neither PIN nor token"
 
 # --- the end, an upgrade, and away with it ---
@@ -147,4 +148,4 @@ others=$(find /etc/cradle /var/lib/cradle-keyd -type f -perm /077 ! -name exchan
 echo "upgraded and purged: configuration gone, token and PIN kept, nothing open to others"
 pg_ctlcluster 15 main stop -m fast
 pg_dropcluster 15 main
-rm -rf /etc/cradle /var/lib/cradle-keyd /run/credentials /run/cradle-keyd
+rm -rf /etc/cradle /var/lib/cradle /var/lib/cradle-keyd /run/credentials /run/cradle-keyd

@@ -17,7 +17,8 @@ except ImportError:
 UNITS = os.path.join(support.ROOT, "systemd")
 DOCKER = os.path.join(support.ROOT, "docker")
 EXPOSURE_TENTHS = 15  # of systemd-analyze, at most
-WRONG = ("--set", "log.level=wrong")  # looked at after all settings were read
+# Looked at after all settings were read.
+WRONG = (("--set", "log.level=wrong"), ("--set", "log.format=wrong"))
 PROGRAMS = {"joinserver": "joinserver/cradle-joinserver", "activation": "activation/cradle-activation",
             "keyd-joinserver": "hsm/cradle-keyd-host", "keyd-activation": "hsm/cradle-keyd-host"}
 SERVICES = ("joinserver", "activation")
@@ -40,11 +41,13 @@ class Settings(unittest.TestCase):
         for folder in (UNITS, DOCKER):
             for name, program in PROGRAMS.items():
                 with self.subTest(folder=os.path.basename(folder), name=name):
-                    run = subprocess.run(
-                        [support.Stack.program(program), "--config", os.path.join(folder, "etc", f"{name}.ini"), *WRONG],
-                        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-                    self.assertEqual(run.returncode, 78)
-                    self.assertIn("log.level must be", run.stderr)
+                    for wrong in WRONG:
+                        run = subprocess.run(
+                            [support.Stack.program(program), "--config", os.path.join(folder, "etc", f"{name}.ini"), *wrong],
+                            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+                        self.assertEqual(run.returncode, 78)
+                        setting = wrong[1].split("=")[0]
+                        self.assertRegex(run.stderr, f'{setting} must be .*"wrong"')
 
     def test_the_cradle_command_knows_every_setting_of_its_files(self):
         for path in (glob.glob(os.path.join(UNITS, "etc", "*.ini")) + glob.glob(os.path.join(DOCKER, "etc", "*.ini"))):
@@ -91,6 +94,24 @@ class Units(unittest.TestCase):
             self.assertIn(f"/run/credentials/cradle-keyd@{service}.service/pin",
                           settings_of(UNITS, f"keyd-{service}")["hsm"]["uri"])
         self.assertEqual(unit_lines("cradle-keyd@.service", "LoadCredential"), ["pin:/etc/cradle/credentials/keyd/pin"])
+
+    def test_each_service_may_write_its_witness(self):
+        for service in SERVICES:
+            witness = settings_of(UNITS, service)["database"]["witness"]
+            folder, = unit_lines(f"cradle-{service}.service", "StateDirectory")
+            self.assertEqual(os.path.dirname(witness), f"/var/lib/{folder}")
+        self.assertEqual(len({settings_of(UNITS, service)["database"]["witness"] for service in SERVICES}), len(SERVICES))
+
+    def test_no_service_reaches_the_key_processes_of_the_other(self):
+        """Both are the same user, which is all that a host asks."""
+        self.assertEqual(unit_lines("cradle-keyd@.socket", "ListenSequentialPacket"), ["/run/cradle-keyd/%i/keyd.sock"])
+        with open(os.path.join(UNITS, "cradle.tmpfiles"), encoding="utf-8") as file:
+            made = {line.split()[1] for line in file if line.startswith("d ")}
+        for service, other in zip(SERVICES, reversed(SERVICES)):
+            self.assertEqual(settings_of(UNITS, service)["hsm"]["keyd_socket"], f"/run/cradle-keyd/{service}/keyd.sock")
+            self.assertEqual(unit_lines(f"cradle-{service}.service", "InaccessiblePaths"), [f"/run/cradle-keyd/{other}"])
+            # One that is missing would keep the unit from starting.
+            self.assertIn(f"/run/cradle-keyd/{other}", made)
 
     def test_a_wrong_setting_is_not_tried_again(self):
         for unit in ("cradle-joinserver.service", "cradle-activation.service", "cradle-keyd@.service"):
@@ -139,6 +160,19 @@ class Compose(unittest.TestCase):
             mounts = [v.split(":")[1] for v in service["volumes"]]
             for path in re.findall(r"(/var/lib/[\w-]+|/run/cradle-keyd/\w+)/", text):
                 self.assertIn(path, mounts, name)
+
+    def test_each_service_keeps_a_witness_in_a_volume_of_its_own(self):
+        volumes = set()
+        for service in SERVICES:
+            folder = os.path.dirname(settings_of(DOCKER, service)["database"]["witness"])
+            volumes |= {v.split(":")[0] for v in self.ours[service]["volumes"] if v.split(":")[1:] == [folder]}
+        self.assertEqual(len(volumes), len(SERVICES))
+
+    def test_no_service_reaches_the_key_processes_of_the_other(self):
+        mounts = {service: {v.split(":")[0] for v in self.ours[service]["volumes"]} for service in SERVICES}
+        for service, other in zip(SERVICES, reversed(SERVICES)):
+            self.assertIn(f"keyd-{service}", mounts[service])
+            self.assertNotIn(f"keyd-{other}", mounts[service])
 
     def test_the_secrets_are_made(self):
         with open(os.path.join(DOCKER, "secrets"), encoding="utf-8") as file:
