@@ -4,6 +4,17 @@
 
 #include "base/error.h"
 #include <limits.h>
+#include <stdbool.h>
+
+/** SOFTHSM2_CONF as it was, put back at the end. */
+struct token_setting {
+    bool changed;
+    char *before;
+};
+
+/** Another SOFTHSM2_CONF for the tokens that are opened from now on; NULL or "": as it is. */
+int token_setting_change(const char *conf, struct token_setting *ret) MUST_CHECK;
+void token_setting_restore(struct token_setting *s);
 
 /** Where a SoftHSM configuration keeps its tokens. `conf` NULL or "": SOFTHSM2_CONF of the
  * environment. ERROR_CONFIG when it says no folder. */
