@@ -228,12 +228,14 @@ static int must_be_unused(struct db *db, const char *label)
 
     if (r == 0)
         r = db_rewrap_progress(db, &walk);
+    if (r == 0 && n > 0 && walk.finished && !walk_is_towards(&walk, label))
+        r = db_rewrap_again(db, walk.target);
     if (r < 0)
         return r;
     if (n > 0)
         return error_set(ERROR_CONFIG,
             "%lld rows are sealed under %s: they could not be opened any more. %s", (long long)n,
-            label, walk.reason);
+            label, walk.finished ? "The walk had ended before; it begins anew" : walk.reason);
     if (walk_is_towards(&walk, label))
         return error_set(ERROR_CONFIG,
             "no service has seen yet that another version than %s seals: try again in a minute",

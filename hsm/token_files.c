@@ -217,13 +217,16 @@ static int copy_each(const char *from, const char *to, unsigned *n)
 
 int token_files_copy(const char *from, const char *to)
 {
-    unsigned n;
+    unsigned n = 0;
     int r = token_files_make(to);
 
-    if (r == 0)
-        r = each_file(from, to, copy_each, &n);
+    if (r < 0)
+        return r;
+    r = each_file(from, to, copy_each, &n);
     if (r == 0 && n == 0)
-        return error_set(ERROR_CONFIG, "%s holds no files of a token", from);
+        r = error_set(ERROR_CONFIG, "%s holds no files of a token", from);
+    if (r < 0) /* half a token is none, and would be in the way of a second try */
+        token_files_remove(to);
     return r;
 }
 

@@ -27,7 +27,7 @@ int token_files_find(
 int token_files_only(const char *home, char ret[static NAME_MAX + 1]) MUST_CHECK;
 /** Makes a folder (0700) that is not there yet. ERROR_CONFIG. */
 int token_files_make(const char *path) MUST_CHECK;
-/** Copies a token's files to the new folder `to`, 0600, and waits for the disk. */
+/** Copies a token's files to the new folder `to`, 0600, and waits for the disk; all or none. */
 int token_files_copy(const char *from, const char *to) MUST_CHECK;
 /** Copies the objects that `to` lacks, and changes none that is there; returns how many, or an
  * error: ERROR_CONFIG when the two are not copies of one token. */

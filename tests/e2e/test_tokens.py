@@ -327,9 +327,16 @@ class VersionsInTwo(TokenCommands):
         with open(os.path.join(path, "keys"), encoding="utf-8") as file:
             return set(file.read().split("\n"))
 
+    def wait_for_the_end_of_the_walk(self):
+        support.wait_until(lambda: self.stack.psql("SELECT target, finished_at IS NOT NULL FROM key_rewrap ORDER BY"
+                                                   " started_at DESC LIMIT 1") == [["store-device.2 store-kek.1", "t"]],
+                           SEEN_SECONDS * 5, "the walk has ended")
+        self.assertEqual(self.stack.psql("SELECT count(*) FROM device_key WHERE kek_label <> 'store-device.2'"), [["0"]])
+
     def test_each_step_of_a_rotation_reaches_both_tokens(self):
         escrow = self.stack.path("storage-keks.escrow")
         self.make_second("second")
+        self.stack.psql("CREATE TABLE before_rotation AS SELECT dev_eui, slot, kek_label, blob, tag FROM device_key")
         self.works("hsm", "rotate", "device", "--escrow", escrow)
         self.assertIn("second token: the token holds no store-device.2", self.fails("hsm", "activate", "device", "2"))
         self.assertIn("pending.store-device.2 000000", self.kept("after-rotate"), "nothing was done in the first alone")
@@ -344,8 +351,12 @@ class VersionsInTwo(TokenCommands):
 
         self.works("hsm", "open", "device", "1", "--escrow", escrow)
         self.assertIn("rewrap-device.1", str(self.kept("opened", "--second")))
-        support.wait_until(lambda: self.stack.psql("SELECT count(*) FROM device_key WHERE kek_label = 'store-device.1'")
-                           == [["0"]], SEEN_SECONDS * 4, "all is sealed anew")
+        self.wait_for_the_end_of_the_walk()
+        # Somebody sealed under the old version once more, as a token restored from an old backup does.
+        self.stack.psql("UPDATE device_key k SET kek_label = o.kek_label, blob = o.blob, tag = o.tag, n_rewrapped ="
+                        " k.n_rewrapped + 1 FROM before_rotation o WHERE o.dev_eui = k.dev_eui AND o.slot = k.slot")
+        self.assertIn("it begins anew", self.fails("hsm", "retire", "device", "1"))
+        self.wait_for_the_end_of_the_walk()
         self.works("hsm", "close")
         self.assertNotIn("rewrap-", str(self.kept("closed", "--second")))
 
@@ -354,8 +365,6 @@ class VersionsInTwo(TokenCommands):
                         " ('store-device.1 store-kek.1 ', 1, now(), now() + interval '1 hour', now())")
         self.assertIn("no service has seen yet", self.fails("hsm", "retire", "device", "1"))
         self.stack.psql("DELETE FROM key_rewrap WHERE started_at > now() + interval '30 minutes'")
-        support.wait_until(lambda: self.stack.psql("SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at"
-                                                   " DESC LIMIT 1") == [["t"]], SEEN_SECONDS * 5, "the walk has ended")
         self.assertEqual(self.works("hsm", "retire", "device", "1").count("is gone"), 2)
         self.assertNotIn("store-device.1 ", str(self.kept("retired", "--second")))
         self.assertIn("is in no token", self.fails("hsm", "retire", "device", "1"))
