@@ -13,6 +13,7 @@
 /** What a verb was told. */
 struct versions_call {
     struct hsm_ceremony ceremony;
+    struct hsm_ceremony second; /* without uri: there is none */
     enum hsm_family family;
     unsigned version; /* 0: none */
 };
@@ -32,6 +33,21 @@ static bool parse_version(const char *text, unsigned *ret)
         return false;
     *ret = (unsigned)v;
     return true;
+}
+
+static int read_second(const struct cli_settings *settings, struct versions_call *ret)
+{
+    int r;
+
+    if (settings->hsm_uri_2[0] == '\0')
+        return 0;
+    if ((r = cli_need(settings->hsm_lock_file_2, "hsm.lock_file_2")) < 0)
+        return r;
+    ret->second = (struct hsm_ceremony){.uri = settings->hsm_uri_2,
+        .lock_file = settings->hsm_lock_file_2,
+        .softhsm_conf = settings->hsm_softhsm2_conf_2,
+        .escrow_path = ret->ceremony.escrow_path};
+    return 0;
 }
 
 /* [--escrow FILE], and as many words as there must be. */
@@ -54,8 +70,89 @@ static int read_call(const struct cli_settings *settings, int argc, char **argv,
         return r;
     ret->ceremony.uri = settings->hsm_uri;
     ret->ceremony.lock_file = settings->hsm_lock_file;
-    return 0;
+    return read_second(settings, ret);
 }
+
+/* --- one act on all tokens -------------------------------------------------------------------- */
+
+typedef int (*act_on)(
+    const struct versions_call *call, const struct hsm_ceremony *ceremony, struct text *out);
+
+static int act_on_second(const struct versions_call *call, act_on act, struct text *out)
+{
+    char text[ERROR_TEXT_MAX];
+    int r;
+
+    if (call->second.uri == NULL)
+        return 1;
+    text_add(out, "the second token:\n");
+    r = act(call, &call->second, out);
+    if (r >= 0)
+        return r;
+    (void)snprintf(text, sizeof(text), "%s", error_text());
+    return error_set(r, "the second token: %s (`cradle hsm copy` gives it what it lacks)", text);
+}
+
+/* Tokens of which one lets another version seal would seal under this one after that serves. An act
+ * that was done in one of them alone can be repeated: outcome 1 only where there was nothing to do.
+ * A token that shows more than the other may serve: so the second begins what adds, and ends what
+ * takes away. */
+static int act_on_all(const struct versions_call *call, act_on act, bool adds, struct text *out)
+{
+    int first = 1, second = 1;
+
+    if (adds)
+        second = act_on_second(call, act, out);
+    if (second >= 0) {
+        if (call->second.uri != NULL)
+            text_add(out, "the first token:\n");
+        first = act(call, &call->ceremony, out);
+    }
+    if (!adds && first >= 0)
+        second = act_on_second(call, act, out);
+    if (first < 0 || second < 0) { /* what was done is done, and told */
+        if (out->len > 0)
+            (void)fwrite(out->data, 1, out->len, stdout);
+        (void)fflush(stdout);
+        return first < 0 ? first : second;
+    }
+    return first == 1 && second == 1 ? 1 : 0;
+}
+
+static int already(int r, const struct versions_call *call, const char *what)
+{
+    char label[HSM_FAMILY_LABEL_MAX];
+
+    hsm_family_label(call->family, call->version, label);
+    return r == 1 ? error_set(ERROR_CONFIG, "%s %s", label, what) : r;
+}
+
+static int activate(
+    const struct versions_call *call, const struct hsm_ceremony *ceremony, struct text *out)
+{
+    return hsm_ceremony_activate(ceremony, call->family, call->version, out);
+}
+
+static int open_version(
+    const struct versions_call *call, const struct hsm_ceremony *ceremony, struct text *out)
+{
+    return hsm_ceremony_open(ceremony, call->family, call->version, out);
+}
+
+static int close_all(
+    const struct versions_call *call, const struct hsm_ceremony *ceremony, struct text *out)
+{
+    (void)call;
+    return hsm_ceremony_close(ceremony, out);
+}
+
+static int retire(
+    const struct versions_call *call, const struct hsm_ceremony *ceremony, struct text *out)
+{
+    return hsm_ceremony_retire(ceremony, call->family, call->version, out);
+}
+
+/* --- the verbs -------------------------------------------------------------------------------- */
 
 int cli_hsm_rotate(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
@@ -81,7 +178,7 @@ int cli_hsm_activate(const struct cli_settings *settings, int argc, char **argv,
     struct versions_call call = {0};
     int r = read_call(settings, argc, argv, 2, &call);
 
-    return r != 0 ? r : hsm_ceremony_activate(&call.ceremony, call.family, call.version, out);
+    return r != 0 ? r : already(act_on_all(&call, activate, true, out), &call, "seals already");
 }
 
 int cli_hsm_open(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -91,7 +188,8 @@ int cli_hsm_open(const struct cli_settings *settings, int argc, char **argv, str
 
     if (r == 0 && call.ceremony.escrow_path == NULL)
         return CLI_USAGE;
-    return r != 0 ? r : hsm_ceremony_open(&call.ceremony, call.family, call.version, out);
+    return r != 0 ? r
+                  : already(act_on_all(&call, open_version, true, out), &call, "is open already");
 }
 
 int cli_hsm_close(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -99,7 +197,7 @@ int cli_hsm_close(const struct cli_settings *settings, int argc, char **argv, st
     struct versions_call call = {0};
     int r = read_call(settings, argc, argv, 0, &call);
 
-    return r != 0 ? r : hsm_ceremony_close(&call.ceremony, out);
+    return r != 0 ? r : act_on_all(&call, close_all, false, out);
 }
 
 static int open_database(const struct cli_settings *settings, struct db **ret)
@@ -108,6 +206,17 @@ static int open_database(const struct cli_settings *settings, struct db **ret)
     int r = cli_need(settings->owner_conninfo, "database.owner_conninfo");
 
     return r < 0 ? r : db_open(&config, ret);
+}
+
+/* The target names what sealed when the walk began, as "store-device.2 store-kek.1". */
+static bool walk_is_towards(const struct db_rewrap_progress *walk, const char *label)
+{
+    const size_t len = strlen(label);
+
+    for (const char *p = walk->target; (p = strstr(p, label)) != NULL; p += len)
+        if ((p == walk->target || p[-1] == ' ') && (p[len] == ' ' || p[len] == '\0'))
+            return true;
+    return false;
 }
 
 /* Of the rows that there are; an older backup of the database has others. */
@@ -119,12 +228,18 @@ static int must_be_unused(struct db *db, const char *label)
 
     if (r == 0)
         r = db_rewrap_progress(db, &walk);
+    if (r == 0 && n > 0 && walk.finished && !walk_is_towards(&walk, label))
+        r = db_rewrap_again(db, walk.target);
     if (r < 0)
         return r;
     if (n > 0)
         return error_set(ERROR_CONFIG,
             "%lld rows are sealed under %s: they could not be opened any more. %s", (long long)n,
-            label, walk.reason);
+            label, walk.finished ? "The walk had ended before; it begins anew" : walk.reason);
+    if (walk_is_towards(&walk, label))
+        return error_set(ERROR_CONFIG,
+            "no service has seen yet that another version than %s seals: try again in a minute",
+            label);
     if (walk.target[0] == '\0' || !walk.finished)
         return error_set(ERROR_CONFIG,
             "nothing is sealed under %s, but the walk towards %s has not ended: try again in a "
@@ -145,7 +260,7 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
         return r;
     hsm_family_label(call.family, call.version, label);
     if ((r = open_database(settings, &db)) == 0 && (r = must_be_unused(db, label)) == 0)
-        r = hsm_ceremony_retire(&call.ceremony, call.family, call.version, out);
+        r = already(act_on_all(&call, retire, false, out), &call, "is in no token");
     return r;
 }
 

@@ -12,9 +12,11 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #define PIN_LEN (2 * SHARES_SECRET_LEN)
 
@@ -73,6 +75,25 @@ static int write_pin(const struct pin_options *o, const uint8_t secret[static SH
     return r;
 }
 
+/* What is no such number must not be taken for another. */
+static bool parse_needed(const char *text, unsigned *ret)
+{
+    char *end = NULL;
+    const unsigned long v = strtoul(text, &end, 10);
+
+    *ret = v <= SHARES_MAX ? (unsigned)v : 0;
+    return text[0] >= '1' && text[0] <= '9' && *end == '\0' && *ret != 0;
+}
+
+/* A PIN that not all custodians have a share of is no PIN: what was made goes, so that it can be
+ * made again. */
+static void drop_split(const struct pin_options *o, unsigned n_written)
+{
+    (void)unlink(o->pin_file);
+    for (unsigned i = 0; i < n_written; i++)
+        (void)unlink(o->shares[i]);
+}
+
 static int read_options(int argc, char **argv, struct pin_options *ret)
 {
     static const struct option table[] = {
@@ -81,19 +102,20 @@ static int read_options(int argc, char **argv, struct pin_options *ret)
         {"on-disk", no_argument, NULL, 'd'},
         {0},
     };
+    bool good = true;
     int c;
 
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         if (c == 'p')
             ret->pin_file = optarg;
         else if (c == 'k')
-            ret->needed = (unsigned)strtoul(optarg, NULL, 10);
+            good = good && parse_needed(optarg, &ret->needed);
         else if (c == 'd')
             ret->on_disk = true;
         else
             return CLI_USAGE;
     }
-    if (ret->pin_file == NULL || optind == argc || argc - optind > SHARES_MAX)
+    if (!good || ret->pin_file == NULL || optind == argc || argc - optind > SHARES_MAX)
         return CLI_USAGE;
     while (optind < argc)
         ret->shares[ret->n_shares++] = argv[optind++];
@@ -106,6 +128,8 @@ int cli_hsm_pin_split(const struct cli_settings *settings, int argc, char **argv
     struct share shares[SHARES_MAX];
     uint8_t secret[SHARES_SECRET_LEN];
     char text[SHARES_TEXT_MAX];
+    bool pin_written = false;
+    unsigned n_written = 0;
     int r = read_options(argc, argv, &o);
 
     (void)settings;
@@ -115,11 +139,14 @@ int cli_hsm_pin_split(const struct cli_settings *settings, int argc, char **argv
         o.needed = o.n_shares;
     if ((r = random_bytes(secret, sizeof(secret))) == 0 &&
         (r = shares_split(secret, o.needed, o.n_shares, shares)) == 0)
-        r = write_pin(&o, secret);
+        pin_written = (r = write_pin(&o, secret)) == 0;
     for (unsigned i = 0; r == 0 && i < o.n_shares; i++) {
         share_write(&shares[i], text);
-        r = write_line(o.shares[i], text);
+        if ((r = write_line(o.shares[i], text)) == 0)
+            n_written++;
     }
+    if (r < 0 && pin_written)
+        drop_split(&o, n_written);
     secret_wipe(secret, sizeof(secret));
     secret_wipe(shares, sizeof(shares));
     secret_wipe(text, sizeof(text));

@@ -5,6 +5,7 @@
 #include "hsm/token_life.h"
 #include <getopt.h>
 #include <stdio.h>
+#include <string.h>
 
 static int first_place(const struct cli_settings *settings, struct hsm_place *ret)
 {
@@ -24,6 +25,8 @@ static int second_place(const struct cli_settings *settings, struct hsm_place *r
     if ((r = cli_need(settings->hsm_uri_2, "hsm.uri_2")) < 0 ||
         (r = cli_need(settings->hsm_lock_file_2, "hsm.lock_file_2")) < 0)
         return r;
+    if (strcmp(settings->hsm_lock_file_2, settings->hsm_lock_file) == 0)
+        return error_set(ERROR_CONFIG, "the second HSM token needs a lock file of its own");
     *ret = (struct hsm_place){.uri = settings->hsm_uri_2,
         .lock_file = settings->hsm_lock_file_2,
         .softhsm_conf = settings->hsm_softhsm2_conf_2};

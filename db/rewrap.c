@@ -125,6 +125,16 @@ const struct db_statement db_rewrap_uses_statement = {
     .params = {DB_TEXT},
 };
 
+const struct db_statement db_rewrap_again_statement = {
+    .name = "rewrap_again",
+    .sql = "UPDATE key_rewrap SET finished_at = NULL, lease_until = '-infinity'"
+           " WHERE target = $1 AND finished_at IS NOT NULL",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_TEXT},
+};
+
 const struct db_statement db_rewrap_progress_statement = {
     .name = "rewrap_progress",
     .sql = "SELECT target, finished_at IS NOT NULL, n_done, n_stuck, reason FROM key_rewrap"
@@ -336,6 +346,14 @@ int db_rewrap_progress(struct db *db, struct db_rewrap_progress *ret)
     ret->n_stuck = db_row_int(&rows, 0, 3, 0, INT64_MAX);
     db_row_text(&rows, 0, 4, ret->reason, sizeof(ret->reason));
     return db_rows_check(&rows);
+}
+
+int db_rewrap_again(struct db *db, const char *target)
+{
+    CLEANUP(db_rows_done) struct db_rows ignored = {0};
+
+    db_param_text(db_params_of(db), target);
+    return db_run(db, DB_REWRAP_AGAIN, &ignored);
 }
 
 int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n)

@@ -66,5 +66,7 @@ struct db_rewrap_progress {
     char reason[DB_REWRAP_REASON_MAX + 1];
 };
 int db_rewrap_progress(struct db *db, struct db_rewrap_progress *ret);
+/** Lets a walk that has ended begin anew: something was sealed under an old version after it. */
+int db_rewrap_again(struct db *db, const char *target);
 /** How many rows of all parts are sealed under this label. Reads all of them. */
 int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n);

@@ -14,7 +14,8 @@ struct hsm_ceremony {
     /* The operator's file of storage KEKs, each wrapped under a key that never leaves the token; or
      * NULL: what they seal cannot be sealed anew under another version. */
     const char *escrow_path;
-    bool exportable_keys; /* init: make the twin; who owns keyd's session can take keys */
+    bool exportable_keys;     /* init: make the twin; who owns keyd's session can take keys */
+    const char *softhsm_conf; /* versions: SOFTHSM2_CONF of this token; NULL: as it is */
 };
 
 /** Makes store-device.1 (with `exportable_keys` and its twin store-device-export.1), store-kek.1,
@@ -43,17 +44,18 @@ enum hsm_family { HSM_FAMILY_DEVICE, HSM_FAMILY_KEK };
  * there are too many. */
 int hsm_ceremony_rotate(const struct hsm_ceremony *ceremony, enum hsm_family family,
     unsigned *ret_version, struct text *report);
-/** From now on that version seals. ERROR_CONFIG: it is not there, or did so already. */
+/** From now on that version seals. Outcome 1: it did so already. ERROR_CONFIG: it is not there. */
 int hsm_ceremony_activate(const struct hsm_ceremony *ceremony, enum hsm_family family,
     unsigned version, struct text *report);
 /** Opens that version's value from the escrow file, as a key that opens what it sealed to be sealed
- * again. While it is there, whoever has keyd's session can take keys out. */
+ * again. Outcome 1: it is there already. While it is there, whoever has keyd's session can take
+ * keys out. */
 int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version,
     struct text *report);
 /** Destroys what hsm_ceremony_open() made, of all versions. */
 int hsm_ceremony_close(const struct hsm_ceremony *ceremony, struct text *report);
-/** Destroys a version and its twins: what it sealed cannot be opened any more. ERROR_CONFIG: it
- * seals, or is not there. The caller has seen that nothing is sealed under it. */
+/** Destroys a version and its twins: what it sealed cannot be opened any more. Outcome 1: it is not
+ * there. ERROR_CONFIG: it seals. The caller has seen that nothing is sealed under it. */
 int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family family,
     unsigned version, struct text *report);
 /** Its label. */

@@ -6,6 +6,7 @@
 #include "hsm/ceremony_keys.h"
 #include "hsm/p11_keys.h"
 #include "hsm/p11_ops.h"
+#include "hsm/token_files.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ static const struct family {
 
 /** An open token, under its lock. */
 struct session {
+    struct token_setting setting;
     struct p11_token token;
     struct p11_keys keys;
     int lock;
@@ -30,12 +32,15 @@ static void session_end(struct session *s)
 {
     p11_token_close(&s->token);
     cleanup_close(&s->lock);
+    token_setting_restore(&s->setting);
 }
 
 static int session_begin(struct session *s, const struct hsm_ceremony *ceremony)
 {
-    int r = p11_lock(ceremony->lock_file, &s->lock);
+    int r = token_setting_change(ceremony->softhsm_conf, &s->setting);
 
+    if (r == 0)
+        r = p11_lock(ceremony->lock_file, &s->lock);
     if (r == 0)
         r = p11_token_open(&s->token, ceremony->uri, true, s->lock);
     return r < 0 ? r : p11_keys_find(&s->token, &s->keys);
@@ -243,10 +248,10 @@ int hsm_ceremony_activate(const struct hsm_ceremony *ceremony, enum hsm_family f
 
     if (r == 0)
         r = must_have(&s, family, version, &kek);
-    if (r == 0 && !kek->pending)
-        r = error_set(ERROR_CONFIG, "%s seals already", kek->label);
     if (r < 0)
         return r;
+    if (kek == NULL || !kek->pending)
+        return 1;
     hsm_family_label(family, version, label);
     mark_label(label, mark);
     r = destroy(&s.token, CKO_DATA, mark);
@@ -276,7 +281,7 @@ int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family famil
     (void)snprintf(twin, sizeof(twin), "%s%u", families[family].twin, version);
     twins = family == HSM_FAMILY_DEVICE ? &s.keys.rewrap_device : &s.keys.rewrap_kek;
     if (p11_store_find(twins, twin) != NULL)
-        return error_set(ERROR_CONFIG, "the token holds %s already", twin);
+        return 1;
     r = ceremony_make_twin(&s.token, ceremony->escrow_path, kek->label, twin);
     if (r == 0)
         r = session_again(&s, ceremony);
@@ -311,12 +316,17 @@ int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family fam
     unsigned version, struct text *report)
 {
     CLEANUP(session_end) struct session s = {.lock = -1};
-    const struct p11_store_kek *kek = NULL;
+    const struct p11_store_kek *kek;
     int r = session_begin(&s, ceremony);
 
-    if (r == 0)
-        r = must_have(&s, family, version, &kek);
-    if (r == 0 && p11_store_newest(store_of(&s, family)) == kek)
+    if (r < 0)
+        return r;
+    kek = p11_store_version_find(store_of(&s, family), version);
+    if (kek == NULL) { /* what a retirement that was killed has left */
+        r = destroy_version(&s, family, version);
+        return r < 0 ? r : 1;
+    }
+    if (p11_store_newest(store_of(&s, family)) == kek)
         r = error_set(
             ERROR_CONFIG, "%s seals new keys: activate another version first", kek->label);
     if (r == 0)

@@ -65,8 +65,11 @@ static int copy_others(const char *path, const char *label, struct text *ret)
         return ERROR_CONFIG;
     }
     while (fgets(line, sizeof(line), f) != NULL) {
-        if (!line_is_of(line, label))
-            text_add_len(ret, line, strlen(line));
+        if (line_is_of(line, label))
+            continue;
+        text_add_len(ret, line, strlen(line));
+        if (strchr(line, '\n') == NULL) /* of an editor that ends no last line */
+            text_add(ret, "\n");
     }
     return ferror(f) ? error_set_errno("cannot read the escrow file %s", path) : 0;
 }

@@ -28,6 +28,7 @@
 #define FD_CONNECTION 3 /* the child's only descriptor besides the first three */
 #define BACKLOG 64
 #define WATCH_MS 1000
+#define ACCEPT_REST_MS 50
 
 struct settings {
     char *socket;
@@ -222,7 +223,12 @@ static void serve_one(struct host *host)
     CLEANUP(cleanup_close) int high = -1;
     int r;
 
-    if (taken < 0 || !may_ask(host, taken))
+    if (taken < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            (void)poll(NULL, 0, ACCEPT_REST_MS); /* no descriptor: who waits is there still */
+        return;
+    }
+    if (!may_ask(host, taken))
         return;
     if (host->n_running >= host->settings.processes) {
         log_warn("%u key processes run already: no more than host.processes", host->n_running);

@@ -181,6 +181,7 @@ static int start(struct app *app)
         r = p11_token_open(&app->keyd.token, app->uri, false, lock);
     if (r == 0 && app->list_keys)
         r = token_keys_list(&app->keyd.token, &app->keys);
+    token_keys_keep_needed(&app->keys);
     /* Objects are looked for under the lock too: a token file may be half written elsewhere. */
     return r < 0 ? r : keyd_init(&app->keyd);
 }

@@ -196,6 +196,20 @@ bool pool_token_accept(struct keyd_pool *pool, const struct pool_process *proces
     return process->token == pool->serving;
 }
 
+/* A version was retired in the one alone, or the other was restored from an old backup: then joins
+ * under what it lacks are refused while it serves. */
+static void tell_of_more(struct keyd_pool *pool, const struct pool_process *process)
+{
+    struct pool_token *token = &pool->tokens[process->token];
+    char why[KEY_LIST_TEXT_MAX];
+    const bool more = key_list_difference(&process->keys, &pool->keys, why) == KEY_LIST_FEWER;
+
+    if (more && !token->shows_more)
+        log_warn("HSM token %u has a key that token %u, which serves, has not: of that one, %s",
+            process->token + 1, pool->keys_of + 1, why);
+    token->shows_more = more;
+}
+
 /* --- probes ----------------------------------------------------------------------------------- */
 
 void pool_token_probed(struct keyd_pool *pool, struct pool_process *process)
@@ -214,6 +228,8 @@ void pool_token_probed(struct keyd_pool *pool, struct pool_process *process)
     }
     if (index == pool->keys_of)
         pool->keys = process->keys;
+    else
+        tell_of_more(pool, process);
     become_well(pool, index);
     token->n_well++;
     token->probe_at_ms =

@@ -30,6 +30,7 @@ struct pool_token {
     unsigned n_wanted; /* before it serves again */
     int64_t back_ms;   /* when it last did; 0: it was never away */
     unsigned n_late;   /* calls in a row without an answer */
+    bool shows_more;   /* keys than the one that serves; that was said */
 };
 
 /** Takes copies of the strings. ERROR_CONFIG, ERROR_SYSTEM. */

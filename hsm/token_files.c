@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -192,21 +193,40 @@ static int each_file(const char *from, const char *to,
     return r < 0 ? r : token_files_sync(to);
 }
 
+/* SoftHSM destroys no object whose lock file is not there: it removes the object's, and fails. */
+static int make_lock_file(const char *object)
+{
+    CLEANUP(cleanup_close) int fd = -1;
+    char path[PATH_MAX];
+
+    (void)snprintf(
+        path, sizeof(path), "%.*slock", (int)(strlen(object) - strlen("object")), object);
+    fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return fd >= 0 ? 0 : error_set_errno("cannot make %s", path);
+}
+
 static int copy_each(const char *from, const char *to, unsigned *n)
 {
+    int r = copy_file(from, to);
+
+    if (r == 0 && ends_with(to, ".object"))
+        r = make_lock_file(to);
     (*n)++;
-    return copy_file(from, to);
+    return r;
 }
 
 int token_files_copy(const char *from, const char *to)
 {
-    unsigned n;
+    unsigned n = 0;
     int r = token_files_make(to);
 
-    if (r == 0)
-        r = each_file(from, to, copy_each, &n);
+    if (r < 0)
+        return r;
+    r = each_file(from, to, copy_each, &n);
     if (r == 0 && n == 0)
-        return error_set(ERROR_CONFIG, "%s holds no files of a token", from);
+        r = error_set(ERROR_CONFIG, "%s holds no files of a token", from);
+    if (r < 0) /* half a token is none, and would be in the way of a second try */
+        token_files_remove(to);
     return r;
 }
 
@@ -216,8 +236,10 @@ static int copy_missing(const char *from, const char *to, unsigned *n)
     char fresh[PATH_MAX];
     int r;
 
-    if (!ends_with(from, ".object") || access(to, F_OK) == 0)
+    if (!ends_with(from, ".object"))
         return 0;
+    if ((r = make_lock_file(to)) < 0 || access(to, F_OK) == 0)
+        return r;
     if (snprintf(fresh, sizeof(fresh), "%s.new", to) >= (int)sizeof(fresh))
         return error_set(ERROR_CONFIG, "the path %.64s... is too long", to);
     (void)unlink(fresh);
@@ -326,4 +348,28 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 void token_files_remove(const char *path)
 {
     (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void token_setting_restore(struct token_setting *s)
+{
+    if (s->changed && s->before != NULL)
+        (void)setenv("SOFTHSM2_CONF", s->before, 1);
+    else if (s->changed)
+        (void)unsetenv("SOFTHSM2_CONF");
+    free(s->before);
+    *s = (struct token_setting){0};
+}
+
+int token_setting_change(const char *conf, struct token_setting *ret)
+{
+    const char *before = getenv("SOFTHSM2_CONF");
+
+    *ret = (struct token_setting){0};
+    if (conf == NULL || conf[0] == '\0')
+        return 0;
+    ret->changed = true;
+    ret->before = before != NULL ? strdup(before) : NULL;
+    if (setenv("SOFTHSM2_CONF", conf, 1) != 0)
+        return error_set(ERROR_SYSTEM, "no memory");
+    return 0;
 }

@@ -2,6 +2,8 @@
 
 #include "hsm/ceremony_keys.h"
 #include "hsm/p11_keys.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 _Static_assert(CEREMONY_KCV_LEN == KEY_LIST_KCV_LEN, "one check value, whoever shows it");
@@ -32,6 +34,14 @@ static int note(void *context, CK_OBJECT_HANDLE handle, const char *label)
     return 0;
 }
 
+static int note_mark(void *context, CK_OBJECT_HANDLE handle, const char *label)
+{
+    static const uint8_t none[KEY_LIST_KCV_LEN];
+
+    (void)handle;
+    return token_keys_is_mark(label) ? key_list_add(context, label, none) : 0;
+}
+
 static int by_row_and_label(const void *a, const void *b)
 {
     const struct found_key *x = a, *y = b;
@@ -60,5 +70,39 @@ int token_keys_list(struct p11_token *token, struct key_list *ret)
         if (r == 0)
             r = key_list_add(ret, f.found[i].label, kcv);
     }
-    return r;
+    return r < 0 ? r : p11_objects_walk(token, CKO_DATA, note_mark, ret);
+}
+
+bool token_keys_is_mark(const char *label)
+{
+    return strncmp(label, P11_LABEL_PENDING, strlen(P11_LABEL_PENDING)) == 0;
+}
+
+/* A pending version's export twin is of no use before it. */
+static bool is_pending(const struct key_list *list, const char *label)
+{
+    const unsigned export = p11_store_version(label, P11_LABEL_EXPORT);
+    char mark[SEALED_LABEL_MAX + sizeof(P11_LABEL_PENDING)];
+
+    if (export > 0)
+        (void)snprintf(mark, sizeof(mark), P11_LABEL_PENDING P11_LABEL_DEVICE "%u", export);
+    else
+        (void)snprintf(mark, sizeof(mark), P11_LABEL_PENDING "%s", label);
+    return key_list_find(list, mark) != NULL;
+}
+
+void token_keys_keep_needed(struct key_list *list)
+{
+    struct key_list kept = {0};
+
+    for (size_t i = 0; i < list->n; i++) {
+        const char *label = list->keys[i].label;
+
+        if (!token_keys_is_mark(label) && !is_pending(list, label) &&
+            p11_store_version(label, P11_LABEL_REWRAP_DEVICE) == 0 &&
+            p11_store_version(label, P11_LABEL_REWRAP_KEK) == 0 &&
+            strcmp(label, P11_LABEL_ESCROW) != 0)
+            kept.keys[kept.n++] = list->keys[i];
+    }
+    *list = kept;
 }

@@ -18,52 +18,26 @@
 static void show(const struct key_list *list, struct text *report)
 {
     for (size_t i = 0; i < list->n; i++) {
+        const struct key_list_key *key = &list->keys[i];
         char kcv[2 * KEY_LIST_KCV_LEN + 1];
 
-        text_addf(report, "%-22s check value %s\n", list->keys[i].label,
-            hex_encode(list->keys[i].kcv, KEY_LIST_KCV_LEN, kcv));
+        if (token_keys_is_mark(key->label))
+            text_addf(report, "%-22s a mark\n", key->label);
+        else
+            text_addf(report, "%-22s check value %s\n", key->label,
+                hex_encode(key->kcv, KEY_LIST_KCV_LEN, kcv));
     }
 }
 
 /* --- a token, opened where it is -------------------------------------------------------------- */
 
-/** SOFTHSM2_CONF as it was, put back at the end. */
-struct setting {
-    bool changed;
-    char *before;
-};
-
-static void setting_restore(struct setting *s)
-{
-    if (s->changed && s->before != NULL)
-        (void)setenv("SOFTHSM2_CONF", s->before, 1);
-    else if (s->changed)
-        (void)unsetenv("SOFTHSM2_CONF");
-    free(s->before);
-    *s = (struct setting){0};
-}
-
-static int setting_change(const char *conf, struct setting *ret)
-{
-    const char *before = getenv("SOFTHSM2_CONF");
-
-    *ret = (struct setting){0};
-    if (conf == NULL || conf[0] == '\0')
-        return 0;
-    ret->changed = true;
-    ret->before = before != NULL ? strdup(before) : NULL;
-    if (setenv("SOFTHSM2_CONF", conf, 1) != 0)
-        return error_set(ERROR_SYSTEM, "no memory");
-    return 0;
-}
-
 /* Where `ret_serial` is given, the token must be SoftHSM's. */
 static int list_locked(
     const struct hsm_place *place, int lock, struct key_list *ret, char *ret_serial)
 {
-    CLEANUP(setting_restore) struct setting setting = {0};
+    CLEANUP(token_setting_restore) struct token_setting setting = {0};
     CLEANUP(p11_token_close) struct p11_token token = {0};
-    int r = setting_change(place->softhsm_conf, &setting);
+    int r = token_setting_change(place->softhsm_conf, &setting);
 
     if (r == 0)
         r = p11_token_open(&token, place->uri, false, lock);
@@ -370,12 +344,12 @@ static int open_samples(
     const struct hsm_place *place, const struct hsm_sample *samples, size_t n_samples)
 {
     static struct keyd keyd; /* too large for the stack */
-    CLEANUP(setting_restore) struct setting setting = {0};
+    CLEANUP(token_setting_restore) struct token_setting setting = {0};
     CLEANUP(cleanup_close) int lock = -1;
     int r;
 
     keyd = (struct keyd){0};
-    if ((r = setting_change(place->softhsm_conf, &setting)) == 0 &&
+    if ((r = token_setting_change(place->softhsm_conf, &setting)) == 0 &&
         (r = p11_lock(place->lock_file, &lock)) == 0)
         r = p11_token_open(&keyd.token, place->uri, false, lock);
     if (r == 0)

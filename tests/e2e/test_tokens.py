@@ -132,12 +132,14 @@ class Tokens(unittest.TestCase):
             self.assertEqual(answer.read(), b"ready; HSM token 1 serves\n")
 
 
-class Life(unittest.TestCase):
-    """Backup, rehearsal, restore and a second token by the `cradle` command, with a token that joins depend on."""
+class TokenCommands(unittest.TestCase):
+    """A token that joins depend on, and the `cradle` command."""
+
+    STACK = ""
 
     @classmethod
     def setUpClass(cls):
-        cls.stack = support.Stack("token-life")
+        cls.stack = support.Stack(cls.STACK)
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
         cls.backup = cls.stack.path("backup")
@@ -183,6 +185,12 @@ class Life(unittest.TestCase):
     def write(path, text):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
+
+
+class Life(TokenCommands):
+    """Backup, rehearsal, restore and a second token by the `cradle` command, with a token that joins depend on."""
+
+    STACK = "token-life"
 
     def test_a_backup_has_every_key_and_nobody_else_may_read_it(self):
         listed = self.values(self.works("hsm", "list"))
@@ -264,6 +272,14 @@ class Life(unittest.TestCase):
         for path in (first, again):
             self.addCleanup(lambda path=path: os.path.exists(path) and os.unlink(path))
         self.assertIn("on a disk", self.fails("hsm", "pin-split", "--pin-file", self.stack.path("pin-2"), *shares))
+        for needed in ("two", "2x", "0", str(2**32 + 2)):
+            self.fails("hsm", "pin-split", "--needed", needed, "--pin-file", first, *shares)
+            self.assertFalse(os.path.exists(first), needed)
+        # Nothing stays of a split that not every custodian got a share of.
+        self.write(shares[1], "")
+        self.assertIn("cannot make", self.fails("hsm", "pin-split", "--pin-file", first, *shares))
+        self.assertEqual([os.path.exists(path) for path in (first, *shares)], [False, False, True, False])
+        os.unlink(shares[1])
         said = self.works("hsm", "pin-split", "--needed", "2", "--pin-file", first, *shares)
         with open(first, encoding="utf-8") as file:
             pin = file.read()
@@ -297,6 +313,62 @@ class Life(unittest.TestCase):
                         home + ".pem"], env=environment, check=True, stdout=subprocess.DEVNULL)
         self.assertIn("is another key", self.fails("hsm", "copy"))
         self.assertIn("is another key", self.fails("hsm", "list"))
+
+
+class VersionsInTwo(TokenCommands):
+    """A rotation with two tokens: each step reaches both, so that whichever serves seals under the same version."""
+
+    STACK = "token-versions"
+
+    def kept(self, name, *options):
+        """The list that stands beside a backup: every key, and every mark."""
+        path = self.stack.path(name)
+        self.works("hsm", "backup", *options, path)
+        with open(os.path.join(path, "keys"), encoding="utf-8") as file:
+            return set(file.read().split("\n"))
+
+    def wait_for_the_end_of_the_walk(self):
+        support.wait_until(lambda: self.stack.psql("SELECT target, finished_at IS NOT NULL FROM key_rewrap ORDER BY"
+                                                   " started_at DESC LIMIT 1") == [["store-device.2 store-kek.1", "t"]],
+                           SEEN_SECONDS * 5, "the walk has ended")
+        self.assertEqual(self.stack.psql("SELECT count(*) FROM device_key WHERE kek_label <> 'store-device.2'"), [["0"]])
+
+    def test_each_step_of_a_rotation_reaches_both_tokens(self):
+        escrow = self.stack.path("storage-keks.escrow")
+        self.make_second("second")
+        self.stack.psql("CREATE TABLE before_rotation AS SELECT dev_eui, slot, kek_label, blob, tag FROM device_key")
+        self.works("hsm", "rotate", "device", "--escrow", escrow)
+        self.assertIn("second token: the token holds no store-device.2", self.fails("hsm", "activate", "device", "2"))
+        self.assertIn("pending.store-device.2 000000", self.kept("after-rotate"), "nothing was done in the first alone")
+        self.works("hsm", "copy")
+        self.assertIn("pending.store-device.2 000000", self.kept("after-copy", "--second"))
+
+        self.assertEqual(self.works("hsm", "activate", "device", "2").count("seals from now on"), 2)
+        for i, options in enumerate([(), ("--second",)]):
+            self.assertNotIn("pending.", str(self.kept(f"activated-{i}", *options)))
+        self.assertIn("pending.store-device.2", self.fails("hsm", "rehearse", self.stack.path("after-rotate")))
+        self.assertIn("seals already", self.fails("hsm", "activate", "device", "2"))
+
+        self.works("hsm", "open", "device", "1", "--escrow", escrow)
+        self.assertIn("rewrap-device.1", str(self.kept("opened", "--second")))
+        self.wait_for_the_end_of_the_walk()
+        # Somebody sealed under the old version once more, as a token restored from an old backup does.
+        self.stack.psql("UPDATE device_key k SET kek_label = o.kek_label, blob = o.blob, tag = o.tag, n_rewrapped ="
+                        " k.n_rewrapped + 1 FROM before_rotation o WHERE o.dev_eui = k.dev_eui AND o.slot = k.slot")
+        self.assertIn("it begins anew", self.fails("hsm", "retire", "device", "1"))
+        self.wait_for_the_end_of_the_walk()
+        self.works("hsm", "close")
+        self.assertNotIn("rewrap-", str(self.kept("closed", "--second")))
+
+        # A walk that ended before the new version sealed says nothing about who still seals under the old.
+        self.stack.psql("INSERT INTO key_rewrap (target, turn, lease_until, started_at, finished_at) VALUES"
+                        " ('store-device.1 store-kek.1 ', 1, now(), now() + interval '1 hour', now())")
+        self.assertIn("no service has seen yet", self.fails("hsm", "retire", "device", "1"))
+        self.stack.psql("DELETE FROM key_rewrap WHERE started_at > now() + interval '30 minutes'")
+        self.assertEqual(self.works("hsm", "retire", "device", "1").count("is gone"), 2)
+        self.assertNotIn("store-device.1 ", str(self.kept("retired", "--second")))
+        self.assertIn("is in no token", self.fails("hsm", "retire", "device", "1"))
+        self.assertIn("the second token holds the same", self.works("hsm", "list"))
 
 
 if __name__ == "__main__":

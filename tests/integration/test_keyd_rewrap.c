@@ -171,8 +171,7 @@ START_TEST(a_peers_kek_is_sealed_anew_only_while_its_version_is_open)
     keyd_pool_close(pool);
 
     must(hsm_ceremony_open(&ceremony, HSM_FAMILY_KEK, version - 1, &report));
-    ck_assert_int_eq(
-        hsm_ceremony_open(&ceremony, HSM_FAMILY_KEK, version - 1, &report), ERROR_CONFIG);
+    ck_assert_int_eq(hsm_ceremony_open(&ceremony, HSM_FAMILY_KEK, version - 1, &report), 1);
     pool = keyd_test_pool(1, 1, 0);
     channel = keyd_pool_channel(pool, 0);
     must(keyd_rewrap_keks(channel, keks, 2, replies, keyd_test_deadline()));

@@ -1,4 +1,6 @@
 #include "hsm/key_list.h"
+
+#include "hsm/token_keys.h"
 #include "tests/support/suite.h"
 #include <stdio.h>
 #include <string.h>
@@ -68,6 +70,42 @@ START_TEST(a_label_stands_once_and_a_list_has_an_end)
 }
 END_TEST
 
+START_TEST(what_is_there_for_a_rotation_alone_no_other_token_needs)
+{
+    static const struct {
+        const char *label;
+        bool needed;
+    } rows[] = {
+        {"store-device.1", true},
+        {"store-device.2", false},
+        {"store-device.22", true},
+        {"store-device-export.1", true},
+        {"store-device-export.2", false},
+        {"store-kek.2", true},
+        {"store-kek.3", false},
+        {"tag.1", true},
+        {"escrow.1", false},
+        {"rewrap-device.1", false},
+        {"rewrap-kek.2", false},
+        {"pending.store-device.2", false},
+        {"pending.store-kek.3", false},
+    };
+    static const uint8_t kcv[KEY_LIST_KCV_LEN] = {1, 2, 3};
+    struct key_list list = {0};
+    size_t n_needed = 0;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        ck_assert_int_eq(key_list_add(&list, rows[i].label, kcv), 0);
+    token_keys_keep_needed(&list);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ck_assert_msg(
+            (key_list_find(&list, rows[i].label) != NULL) == rows[i].needed, "%s", rows[i].label);
+        n_needed += rows[i].needed;
+    }
+    ck_assert_uint_eq(list.n, n_needed);
+}
+END_TEST
+
 START_TEST(the_worst_difference_is_told_by_its_label)
 {
     struct key_list wanted = list_of(some, 3), other = list_of(some, 2);
@@ -84,4 +122,6 @@ START_TEST(the_worst_difference_is_told_by_its_label)
 END_TEST
 
 SUITE_MAIN("hsm-key-list", 10, what_is_written_is_read_again, no_cut_or_changed_list_is_read,
-    a_label_stands_once_and_a_list_has_an_end, the_worst_difference_is_told_by_its_label)
+    a_label_stands_once_and_a_list_has_an_end,
+    what_is_there_for_a_rotation_alone_no_other_token_needs,
+    the_worst_difference_is_told_by_its_label)
