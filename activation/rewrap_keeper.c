@@ -55,7 +55,7 @@ static void name_stuck(
             device_id_format(&row->dev_eui, dev_eui), row->kek.key.kek_label,
             keyd_status_text(status));
     else
-        (void)snprintf(ret, DB_REWRAP_REASON_MAX, "KEK %.64s of %.40s, under %s: %s",
+        (void)snprintf(ret, DB_REWRAP_REASON_MAX, "KEK %.64s of %.64s, under %s: %s",
             row->kek.label, row->kek.peer_id, row->kek.key.kek_label, keyd_status_text(status));
 }
 
@@ -79,22 +79,32 @@ static int settle(
     return 0;
 }
 
+/* Without the last row, where that only says how far was looked. */
+static size_t count_old(const struct act_rewrap_keeper *k, enum db_rewrap_part part, size_t n)
+{
+    return n > 0 && part == DB_REWRAP_PART_DEVICES &&
+                   strcmp(k->rows[n - 1].kek.key.kek_label, k->device) == 0
+               ? n - 1
+               : n;
+}
+
 /* Outcome 1: the walk is over, or another's. */
 static int walk_on(struct act_rewrap_keeper *k, struct db_rewrap *rewrap)
 {
     const enum db_rewrap_part part = rewrap->part;
     struct db_rewrap_step step = {0};
-    size_t n = 0;
+    size_t n = 0, n_old;
     int r = db_rewrap_load(
         k->db, rewrap, part == DB_REWRAP_PART_DEVICES ? k->device : k->kek, k->rows, &n);
 
-    if (r == 0 && n > 0)
-        r = ask(k, part, n);
+    n_old = count_old(k, part, n);
+    if (r == 0 && n_old > 0)
+        r = ask(k, part, n_old);
     if (r == 0)
-        r = settle(k, part, n, &step);
+        r = settle(k, part, n_old, &step);
     if (r < 0)
         return r;
-    step.end = n < DB_REWRAP_PIECE;
+    step.end = n == 0;
     r = db_rewrap_write(k->db, rewrap, k->rows, n, &step);
     if (r == 0)
         metric_add(&k->service->metrics.rewrapped, (int64_t)step.n_changed);
@@ -167,6 +177,7 @@ int act_rewrap_keeper_start(
         .conninfo = service->settings.conninfo,
         .program = "cradle-activation-rewrap",
         .statement_ms = ACT_REWRAP_STATEMENT_MS,
+        .guard = service->guard,
     };
     int r;
 

@@ -35,14 +35,15 @@ static const struct {
 #define SESSION_SQL_MAX 1024
 #define MESSAGE_MAX 300
 
-/* Whatever the server's defaults: durable commits (remote_apply is more than that, and stays), one
- * plan a statement for the life of the connection, and that plan by index whatever the tables held
- * when it was made (perhaps nothing): every statement of ours is keyed. A bitmap has no order, and
- * a page of a list would sort all that comes behind it. */
+/* Whatever the server's defaults: warnings told (on_notice needs one), durable commits
+ * (remote_apply is more than that, and stays), one plan a statement for the life of the connection,
+ * and that plan by index whatever the tables held when it was made (perhaps nothing): every
+ * statement of ours is keyed. A bitmap has no order, and a page of a list would sort all that comes
+ * behind it. */
 static const char session_sql[] =
     "SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
     "  WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);"
-    "SET plan_cache_mode = force_generic_plan;"
+    "SET client_min_messages = notice; SET plan_cache_mode = force_generic_plan;"
     "SET enable_seqscan = off; SET enable_bitmapscan = off;"
     "SET enable_hashjoin = off; SET enable_mergejoin = off;"
     "SET jit = off; SET TimeZone = 'UTC'; SET search_path = public;"
@@ -349,8 +350,9 @@ static int connect_now(struct db *db)
 
         r = connect_to(db, &hosts->hosts[at], earlier(deadline, clock_monotonic_ms() + HOST_MS));
         hosts->at = r == 0 ? at : (at + 1) % hosts->n;
-        /* When the time is over, the next call begins where this one ended. */
-        if (r == 0 || clock_monotonic_ms() >= deadline)
+        /* When the time is over, the next call begins where this one ended. A host whose database
+         * was refused for good is not passed over for another: the service ends. */
+        if (r == 0 || r == ERROR_CONFIG || clock_monotonic_ms() >= deadline)
             break;
     }
     return r;

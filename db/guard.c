@@ -134,6 +134,14 @@ enum db_verdict db_guard_judge(const struct db_epoch *epoch, const struct db_pla
     return place->has_standbys ? DB_VERDICT_TAKE : DB_VERDICT_NO_STANDBY;
 }
 
+static void keep_why(struct db_guard *g)
+{
+    if (atomic_load(&g->refused))
+        return;
+    (void)snprintf(g->why, sizeof(g->why), "%s", error_text());
+    atomic_store(&g->refused, true);
+}
+
 static int refuse(struct db_guard *g, enum db_verdict verdict, const struct db_epoch *epoch,
     const struct db_place *place, const struct db_seen *seen)
 {
@@ -151,10 +159,8 @@ static int refuse(struct db_guard *g, enum db_verdict verdict, const struct db_e
         verdicts[verdict].text, place->system_identifier, place->timeline, place->lsn >> 32,
         place->lsn & UINT32_MAX, epoch->system_identifier, epoch->timeline, seen->timeline,
         seen->lsn >> 32, seen->lsn & UINT32_MAX, for_good ? "; " HOW : "", for_good ? above : "");
-    if (for_good && !atomic_load(&g->refused)) {
-        (void)snprintf(g->why, sizeof(g->why), "%s", error_text());
-        atomic_store(&g->refused, true);
-    }
+    if (for_good)
+        keep_why(g);
     return verdicts[verdict].code;
 }
 
@@ -217,7 +223,24 @@ static int judge_locked(
     return r;
 }
 
-int db_guard_check(struct db *db)
+/* Without the row. Where it was seen before, the database is from before all epochs. */
+static int judge_old_schema(struct db_guard *g)
+{
+    struct db_seen seen;
+    int r = 0;
+
+    (void)pthread_mutex_lock(&g->lock);
+    read_seen(g, &seen);
+    if (seen.any) {
+        r = error_set(ERROR_CONFIG,
+            "database: refused, for its schema knows no epochs, and one was seen here; migrate, " HOW);
+        keep_why(g);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return r; /* 0: db_check says which schema is needed */
+}
+
+static int check(struct db *db)
 {
     struct db_epoch epoch;
     struct db_place place;
@@ -228,7 +251,7 @@ int db_guard_check(struct db *db)
     for (int i = 0; i < 2; i++) {
         r = db_epoch_look(db, &epoch, &place);
         if (r != 0)
-            return r < 0 ? r : 0; /* no such table: db_check says which schema is needed */
+            return r < 0 ? r : judge_old_schema(db->guard);
         if ((r = judge_locked(db->guard, &epoch, &place, &take)) < 0 || !take)
             return r;
         db_params_of(db);
@@ -239,4 +262,15 @@ int db_guard_check(struct db *db)
             place.timeline);
     }
     return error_set(ERROR_DB, "database: its new timeline could not be taken");
+}
+
+int db_guard_check(struct db *db)
+{
+    int r;
+
+    if (atomic_load(&db->guard->refused))
+        return error_set(ERROR_CONFIG, "%s", db->guard->why);
+    r = check(db);
+    /* Of the caller's statement nothing was sent: nothing of it is unknown. */
+    return r == ERROR_DB_UNKNOWN ? ERROR_DB : r;
 }

@@ -20,13 +20,21 @@ const struct db_statement db_rewrap_take_statement = {
     .params = {DB_TEXT},
 };
 
+/* Nothing finds an old label but looking, and nearly all rows of a walk may be under the new one:
+ * so many are looked at in one statement, and the last of them is told, whatever it is under. */
 const struct db_statement db_rewrap_devices_statement = {
     .name = "rewrap_devices",
-    .sql = "SELECT k.dev_eui, k.slot, k.kek_label, k.blob, k.tag,"
+    .sql = "WITH looked AS MATERIALIZED (SELECT dev_eui, slot, kek_label FROM device_key"
+           "  WHERE (dev_eui, slot) > ($1, $2) ORDER BY dev_eui, slot"
+           "  LIMIT " DB_DECIMAL(DB_REWRAP_LOOK) "),"
+           " few AS MATERIALIZED (SELECT l.dev_eui, l.slot FROM looked l"
+           "  WHERE l.kek_label <> $3 OR (l.dev_eui, l.slot) ="
+           "   (SELECT e.dev_eui, e.slot FROM looked e ORDER BY e.dev_eui DESC, e.slot DESC LIMIT 1)"
+           "  ORDER BY l.dev_eui, l.slot LIMIT " DB_DECIMAL(DB_REWRAP_PIECE) ")"
+           " SELECT k.dev_eui, k.slot, k.kek_label, k.blob, k.tag,"
            "  coalesce(d.join_eui, '\\x0000000000000000'::bytea)"
-           " FROM device_key k JOIN device d ON d.dev_eui = k.dev_eui"
-           " WHERE (k.dev_eui, k.slot) > ($1, $2) AND k.kek_label <> $3"
-           " ORDER BY k.dev_eui, k.slot LIMIT " DB_DECIMAL(DB_REWRAP_PIECE),
+           " FROM few f JOIN device_key k ON k.dev_eui = f.dev_eui AND k.slot = f.slot"
+           " JOIN device d ON d.dev_eui = k.dev_eui ORDER BY k.dev_eui, k.slot",
     .shape = DB_SHAPE_MANY,
     .n_params = 3,
     .params = {DB_BYTEA, DB_INT2, DB_TEXT},

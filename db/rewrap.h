@@ -7,6 +7,7 @@
 #include "db/db.h"
 
 #define DB_REWRAP_PIECE 64      /* keys of a step */
+#define DB_REWRAP_LOOK 8192     /* device keys that it looks at to find them, at most */
 #define DB_REWRAP_LEASE_S "30"  /* somebody else may go on after that */
 #define DB_REWRAP_PAUSE_S "5"   /* between two passes */
 #define DB_REWRAP_SETTLE_S "20" /* longer than a key process seals under what was the newest */
@@ -49,7 +50,8 @@ struct db_rewrap_step {
 /** Takes the walk towards `target` ("LABEL LABEL"), or begins it. Outcome 1: it is finished, or
  * somebody else's. */
 int db_rewrap_take(struct db *db, const char *target, struct db_rewrap *ret);
-/** The next rows of the part that are not under `label`. */
+/** The next rows of the part that are not under `label`, none: the part is at its end. Of device
+ * keys the last may be under it already: then it says how far was looked. */
 int db_rewrap_load(struct db *db, const struct db_rewrap *rewrap, const char *label,
     struct db_rewrap_row ret[static DB_REWRAP_PIECE], size_t *ret_n);
 /** Writes what changed, where the row is still as it was read, and goes on to the last of the rows,

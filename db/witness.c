@@ -26,7 +26,7 @@ struct page {
 struct db_witness {
     int fd;
     struct page *page;
-    uint64_t synced; /* the lsn that the disk has */
+    _Atomic uint64_t synced; /* the lsn that the disk has */
 };
 
 static int check(struct db_witness *w, const char *path)
@@ -38,7 +38,9 @@ static int check(struct db_witness *w, const char *path)
         return error_set(ERROR_CONFIG, "database.witness: %s cannot be read", path);
     if (!S_ISREG(at.st_mode) || (at.st_size != 0 && at.st_size != sizeof(struct page)))
         return error_set(ERROR_CONFIG, "database.witness: %s is not a witness file", path);
-    if (at.st_size == 0 && ftruncate(w->fd, sizeof(struct page)) < 0)
+    /* Not a hole: where the disk is full, a store into one kills the process. */
+    if ((at.st_size == 0 || at.st_blocks == 0) &&
+        posix_fallocate(w->fd, 0, sizeof(struct page)) != 0)
         return error_set(ERROR_CONFIG, "database.witness: %s cannot be written", path);
     w->page = mmap(NULL, sizeof(struct page), PROT_READ | PROT_WRITE, MAP_SHARED, w->fd, 0);
     if (w->page == MAP_FAILED) {
@@ -109,15 +111,19 @@ void db_witness_read(struct db_witness *w, struct db_seen *ret)
 
 int db_witness_write(struct db_witness *w, const struct db_seen *seen)
 {
+    /* First: a process that is killed in between must not leave it under another bump. */
+    if (memcmp(w->page->mark, seen->mark, sizeof(seen->mark)) != 0)
+        atomic_store(&w->page->lsn, 0);
+    atomic_thread_fence(memory_order_seq_cst);
     memcpy(w->page->mark, seen->mark, sizeof(seen->mark));
     w->page->system_identifier = seen->system_identifier;
     w->page->timeline = seen->timeline;
     w->page->join_nonce_total = seen->join_nonce_total;
-    atomic_store(&w->page->lsn, seen->lsn);
+    db_witness_note(w, seen->lsn);
     memcpy(w->page->magic, MAGIC, MAGIC_LEN);
     if (fdatasync(w->fd) < 0)
         return error_set_errno("database.witness: it cannot be written");
-    w->synced = seen->lsn;
+    atomic_store(&w->synced, seen->lsn);
     return 0;
 }
 
@@ -133,10 +139,10 @@ void db_witness_sync(struct db_witness *w)
 {
     uint64_t lsn = atomic_load(&w->page->lsn);
 
-    if (lsn == w->synced)
+    if (lsn == atomic_load(&w->synced))
         return;
     if (fdatasync(w->fd) < 0)
         log_warn("the witness of the database cannot be written");
     else
-        w->synced = lsn;
+        atomic_store(&w->synced, lsn);
 }

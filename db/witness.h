@@ -28,7 +28,8 @@ void db_witness_close(struct db_witness *witness);
 void db_witness_lock(struct db_witness *witness);
 void db_witness_unlock(struct db_witness *witness);
 void db_witness_read(struct db_witness *witness, struct db_seen *ret);
-/** Durable when it returns. ERROR_SYSTEM when it could not be written. */
+/** The position of the same bump only rises. Durable when it returns. ERROR_SYSTEM when it could
+ * not be written. */
 int db_witness_write(struct db_witness *witness, const struct db_seen *seen);
 
 /** An answer stands on this position; a lower one than before is nothing new. Any thread. */

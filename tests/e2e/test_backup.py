@@ -168,3 +168,19 @@ class Failover(unittest.TestCase):
                     self.assertFalse(status == 200 and b"Success" in json.dumps(answer).encode(), answer)
             self.assertIn("is not started again", stack.said())
             self.assertIn("another timeline", stack.said())
+
+
+class Guard(unittest.TestCase):
+    def test_no_connection_of_a_service_is_without_the_guard(self):
+        sources = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+        opened = 0
+        for room in ("activation", "joinserver"):
+            for name in sorted(os.listdir(os.path.join(sources, room))):
+                if not name.endswith(".c"):
+                    continue
+                with open(os.path.join(sources, room, name), encoding="utf-8") as file:
+                    text = file.read()
+                if "db_open(" in text:
+                    opened += 1
+                    self.assertRegex(text, r"\.guard = ", f"{room}/{name} opens a database that nobody vouched for")
+        self.assertGreaterEqual(opened, 10)

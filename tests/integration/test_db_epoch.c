@@ -301,6 +301,27 @@ START_TEST(connection_that_is_made_anew_is_asked_again)
     ck_assert_int_eq(db_join_load(db, &key, 1, &row), ERROR_CONFIG);
     ck_assert_int_eq(db_join_load(db, &key, 1, &row), ERROR_CONFIG);
     ck_assert_int_eq(db_guard_look(guard), ERROR_CONFIG);
+    /* For good: also on one that would be right, as another host of a list may be. */
+    pg_sql(cluster, database, "UPDATE database_epoch SET timeline = 1");
+    ck_assert_int_eq(db_join_load(db, &key, 1, &row), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "another timeline") != NULL, "%s", error_text());
+}
+END_TEST
+
+START_TEST(database_of_a_schema_without_epochs_is_refused_where_one_was_seen)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+
+    check_good("bump");
+    pg_sql(cluster, database, "ALTER TABLE database_epoch RENAME TO not_made_yet");
+    db = open_guarded("bump", "cradle_join");
+    ck_assert_int_eq(db_ready(db), ERROR_CONFIG);
+    ck_assert_int_eq(db_guard_look(guard), ERROR_CONFIG);
+    db_close(db);
+    db = NULL;
+    guard_done();
+    db = open_guarded("bump", "cradle_join");
+    ck_ok(db_ready(db)); /* for db_check to say what is to be done */
 }
 END_TEST
 
@@ -319,6 +340,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, join_that_was_answered_and_is_gone_is_noticed_by_its_position);
     tcase_add_test(tcase, database_from_before_a_bump_is_refused_with_the_number_to_go_above);
     tcase_add_test(tcase, connection_that_is_made_anew_is_asked_again);
+    tcase_add_test(tcase, database_of_a_schema_without_epochs_is_refused_where_one_was_seen);
 }
 
 int main(void)

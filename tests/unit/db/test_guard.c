@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CLUSTER 7000000000000000001u
@@ -158,10 +159,13 @@ static void folder_down(void)
 START_TEST(witness_keeps_what_was_seen_and_the_highest_position)
 {
     struct db_witness *w = NULL, *second = NULL;
-    struct db_seen seen;
+    struct db_seen seen, bumped = seen_0;
+    struct stat at;
 
     folder_up();
     ck_assert_int_eq(db_witness_open(path, &w), 0);
+    ck_assert_int_eq(stat(path, &at), 0);
+    ck_assert_int_gt(at.st_blocks, 0); /* no hole: a full disk would kill who writes into it */
     db_witness_read(w, &seen);
     ck_assert(!seen.any);
     ck_assert_int_eq(db_witness_write(w, &seen_0), 0);
@@ -180,6 +184,15 @@ START_TEST(witness_keeps_what_was_seen_and_the_highest_position)
     ck_assert_uint_eq(seen.system_identifier, seen_0.system_identifier);
     ck_assert_uint_eq(seen.join_nonce_total, seen_0.join_nonce_total);
     ck_assert_mem_eq(seen.mark, seen_0.mark, sizeof(seen.mark));
+    /* What is noted while a timeline is taken stays; a bump begins anew. */
+    ck_assert_int_eq(db_witness_write(w, &seen_0), 0);
+    db_witness_read(w, &seen);
+    ck_assert_uint_eq(seen.lsn, 1600);
+    bumped.mark[0]++;
+    bumped.lsn = 0;
+    ck_assert_int_eq(db_witness_write(w, &bumped), 0);
+    db_witness_read(w, &seen);
+    ck_assert_uint_eq(seen.lsn, 0);
     db_witness_close(w);
     folder_down();
 }
