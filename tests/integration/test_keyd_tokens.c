@@ -456,6 +456,33 @@ START_TEST(settings_that_make_no_second_token_are_refused)
 }
 END_TEST
 
+START_TEST(a_version_that_does_not_seal_yet_is_not_asked_of_the_second_token)
+{
+    const struct hsm_ceremony ceremony = {
+        .uri = keyd_test_hsm.uri, .lock_file = keyd_test_hsm.lock_file};
+    CLEANUP(text_done) struct text report = {0};
+    struct keyd_pool *pool;
+    unsigned version = 0;
+
+    ck_assert_int_eq(hsm_ceremony_rotate(&ceremony, HSM_FAMILY_KEK, &version, &report), 0);
+    pool = open_two(keyd_test_hsm.uri, 1);
+    make_device(pool);
+    wait_for(pool, "cradle_hsm_token_up{token=\"2\"}", 1);
+    take_away(keyd_test_hsm.dir);
+    kill_keyds(pool);
+    serving_must_become(pool, 2);
+    join_must_succeed(keyd_pool_channel(pool, 0), 1);
+    keyd_pool_close(pool);
+
+    /* One that seals is: what the first would seal, the second could not open. */
+    bring_back(keyd_test_hsm.dir);
+    ck_assert_int_eq(hsm_ceremony_activate(&ceremony, HSM_FAMILY_KEK, version, &report), 0);
+    pool = open_two(keyd_test_hsm.uri, 1);
+    wait_for(pool, "cradle_hsm_token_refused{token=\"2\"}", 1);
+    keyd_pool_close(pool);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -466,6 +493,7 @@ int main(void)
         the_second_token_serves_where_the_first_cannot_be_opened,
         with_both_away_nothing_is_answered_and_it_comes_back_by_itself,
         settings_that_make_no_second_token_are_refused,
+        a_version_that_does_not_seal_yet_is_not_asked_of_the_second_token,
     };
 
     return keyd_test_main("keyd-tokens", tests, sizeof(tests) / sizeof(tests[0]), setup, NULL);
