@@ -133,6 +133,16 @@ const struct db_statement db_rewrap_uses_statement = {
     .params = {DB_TEXT},
 };
 
+const struct db_statement db_rewrap_again_statement = {
+    .name = "rewrap_again",
+    .sql = "UPDATE key_rewrap SET finished_at = NULL, lease_until = '-infinity'"
+           " WHERE target = $1 AND finished_at IS NOT NULL",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_TEXT},
+};
+
 const struct db_statement db_rewrap_progress_statement = {
     .name = "rewrap_progress",
     .sql = "SELECT target, finished_at IS NOT NULL, n_done, n_stuck, reason FROM key_rewrap"
@@ -356,4 +366,10 @@ int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n)
         return r;
     *ret_n = db_row_int(&rows, 0, 0, 0, INT64_MAX);
     return db_rows_check(&rows);
+}
+
+int db_rewrap_again(struct db *db, const char *target)
+{
+    db_param_text(db_params_of(db), target);
+    return db_run_quiet(db, DB_REWRAP_AGAIN);
 }

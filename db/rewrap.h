@@ -70,3 +70,5 @@ struct db_rewrap_progress {
 int db_rewrap_progress(struct db *db, struct db_rewrap_progress *ret);
 /** How many rows of all parts are sealed under this label. Reads all of them. */
 int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n);
+/** Has a walk that was finished begin anew. */
+int db_rewrap_again(struct db *db, const char *target);

@@ -246,6 +246,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_REWRAP_WRITE_ORDERS] = &db_rewrap_write_orders_statement,
     [DB_REWRAP_STEP] = &db_rewrap_step_statement,
     [DB_REWRAP_USES] = &db_rewrap_uses_statement,
+    [DB_REWRAP_AGAIN] = &db_rewrap_again_statement,
     [DB_REWRAP_PROGRESS] = &db_rewrap_progress_statement,
     [DB_REPLACEMENT_LOCK] = &db_replacement_lock_statement,
     [DB_REPLACEMENT_ADD] = &db_replacement_add_statement,

@@ -327,6 +327,7 @@ enum db_statement_id {
     DB_REWRAP_WRITE_ORDERS,
     DB_REWRAP_STEP,
     DB_REWRAP_USES,
+    DB_REWRAP_AGAIN,
     DB_REWRAP_PROGRESS,
     DB_N_STATEMENTS,
 };
@@ -591,6 +592,7 @@ extern const struct db_statement db_rewrap_write_keks_statement;
 extern const struct db_statement db_rewrap_write_orders_statement;
 extern const struct db_statement db_rewrap_step_statement;
 extern const struct db_statement db_rewrap_uses_statement;
+extern const struct db_statement db_rewrap_again_statement;
 extern const struct db_statement db_rewrap_progress_statement;
 extern const struct db_statement db_replacement_lock_statement;
 extern const struct db_statement db_replacement_add_statement;
