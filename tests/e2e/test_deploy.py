@@ -92,6 +92,11 @@ class Units(unittest.TestCase):
                           settings_of(UNITS, f"keyd-{service}")["hsm"]["uri"])
         self.assertEqual(unit_lines("cradle-keyd@.service", "LoadCredential"), ["pin:/etc/cradle/credentials/keyd/pin"])
 
+    def test_each_service_keeps_a_witness_of_the_database_where_it_may_write(self):
+        for service in SERVICES:
+            (folder,) = unit_lines(f"cradle-{service}.service", "StateDirectory")
+            self.assertEqual(settings_of(UNITS, service)["database"]["witness"], f"/var/lib/{folder}/{service}.witness")
+
     def test_a_wrong_setting_is_not_tried_again(self):
         for unit in ("cradle-joinserver.service", "cradle-activation.service", "cradle-keyd@.service"):
             self.assertEqual(unit_lines(unit, "RestartPreventExitStatus"), ["78"])
