@@ -228,6 +228,7 @@ static int must_be_unused(struct db *db, const char *label)
 
     if (r == 0)
         r = db_rewrap_progress(db, &walk);
+    /* They came behind the walk: from a service whose token had not heard of the new version. */
     if (r == 0 && n > 0 && walk.finished && !walk_is_towards(&walk, label))
         r = db_rewrap_again(db, walk.target);
     if (r < 0)

@@ -195,5 +195,13 @@ int db_epoch_bump(struct db *db, uint32_t gap, uint32_t above, struct db_epoch_r
     }
     if ((r = db_commit(db)) < 0)
         return r;
-    return find_low(db, ret);
+    if ((r = find_low(db, ret)) < 0) {
+        char why[ERROR_TEXT_MAX];
+
+        (void)snprintf(why, sizeof(why), "%s", error_text());
+        return error_set(r,
+            "bumped to epoch %u, and join_nonce_total is %u; devices were not counted: %.200s",
+            ret->after.epoch, ret->after.join_nonce_total, why);
+    }
+    return 0;
 }

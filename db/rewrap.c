@@ -356,14 +356,6 @@ int db_rewrap_progress(struct db *db, struct db_rewrap_progress *ret)
     return db_rows_check(&rows);
 }
 
-int db_rewrap_again(struct db *db, const char *target)
-{
-    CLEANUP(db_rows_done) struct db_rows ignored = {0};
-
-    db_param_text(db_params_of(db), target);
-    return db_run(db, DB_REWRAP_AGAIN, &ignored);
-}
-
 int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
@@ -374,4 +366,10 @@ int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n)
         return r;
     *ret_n = db_row_int(&rows, 0, 0, 0, INT64_MAX);
     return db_rows_check(&rows);
+}
+
+int db_rewrap_again(struct db *db, const char *target)
+{
+    db_param_text(db_params_of(db), target);
+    return db_run_quiet(db, DB_REWRAP_AGAIN);
 }

@@ -172,13 +172,12 @@ class Failover(unittest.TestCase):
 
 class Guard(unittest.TestCase):
     def test_no_connection_of_a_service_is_without_the_guard(self):
-        sources = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
         opened = 0
         for room in ("activation", "joinserver"):
-            for name in sorted(os.listdir(os.path.join(sources, room))):
+            for name in sorted(os.listdir(os.path.join(support.ROOT, room))):
                 if not name.endswith(".c"):
                     continue
-                with open(os.path.join(sources, room, name), encoding="utf-8") as file:
+                with open(os.path.join(support.ROOT, room, name), encoding="utf-8") as file:
                     text = file.read()
                 if "db_open(" in text:
                     opened += 1

@@ -70,9 +70,31 @@ START_TEST(piece_is_of_the_first_rows_and_the_walk_goes_on_behind_them)
 }
 END_TEST
 
+START_TEST(finished_walk_begins_anew_when_it_is_told_to)
+{
+    CLEANUP(db_cleanup) struct db *db = open_as("cradle_activation");
+    CLEANUP(db_cleanup) struct db *owner = open_as("cradle_owner");
+    struct db_rewrap_progress progress;
+    struct db_rewrap walk;
+
+    ck_ok(db_rewrap_take(db, TARGET, &walk));
+    ck_assert_int_eq(
+        pg_sql(cluster, database, "UPDATE key_rewrap SET started_at = now() - interval '1 h'"), 0);
+    for (int part = 0; part < N_DB_REWRAP_PARTS; part++)
+        go_on(db, &walk, 0);
+    ck_ok(db_rewrap_progress(owner, &progress));
+    ck_assert(progress.finished);
+    ck_assert_int_eq(db_rewrap_take(db, TARGET, &walk), 1);
+    ck_ok(db_rewrap_again(owner, TARGET));
+    ck_assert_int_eq(db_rewrap_take(db, TARGET, &walk), 0);
+    ck_assert_int_eq(walk.part, DB_REWRAP_PART_DEVICES);
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_test(tcase, statement_looks_at_so_many_rows_whatever_they_are_under);
+    tcase_add_test(tcase, finished_walk_begins_anew_when_it_is_told_to);
     tcase_add_test(tcase, piece_is_of_the_first_rows_and_the_walk_goes_on_behind_them);
 }
 
