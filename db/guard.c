@@ -194,29 +194,44 @@ static int adopt(struct db_guard *g, const struct db_epoch *epoch, const struct 
     return db_witness_write(g->witness, &now);
 }
 
-static int judge(
-    struct db_guard *g, const struct db_epoch *epoch, const struct db_place *place, bool *ret_take)
+/* What was answered up to now. */
+static uint64_t answered(struct db_guard *g)
 {
-    enum db_verdict verdict;
     struct db_seen seen;
 
+    (void)pthread_mutex_lock(&g->lock);
     read_seen(g, &seen);
-    verdict = db_guard_judge(epoch, place, &seen, g->failover);
+    (void)pthread_mutex_unlock(&g->lock);
+    return seen.lsn;
+}
+
+/* `lsn` is what was answered before the database was asked where it is: others answer meanwhile. */
+static int judge(struct db_guard *g, const struct db_epoch *epoch, const struct db_place *place,
+    uint64_t lsn, bool *ret_take)
+{
+    enum db_verdict verdict;
+    struct db_seen seen, then;
+
+    read_seen(g, &seen);
+    then = seen;
+    if (lsn < then.lsn)
+        then.lsn = lsn;
+    verdict = db_guard_judge(epoch, place, &then, g->failover);
     if (verdicts[verdict].code < 0)
-        return refuse(g, verdict, epoch, place, &seen);
+        return refuse(g, verdict, epoch, place, &then);
     *ret_take = verdict == DB_VERDICT_TAKE;
     return *ret_take ? 0 : adopt(g, epoch, place, &seen);
 }
 
-static int judge_locked(
-    struct db_guard *g, const struct db_epoch *epoch, const struct db_place *place, bool *ret_take)
+static int judge_locked(struct db_guard *g, const struct db_epoch *epoch,
+    const struct db_place *place, uint64_t lsn, bool *ret_take)
 {
     int r;
 
     (void)pthread_mutex_lock(&g->lock);
     if (g->witness != NULL)
         db_witness_lock(g->witness);
-    r = judge(g, epoch, place, ret_take);
+    r = judge(g, epoch, place, lsn, ret_take);
     if (g->witness != NULL)
         db_witness_unlock(g->witness);
     (void)pthread_mutex_unlock(&g->lock);
@@ -249,10 +264,12 @@ static int check(struct db *db)
 
     /* Twice at most: a timeline that was taken is looked at again. */
     for (int i = 0; i < 2; i++) {
+        const uint64_t lsn = answered(db->guard);
+
         r = db_epoch_look(db, &epoch, &place);
         if (r != 0)
             return r < 0 ? r : judge_old_schema(db->guard);
-        if ((r = judge_locked(db->guard, &epoch, &place, &take)) < 0 || !take)
+        if ((r = judge_locked(db->guard, &epoch, &place, lsn, &take)) < 0 || !take)
             return r;
         db_params_of(db);
         if ((r = db_run_quiet(db, DB_EPOCH_TAKE)) < 0)

@@ -2,6 +2,9 @@
 
 #include "db/guard.h"
 #include "tests/integration/db_fixture.h"
+#include <libpq-fe.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -325,6 +328,48 @@ START_TEST(database_of_a_schema_without_epochs_is_refused_where_one_was_seen)
 }
 END_TEST
 
+#define N_RECONNECTS 300
+
+static atomic_bool notes_end;
+
+/* As many answers as can be: each moves the end of the WAL and is noted. */
+static void *note_on(void *conn)
+{
+    while (!atomic_load(&notes_end)) {
+        PGresult *result =
+            PQexec(conn, "SELECT pg_logical_emit_message(false, 'test', '') - '0/0'::pg_lsn");
+
+        db_guard_note(guard, strtoull(PQgetvalue(result, 0, 0), NULL, 10));
+        PQclear(result);
+    }
+    return NULL;
+}
+
+/* Where the database is, is asked while others answer: what they noted meanwhile is behind that. */
+START_TEST(connection_that_is_made_while_others_answer_is_good)
+{
+    CLEANUP(db_cleanup) struct db *db = open_guarded("bump", "cradle_join");
+    char conninfo[PG_CONNINFO_MAX];
+    PGconn *conn = PQconnectdb(pg_conninfo(cluster, database, "cradle_owner", conninfo));
+    pthread_t thread;
+    int r = 0;
+
+    ck_assert_int_eq(PQstatus(conn), CONNECTION_OK);
+    ck_ok(db_ready(db));
+    atomic_store(&notes_end, false);
+    ck_assert_int_eq(pthread_create(&thread, NULL, note_on, conn), 0);
+    for (int i = 0; i < N_RECONNECTS && r == 0; i++) {
+        db_drop(db);
+        r = db_ready(db);
+    }
+    atomic_store(&notes_end, true);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    PQfinish(conn);
+    ck_ok(r);
+    ck_ok(db_guard_look(guard));
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, witness_up, guard_done);
@@ -340,6 +385,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, join_that_was_answered_and_is_gone_is_noticed_by_its_position);
     tcase_add_test(tcase, database_from_before_a_bump_is_refused_with_the_number_to_go_above);
     tcase_add_test(tcase, connection_that_is_made_anew_is_asked_again);
+    tcase_add_test(tcase, connection_that_is_made_while_others_answer_is_good);
     tcase_add_test(tcase, database_of_a_schema_without_epochs_is_refused_where_one_was_seen);
 }
 
