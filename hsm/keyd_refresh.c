@@ -86,8 +86,13 @@ static bool refresh(struct keyd *keyd, int64_t wait_ms)
 
     if (r < 0)
         log_warn("the token's storage KEKs stay as they were: %s", error_text());
-    keyd->looked_ms = clock_monotonic_ms();
-    keyd->look_again_ms = keyd->looked_ms + (r > 0 ? LOOK_SOON_MS : LOOK_MS);
+    const int64_t now = clock_monotonic_ms();
+
+    /* A glance at a token that was busy has seen nothing: it must not stand in the way of a look
+     * that a join asks for just then. */
+    if (r <= 0 || wait_ms > 0)
+        keyd->looked_ms = now;
+    keyd->look_again_ms = now + (r > 0 ? LOOK_SOON_MS : LOOK_MS);
     return changed;
 }
 

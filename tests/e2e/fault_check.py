@@ -16,6 +16,8 @@ CLOCK_S = 0.001  # what the two readings of one clock may differ by
 JOIN = "255"
 LATER = (None, "Other")  # ResultCodes of an answer that says: ask again
 FD_SLACK, THREAD_SLACK, MEMORY_FACTOR, MEMORY_SLACK_KIB = 8, 2, 1.5, 32 * 1024
+# AddressSanitizer keeps what was freed until it is so much (quarantine_size_mb).
+SANITIZER_SLACK_KIB = 256 * 1024
 SETTLE_S = 20
 FOUND_MAX = 20  # violations of one rule that are told one by one
 
@@ -234,7 +236,8 @@ def grown(before, after):
         if now is None:
             found.append(Violation("I10", name, "is not there any more"))
             continue
-        limits = (fds + FD_SLACK, threads + THREAD_SLACK, MEMORY_FACTOR * memory + MEMORY_SLACK_KIB)
+        limits = (fds + FD_SLACK, threads + THREAD_SLACK, MEMORY_FACTOR * memory + MEMORY_SLACK_KIB +
+                  (SANITIZER_SLACK_KIB if "ASAN_OPTIONS" in os.environ else 0))
         for what, was, value, limit in zip(("file descriptors", "threads", "KiB"), before[name], now, limits):
             if value > limit:
                 found.append(Violation("I10", name, f"{value} {what}, {was} before"))

@@ -84,7 +84,7 @@ def work_off(files, tasks, result, built, folder):
 
 class Job:
     def __init__(self, files, tasks, built, folder):
-        self.log = os.path.join(folder, "tests.log")
+        self.log, self.told = os.path.join(folder, "tests.log"), False
         self.result, end = multiprocessing.Pipe(duplex=False)
         self.process = multiprocessing.Process(target=work_off, args=(files, tasks, end, built, folder))
         self.process.start()
@@ -93,12 +93,14 @@ class Job:
     def outcome(self):
         """None when it ended without one."""
         try:
-            return self.result.recv()
+            outcome = self.result.recv()
         except EOFError:
             return None
+        self.told = True
+        return outcome
 
     def stop(self):
-        if self.process.is_alive():
+        if not self.told and self.process.is_alive():
             os.kill(self.process.pid, signal.SIGINT)
         self.process.join()
 
