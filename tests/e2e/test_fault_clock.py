@@ -74,7 +74,12 @@ class Clock(unittest.TestCase):
             raise unittest.SkipTest("there is no libfaketime: install Debian's package faketime")
         cls.stack = Clocks("clock", found[0])
         cls.addClassCleanup(cls.stack.stop)
-        cls.stack.start()
+        try:
+            cls.stack.start()
+        except AssertionError as error:
+            if "ft_shm_init" not in str(error):
+                raise
+            raise unittest.SkipTest("what libfaketime shares is its first user's alone, and PostgreSQL runs as another user here") from None
         cls.join_other = cls.stack.second(cls.stack.second_joinserver)
         cls.activation_other = cls.stack.second(cls.stack.second_activation)
         cls.urls = (cls.stack.join_url, cls.join_other.url)
