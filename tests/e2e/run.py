@@ -2,7 +2,8 @@
 """Runs the end-to-end tests: run.py --built BUILD-FOLDER [--work FOLDER] [--counts FILE] [--jobs N] [-k NAME]...
 
 Writes `passed failed skipped` to the counts file; exits 0 when none failed. With --jobs so many processes share the
-files of tests, each with stacks of its own: the tests mostly wait.
+files of tests, each with stacks of its own: the tests mostly wait. A file that says ALONE = True takes all that the
+machine has, so it comes when the others are done. Behind a failure stand the last lines of the logs of that time.
 """
 import argparse
 import itertools
@@ -42,6 +43,29 @@ class Outcome:
         self.seconds |= other.seconds
 
 
+class Result(unittest.TextTestResult):
+    """Says with each failure what the services said: their folders are gone when somebody reads it."""
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.said()
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self.said()
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self.said()
+
+    def said(self):
+        for path, lines in support.last_log_lines():
+            self.stream.writeln(f"--- {path}")
+            for line in lines:
+                self.stream.writeln(f"    {line}")
+
+
 def flat(suite):
     for test in suite:
         if isinstance(test, unittest.TestSuite):
@@ -65,7 +89,7 @@ def run_files(files, indices, stream):
     try:
         for name, suite in map(files.__getitem__, indices):
             begin = time.monotonic()
-            result = unittest.TextTestRunner(stream=stream, verbosity=2).run(suite)
+            result = unittest.TextTestRunner(stream=stream, verbosity=2, resultclass=Result).run(suite)
             outcome.add(name, time.monotonic() - begin, result)
     finally:
         support.stop_shared()
@@ -105,13 +129,18 @@ class Job:
         self.process.join()
 
 
-def run_jobs(files, options, work):
-    tasks, outcome, jobs = multiprocessing.SimpleQueue(), Outcome(), []
-    for index in (*range(len(files)), *[None] * options.jobs):
+def takes_all(name):
+    return getattr(sys.modules[name], "ALONE", False)
+
+
+def run_jobs(files, indices, folders, options, outcome):
+    """As many processes as there are folders share the files of these indices."""
+    tasks, jobs = multiprocessing.SimpleQueue(), []
+    for index in (*indices, *[None] * len(folders)):
         tasks.put(index)
     try:
-        for i in range(options.jobs):
-            jobs.append(Job(files, tasks, options.built, os.path.join(work, f"job-{i}")))
+        for folder in folders:
+            jobs.append(Job(files, tasks, options.built, folder))
         for job in jobs:
             one = job.outcome()
             with open(job.log, encoding="utf-8") as log:
@@ -124,6 +153,13 @@ def run_jobs(files, options, work):
     finally:
         for job in jobs:
             job.stop()
+
+
+def run_shared_out(files, options, work):
+    outcome, alone = Outcome(), [i for i, (name, _) in enumerate(files) if takes_all(name)]
+    others = [i for i in range(len(files)) if i not in alone]
+    run_jobs(files, others, [os.path.join(work, f"job-{i}") for i in range(options.jobs)], options, outcome)
+    run_jobs(files, alone, [os.path.join(work, "alone")], options, outcome)
     return outcome
 
 
@@ -131,7 +167,7 @@ def run(options, work):
     support.configure(options.built, work)
     files = files_of(options)
     if options.jobs > 1:
-        outcome = run_jobs(files, options, work)
+        outcome = run_shared_out(files, options, work)
     else:
         outcome = run_files(files, range(len(files)), sys.stdout)
     failed = outcome.failed

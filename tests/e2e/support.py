@@ -34,6 +34,8 @@ STOP_SECONDS = 60
 READY_SECONDS = 30
 HTTP_SECONDS = 15
 POLL_SECONDS = 0.05
+# What of the services' logs stands behind a failure: of files that young, so many lines of the last bytes.
+LOG_SECONDS, LOG_LINES, LOG_BYTES = 20, 12, 8192
 
 HOME, OTHER = "000013", "000024"
 DEMO_JOIN_EUI = "02cdcd0000000001"
@@ -100,6 +102,21 @@ def sanitizer_reports():
             with open(path, encoding="utf-8", errors="replace") as file:
                 found += [f"{path}: {line.rstrip()}" for line in file if SANITIZER.search(line)]
     return found
+
+
+def last_log_lines():
+    """[(path, lines)]: the ends of the state folders' logs that were written to a short time ago."""
+    ends = []
+    for folder, _, names in os.walk(_settings["work"]):
+        if os.path.basename(folder) != "log":
+            continue
+        for path in sorted(os.path.join(folder, name) for name in names if name.endswith(".log")):
+            if time.time() - os.stat(path).st_mtime < LOG_SECONDS:
+                with open(path, "rb") as file:
+                    file.seek(max(0, os.stat(path).st_size - LOG_BYTES))
+                    text = file.read().decode(errors="replace")
+                ends.append((os.path.relpath(path, _settings["work"]), text.splitlines()[-LOG_LINES:]))
+    return ends
 
 
 def wait_until(condition, seconds, what):

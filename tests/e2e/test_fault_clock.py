@@ -4,8 +4,10 @@ The processes see the clock of libfaketime, which each asks a file how far from 
 alone, as a real jump leaves them.
 """
 
+import contextlib
 import glob
 import os
+import re
 import secrets
 import unittest
 
@@ -66,6 +68,15 @@ class Clocks(support.Stack):
             self.kind = "main"
 
 
+def forget_shared():
+    """What libfaketime shares of processes that have ended, which it leaves behind when they were killed."""
+    for path in glob.glob("/dev/shm/*faketime_*"):
+        pid = re.search(r"faketime_(?:shm|sem)_(\d+)$", path)
+        if pid and not os.path.exists(f"/proc/{pid[1]}"):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                os.unlink(path)
+
+
 class Clock(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -73,6 +84,7 @@ class Clock(unittest.TestCase):
         if not found:
             raise unittest.SkipTest("there is no libfaketime: install Debian's package faketime")
         cls.stack = Clocks("clock", found[0])
+        cls.addClassCleanup(forget_shared)  # behind the next, which comes first
         cls.addClassCleanup(cls.stack.stop)
         try:
             cls.stack.start()
