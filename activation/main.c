@@ -66,17 +66,17 @@ static int read_exchange_key(const char *path, struct text *ret)
 
 static int start_keyds(struct act_service *service)
 {
+    const struct hsm_service_settings *hsm = &service->settings.hsm;
     const struct keyd_pool_config config = {
-        .program = service->settings.hsm_keyd,
-        .uri = service->settings.hsm_uri,
-        .lock_file = service->settings.hsm_lock_file,
-        .socket = service->settings.hsm_keyd_socket,
-        .host_user = service->settings.hsm_keyd_user,
+        .program = hsm->keyd,
+        .uri = hsm->tokens.uri,
+        .lock_file = hsm->tokens.lock_file,
+        .socket = hsm->keyd_socket,
+        .host_user = hsm->keyd_user,
         .verbs = KEYD_VERBS_OF_ACTIVATION |
                  (service->settings.hsm_export ? KEYD_MAY(KEYD_VERB_EXPORT_KEY) : 0),
-        .second = {service->settings.hsm_uri_2, service->settings.hsm_lock_file_2,
-            service->settings.hsm_softhsm2_conf_2},
-        .n_processes = service->settings.hsm_processes,
+        .second = hsm_second_of(&hsm->tokens),
+        .n_processes = hsm->processes,
         /* Behind those of the workers: jobs, the audit, webhooks, and keys sealed anew; then those
          * that make keys, side by side, and so of different processes. */
         .n_channels = service->settings.workers + 4 + ORDER_MAKERS,

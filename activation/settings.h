@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/config.h"
+#include "hsm/settings.h"
 
 struct act_settings {
     char *address;
@@ -15,15 +16,7 @@ struct act_settings {
     char *conninfo;
     char *failover;
     char *witness;
-    char *hsm_uri;
-    char *hsm_lock_file;
-    char *hsm_uri_2; /* "": no second token */
-    char *hsm_lock_file_2;
-    char *hsm_softhsm2_conf_2;
-    char *hsm_keyd;
-    char *hsm_keyd_socket;
-    char *hsm_keyd_user;
-    unsigned hsm_processes;
+    struct hsm_service_settings hsm;
     bool hsm_export;
     char *exchange_key; /* path of a PEM file; "" for none */
     char *log_level, *log_format;

@@ -14,11 +14,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define WISH_LEN 13
+#define WISH_LEN 14
+#define TOKENS_LEN 5
 #define WISH_WAIT_MS 5000
 #define WATCH_STACK 65536 /* bytes; all of keyd's memory is locked */
 
-static const uint8_t wish_magic[4] = {'C', 'K', 'W', '1'};
+static const uint8_t wish_magic[4] = {'C', 'K', 'W', '2'};
+static const uint8_t tokens_magic[4] = {'C', 'K', 'T', '1'};
 
 union rights {
     struct cmsghdr align;
@@ -71,6 +73,7 @@ static int send_wish(int fd, const struct hosting_wish *wish, const int *fds, un
     put32(bytes + 4, wish->memory_mib);
     put32(bytes + 8, wish->verbs);
     bytes[12] = wish->plain_keys;
+    bytes[13] = (uint8_t)wish->token;
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
@@ -151,11 +154,30 @@ int hosting_receive(int connection, struct hosting_wish *ret,
     n = recvmsg(connection, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     *ret_n = n > 0 ? take_rights(&message, ret_fds) : 0;
     if (n != WISH_LEN || memcmp(bytes, wish_magic, sizeof(wish_magic)) != 0 ||
-        (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || *ret_n < 2 || bytes[12] > 1)
+        (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 || *ret_n < 1 || bytes[12] > 1)
         return error_set(ERROR_INPUT, "a service asked for a key process in a way that is unknown");
-    *ret = (struct hosting_wish){
-        .memory_mib = get32(bytes + 4), .verbs = get32(bytes + 8), .plain_keys = bytes[12] != 0};
+    *ret = (struct hosting_wish){.memory_mib = get32(bytes + 4),
+        .verbs = get32(bytes + 8),
+        .plain_keys = bytes[12] != 0,
+        .token = bytes[13]};
     return 0;
+}
+
+void hosting_say_tokens(int control, unsigned n)
+{
+    uint8_t bytes[TOKENS_LEN];
+
+    memcpy(bytes, tokens_magic, sizeof(tokens_magic));
+    bytes[4] = (uint8_t)n;
+    (void)send(control, bytes, sizeof(bytes), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+unsigned hosting_tokens(const uint8_t *bytes, size_t len)
+{
+    if (len != TOKENS_LEN || memcmp(bytes, tokens_magic, sizeof(tokens_magic)) != 0 ||
+        bytes[4] > HOSTING_TOKENS_MAX)
+        return 0;
+    return bytes[4];
 }
 
 static void *watch(void *arg)

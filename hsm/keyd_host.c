@@ -11,6 +11,7 @@
 #include "base/secret.h"
 #include "hsm/client.h"
 #include "hsm/pool_process.h"
+#include "hsm/settings.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,14 +30,14 @@
 #define BACKLOG 64
 #define WATCH_MS 1000
 #define ACCEPT_REST_MS 50
+#define ARGUMENTS_MAX 17
 
 struct settings {
     char *socket;
     char *service_user;
     char *service;
     unsigned processes;
-    char *uri;
-    char *lock_file;
+    struct hsm_token_settings tokens;
     char *keyd;
     bool plain_keys;
     bool export;
@@ -54,9 +55,7 @@ static const struct config_setting settings_table[] = {
         "joinserver or activation: what they may be asked"},
     {"host.processes", NULL, CONFIG_UNSIGNED, AT(processes), "64", 1, 1024,
         "key processes at once; each is replaced by a second one now and then"},
-    {"hsm.uri", NULL, CONFIG_TEXT, AT(uri), NULL, 0, 0, "RFC 7512 URI of the token"},
-    {"hsm.lock_file", NULL, CONFIG_TEXT, AT(lock_file), NULL, 0, 0,
-        "file locked while a key process starts"},
+    HSM_TOKEN_SETTINGS(struct settings, tokens),
     {"hsm.keyd", NULL, CONFIG_TEXT, AT(keyd), "/usr/libexec/cradle/cradle-keyd", 0, 0,
         "path of cradle-keyd"},
     {"hsm.plain_keys", NULL, CONFIG_BOOL, AT(plain_keys), "false", 0, 0,
@@ -81,10 +80,19 @@ struct host {
     struct settings settings;
     uid_t service_uid;
     char verbs[KEYD_VERBS_TEXT_MAX];
+    unsigned n_tokens;
     int listener;
     int signals;
     unsigned n_running;
 };
+
+static int check_tokens(struct host *host)
+{
+    const struct hsm_token_settings *tokens = &host->settings.tokens;
+    const struct keyd_second_token second = hsm_second_of(tokens);
+
+    return hsm_tokens_check(tokens->uri, tokens->lock_file, &second, &host->n_tokens);
+}
 
 static int find_service(struct host *host)
 {
@@ -95,9 +103,6 @@ static int find_service(struct host *host)
     if (getpwnam_r(s->service_user, &entry, buffer, sizeof(buffer), &found) != 0 || found == NULL)
         return error_set(ERROR_CONFIG, "host.service_user: there is no user %s", s->service_user);
     host->service_uid = found->pw_uid;
-    if (strcasestr(s->uri, "pin-value") != NULL)
-        return error_set(ERROR_CONFIG,
-            "the HSM's URI holds the PIN itself; put it into a file and name that with pin-source");
     for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++)
         if (strcmp(services[i].service, s->service) == 0)
             return keyd_verbs_format(
@@ -164,21 +169,42 @@ static int set_attributes(posix_spawnattr_t *attributes)
            posix_spawnattr_setsigdefault(attributes, &all);
 }
 
+/* Both tokens are told: which one is opened, the service says to keyd itself. */
+static void make_arguments(const struct host *host, char *ret[static ARGUMENTS_MAX + 1])
+{
+    const struct settings *s = &host->settings;
+    const bool two = host->n_tokens > 1;
+    const struct {
+        bool wanted;
+        const char *name, *value;
+    } arguments[] = {
+        {true, "--hosted", NULL},
+        {true, "--uri", s->tokens.uri},
+        {true, "--lock", s->tokens.lock_file},
+        {two, "--uri-2", s->tokens.uri_2},
+        {two, "--lock-2", s->tokens.lock_file_2},
+        {two && s->tokens.softhsm2_conf_2[0] != '\0', "--softhsm2-conf-2",
+            s->tokens.softhsm2_conf_2},
+        {true, "--verbs", host->verbs},
+        {s->plain_keys, "--plain-keys", NULL},
+    };
+    size_t n = 0;
+
+    _Static_assert(2 * sizeof(arguments) / sizeof(arguments[0]) < ARGUMENTS_MAX, "they have room");
+    ret[n++] = (char *)(uintptr_t) "cradle-keyd";
+    for (size_t i = 0; i < sizeof(arguments) / sizeof(arguments[0]); i++) {
+        if (arguments[i].wanted)
+            ret[n++] = (char *)(uintptr_t)arguments[i].name;
+        if (arguments[i].wanted && arguments[i].value != NULL)
+            ret[n++] = (char *)(uintptr_t)arguments[i].value;
+    }
+    ret[n] = NULL;
+}
+
 static int spawn(const struct host *host, int connection)
 {
     const struct settings *s = &host->settings;
-    char *argv[] = {
-        (char *)(uintptr_t) "cradle-keyd",
-        (char *)(uintptr_t) "--hosted",
-        (char *)(uintptr_t) "--uri",
-        s->uri,
-        (char *)(uintptr_t) "--lock",
-        s->lock_file,
-        (char *)(uintptr_t) "--verbs",
-        (char *)(uintptr_t)host->verbs,
-        s->plain_keys ? (char *)(uintptr_t) "--plain-keys" : NULL,
-        NULL,
-    };
+    char *argv[ARGUMENTS_MAX + 1];
     CLEANUP(cleanup_free) char **environment = pool_process_environment(environ, NULL);
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -187,6 +213,7 @@ static int spawn(const struct host *host, int connection)
 
     if (environment == NULL)
         return ENOMEM;
+    make_arguments(host, argv);
     if (posix_spawnattr_init(&attributes) != 0)
         return ENOMEM;
     if (posix_spawn_file_actions_init(&actions) != 0) {
@@ -279,15 +306,16 @@ static int run(struct host *host)
 {
     int r;
 
-    if ((r = secret_process_harden(0, NULL)) < 0 || (r = find_service(host)) < 0 ||
-        (r = open_signals(host)) < 0 || (r = open_listener(host)) < 0)
+    if ((r = secret_process_harden(0, NULL)) < 0 || (r = check_tokens(host)) < 0 ||
+        (r = find_service(host)) < 0 || (r = open_signals(host)) < 0 ||
+        (r = open_listener(host)) < 0)
         return r;
     manager_close_rest();
     if (access(host->settings.keyd, X_OK) != 0)
         return error_set(
             ERROR_CONFIG, "%s cannot be run: %s", host->settings.keyd, strerror(errno));
-    log_info("key processes for %s, asked for by user %s", host->settings.service,
-        host->settings.service_user);
+    log_info("key processes for %s on %u HSM token%s, asked for by user %s", host->settings.service,
+        host->n_tokens, host->n_tokens == 1 ? "" : "s", host->settings.service_user);
     manager_tell("READY=1");
     serve(host);
     manager_tell("STOPPING=1");

@@ -31,8 +31,10 @@
 #define LOCK_SLACK_MIB 64u /* what a process may grow beyond its limit before it is replaced */
 
 struct app {
-    const char *uri;
-    const char *lock_file;
+    struct {
+        const char *uri, *lock_file, *softhsm_conf;
+    } tokens[HOSTING_TOKENS_MAX]; /* two: of a hosted one, which is told by its service which */
+    unsigned token;               /* that is opened */
     unsigned n_channels;
     unsigned memory_mib;
     unsigned verbs; /* KEYD_MAY(...) */
@@ -61,6 +63,9 @@ static const struct option options[] = {
     {"list-keys", no_argument, NULL, 'k'},
     {"probe", no_argument, NULL, 'b'},
     {"hosted", no_argument, NULL, 'h'},
+    {"uri-2", required_argument, NULL, 'U'},
+    {"lock-2", required_argument, NULL, 'L'},
+    {"softhsm2-conf-2", required_argument, NULL, 'S'},
     {NULL, 0, NULL, 0},
 };
 
@@ -93,10 +98,19 @@ static int parse_options(struct app *app, int argc, char **argv)
 
         switch (c) {
         case 'u':
-            app->uri = optarg;
+            app->tokens[0].uri = optarg;
             break;
         case 'l':
-            app->lock_file = optarg;
+            app->tokens[0].lock_file = optarg;
+            break;
+        case 'U':
+            app->tokens[1].uri = optarg;
+            break;
+        case 'L':
+            app->tokens[1].lock_file = optarg;
+            break;
+        case 'S':
+            app->tokens[1].softhsm_conf = optarg;
             break;
         case 'c':
             good = parse_number(optarg, CHANNELS_MAX, &app->n_channels);
@@ -125,10 +139,30 @@ static int parse_options(struct app *app, int argc, char **argv)
         if (!good)
             return error_set(ERROR_CONFIG, "cradle-keyd: a wrong option; only a service starts it");
     }
-    if (app->uri == NULL || app->lock_file == NULL || app->verbs == 0 || optind != argc ||
+    if (app->tokens[0].uri == NULL || app->tokens[0].lock_file == NULL ||
+        (app->tokens[1].uri == NULL) != (app->tokens[1].lock_file == NULL) || app->verbs == 0 ||
+        optind != argc || (app->tokens[1].uri != NULL && !app->hosted) ||
         (app->hosted ? hosted_says_too_much(app)
                      : (app->n_channels == 0) != app->probe || app->memory_mib == 0))
         return error_set(ERROR_CONFIG, "cradle-keyd is started by a service, not by hand");
+    return 0;
+}
+
+static unsigned n_tokens(const struct app *app)
+{
+    return app->tokens[1].uri != NULL ? 2 : 1;
+}
+
+static int choose_token(struct app *app, unsigned token)
+{
+    const char *conf = token < n_tokens(app) ? app->tokens[token].softhsm_conf : NULL;
+
+    if (token >= n_tokens(app))
+        return error_set(ERROR_CONFIG, "the host of key processes knows no second token any more");
+    if (conf != NULL && setenv("SOFTHSM2_CONF", conf, 1) != 0)
+        return error_set(ERROR_SYSTEM, "no memory");
+    app->token = token;
+    app->list_keys = n_tokens(app) > 1; /* the service compares them */
     return 0;
 }
 
@@ -147,7 +181,7 @@ static int grant(struct app *app, const struct hosting_wish *wish)
     app->verbs = wish->verbs;
     app->keyd.plain_keys = wish->plain_keys;
     app->memory_mib = wish->memory_mib;
-    return 0;
+    return choose_token(app, wish->token);
 }
 
 static int take_sockets(struct app *app)
@@ -167,18 +201,20 @@ static int take_sockets(struct app *app)
     if (r < 0)
         return r;
     app->n_channels = n - 1;
-    r = hosting_end_with(app->connection);
-    return r < 0 ? r : grant(app, &wish);
+    hosting_say_tokens(app->fds[0], n_tokens(app));
+    r = grant(app, &wish); /* before there is a second thread: it may change the environment */
+    return r < 0 ? r : hosting_end_with(app->connection);
 }
 
 static int start(struct app *app)
 {
     CLEANUP(cleanup_close) int lock = -1;
-    int r = p11_lock(app->lock_file, &lock);
+    const char *lock_file = app->tokens[app->token].lock_file;
+    int r = p11_lock(lock_file, &lock);
 
-    app->keyd.lock_file = app->lock_file;
+    app->keyd.lock_file = lock_file;
     if (r == 0)
-        r = p11_token_open(&app->keyd.token, app->uri, false, lock);
+        r = p11_token_open(&app->keyd.token, app->tokens[app->token].uri, false, lock);
     if (r == 0 && app->list_keys)
         r = token_keys_list(&app->keyd.token, &app->keys);
     token_keys_keep_needed(&app->keys);

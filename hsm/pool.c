@@ -1,6 +1,7 @@
 #include "hsm/pool.h"
 
 #include "base/clock.h"
+#include "hsm/settings.h"
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -72,20 +73,21 @@ static bool is_set(const char *text)
 static int fill_tokens(struct keyd_pool *pool, const struct keyd_pool_config *config)
 {
     const struct keyd_second_token *second = &config->second;
-    int r = pool_token_init(&pool->tokens[0], config->uri, config->lock_file, NULL);
+    int r;
 
+    /* A host says by each key process how many it has (pool_tokens_are). */
     pool->n_tokens = 1;
-    if (r < 0 || !is_set(second->uri))
-        return r;
-    if (is_set(config->socket))
+    if (is_set(config->socket) && is_set(second->uri))
         return error_set(ERROR_CONFIG,
-            "hsm.uri_2 and hsm.keyd_socket: a host of key processes has one token; leave one out");
-    if (!is_set(second->lock_file) || strcmp(second->lock_file, config->lock_file) == 0)
-        return error_set(ERROR_CONFIG, "the second HSM token needs a lock file of its own");
-    if (!is_set(second->softhsm_conf) && strcmp(second->uri, config->uri) == 0)
-        return error_set(ERROR_CONFIG, "the second HSM token is the first one: the same URI");
-    pool->n_tokens = 2;
-    return pool_token_init(&pool->tokens[1], second->uri, second->lock_file, second->softhsm_conf);
+            "hsm.uri_2 and hsm.keyd_socket: tokens are the host's affair; write hsm.uri_2, "
+            "hsm.lock_file_2 and hsm.softhsm2_conf_2 into the settings of cradle-keyd-host");
+    if (!is_set(config->socket) &&
+        (r = hsm_tokens_check(config->uri, config->lock_file, second, &pool->n_tokens)) < 0)
+        return r;
+    r = pool_token_init(&pool->tokens[0], config->uri, config->lock_file, NULL);
+    return r < 0 ? r
+                 : pool_token_init(
+                       &pool->tokens[1], second->uri, second->lock_file, second->softhsm_conf);
 }
 
 /* What is needed to start key processes here. */

@@ -217,7 +217,8 @@ int pool_process_start(const struct pool_process_options *options, struct pool_p
         r = hosting_ask(options->socket, options->host_user,
             &(struct hosting_wish){.memory_mib = options->memory_mib,
                 .verbs = options->verbs,
-                .plain_keys = options->plain_keys},
+                .plain_keys = options->plain_keys,
+                .token = options->token},
             theirs, n, &p->pidfd);
     else if (r == 0)
         r = spawn(options, theirs, n, &p->pid);
@@ -250,7 +251,9 @@ void pool_process_listen(struct pool_process *process)
     while (process->control >= 0 && !process->said_hello) {
         ssize_t n = recv(process->control, bytes, sizeof(bytes), MSG_DONTWAIT);
 
-        if (n > 0 && key_list_is(bytes, (size_t)n)) {
+        if (n > 0 && hosting_tokens(bytes, (size_t)n) > 0) {
+            process->host_tokens = hosting_tokens(bytes, (size_t)n);
+        } else if (n > 0 && key_list_is(bytes, (size_t)n)) {
             process->said_keys = key_list_decode(bytes, (size_t)n, &process->keys) == 0;
         } else if (n > 0) {
             process->said_hello = keyd_hello_decode(bytes, (size_t)n, &process->hello) == 0;

@@ -28,6 +28,7 @@ struct pool_process {
     bool served;      /* answered something: its successor need not be held back */
     bool said_hello;
     struct keyd_hello hello;
+    unsigned host_tokens; /* of a host's: how many tokens it says there are; 0: it has not */
     bool said_keys;
     struct key_list keys; /* of its token */
     unsigned n_channels;
@@ -41,6 +42,7 @@ struct pool_process_options {
     const char *softhsm_conf; /* "": ours */
     const char *socket;       /* of a host, which starts it by its own word; "": we do */
     const char *host_user;    /* "": anybody's */
+    unsigned token;           /* of those that a host knows, from 0 */
     unsigned n_channels;      /* 0: a probe */
     unsigned memory_mib;
     unsigned verbs;

@@ -59,6 +59,7 @@ static void start_one(struct keyd_pool *pool, unsigned index)
         .softhsm_conf = token->softhsm_conf,
         .socket = pool->socket,
         .host_user = pool->host_user,
+        .token = pool->serving,
         .n_channels = slot->n_channels,
         .memory_mib = pool->max_memory_mib,
         .verbs = pool->verbs,
@@ -231,12 +232,20 @@ static void note_end(struct keyd_pool *pool, struct pool_process *process, int s
         log_warn("cradle-keyd %d ended with status %d", (int)process->pid, WEXITSTATUS(status));
 }
 
+static void listen_to(struct keyd_pool *pool, struct pool_process *process)
+{
+    pool_process_listen(process);
+    if (process->host_tokens > 0)
+        pool_tokens_are(pool, process->host_tokens);
+    process->host_tokens = 0;
+}
+
 static void reap(struct keyd_pool *pool, struct pool_process *process)
 {
     struct pool_process **link = &pool->processes;
     int status;
 
-    pool_process_listen(process);
+    listen_to(pool, process);
     status = pool_process_reap(process);
     note_end(pool, process, status);
     while (*link != process)
@@ -334,7 +343,7 @@ static void wait_and_handle(struct keyd_pool *pool, int64_t next_ms)
     for (struct pool_process *p = pool->processes, *following; p != NULL; p = following) {
         following = p->next;
         if (polls[at + 1].revents != 0 && p->state == POOL_STARTING) {
-            pool_process_listen(p);
+            listen_to(pool, p);
             if (p->said_hello && p->hello.state == KEYD_EXIT_OK && p->probe)
                 pool_token_probed(pool, p);
             else if (p->said_hello && p->hello.state == KEYD_EXIT_OK)

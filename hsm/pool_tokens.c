@@ -17,10 +17,6 @@
 int pool_token_init(
     struct pool_token *token, const char *uri, const char *lock_file, const char *softhsm_conf)
 {
-    /* Before it is in anybody's argument list, which every user of the machine may read. */
-    if (uri != NULL && strcasestr(uri, "pin-value") != NULL)
-        return error_set(ERROR_CONFIG,
-            "the HSM's URI holds the PIN itself; put it into a file and name that with pin-source");
     *token = (struct pool_token){.uri = strdup(uri != NULL ? uri : ""),
         .lock_file = strdup(lock_file != NULL ? lock_file : ""),
         .softhsm_conf = strdup(softhsm_conf != NULL ? softhsm_conf : ""),
@@ -28,6 +24,17 @@ int pool_token_init(
     if (token->uri == NULL || token->lock_file == NULL || token->softhsm_conf == NULL)
         return error_set(ERROR_SYSTEM, "no memory for the key processes");
     return 0;
+}
+
+void pool_tokens_are(struct keyd_pool *pool, unsigned n)
+{
+    if (n == pool->n_tokens)
+        return;
+    log_info("the host of key processes has %u HSM token%s", n, n == 1 ? "" : "s");
+    pool->n_tokens = n;
+    if (n == 1)
+        pool->serving = 0;
+    pool->keys.n = 0; /* of tokens that its settings named before */
 }
 
 void pool_token_done(struct pool_token *token)
@@ -247,8 +254,9 @@ static void start_probe(struct keyd_pool *pool, unsigned index)
         .uri = token->uri,
         .lock_file = token->lock_file,
         .softhsm_conf = token->softhsm_conf,
-        .socket = "",
-        .host_user = "",
+        .socket = pool->socket,
+        .host_user = pool->host_user,
+        .token = index,
         .memory_mib = pool->max_memory_mib,
         .verbs = pool->verbs,
         .plain_keys = pool->plain_keys,

@@ -5,10 +5,11 @@
 #pragma once
 
 #include "base/metrics.h"
+#include "hsm/hosting.h"
 #include "hsm/key_list.h"
 #include "hsm/pool_process.h"
 
-#define POOL_TOKENS_MAX 2
+#define POOL_TOKENS_MAX HOSTING_TOKENS_MAX
 
 struct keyd_pool;
 
@@ -33,10 +34,13 @@ struct pool_token {
     bool shows_more;   /* keys than the one that serves; that was said */
 };
 
-/** Takes copies of the strings. ERROR_CONFIG, ERROR_SYSTEM. */
+/** Takes copies of the strings. ERROR_SYSTEM. */
 int pool_token_init(struct pool_token *token, const char *uri, const char *lock_file,
     const char *softhsm_conf) MUST_CHECK;
 void pool_token_done(struct pool_token *token);
+/** A host says how many there are, 1 to POOL_TOKENS_MAX: that may change when it is started anew.
+ */
+void pool_tokens_are(struct keyd_pool *pool, unsigned n);
 
 /** Whether a process may be started on the token that serves. */
 bool pool_token_startable(const struct keyd_pool *pool);

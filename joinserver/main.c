@@ -7,6 +7,7 @@
 #include "base/manager.h"
 #include "base/program.h"
 #include "db/guard.h"
+#include "hsm/settings.h"
 #include "joinserver/keeper.h"
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -31,15 +32,7 @@ struct settings {
     char *conninfo;
     char *failover;
     char *witness;
-    char *hsm_uri;
-    char *hsm_lock;
-    char *hsm_uri_2;
-    char *hsm_lock_2;
-    char *hsm_conf_2;
-    char *keyd;
-    char *keyd_socket;
-    char *keyd_user;
-    unsigned processes;
+    struct hsm_service_settings hsm;
     unsigned recycle_operations;
     unsigned workers;
     unsigned retry_window_ms;
@@ -96,21 +89,7 @@ static const struct config_setting settings_table[] = {
     {"database.witness", NULL, CONFIG_TEXT, AT(witness), "", 0, 0,
         "file that keeps what was last seen of the database, so that one that was set back is "
         "noticed; empty: none"},
-    {"hsm.uri", NULL, CONFIG_TEXT, AT(hsm_uri), "", 0, 0, "RFC 7512 URI of the token"},
-    {"hsm.lock_file", NULL, CONFIG_TEXT, AT(hsm_lock), "", 0, 0,
-        "file locked while a key process starts"},
-    {"hsm.uri_2", NULL, CONFIG_TEXT, AT(hsm_uri_2), "", 0, 0,
-        "URI of a second token with the same keys, for when the first fails; empty: none"},
-    {"hsm.lock_file_2", NULL, CONFIG_TEXT, AT(hsm_lock_2), "", 0, 0, "the second token's own lock"},
-    {"hsm.softhsm2_conf_2", NULL, CONFIG_TEXT, AT(hsm_conf_2), "", 0, 0,
-        "SOFTHSM2_CONF of key processes on the second token; empty: that of the service"},
-    {"hsm.keyd", NULL, CONFIG_TEXT, AT(keyd), "", 0, 0, "path of cradle-keyd"},
-    {"hsm.keyd_socket", NULL, CONFIG_TEXT, AT(keyd_socket), "", 0, 0,
-        "socket of a cradle-keyd-host, which knows token and PIN, in the place of these three"},
-    {"hsm.keyd_user", NULL, CONFIG_TEXT, AT(keyd_user), "", 0, 0,
-        "user whose that socket must be (or root's); empty: whoever's"},
-    {"hsm.processes", NULL, CONFIG_UNSIGNED, AT(processes), "0", 0, 64,
-        "key processes; 0: one per core"},
+    HSM_SERVICE_SETTINGS(struct settings, hsm),
     {"hsm.recycle_operations", NULL, CONFIG_UNSIGNED, AT(recycle_operations), "0", 0, 100000000,
         "operations after which a key process is replaced; 0: the default"},
     {"join.workers", NULL, CONFIG_UNSIGNED, AT(workers), "0", 0, WORKERS_MAX,
@@ -300,17 +279,17 @@ static int start(struct app *app)
                                .max_in_flight = s->roaming_dns_max_in_flight},
              &app->shared.dns)) < 0)
         return r;
-    if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->keyd,
-                                .uri = s->hsm_uri,
-                                .lock_file = s->hsm_lock,
-                                .socket = s->keyd_socket,
-                                .host_user = s->keyd_user,
+    if ((r = keyd_pool_open(&(struct keyd_pool_config){.program = s->hsm.keyd,
+                                .uri = s->hsm.tokens.uri,
+                                .lock_file = s->hsm.tokens.lock_file,
+                                .socket = s->hsm.keyd_socket,
+                                .host_user = s->hsm.keyd_user,
                                 .verbs = KEYD_VERBS_OF_JOINSERVER,
-                                .n_processes = s->processes,
+                                .n_processes = s->hsm.processes,
                                 .n_channels = app->n_workers,
                                 .max_operations = s->recycle_operations,
                                 .plain_keys = s->plain_keys,
-                                .second = {s->hsm_uri_2, s->hsm_lock_2, s->hsm_conf_2}},
+                                .second = hsm_second_of(&s->hsm.tokens)},
              &app->keyd)) < 0)
         return r;
     log_info("%s", keyd_pool_describe(app->keyd));

@@ -314,7 +314,7 @@ class Managed(unittest.TestCase):
     def test_what_makes_no_sense_ends_one_key_process_and_nothing_else(self):
         host, path = self.host()
         host.wait_for("READY=1")
-        for message in (b"", b"CKW1", b"x" * 13, b"CKW1" + bytes(9), b"y" * 5000):
+        for message in (b"", b"CKW2", b"x" * 14, b"CKW2" + bytes(10), b"y" * 5000):
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
                 s.connect(path)
                 if message:

@@ -11,14 +11,19 @@ import urllib.request
 
 import support
 import test_faults
+import test_restart
 
 SEEN_SECONDS = 30
 
 
 class Tokens(unittest.TestCase):
+    """Key processes of both tokens are started by the service."""
+
+    NAME = "tokens"
+
     @classmethod
     def setUpClass(cls):
-        cls.stack = support.Stack("tokens")
+        cls.stack = support.Stack(cls.NAME)
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
         # The second token as docs/tokens.md makes it: a copy of the first one's files, elsewhere.
@@ -36,7 +41,14 @@ class Tokens(unittest.TestCase):
         cls.settings = (f"hsm.uri_2={uri.replace(cls.stack.path('pin'), os.path.join(second, 'pin'))}",
                         f"hsm.lock_file_2={os.path.join(second, 'lock')}",
                         f"hsm.softhsm2_conf_2={os.path.join(second, 'softhsm2.conf')}")
-        cls.server = cls.stack.second_joinserver(*cls.settings)
+        cls.server = cls.stack.second_joinserver(*cls.settings_of("joinserver"))
+
+    @classmethod
+    def settings_of(cls, _service):
+        return cls.settings
+
+    def keyds(self):
+        return support.descendants(self.server.process.pid)
 
     def get(self, path):
         with urllib.request.urlopen(self.server.url.rstrip("/") + path, timeout=10) as answer:
@@ -60,7 +72,7 @@ class Tokens(unittest.TestCase):
                            SEEN_SECONDS, f"token {token} serves")
 
     def kill_keyds(self):
-        for pid in support.descendants(self.server.process.pid):
+        for pid in self.keyds():
             os.kill(pid, 9)
 
     class Answers(test_faults.Journal):
@@ -78,6 +90,7 @@ class Tokens(unittest.TestCase):
             return status, answer
 
     def devices(self):
+        self.stack.wait_ready()  # its own services have but the first token, which another test took away
         return test_faults.devices_of_all_versions(self.stack, test_faults.N_JOINERS // 2)
 
     def joins_go_on(self, journal):
@@ -105,6 +118,7 @@ class Tokens(unittest.TestCase):
         self.assertEqual(journal.refused, [])
 
     def test_with_both_away_no_nonce_is_spent_and_it_comes_back_by_itself(self):
+        self.stack.wait_ready()
         device = self.stack.device("1.0.4")
         message = test_faults.lorawan.join_req(device, device["dev_nonce"], support.HOME)
         counted = "SELECT join_nonce FROM device_join WHERE encode(dev_eui, 'hex') = '%s'" % device["dev_eui"]
@@ -127,9 +141,76 @@ class Tokens(unittest.TestCase):
         self.serves(1)
 
     def test_the_activation_service_has_a_second_token_too(self):
-        service = self.stack.second_activation(*self.settings)
+        service = self.stack.second_activation(*self.settings_of("activation"))
         with urllib.request.urlopen(service.url + "/readyz", timeout=10) as answer:
             self.assertEqual(answer.read(), b"ready; HSM token 1 serves\n")
+        service.stop()
+
+    def test_a_service_that_starts_while_the_first_is_away_is_served_by_the_second(self):
+        self.stack.wait_ready()
+        device = self.stack.device("1.0.4")
+        os.rename(self.first, self.first + ".away")
+        try:
+            service = self.stack.second_joinserver(*self.settings_of("joinserver"))
+            self.assertEqual(support.http("GET", service.url + "readyz")[2], b"ready; HSM token 2 serves\n")
+            self.assertTrue(self.stack.join(device, url=service.url)["agree"])
+            service.stop()
+        finally:
+            os.rename(self.first + ".away", self.first)
+        self.serves(1)
+
+
+class HostedTokens(Tokens):
+    """The same, where a cradle-keyd-host starts them, and it alone is told of the tokens."""
+
+    NAME = "tokens-hosted"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.hosts = {}
+        super().setUpClass()
+
+    @classmethod
+    def host(cls, service, settings):
+        """A host by its own socket; that socket's path."""
+        path = os.path.join(tempfile.mkdtemp(dir=cls.stack.state), "keyd.sock")
+        with open(cls.stack.path("joinserver.ini"), encoding="utf-8") as file:
+            first = [f"hsm.{line.rstrip().replace(' = ', '=', 1)}" for line in file
+                     if line.startswith(("uri = ", "lock_file = ", "keyd = "))]
+        manager = test_restart.Manager(cls.stack)
+        cls.addClassCleanup(manager.close)
+        words = [f"host.socket={path}", f"host.service={service}", f"host.service_user={test_restart.Managed.user()}"]
+        manager.start(test_restart.HOST, *(w for each in (*words, *first, *settings) for w in ("--set", each)))
+        manager.wait_for("READY=1")
+        return manager, path
+
+    @classmethod
+    def settings_of(cls, service):
+        if service not in cls.hosts:
+            cls.hosts[service] = cls.host(service, cls.settings)
+        return (f"hsm.keyd_socket={cls.hosts[service][1]}", "hsm.uri=", "hsm.lock_file=", "hsm.keyd=")
+
+    def keyds(self):
+        return support.descendants(self.hosts["joinserver"][0].process.pid)
+
+    def test_the_service_has_no_key_processes_of_its_own(self):
+        self.serves(1)
+        self.assertEqual(support.descendants(self.server.process.pid), set())
+        self.assertTrue(self.keyds())
+
+    def test_a_service_that_is_told_of_tokens_too_says_whose_affair_they_are(self):
+        with self.assertRaises(AssertionError) as raised:
+            self.stack.second_joinserver(*self.settings_of("joinserver"), *self.settings)
+        with open(re.search(r"see (\S+)", str(raised.exception)).group(1), encoding="utf-8") as log:
+            self.assertIn("into the settings of cradle-keyd-host", log.read())
+
+    def test_a_host_wants_a_second_lock(self):
+        manager = test_restart.Manager(self.stack)
+        self.addCleanup(manager.close)
+        manager.start(test_restart.HOST, "--set", "host.service=joinserver", "--set", "host.service_user=root", "--set",
+                      "hsm.uri=pkcs11:token=a", "--set", "hsm.lock_file=/l", "--set", "hsm.uri_2=pkcs11:token=b")
+        self.assertEqual(manager.process.wait(SEEN_SECONDS), test_restart.STATUS_SETTING)
+        self.assertIn("hsm.lock_file_2", manager.said())
 
 
 class TokenCommands(unittest.TestCase):
