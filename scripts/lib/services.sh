@@ -7,7 +7,7 @@
 readonly config_fault=78 # a service's exit status: starting it again would not help
 readonly ready_seconds=30
 readonly drain_seconds=15
-readonly restart_delay_max=4
+readonly restart_delay_max=${CRADLE_RESTART_DELAY:-4}
 readonly watch_seconds=0.2
 
 declare -A pid_of=()      # service -> process id

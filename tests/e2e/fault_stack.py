@@ -23,7 +23,14 @@ def count(smoke):
     return int(os.environ.get("CRADLE_FAULT_COUNT", smoke))
 
 
-class FaultStack(support.Stack):
+class AtOnce:
+    """Of a Stack: what is killed is started again at once, each time."""
+
+    def environment(self):
+        return {**super().environment(), "CRADLE_RESTART_DELAY": "0"}
+
+
+class FaultStack(AtOnce, support.Stack):
     control = None  # of the failing PKCS#11 module, for services that are started now
 
     def environment(self):

@@ -9,7 +9,7 @@ import fault_check
 import fault_journal
 import fault_points
 import support
-from fault_stack import LEASES_OVER, FaultTest, count
+from fault_stack import LEASES_OVER, AtOnce, FaultTest, count
 from test_accounts import Rest
 from test_jobs import csv_of, rows_of
 from test_webhooks import HookStack
@@ -55,7 +55,7 @@ class ShippedPrograms(unittest.TestCase):
         self.assertTrue(fault_points.has_names(path))
 
 
-class PointStack(HookStack):
+class PointStack(AtOnce, HookStack):
     def environment(self):
         return {**super().environment(), fault_points.ENVIRONMENT: f"{self.state}-failpoints"}
 

@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 import unittest
+import unittest.mock
 
 import support
 
@@ -107,6 +108,12 @@ class Refusals(RunTest):
             with self.subTest(address):
                 self.stack.address = address
                 self.assert_refused(self.stack.run(), "CRADLE_ADDRESS", address)
+                self.assertEqual(picture(self.stack.state), {})
+
+    def test_a_pause_that_is_no_number_of_seconds_is_refused(self):
+        for seconds in ("-1", "soon", "0.5", "1000"):
+            with self.subTest(seconds), unittest.mock.patch.dict(os.environ, CRADLE_RESTART_DELAY=seconds):
+                self.assert_refused(self.stack.run(), "CRADLE_RESTART_DELAY", seconds)
                 self.assertEqual(picture(self.stack.state), {})
 
     def test_wrong_options_are_refused(self):
