@@ -140,6 +140,7 @@ static void put_given(struct keyd_claim_code *ret, const struct db_claim *claim,
     memcpy(read[1], typed, sizeof(read[1]));
     device_code_as_made(read[1]);
     put_code(ret, claim, claim->generation, read[claim->is_made]);
+    ret->version = claim->code_key;
     secret_wipe(read, sizeof(read));
 }
 
@@ -166,7 +167,9 @@ static int hash(struct chunk *chunk)
     secret_wipe(chunk->clear, sizeof(chunk->clear));
     for (size_t i = 0; r == 0 && i < n; i++) {
         memcpy(claims[i].hash, chunk->hashed[2 * i].hash, sizeof(claims[i].hash));
+        claims[i].hash_version = chunk->hashed[2 * i].version;
         memcpy(claims[i].new_hash, chunk->hashed[2 * i + 1].hash, sizeof(claims[i].new_hash));
+        claims[i].new_hash_version = chunk->hashed[2 * i + 1].version;
     }
     return r == 0 ? FAILPOINT(claim_hashed, ERROR_HSM) : r;
 }

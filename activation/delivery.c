@@ -2,6 +2,7 @@
 #include "activation/delivery.h"
 
 #include "activation/batches.h"
+#include "activation/code_hash.h"
 #include "activation/label.h"
 #include "activation/worker.h"
 #include "base/clock.h"
@@ -92,8 +93,7 @@ int delivery_walk(struct delivery *d, delivery_take take, void *context)
 
 static int open_delivery(struct delivery *d)
 {
-    int r = keyd_delivery_key(
-        d->call->worker->keyd, d->order.batch, d->key, clock_monotonic_ms() + ACT_KEYD_DEADLINE_MS);
+    int r = act_delivery_key(d->call->worker, d->order.batch, d->order.code_key, d->key);
 
     if (r < 0 || (r = gcm_new(d->key, &d->gcm)) < 0)
         return r;

@@ -99,6 +99,7 @@ static void put_code(struct keyd_claim_code *ret, const struct db_id_pac *entry,
     device_code_as_made(read[1]);
     *ret = (struct keyd_claim_code){.dev_eui = entry->dev_eui,
         .generation = entry->generation,
+        .version = entry->code_key,
         .code_len = (uint8_t)strlen(code)};
     memcpy(ret->code, code, ret->code_len);
     secret_wipe(read, sizeof(read));
@@ -113,8 +114,10 @@ static int hash(struct id_pac_run *run)
         put_code(&w->clear[i], &w->entries[i], w->sources[i]->code);
     r = act_code_hash(run->call->worker, w->clear, w->n_entries, w->hashed);
     secret_wipe(w->clear, sizeof(w->clear));
-    for (size_t i = 0; r == 0 && i < w->n_entries; i++)
+    for (size_t i = 0; r == 0 && i < w->n_entries; i++) {
         memcpy(w->entries[i].hash, w->hashed[i].hash, sizeof(w->entries[i].hash));
+        w->entries[i].hash_version = w->hashed[i].version;
+    }
     return r;
 }
 

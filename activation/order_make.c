@@ -31,7 +31,7 @@ struct slot {
 struct making {
     uint8_t random[KEYD_BATCH_MAX][RANDOM_LEN];
     struct keyd_claim_code codes[KEYD_BATCH_MAX];
-    uint8_t hashes[KEYD_BATCH_MAX][KEYD_HASH_LEN];
+    struct keyd_code_hash hashes[KEYD_BATCH_MAX];
     struct keyd_make_request requests[KEYD_BATCH_MAX];
     struct keyd_make_reply app[KEYD_BATCH_MAX], nwk[KEYD_BATCH_MAX];
     struct delivery_secret secret;
@@ -121,9 +121,10 @@ static int make_codes(
     for (size_t i = 0; r == 0 && i < n; i++) {
         struct db_code *code = &chunk->codes[at + i];
 
-        *code =
-            (struct db_code){.dev_eui = w->codes[i].dev_eui, .generation = w->codes[i].generation};
-        memcpy(code->hash, w->hashes[i], sizeof(code->hash));
+        *code = (struct db_code){.dev_eui = w->codes[i].dev_eui,
+            .generation = w->codes[i].generation,
+            .version = w->hashes[i].version};
+        memcpy(code->hash, w->hashes[i].hash, sizeof(code->hash));
     }
     return r;
 }

@@ -1,5 +1,6 @@
 #include "activation/order_run.h"
 
+#include "activation/code_hash.h"
 #include "activation/rsa_public.h"
 #include "base/aes.h"
 #include "base/base64.h"
@@ -140,6 +141,17 @@ static int store_transport(struct order_run *run)
     return db_commit(db);
 }
 
+/* One version for all of an order's files, however long they are in the making. */
+static int ask_code_key(struct order_run *run)
+{
+    struct keyd_code_hash key = {.version = 0};
+    int r = keyd_delivery_key(run->worker->keyd, run->order.job.batch, 0, &key, deadline());
+
+    run->order.code_key = key.version;
+    secret_wipe(&key, sizeof(key));
+    return r;
+}
+
 /* Outcome RUN_LOST. */
 static int make_transport(struct order_run *run)
 {
@@ -157,6 +169,8 @@ static int make_transport(struct order_run *run)
         r = error_set(
             ERROR_HSM, "the key of a delivery was not made: %s", keyd_status_text(status));
     if (r < 0)
+        return r;
+    if ((r = ask_code_key(run)) < 0)
         return r;
     memcpy(o->transport_kcv, made.kcv, sizeof(o->transport_kcv));
     memcpy(o->transport_text, made.text, made.len);
@@ -197,7 +211,7 @@ static int begin_makers(struct order_run *run)
 
     memcpy(plan.job, o->job.id, sizeof(plan.job));
     memcpy(plan.batch, o->job.batch, sizeof(plan.batch));
-    if ((r = keyd_delivery_key(run->worker->keyd, plan.batch, plan.key, deadline())) == 0)
+    if ((r = act_delivery_key(run->worker, plan.batch, o->code_key, plan.key)) == 0)
         order_makers_begin(run->worker->service->order_makers, &plan, o->job.line + 1);
     secret_wipe(&plan, sizeof(plan));
     return r;

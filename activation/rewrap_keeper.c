@@ -16,7 +16,7 @@ struct act_rewrap_keeper {
     struct db *db;
     pthread_t id;
     _Atomic bool stopping;
-    char device[SEALED_LABEL_MAX + 1], kek[SEALED_LABEL_MAX + 1]; /* what seals now */
+    struct keyd_newest newest; /* what seals now */
     struct db_rewrap_row rows[DB_REWRAP_PIECE];
     struct keyd_rewrap_key_request keys[DB_REWRAP_PIECE];
     struct sealed_kek keks[DB_REWRAP_PIECE];
@@ -51,12 +51,13 @@ static void name_stuck(
     char dev_eui[EUI64_TEXT_LEN + 1];
 
     if (part == DB_REWRAP_PART_DEVICES)
-        (void)snprintf(ret, DB_REWRAP_REASON_MAX, "device %s, under %s: %s",
+        (void)snprintf(ret, DB_REWRAP_REASON_MAX, "device %s, under %s and tag.%u: %s",
             device_id_format(&row->dev_eui, dev_eui), row->kek.key.kek_label,
-            keyd_status_text(status));
+            row->kek.key.tag_version, keyd_status_text(status));
     else
-        (void)snprintf(ret, DB_REWRAP_REASON_MAX, "KEK %.64s of %.64s, under %s: %s",
-            row->kek.label, row->kek.peer_id, row->kek.key.kek_label, keyd_status_text(status));
+        (void)snprintf(ret, DB_REWRAP_REASON_MAX, "KEK %.48s of %.40s, under %s and tag.%u: %s",
+            row->kek.label, row->kek.peer_id, row->kek.key.kek_label, row->kek.key.tag_version,
+            keyd_status_text(status));
 }
 
 /* A token that failed has said nothing about the key: the piece is asked for again. */
@@ -82,8 +83,11 @@ static int settle(
 /* Without the last row, where that only says how far was looked. */
 static size_t count_old(const struct act_rewrap_keeper *k, enum db_rewrap_part part, size_t n)
 {
-    return n > 0 && part == DB_REWRAP_PART_DEVICES &&
-                   strcmp(k->rows[n - 1].kek.key.kek_label, k->device) == 0
+    const struct sealed_key *last = n > 0 ? &k->rows[n - 1].kek.key : NULL;
+
+    return last != NULL && part == DB_REWRAP_PART_DEVICES &&
+                   strcmp(last->kek_label, k->newest.device) == 0 &&
+                   last->tag_version == k->newest.tag
                ? n - 1
                : n;
 }
@@ -94,8 +98,9 @@ static int walk_on(struct act_rewrap_keeper *k, struct db_rewrap *rewrap)
     const enum db_rewrap_part part = rewrap->part;
     struct db_rewrap_step step = {0};
     size_t n = 0, n_old;
-    int r = db_rewrap_load(
-        k->db, rewrap, part == DB_REWRAP_PART_DEVICES ? k->device : k->kek, k->rows, &n);
+    int r = db_rewrap_load(k->db, rewrap,
+        part == DB_REWRAP_PART_DEVICES ? k->newest.device : k->newest.kek, k->newest.tag, k->rows,
+        &n);
 
     n_old = count_old(k, part, n);
     if (r == 0 && n_old > 0)
@@ -131,13 +136,15 @@ static int tell(struct act_rewrap_keeper *k)
 
 static int look(struct act_rewrap_keeper *k)
 {
-    char target[2 * SEALED_LABEL_MAX + 2];
+    char target[DB_REWRAP_TARGET_MAX + 1];
     struct db_rewrap rewrap;
-    int r = keyd_newest(k->channel, k->device, k->kek, clock_monotonic_ms() + ACT_REWRAP_KEYD_MS);
+    int r = keyd_newest(k->channel, &k->newest, clock_monotonic_ms() + ACT_REWRAP_KEYD_MS);
 
     if (r < 0)
         return r;
-    (void)snprintf(target, sizeof(target), "%s %s", k->device, k->kek);
+    if (snprintf(target, sizeof(target), "%s %s tag.%u code.%u", k->newest.device, k->newest.kek,
+            k->newest.tag, k->newest.code) >= (int)sizeof(target))
+        return error_set(ERROR_CONFIG, "the labels of the token's keys are too long");
     r = db_rewrap_take(k->db, target, &rewrap);
     while (r == 0 && !atomic_load(&k->stopping)) {
         r = walk_on(k, &rewrap);

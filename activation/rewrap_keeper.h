@@ -1,6 +1,6 @@
-/* The thread that seals keys anew when a new version of a storage KEK seals (db/rewrap.h,
- * docs/keys.md). Each service has one, and one at a time walks; who is killed leaves the walk to
- * the next. It takes rests, so that joins go on. */
+/* The thread that seals keys anew when a new version of a storage KEK seals, and makes their tags
+ * anew when one of the tag key does (db/rewrap.h, docs/keys.md). Each service has one, and one at a
+ * time walks; who is killed leaves the walk to the next. It takes rests, so that joins go on. */
 #pragma once
 
 #include "activation/service.h"

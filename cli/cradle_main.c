@@ -57,11 +57,12 @@ static const struct {
     {{"hsm", "copy"}, "",
         "Gives the second token, a copy of the first one's files, the keys that it lacks.",
         cli_hsm_copy},
-    {{"hsm", "rotate"}, "device|kek [--escrow FILE]",
-        "Makes the next version of the storage KEK that seals device keys, or peers' KEKs; it "
-        "opens, and does not seal yet. With --escrow it can itself be rotated away later.",
+    {{"hsm", "rotate"}, "device|kek [--escrow FILE] | tag|code",
+        "Makes the next version of the storage KEK that seals device keys, or peers' KEKs, or of the "
+        "key that makes tags, or hashes claim codes; it opens or checks, and does not seal yet. With "
+        "--escrow a storage KEK can itself be rotated away later.",
         cli_hsm_rotate},
-    {{"hsm", "activate"}, "device|kek VERSION",
+    {{"hsm", "activate"}, "device|kek|tag|code VERSION",
         "Lets that version seal: services seal everything anew under it, while joins go on.",
         cli_hsm_activate},
     {{"hsm", "open"}, "device|kek VERSION --escrow FILE",
@@ -69,9 +70,13 @@ static const struct {
         "out of the token by whoever has a key process.",
         cli_hsm_open},
     {{"hsm", "close"}, "", "Ends what `hsm open` began.", cli_hsm_close},
-    {{"hsm", "progress"}, "", "Tells how far keys are sealed anew.", cli_hsm_progress},
-    {{"hsm", "retire"}, "device|kek VERSION",
-        "Destroys a version that nothing is sealed under any more; refuses while something is.",
+    {{"hsm", "progress"}, "",
+        "Tells how far keys are sealed anew, and how many rows need which version.",
+        cli_hsm_progress},
+    {{"hsm", "retire"}, "device|kek|tag|code VERSION [--forget-labels]",
+        "Destroys a version that nothing needs any more; refuses while something does. With "
+        "--forget-labels claim codes that were replaced by a claim need theirs no more: lists of "
+        "built devices are not checked by them.",
         cli_hsm_retire},
     {{"hsm", "pin-split"}, "--pin-file FILE [--needed K] [--on-disk] SHARE SHARE ...",
         "Makes a PIN that nobody is shown, for a token to be made, and a file with a share of it for "

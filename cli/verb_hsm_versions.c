@@ -1,14 +1,22 @@
-/* Versions of storage KEKs (docs/keys.md). */
+/* Versions of keys (docs/keys.md). */
 #include "cli/cli.h"
 
+#include "base/clock.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "db/audit.h"
 #include "db/rewrap.h"
 #include "hsm/ceremony.h"
 #include <getopt.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VERSION_MAX 9999
+#define REQUEST_BYTES 16
 
 /** What a verb was told. */
 struct versions_call {
@@ -16,13 +24,8 @@ struct versions_call {
     struct hsm_ceremony second; /* without uri: there is none */
     enum hsm_family family;
     unsigned version; /* 0: none */
+    bool forget_labels;
 };
-
-static bool parse_family(const char *text, enum hsm_family *ret)
-{
-    *ret = strcmp(text, "kek") == 0 ? HSM_FAMILY_KEK : HSM_FAMILY_DEVICE;
-    return strcmp(text, "kek") == 0 || strcmp(text, "device") == 0;
-}
 
 static bool parse_version(const char *text, unsigned *ret)
 {
@@ -50,19 +53,24 @@ static int read_second(const struct cli_settings *settings, struct versions_call
     return 0;
 }
 
-/* [--escrow FILE], and as many words as there must be. */
+/* [--escrow FILE] [--forget-labels], and as many words as there must be. */
 static int read_call(const struct cli_settings *settings, int argc, char **argv, int n_words,
     struct versions_call *ret)
 {
-    static const struct option table[] = {{"escrow", required_argument, NULL, 'e'}, {0}};
+    static const struct option table[] = {
+        {"escrow", required_argument, NULL, 'e'}, {"forget-labels", no_argument, NULL, 'f'}, {0}};
     int c, r;
 
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
-        if (c != 'e')
+        if (c == 'e')
+            ret->ceremony.escrow_path = optarg;
+        else if (c == 'f')
+            ret->forget_labels = true;
+        else
             return CLI_USAGE;
-        ret->ceremony.escrow_path = optarg;
     }
-    if (argc - optind != n_words || (n_words > 0 && !parse_family(argv[optind], &ret->family)) ||
+    if (argc - optind != n_words ||
+        (n_words > 0 && !hsm_family_parse(argv[optind], &ret->family)) ||
         (n_words > 1 && !parse_version(argv[optind + 1], &ret->version)))
         return CLI_USAGE;
     if ((r = cli_need(settings->hsm_uri, "hsm.uri")) < 0 ||
@@ -152,24 +160,82 @@ static int retire(
     return hsm_ceremony_retire(ceremony, call->family, call->version, out);
 }
 
+/* --- the audit -------------------------------------------------------------------------------- */
+
+static int open_database(const struct cli_settings *settings, struct db **ret)
+{
+    const struct db_config config = {.conninfo = settings->owner_conninfo, .program = "cradle"};
+    int r = cli_need(settings->owner_conninfo, "database.owner_conninfo");
+
+    return r < 0 ? r : db_open(&config, ret);
+}
+
+static int add_event(
+    const struct cli_settings *settings, const char *action, const char *object, const char *said)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+    CLEANUP(text_done) struct text detail = {0};
+    const struct passwd *user = getpwuid(getuid());
+    uint8_t request[REQUEST_BYTES];
+    char request_id[2 * REQUEST_BYTES + 1];
+    struct db_audit_event event = {.request_id = request_id, .action = action, .object = object};
+    int r = random_bytes(request, sizeof(request));
+
+    if (r < 0 || (r = open_database(settings, &db)) < 0)
+        return r;
+    (void)hex_encode(request, sizeof(request), request_id);
+    text_add(&detail, "{\"user\":");
+    text_add_json(&detail, user != NULL ? user->pw_name : "?");
+    text_add(&detail, ",\"said\":");
+    text_add_json(&detail, said);
+    text_add(&detail, "}");
+    if (detail.failed)
+        return error_set(ERROR_SYSTEM, "no memory");
+    event.detail = detail.data;
+    return db_audit_add(db, &event);
+}
+
+/* What was done in a token is done, and so a database that is away undoes nothing: it is said. The
+ * words of the act name the versions and their check values. */
+static void record(const struct cli_settings *settings, const char *action, const char *object,
+    const struct text *out)
+{
+    if (out->len > 0 && add_event(settings, action, object, out->data) < 0)
+        log_warn("%s %s is not in the audit: %s", action, object, error_text());
+}
+
+static int recorded(int r, const struct cli_settings *settings, const struct versions_call *call,
+    const char *action, const struct text *out)
+{
+    char label[HSM_FAMILY_LABEL_MAX];
+
+    hsm_family_label(call->family, call->version, label);
+    if (r == 0)
+        record(settings, action, label, out);
+    return r;
+}
+
 /* --- the verbs -------------------------------------------------------------------------------- */
 
 int cli_hsm_rotate(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
     struct versions_call call = {0};
-    const char *family;
     unsigned version;
     int r = read_call(settings, argc, argv, 1, &call);
 
+    if (r == 0 && call.ceremony.escrow_path != NULL && !hsm_family_is_store(call.family))
+        return error_set(ERROR_CONFIG, "a %s key needs no escrow file: nothing is sealed under it",
+            hsm_family_word(call.family));
     if (r == 0)
         r = hsm_ceremony_rotate(&call.ceremony, call.family, &version, out);
     if (r != 0)
         return r;
-    family = call.family == HSM_FAMILY_DEVICE ? "device" : "kek";
+    call.version = version;
+    (void)recorded(0, settings, &call, "hsm.rotate", out);
     text_addf(out,
         "Back the token up, and copy it to every other token with these keys; then "
         "`cradle hsm activate %s %u`\n",
-        family, version);
+        hsm_family_word(call.family), version);
     return 0;
 }
 
@@ -178,7 +244,20 @@ int cli_hsm_activate(const struct cli_settings *settings, int argc, char **argv,
     struct versions_call call = {0};
     int r = read_call(settings, argc, argv, 2, &call);
 
-    return r != 0 ? r : already(act_on_all(&call, activate, true, out), &call, "seals already");
+    if (r != 0)
+        return r;
+    r = recorded(act_on_all(&call, activate, true, out), settings, &call, "hsm.activate", out);
+    return already(r, &call, "seals already");
+}
+
+/* What a walk could not do it may be able to do now; if it is not told, it looks by itself, later.
+ */
+static void wake(const struct cli_settings *settings)
+{
+    CLEANUP(db_cleanup) struct db *db = NULL;
+
+    if (open_database(settings, &db) < 0 || db_rewrap_wake(db) < 0)
+        log_warn("the walk goes on within ten minutes: %s", error_text());
 }
 
 int cli_hsm_open(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -188,8 +267,12 @@ int cli_hsm_open(const struct cli_settings *settings, int argc, char **argv, str
 
     if (r == 0 && call.ceremony.escrow_path == NULL)
         return CLI_USAGE;
-    return r != 0 ? r
-                  : already(act_on_all(&call, open_version, true, out), &call, "is open already");
+    if (r != 0)
+        return r;
+    r = recorded(act_on_all(&call, open_version, true, out), settings, &call, "hsm.open", out);
+    if (r == 0)
+        wake(settings);
+    return already(r, &call, "is open already");
 }
 
 int cli_hsm_close(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -197,15 +280,11 @@ int cli_hsm_close(const struct cli_settings *settings, int argc, char **argv, st
     struct versions_call call = {0};
     int r = read_call(settings, argc, argv, 0, &call);
 
-    return r != 0 ? r : act_on_all(&call, close_all, false, out);
-}
-
-static int open_database(const struct cli_settings *settings, struct db **ret)
-{
-    const struct db_config config = {.conninfo = settings->owner_conninfo, .program = "cradle"};
-    int r = cli_need(settings->owner_conninfo, "database.owner_conninfo");
-
-    return r < 0 ? r : db_open(&config, ret);
+    if (r == 0)
+        r = act_on_all(&call, close_all, false, out);
+    if (r == 0)
+        record(settings, "hsm.close", "rewrap", out);
+    return r;
 }
 
 /* The target names what sealed when the walk began, as "store-device.2 store-kek.1". */
@@ -219,34 +298,98 @@ static bool walk_is_towards(const struct db_rewrap_progress *walk, const char *l
     return false;
 }
 
-/* Of the rows that there are; an older backup of the database has others. */
-static int must_be_unused(struct db *db, const char *label)
+/* "12 device keys and 3 KEKs of peers". */
+static void name_uses(const struct db_rewrap_use *uses, size_t n, struct text *out)
 {
-    struct db_rewrap_progress walk;
-    int64_t n = 0;
-    int r = db_rewrap_uses(db, label, &n);
+    for (size_t i = 0; i < n; i++)
+        text_addf(out, "%s%lld %s",
+            i == 0       ? ""
+            : i + 1 == n ? " and "
+                         : ", ",
+            (long long)uses[i].n, uses[i].what);
+}
 
-    if (r == 0)
-        r = db_rewrap_progress(db, &walk);
-    /* They came behind the walk: from a service whose token had not heard of the new version. */
-    if (r == 0 && n > 0 && walk.finished && !walk_is_towards(&walk, label))
-        r = db_rewrap_again(db, walk.target);
+/* They came behind the walk: from a service whose token had not heard of the new version. */
+static int refuse_used(struct db *db, const char *label, const struct db_rewrap_use *uses, size_t n,
+    const struct db_rewrap_progress *walk)
+{
+    CLEANUP(text_done) struct text named = {0};
+    const bool again = walk->finished && !walk_is_towards(walk, label);
+    int r = again ? db_rewrap_again(db, walk->target) : 0;
+
     if (r < 0)
         return r;
-    if (n > 0)
-        return error_set(ERROR_CONFIG,
-            "%lld rows are sealed under %s: they could not be opened any more. %s", (long long)n,
-            label, walk.finished ? "The walk had ended before; it begins anew" : walk.reason);
-    if (walk_is_towards(&walk, label))
+    name_uses(uses, n, &named);
+    if (named.failed)
+        return error_set(ERROR_SYSTEM, "no memory");
+    return error_set(ERROR_CONFIG, "%s need %s: they could not be used any more. %s", named.data,
+        label, again ? "The walk had ended before; it begins anew" : walk->reason);
+}
+
+/* Whether every service has seen that another version seals is what the walk tells. */
+static int must_have_been_walked(const struct db_rewrap_progress *walk, const char *label)
+{
+    if (walk_is_towards(walk, label))
         return error_set(ERROR_CONFIG,
             "no service has seen yet that another version than %s seals: try again in a minute",
             label);
-    if (walk.target[0] == '\0' || !walk.finished)
+    if (walk->target[0] == '\0' || !walk->finished)
         return error_set(ERROR_CONFIG,
             "nothing is sealed under %s, but the walk towards %s has not ended: try again in a "
             "minute",
-            label, walk.target[0] == '\0' ? "another version" : walk.target);
+            label, walk->target[0] == '\0' ? "another version" : walk->target);
     return 0;
+}
+
+/* Nothing walks over codes: whoever can name one makes it anew. */
+static int refuse_used_code(const char *label, const struct db_rewrap_use *uses, size_t n)
+{
+    CLEANUP(text_done) struct text named = {0};
+
+    name_uses(uses, n, &named);
+    if (named.failed)
+        return error_set(ERROR_SYSTEM, "no memory");
+    return error_set(ERROR_CONFIG,
+        "%s need %s: a code is hashed anew when its device is claimed, or by rotate-code; files are "
+        "deleted when their time is over (docs/keys.md)",
+        named.data, label);
+}
+
+/* Only where nothing else is in the way: what is forgotten is not to be had again. */
+static int forget_labels(
+    struct db *db, const char *label, struct db_rewrap_use *uses, size_t *n, struct text *out)
+{
+    int64_t n_forgotten = 0;
+    int r;
+
+    if (*n != 1 || strcmp(uses[0].what, DB_REWRAP_LABELS) != 0)
+        return 0;
+    if ((r = db_rewrap_forget_labels(db, label, &n_forgotten)) < 0)
+        return r;
+    text_addf(out, "%lld " DB_REWRAP_LABELS " were forgotten\n", (long long)n_forgotten);
+    return db_rewrap_uses(db, label, uses, n);
+}
+
+/* Of the rows that there are; an older backup of the database has others. */
+static int must_be_unused(struct db *db, const struct versions_call *call, const char *label,
+    bool never_sealed, struct text *out)
+{
+    struct db_rewrap_use uses[DB_REWRAP_USES_MAX];
+    struct db_rewrap_progress walk;
+    size_t n = 0;
+    int r = db_rewrap_uses(db, label, uses, &n);
+
+    if (r == 0 && call->forget_labels)
+        r = forget_labels(db, label, uses, &n, out);
+    if (r == 0 && n > 0 && call->family == HSM_FAMILY_CODE)
+        return refuse_used_code(label, uses, n);
+    if (r == 0)
+        r = db_rewrap_progress(db, &walk);
+    if (r < 0)
+        return r;
+    if (n > 0)
+        return refuse_used(db, label, uses, n, &walk);
+    return never_sealed ? 0 : must_have_been_walked(&walk, label);
 }
 
 /* A version that was never activated may go at once: nothing can be sealed under it. */
@@ -255,34 +398,45 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     CLEANUP(db_cleanup) struct db *db = NULL;
     struct versions_call call = {0};
     char label[HSM_FAMILY_LABEL_MAX];
+    bool never_sealed = false;
     int r = read_call(settings, argc, argv, 2, &call);
 
     if (r != 0)
         return r;
+    if (call.forget_labels && call.family != HSM_FAMILY_CODE)
+        return CLI_USAGE;
     hsm_family_label(call.family, call.version, label);
-    if ((r = open_database(settings, &db)) == 0 && (r = must_be_unused(db, label)) == 0)
-        r = already(act_on_all(&call, retire, false, out), &call, "is in no token");
-    return r;
+    if ((r = hsm_ceremony_never_sealed(&call.ceremony, call.family, call.version, &never_sealed)) ==
+            0 &&
+        (r = open_database(settings, &db)) == 0)
+        r = must_be_unused(db, &call, label, never_sealed, out);
+    if (r == 0)
+        r = recorded(act_on_all(&call, retire, false, out), settings, &call, "hsm.retire", out);
+    return already(r, &call, "is in no token");
 }
 
 /* Rows by version are a question for the database alone. */
 int cli_hsm_progress(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
+    struct db_rewrap_use uses[DB_REWRAP_USES_MAX];
     struct db_rewrap_progress walk;
+    size_t n = 0;
     int r;
 
     (void)argv;
     if (argc != 1)
         return CLI_USAGE;
-    if ((r = open_database(settings, &db)) < 0 || (r = db_rewrap_progress(db, &walk)) < 0)
+    if ((r = open_database(settings, &db)) < 0 || (r = db_rewrap_progress(db, &walk)) < 0 ||
+        (r = db_rewrap_uses(db, "", uses, &n)) < 0)
         return r;
-    if (walk.target[0] == '\0') {
+    if (walk.target[0] == '\0')
         text_add(out, "no service has looked yet\n");
-        return 0;
-    }
-    text_addf(out, "towards %s: %s, %lld sealed anew, %lld stay%s%s\n", walk.target,
-        walk.finished ? "finished" : "under way", (long long)walk.n_done, (long long)walk.n_stuck,
-        walk.reason[0] != '\0' ? "; the last: " : "", walk.reason);
+    else
+        text_addf(out, "towards %s: %s, %lld sealed anew, %lld stay%s%s\n", walk.target,
+            walk.finished ? "finished" : "under way", (long long)walk.n_done,
+            (long long)walk.n_stuck, walk.reason[0] != '\0' ? "; the last: " : "", walk.reason);
+    for (size_t i = 0; i < n; i++)
+        text_addf(out, "%-22s %12lld %s\n", uses[i].key, (long long)uses[i].n, uses[i].what);
     return 0;
 }

@@ -15,8 +15,11 @@ const struct db_statement db_backlog_statement = {
                          " (SELECT count(*) FROM (SELECT FROM webhook_delivery"
                          "   WHERE state IN ('waiting', 'sending')" UP_TO "),"
                          " (SELECT " AGE(
-                             "min(d.due_at)") " FROM webhook_delivery d"
-                                              "   WHERE d.state IN ('waiting', 'sending')),"
+                             "min(d.due_at)") " FROM webhook w CROSS JOIN LATERAL"
+                                              "   (SELECT due_at FROM webhook_delivery"
+                                              "    WHERE webhook_id = w.id"
+                                              "    AND state IN ('waiting', 'sending')"
+                                              "    ORDER BY due_at LIMIT 1) d),"
                                               " (SELECT count(*) FROM job WHERE kind IN ('export', 'move', 'order')"
                                               "   AND state = 'waiting'),"
                                               " (SELECT count(*) FROM job WHERE state = 'running'),"

@@ -330,7 +330,7 @@ static int insert_keys(struct db *db, const struct db_batch_row *const *rows, si
         db_element_bytes(p, keys[i].key->sealed.blob, keys[i].key->sealed.blob_len);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, keys[i].key->sealed.tag, sizeof(keys[i].key->sealed.tag));
+        db_element_keyed(p, keys[i].key->sealed.tag, keys[i].key->sealed.tag_version);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_bytes(p, keys[i].key->fingerprint, sizeof(keys[i].key->fingerprint));

@@ -50,11 +50,12 @@ const struct db_statement db_claim_load_statement = {
         "   WHEN EXISTS (SELECT FROM device_entitlement e WHERE e.dev_eui = i.dev_eui"
         "    AND e.subscription_id = s.id) THEN 0"
         "   WHEN NOT s.runs THEN 2 WHEN s.n_used >= s.n_places THEN 3 ELSE 0 END,"
-        "  c.dev_eui IS NOT DISTINCT FROM i.dev_eui AND c.origin <> 'given'"
+        "  c.dev_eui IS NOT DISTINCT FROM i.dev_eui AND c.origin <> 'given',"
+        "  (CASE WHEN c.dev_eui = i.dev_eui THEN c.code_key ELSE 0 END)::int4"
         " FROM one, unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::int8[],"
         "  $6::bytea[], $7::bytea[]) WITH ORDINALITY"
         "  AS i(dev_eui, net_id, as_id, wanted, org, client, network, ordinal)"
-        NEAREST("c", "claim_code", "generation, origin")
+        NEAREST("c", "claim_code", "generation, origin, " DB_CODE_KEY("hash") " AS code_key")
         BUCKET("b", "1", "i.client")
         BUCKET("l", "2", "i.dev_eui")
         BUCKET("o", "3", "i.client || i.dev_eui")
@@ -287,6 +288,7 @@ int db_claim_load(struct db *db, struct db_claim *claims, size_t n)
         claim->allowance = allowance > 1 ? (unsigned)allowance : 1;
         claim->place = (enum db_claim_place)db_row_int(&rows, i, 6, PLACE_FREE, PLACE_FULL);
         claim->is_made = db_row_bool(&rows, i, 7);
+        claim->code_key = (uint16_t)db_row_int(&rows, i, 8, 0, KEYED_VERSION_MAX);
     }
     return db_rows_check(&rows);
 }
@@ -322,10 +324,10 @@ static void put_codes(struct db_params *p, const struct db_claim *claims, size_t
         db_element_int(p, claims[i].generation);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, claims[i].hash, sizeof(claims[i].hash));
+        db_element_keyed(p, claims[i].hash, claims[i].hash_version);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, claims[i].new_hash, sizeof(claims[i].new_hash));
+        db_element_keyed(p, claims[i].new_hash, claims[i].new_hash_version);
 }
 
 static void put_calls(struct db_params *p, const struct db_claim *claims, size_t n)

@@ -78,6 +78,7 @@ struct db_claim {
     uint8_t subscription[ACCOUNT_ID_LEN];
     /* Of db_claim_load. */
     uint32_t generation; /* of the device's code, and 1 where there is none */
+    uint16_t code_key;   /* version of the code key that it is to be hashed with; 0: the newest */
     bool is_made;        /* here, and not by a file; false where there is none */
     int64_t wait_s;      /* not to be looked at before; 0: now */
     unsigned allowance;  /* how many wrong ones its client may still make at once: 1 and more */
@@ -86,6 +87,7 @@ struct db_claim {
     /* Of keyd: the given code at `generation`, and the new one at the next. */
     uint8_t hash[DB_CODE_HASH_LEN];
     uint8_t new_hash[DB_CODE_HASH_LEN];
+    uint16_t hash_version, new_hash_version;
     /* Of db_claim_settle. */
     enum db_claim_outcome outcome;
     uint32_t ownership_epoch; /* of what came through */

@@ -483,7 +483,7 @@ int db_rule_claim(
         db_element_int(p, codes[i].generation);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, codes[i].hash, sizeof(codes[i].hash));
+        db_element_keyed(p, codes[i].hash, codes[i].version);
     *ret_n = 0;
     if ((r = db_run(db, DB_RULE_CLAIM, &rows)) < 0 || rows.n == 0)
         return r;

@@ -139,7 +139,7 @@ static void put_codes(struct db_params *p, const struct db_code *codes, size_t n
         db_element_int(p, codes[i].generation);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, codes[i].hash, sizeof(codes[i].hash));
+        db_element_keyed(p, codes[i].hash, codes[i].version);
 }
 
 /* Only weak codes are ever locked. */

@@ -5,6 +5,10 @@
 #include "db/batch.h"
 
 #define DB_CODE_HASH_LEN 32
+/* Of a hash that is kept (base/keyed.h), the version of its key: SQL. */
+#define DB_CODE_KEY(hash)                                                                          \
+    "CASE octet_length(" hash ") WHEN 34 THEN get_byte(" hash ", 32) * 256 + get_byte(" hash       \
+    ", 33) ELSE 1 END"
 #define DB_CODE_CALL_LEN 32 /* the name of a call that makes codes */
 
 /** A code that a device is to have. */
@@ -12,6 +16,7 @@ struct db_code {
     struct eui64 dev_eui;
     uint32_t generation; /* from 1 */
     uint8_t hash[DB_CODE_HASH_LEN];
+    uint16_t version; /* of the code key that hashed it */
     bool weak;
 };
 

@@ -292,7 +292,7 @@ int db_code_renew(struct db *db, const struct db_code *codes, size_t n,
         db_element_int(p, codes[i].generation);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, codes[i].hash, sizeof(codes[i].hash));
+        db_element_keyed(p, codes[i].hash, codes[i].version);
     db_param_bytes(p, made_by, DB_CODE_CALL_LEN);
     db_param_int(p, DB_INT8, organization_id);
     db_param_int(p, DB_INT4, renewal);

@@ -241,7 +241,7 @@ static int load_keks(struct db *db, struct db_directory *d)
         db_row_text(&rows, i, 4, kek->key.kek_label, sizeof(kek->key.kek_label));
         kek->key.blob_len =
             (uint8_t)db_row_bytes_upto(&rows, i, 5, kek->key.blob, sizeof(kek->key.blob));
-        db_row_bytes(&rows, i, 6, kek->key.tag, sizeof(kek->key.tag));
+        db_row_keyed(&rows, i, 6, kek->key.tag, &kek->key.tag_version);
     }
     return db_rows_check(&rows);
 }

@@ -340,7 +340,7 @@ static bool read_key(struct db_rows *rows, size_t row, int column, struct sealed
         return false;
     db_row_text(rows, row, column, ret->kek_label, sizeof(ret->kek_label));
     ret->blob_len = (uint8_t)db_row_bytes_upto(rows, row, column + 1, ret->blob, sizeof(ret->blob));
-    db_row_bytes(rows, row, column + 2, ret->tag, sizeof(ret->tag));
+    db_row_keyed(rows, row, column + 2, ret->tag, &ret->tag_version);
     return true;
 }
 

@@ -49,6 +49,10 @@ static const char *const event_names[DB_N_ID_PAC_OUTCOMES] = {
 #define MADE                                                                                       \
     "CASE origin WHEN 'claimed' THEN coalesce(pac_made, false) ELSE origin = 'made' END AS is_made"
 
+#define PAC_KEY                                                                                    \
+    "CASE origin WHEN 'claimed' THEN " DB_CODE_KEY("pac_hash") " ELSE " DB_CODE_KEY(               \
+        "hash") " END AS pac_key"
+
 /* As NEAREST, of another table: the row of that key or, where there is none, of the one after it.
  * Whoever reads it compares the key. */
 #define FOLLOWING(alias, table, key, value, columns)                                               \
@@ -64,14 +68,15 @@ const struct db_statement db_id_pac_load_statement = {
         " one AS MATERIALIZED (SELECT " ALARM_ON " AS alarm)"
         " SELECT i.ordinal::int4, (CASE WHEN c.dev_eui = i.dev_eui"
         "   THEN coalesce(c.pac_generation, 1) ELSE 1 END)::int4, " WAIT_OF_DEVICE ","
-        "  coalesce(c.dev_eui = i.dev_eui AND c.is_made, false), 0::int8"
+        "  coalesce(c.dev_eui = i.dev_eui AND c.is_made, false), 0::int8,"
+        "  (CASE WHEN c.dev_eui = i.dev_eui AND c.pac_hash IS NOT NULL THEN c.pac_key ELSE 0 END)::int4"
         " FROM input i"
-        NEAREST("c", "claim_code", CODE_COLUMNS ", " MADE)
+        NEAREST("c", "claim_code", CODE_COLUMNS ", " MADE ", " PAC_KEY)
         BUCKET("l", "2", "i.dev_eui")
         BUCKET("o", "3", "$2 || i.dev_eui")
         " UNION ALL"
         " SELECT 0, 1, " WAIT_OF_CLIENT("c", DB_ID_PAC_BURST) ", false, " ALLOWANCE("c", DB_ID_PAC_BURST)
-        " FROM one"
+        ", 0 FROM one"
         BUCKET("c", "1", "$2")
         BUCKET("n", "4", "$3"),
     .shape = DB_SHAPE_MANY,
@@ -231,6 +236,7 @@ int db_id_pac_load(struct db *db, const struct db_claimant *claimant, struct db_
         lines[ordinal - 1].generation = (uint32_t)db_row_int(&rows, i, 1, 1, INT32_MAX);
         lines[ordinal - 1].wait_s = wait_s;
         lines[ordinal - 1].is_made = db_row_bool(&rows, i, 3);
+        lines[ordinal - 1].code_key = (uint16_t)db_row_int(&rows, i, 5, 0, KEYED_VERSION_MAX);
     }
     return db_rows_check(&rows);
 }
@@ -322,7 +328,7 @@ static void put_lines(struct db_params *p, const struct db_id_pac *lines, size_t
         db_element_int(p, lines[i].generation);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, lines[i].hash, sizeof(lines[i].hash));
+        db_element_keyed(p, lines[i].hash, lines[i].hash_version);
     db_param_array(p, DB_BOOL_ARRAY, n);
     for (size_t i = 0; i < n; i++)
         db_element_int(p, lines[i].wait_s == 0);

@@ -41,7 +41,9 @@ struct db_id_pac {
     uint32_t generation;            /* of the code that its label has; 1 where there is none */
     bool is_made;                   /* here, and not by a file; false where there is none */
     int64_t wait_s;                 /* not to be looked at before; 0: now */
+    uint16_t code_key;              /* version of the code key to hash it with; 0: the newest */
     uint8_t hash[DB_CODE_HASH_LEN]; /* of keyd: the given code at `generation` */
+    uint16_t hash_version;
     /* Of db_id_pac_settle. */
     enum db_id_pac_outcome outcome;
     bool told;                              /* the device is the caller's: he is told the reason */

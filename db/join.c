@@ -297,7 +297,7 @@ static void read_key(struct db_rows *rows, size_t row, struct db_join_row *ret)
     db_row_text(rows, row, LOAD_KEY, key->kek_label, sizeof(key->kek_label));
     key->blob_len =
         (uint8_t)db_row_bytes_upto(rows, row, LOAD_KEY + 1, key->blob, sizeof(key->blob));
-    db_row_bytes(rows, row, LOAD_KEY + 2, key->tag, sizeof(key->tag));
+    db_row_keyed(rows, row, LOAD_KEY + 2, key->tag, &key->tag_version);
 }
 
 static bool is_used(struct db_rows *rows, size_t row, uint16_t dev_nonce)

@@ -12,7 +12,7 @@ const struct db_statement db_order_files_statement = {
     .sql = "SELECT b.public_id, o.state = 'ready', coalesce(o.files_until <= now(), false),"
            "  o.device_kind, o.delivery, o.join_eui, o.mac_version, o.profile_id, o.public_key,"
            "  o.transport_text, coalesce(o.manifest, ''), " DB_UTC("o.files_until") ", "
-           DB_UTC("o.files_deleted_at")
+           DB_UTC("o.files_deleted_at") ", o.code_key"
            " FROM batch_order o JOIN batch b ON b.id = o.batch_id WHERE o.batch_id = $1",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 1,
@@ -134,6 +134,7 @@ int db_order_files(struct db *db, int64_t batch_id, struct db_order_files *ret)
     db_row_text(&rows, 0, 10, ret->manifest, sizeof(ret->manifest));
     db_row_text(&rows, 0, 11, ret->until, sizeof(ret->until));
     db_row_text(&rows, 0, 12, ret->deleted_at, sizeof(ret->deleted_at));
+    ret->code_key = (unsigned)db_row_int(&rows, 0, 13, 1, KEYED_VERSION_MAX);
     return db_rows_check(&rows);
 }
 

@@ -21,7 +21,8 @@ struct db_order_files {
     size_t transport_text_len;
     char manifest[DB_ORDER_MANIFEST_MAX + 1]; /* "" before it is ready */
     char until[DB_TIME_TEXT_LEN + 1];         /* "": there are none */
-    char deleted_at[DB_TIME_TEXT_LEN + 1];    /* "": nothing was deleted yet */
+    unsigned code_key;                     /* version of the code key that they are sealed with */
+    char deleted_at[DB_TIME_TEXT_LEN + 1]; /* "": nothing was deleted yet */
 };
 /** Outcome 1: the batch was not ordered. */
 int db_order_files(struct db *db, int64_t batch_id, struct db_order_files *ret);

@@ -23,7 +23,7 @@ const struct db_statement db_order_run_take_statement = {
         "  o.first, o.join_eui, o.mac_version, o.profile_id, o.public_key, o.code_length,"
         "  o.transport_label, o.transport_kek_label, o.transport_blob, o.transport_tag,"
         "  o.transport_kcv, o.transport_text, o.n_broken, (SELECT a.revoked_at IS NOT NULL"
-        "   FROM client a WHERE a.id = taken.client_id)"
+        "   FROM client a WHERE a.id = taken.client_id), o.code_key"
         " FROM taken JOIN batch_order o ON o.batch_id = taken.of_batch"
         "  JOIN certificate c ON c.id = o.module_id"
         "  JOIN organization g ON g.id = taken.organization_id",
@@ -37,13 +37,15 @@ const struct db_statement db_order_run_begin_statement = {
         "WITH held AS (UPDATE job SET lease_until = " DB_JOB_LEASE
         "  WHERE id = $1 AND turn = $2 AND state = 'running' RETURNING batch_id)"
         " UPDATE batch_order o SET transport_label = $3, transport_kek_label = $4,"
-        "  transport_blob = $5, transport_tag = $6, transport_kcv = $7, transport_text = $8"
+        "  transport_blob = $5, transport_tag = $6, transport_kcv = $7, transport_text = $8,"
+        "  code_key = $9"
         " FROM held WHERE o.batch_id = held.batch_id AND o.transport_blob IS NULL"
         " RETURNING o.batch_id",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
-    .n_params = 8,
-    .params = {DB_INT8, DB_INT4, DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA, DB_BYTEA, DB_BYTEA},
+    .n_params = 9,
+    .params = {DB_INT8, DB_INT4, DB_TEXT, DB_TEXT, DB_BYTEA, DB_BYTEA, DB_BYTEA, DB_BYTEA,
+        DB_INT2},
 };
 
 const struct db_statement db_order_run_codes_statement = {
@@ -148,7 +150,7 @@ static void read_transport(struct db_rows *rows, int column, struct db_order_run
     db_row_text(rows, 0, column + 1, kek->key.kek_label, sizeof(kek->key.kek_label));
     kek->key.blob_len =
         (uint8_t)db_row_bytes_upto(rows, 0, column + 2, kek->key.blob, sizeof(kek->key.blob));
-    db_row_bytes(rows, 0, column + 3, kek->key.tag, sizeof(kek->key.tag));
+    db_row_keyed(rows, 0, column + 3, kek->key.tag, &kek->key.tag_version);
     db_row_bytes(rows, 0, column + 4, ret->transport_kcv, sizeof(ret->transport_kcv));
     ret->transport_text_len =
         db_row_bytes_upto(rows, 0, column + 5, ret->transport_text, sizeof(ret->transport_text));
@@ -197,7 +199,8 @@ int db_order_run_take(struct db *db, struct db_order_run *ret)
     read_transport(&rows, column, ret);
     column += 6;
     ret->n_broken = db_row_int(&rows, 0, column++, 0, INT32_MAX);
-    ret->is_revoked = db_row_bool(&rows, 0, column);
+    ret->is_revoked = db_row_bool(&rows, 0, column++);
+    ret->code_key = (unsigned)db_row_int(&rows, 0, column, 1, KEYED_VERSION_MAX);
     return db_rows_check(&rows);
 }
 
@@ -213,9 +216,10 @@ int db_order_run_begin(struct db *db, const struct db_order_run *run)
     db_param_text(p, kek->label);
     db_param_text(p, kek->key.kek_label);
     db_param_bytes(p, kek->key.blob, kek->key.blob_len);
-    db_param_bytes(p, kek->key.tag, sizeof(kek->key.tag));
+    db_param_keyed(p, kek->key.tag, kek->key.tag_version);
     db_param_bytes(p, run->transport_kcv, sizeof(run->transport_kcv));
     db_param_bytes(p, run->transport_text, run->transport_text_len);
+    db_param_int(p, DB_INT2, run->code_key);
     r = db_run(db, DB_ORDER_RUN_BEGIN, &rows);
     return r < 0 ? r : rows.n == 0;
 }
@@ -235,7 +239,7 @@ int db_order_run_codes(struct db *db, const struct db_code *codes, size_t n,
         db_element_int(p, codes[i].generation);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, codes[i].hash, sizeof(codes[i].hash));
+        db_element_keyed(p, codes[i].hash, codes[i].version);
     db_param_bytes(p, made_by, DB_CODE_CALL_LEN);
     return db_run_quiet(db, DB_ORDER_RUN_CODES);
 }

@@ -35,6 +35,7 @@ struct db_order_run {
     uint8_t profile[DB_ORDER_PROFILE_LEN];
     char public_key[DB_ORDER_PEM_MAX + 1];
     unsigned code_length;
+    unsigned code_key; /* version of the code key that its files are sealed with */
     /* The key that the credentials leave under, and it sealed to the maker's. */
     bool has_transport;
     struct sealed_kek transport;

@@ -186,6 +186,13 @@ void db_param_bytes(struct db_params *p, const void *data, size_t len)
     param_put(p, DB_BYTEA, data, len);
 }
 
+void db_param_keyed(struct db_params *p, const uint8_t hash[static KEYED_LEN], unsigned version)
+{
+    uint8_t stored[KEYED_STORED_MAX];
+
+    db_param_bytes(p, stored, keyed_store(hash, version, stored));
+}
+
 void db_param_text(struct db_params *p, const char *text)
 {
     param_put(p, DB_TEXT, text, strlen(text));
@@ -248,6 +255,13 @@ void db_element_bytes(struct db_params *p, const void *data, size_t len)
         out = element_new(p, len, (uint32_t)len);
     if (out && len)
         memcpy(out, data, len);
+}
+
+void db_element_keyed(struct db_params *p, const uint8_t hash[static KEYED_LEN], unsigned version)
+{
+    uint8_t stored[KEYED_STORED_MAX];
+
+    db_element_bytes(p, stored, keyed_store(hash, version, stored));
 }
 
 void db_element_text(struct db_params *p, const char *text)

@@ -4,6 +4,7 @@
  * statement. Private to db/. */
 #pragma once
 
+#include "base/keyed.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,8 @@ bool db_params_good(const struct db_params *p);
 /** `type` is DB_BOOL, DB_INT2, DB_INT4 or DB_INT8. */
 void db_param_int(struct db_params *p, enum db_type type, int64_t value);
 void db_param_bytes(struct db_params *p, const void *data, size_t len);
+/** A hash of a key that has versions (base/keyed.h). */
+void db_param_keyed(struct db_params *p, const uint8_t hash[static KEYED_LEN], unsigned version);
 void db_param_text(struct db_params *p, const char *text);
 void db_param_null(struct db_params *p, enum db_type type);
 
@@ -59,5 +62,6 @@ void db_param_array(struct db_params *p, enum db_type array_type, size_t n);
 /** For arrays of bool, int2, int4 and int8. */
 void db_element_int(struct db_params *p, int64_t value);
 void db_element_bytes(struct db_params *p, const void *data, size_t len);
+void db_element_keyed(struct db_params *p, const uint8_t hash[static KEYED_LEN], unsigned version);
 void db_element_text(struct db_params *p, const char *text);
 void db_element_null(struct db_params *p);

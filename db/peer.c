@@ -365,7 +365,7 @@ static int insert(struct db *db, struct kek_change *change)
     db_param_text(p, kek->label);
     db_param_text(p, kek->key.kek_label);
     db_param_bytes(p, kek->key.blob, kek->key.blob_len);
-    db_param_bytes(p, kek->key.tag, sizeof(kek->key.tag));
+    db_param_keyed(p, kek->key.tag, kek->key.tag_version);
     r = db_run(db, DB_KEK_ADD, &rows);
     if (r < 0)
         return r;

@@ -35,7 +35,7 @@ int db_sealed_samples(struct db *db, struct db_sealed_sample *ret, size_t *ret_n
         s->slot = (enum key_slot)db_row_int(&rows, i, 2, KEY_SLOT_APP, KEY_SLOT_NWK);
         db_row_text(&rows, i, 3, s->key.kek_label, sizeof(s->key.kek_label));
         s->key.blob_len = (uint8_t)db_row_bytes_upto(&rows, i, 4, s->key.blob, sizeof(s->key.blob));
-        db_row_bytes(&rows, i, 5, s->key.tag, sizeof(s->key.tag));
+        db_row_keyed(&rows, i, 5, s->key.tag, &s->key.tag_version);
     }
     *ret_n = rows.n < DB_SAMPLES_MAX ? rows.n : DB_SAMPLES_MAX;
     return db_rows_check(&rows);

@@ -1,15 +1,29 @@
 #include "db/rewrap.h"
 
+#include "db/audit.h"
 #include "db/connection.h"
 #include "db/peer_names.h"
 #include "db/statement.h"
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#define DETAIL_MAX 64
+#define REQUEST_ID_MAX 40
+
+/* What stands behind a hash that says its version (base/keyed.h), and the version that it says. */
+#define MARK(hash) "substring(" hash " FROM " DB_DECIMAL(DB_REWRAP_MARK_AT) ")"
+#define VERSION(mark)                                                                              \
+    "CASE WHEN " mark " = '' THEN 1 ELSE get_byte(" mark ", 0) * 256 + get_byte(" mark ", 1) END"
+
 /* clang-format off */
+/* A row that gives nothing to do is read, and neither locked nor written. */
 const struct db_statement db_rewrap_take_statement = {
     .name = "rewrap_take",
     .sql = "INSERT INTO key_rewrap AS w (target, turn, lease_until)"
-           " VALUES ($1, 1, now() + interval '" DB_REWRAP_LEASE_S " s')"
+           " SELECT $1, 1, now() + interval '" DB_REWRAP_LEASE_S " s'"
+           "  WHERE NOT EXISTS (SELECT FROM key_rewrap WHERE target = $1"
+           "   AND (finished_at IS NOT NULL OR lease_until >= now()))"
            " ON CONFLICT (target) DO UPDATE SET turn = w.turn + 1,"
            "  lease_until = excluded.lease_until"
            "  WHERE w.finished_at IS NULL AND w.lease_until < now()"
@@ -24,11 +38,12 @@ const struct db_statement db_rewrap_take_statement = {
  * so many are looked at in one statement, and the last of them is told, whatever it is under. */
 const struct db_statement db_rewrap_devices_statement = {
     .name = "rewrap_devices",
-    .sql = "WITH looked AS MATERIALIZED (SELECT dev_eui, slot, kek_label FROM device_key"
+    .sql = "WITH looked AS MATERIALIZED (SELECT dev_eui, slot, kek_label,"
+           "   " MARK("tag") " AS mark FROM device_key"
            "  WHERE (dev_eui, slot) > ($1, $2) ORDER BY dev_eui, slot"
            "  LIMIT " DB_DECIMAL(DB_REWRAP_LOOK) "),"
            " few AS MATERIALIZED (SELECT l.dev_eui, l.slot FROM looked l"
-           "  WHERE l.kek_label <> $3 OR (l.dev_eui, l.slot) ="
+           "  WHERE l.kek_label <> $3 OR l.mark <> $4 OR (l.dev_eui, l.slot) ="
            "   (SELECT e.dev_eui, e.slot FROM looked e ORDER BY e.dev_eui DESC, e.slot DESC LIMIT 1)"
            "  ORDER BY l.dev_eui, l.slot LIMIT " DB_DECIMAL(DB_REWRAP_PIECE) ")"
            " SELECT k.dev_eui, k.slot, k.kek_label, k.blob, k.tag,"
@@ -36,17 +51,19 @@ const struct db_statement db_rewrap_devices_statement = {
            " FROM few f JOIN device_key k ON k.dev_eui = f.dev_eui AND k.slot = f.slot"
            " JOIN device d ON d.dev_eui = k.dev_eui ORDER BY k.dev_eui, k.slot",
     .shape = DB_SHAPE_MANY,
-    .n_params = 3,
-    .params = {DB_BYTEA, DB_INT2, DB_TEXT},
+    .n_params = 4,
+    .params = {DB_BYTEA, DB_INT2, DB_TEXT, DB_BYTEA},
 };
 
 const struct db_statement db_rewrap_keks_statement = {
     .name = "rewrap_keks",
     .sql = "SELECT id, kek_label, blob, tag, peer_kind, peer_id, class, label FROM kek"
-           " WHERE id > $1 AND kek_label <> $2 ORDER BY id LIMIT " DB_DECIMAL(DB_REWRAP_PIECE),
+           " WHERE id > $1 AND (kek_label <> $2 OR"
+           "  " MARK("tag") " <> $3)"
+           " ORDER BY id LIMIT " DB_DECIMAL(DB_REWRAP_PIECE),
     .shape = DB_SHAPE_MANY,
-    .n_params = 2,
-    .params = {DB_INT8, DB_TEXT},
+    .n_params = 3,
+    .params = {DB_INT8, DB_TEXT, DB_BYTEA},
 };
 
 const struct db_statement db_rewrap_orders_statement = {
@@ -55,11 +72,12 @@ const struct db_statement db_rewrap_orders_statement = {
            "  'organization', encode(g.public_id, 'hex'), 'transport', o.transport_label"
            " FROM batch_order o JOIN batch b ON b.id = o.batch_id"
            "  JOIN organization g ON g.id = b.organization_id"
-           " WHERE o.batch_id > $1 AND o.transport_kek_label <> $2"
+           " WHERE o.batch_id > $1 AND (o.transport_kek_label <> $2 OR"
+           "  " MARK("o.transport_tag") " <> $3)"
            " ORDER BY o.batch_id LIMIT " DB_DECIMAL(DB_REWRAP_PIECE),
     .shape = DB_SHAPE_MANY,
-    .n_params = 2,
-    .params = {DB_INT8, DB_TEXT},
+    .n_params = 3,
+    .params = {DB_INT8, DB_TEXT, DB_BYTEA},
 };
 
 /* A row that has changed since it was read has another tag, which is over all of it: it stays as it
@@ -110,13 +128,17 @@ const struct db_statement db_rewrap_step_statement = {
            "  n_pass = CASE WHEN $9 THEN 0 ELSE n_pass + $6 END,"
            "  n_stuck_pass = CASE WHEN $9 THEN 0 ELSE n_stuck_pass + $7 END,"
            "  n_stuck = CASE WHEN $9 THEN n_stuck_pass + $7 ELSE n_stuck END,"
+           "  n_idle = CASE WHEN n_pass + $6 > 0 THEN 0 WHEN $9 THEN least(n_idle + 1, 20)"
+           "   ELSE n_idle END,"
            "  reason = CASE WHEN $7 > 0 THEN $8 WHEN $9 AND n_stuck_pass = 0 THEN ''"
            "   ELSE reason END,"
-           "  lease_until = now() + CASE WHEN $9 THEN interval '" DB_REWRAP_PAUSE_S " s'"
+           "  lease_until = now() + CASE WHEN $9 THEN least(interval '" DB_REWRAP_PAUSE_S " s'"
+           "    * (1 << least(n_idle, 20)), interval '" DB_REWRAP_PAUSE_MAX_S " s')"
            "   ELSE interval '" DB_REWRAP_LEASE_S " s' END,"
            "  finished_at = CASE WHEN $9 AND n_pass + $6 = 0 AND n_stuck_pass + $7 = 0"
            "   AND started_at < now() - interval '" DB_REWRAP_SETTLE_S " s' THEN now() END"
-           " WHERE target = $1 AND turn = $2 AND finished_at IS NULL RETURNING 1",
+           " WHERE target = $1 AND turn = $2 AND finished_at IS NULL"
+           " RETURNING finished_at IS NOT NULL, n_done",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .commits = true,
     .n_params = 9,
@@ -125,10 +147,26 @@ const struct db_statement db_rewrap_step_statement = {
 
 const struct db_statement db_rewrap_uses_statement = {
     .name = "rewrap_uses",
-    .sql = "SELECT (SELECT count(*) FROM device_key WHERE kek_label = $1)"
-           " + (SELECT count(*) FROM kek WHERE kek_label = $1)"
-           " + (SELECT count(*) FROM batch_order WHERE transport_kek_label = $1)",
-    .shape = DB_SHAPE_ONE,
+    .sql = "WITH sealed AS (SELECT kek_label AS label, " MARK("tag") " AS mark, count(*) AS n,"
+           "   'device keys' AS what FROM device_key GROUP BY 1, 2"
+           "  UNION ALL SELECT kek_label, " MARK("tag") ", count(*), 'KEKs of peers'"
+           "   FROM kek GROUP BY 1, 2"
+           "  UNION ALL SELECT transport_kek_label, " MARK("transport_tag") ", count(*),"
+           "   'transport KEKs of orders' FROM batch_order WHERE transport_blob IS NOT NULL"
+           "   GROUP BY 1, 2),"
+           " hashed AS (SELECT " MARK("hash") " AS mark, count(*) AS n, 'claim codes' AS what"
+           "   FROM claim_code GROUP BY 1"
+           "  UNION ALL SELECT " MARK("pac_hash") ", count(*), '" DB_REWRAP_LABELS "'"
+           "   FROM claim_code WHERE pac_hash IS NOT NULL GROUP BY 1)"
+           " SELECT u.key, u.what, sum(u.n)::int8 FROM ("
+           "  SELECT label AS key, what, n FROM sealed"
+           "  UNION ALL SELECT 'tag.' || " VERSION("mark") ", what, n FROM sealed"
+           "  UNION ALL SELECT 'code.' || " VERSION("mark") ", what, n FROM hashed"
+           "  UNION ALL SELECT 'code.' || code_key, 'orders with files', count(*) FROM batch_order"
+           "   WHERE transport_blob IS NOT NULL AND files_deleted_at IS NULL GROUP BY 1) u"
+           " WHERE $1 = '' OR u.key = $1 GROUP BY u.key, u.what"
+           " ORDER BY u.key, u.what",
+    .shape = DB_SHAPE_MANY,
     .n_params = 1,
     .params = {DB_TEXT},
 };
@@ -137,6 +175,27 @@ const struct db_statement db_rewrap_again_statement = {
     .name = "rewrap_again",
     .sql = "UPDATE key_rewrap SET finished_at = NULL, lease_until = '-infinity'"
            " WHERE target = $1 AND finished_at IS NOT NULL",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 1,
+    .params = {DB_TEXT},
+};
+
+const struct db_statement db_rewrap_wake_statement = {
+    .name = "rewrap_wake",
+    .sql = "UPDATE key_rewrap SET n_idle = 0, lease_until = '-infinity'"
+           " WHERE finished_at IS NULL AND n_idle > 0",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+};
+
+const struct db_statement db_rewrap_forget_labels_statement = {
+    .name = "rewrap_forget_labels",
+    .sql = "WITH old AS MATERIALIZED (SELECT dev_eui FROM claim_code"
+           "  WHERE 'code.' || " VERSION(MARK("pac_hash")) " = $1"
+           "  ORDER BY dev_eui LIMIT " DB_DECIMAL(DB_REWRAP_LOOK) " FOR NO KEY UPDATE)"
+           " UPDATE claim_code c SET pac_generation = NULL, pac_hash = NULL, pac_made = NULL"
+           " FROM old WHERE c.dev_eui = old.dev_eui RETURNING 1",
     .shape = DB_SHAPE_MANY,
     .commits = true,
     .n_params = 1,
@@ -176,7 +235,7 @@ static void read_device(struct db_rows *rows, size_t i, struct db_rewrap_row *ro
     row->slot = (enum key_slot)db_row_int(rows, i, 1, KEY_SLOT_APP, KEY_SLOT_NWK);
     db_row_text(rows, i, 2, key->kek_label, sizeof(key->kek_label));
     key->blob_len = (uint8_t)db_row_bytes_upto(rows, i, 3, key->blob, sizeof(key->blob));
-    db_row_bytes(rows, i, 4, key->tag, sizeof(key->tag));
+    db_row_keyed(rows, i, 4, key->tag, &key->tag_version);
     db_row_bytes(rows, i, 5, row->join_eui.bytes, sizeof(row->join_eui.bytes));
 }
 
@@ -187,7 +246,7 @@ static void read_kek(struct db_rows *rows, size_t i, struct db_rewrap_row *row)
     row->id = db_row_int(rows, i, 0, 1, INT64_MAX);
     db_row_text(rows, i, 1, key->kek_label, sizeof(key->kek_label));
     key->blob_len = (uint8_t)db_row_bytes_upto(rows, i, 2, key->blob, sizeof(key->blob));
-    db_row_bytes(rows, i, 3, key->tag, sizeof(key->tag));
+    db_row_keyed(rows, i, 3, key->tag, &key->tag_version);
     row->kek.peer_kind = db_row_peer_kind(rows, i, 4);
     db_row_text(rows, i, 5, row->kek.peer_id, sizeof(row->kek.peer_id));
     row->kek.kek_class = db_row_kek_class(rows, i, 6);
@@ -195,12 +254,13 @@ static void read_kek(struct db_rows *rows, size_t i, struct db_rewrap_row *row)
 }
 
 int db_rewrap_load(struct db *db, const struct db_rewrap *rewrap, const char *label,
-    struct db_rewrap_row ret[static DB_REWRAP_PIECE], size_t *ret_n)
+    unsigned tag_version, struct db_rewrap_row ret[static DB_REWRAP_PIECE], size_t *ret_n)
 {
     static const enum db_statement_id loads[] = {
         DB_REWRAP_DEVICES, DB_REWRAP_KEKS, DB_REWRAP_ORDERS};
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     struct db_params *p = db_params_of(db);
+    uint8_t mark[KEYED_STORED_MAX - KEYED_LEN];
     int r;
 
     if (rewrap->part == DB_REWRAP_PART_DEVICES) {
@@ -210,6 +270,7 @@ int db_rewrap_load(struct db *db, const struct db_rewrap *rewrap, const char *la
         db_param_int(p, DB_INT8, rewrap->at_id);
     }
     db_param_text(p, label);
+    db_param_bytes(p, mark, keyed_mark(tag_version, mark));
     if ((r = db_run(db, loads[rewrap->part], &rows)) < 0)
         return r;
     *ret_n = rows.n;
@@ -253,13 +314,13 @@ static void put_rows(struct db_params *p, enum db_rewrap_part part,
             else if (a == NAME)
                 db_element_int(p, devices ? (int64_t)row->slot : row->id);
             else if (a == OLD_TAG)
-                db_element_bytes(p, row->kek.key.tag, sizeof(row->kek.key.tag));
+                db_element_keyed(p, row->kek.key.tag, row->kek.key.tag_version);
             else if (a == LABEL)
                 db_element_text(p, row->fresh.kek_label);
             else if (a == BLOB)
                 db_element_bytes(p, row->fresh.blob, row->fresh.blob_len);
             else
-                db_element_bytes(p, row->fresh.tag, sizeof(row->fresh.tag));
+                db_element_keyed(p, row->fresh.tag, row->fresh.tag_version);
         }
     }
 }
@@ -296,6 +357,18 @@ static bool go_on(struct db_rewrap *rewrap, const struct db_rewrap_row *rows, si
     return over;
 }
 
+/* In nobody's history but the administrators'. */
+static int tell(struct db *db, const struct db_rewrap *rewrap, const char *action, int64_t n_done)
+{
+    char detail[DETAIL_MAX], request_id[REQUEST_ID_MAX];
+    const struct db_audit_event event = {
+        .request_id = request_id, .action = action, .object = rewrap->target, .detail = detail};
+
+    (void)snprintf(request_id, sizeof(request_id), "rewrap-%d", rewrap->turn);
+    (void)snprintf(detail, sizeof(detail), "{\"sealed\":%" PRId64 "}", n_done);
+    return db_audit_add(db, &event);
+}
+
 static int write_step(
     struct db *db, const struct db_rewrap *rewrap, const struct db_rewrap_step *step, bool over)
 {
@@ -312,8 +385,11 @@ static int write_step(
     db_param_int(p, DB_INT8, (int64_t)step->n_stuck);
     db_param_text(p, step->reason);
     db_param_int(p, DB_BOOL, over);
-    r = db_run(db, DB_REWRAP_STEP, &rows);
-    return r < 0 ? r : rows.n == 0;
+    if ((r = db_run(db, DB_REWRAP_STEP, &rows)) < 0 || rows.n == 0)
+        return r < 0 ? r : 1;
+    if (!db_row_bool(&rows, 0, 0))
+        return db_rows_check(&rows);
+    return tell(db, rewrap, "keys.rewrap.end", db_row_int(&rows, 0, 1, 0, INT64_MAX));
 }
 
 int db_rewrap_write(struct db *db, struct db_rewrap *rewrap, const struct db_rewrap_row *rows,
@@ -356,15 +432,21 @@ int db_rewrap_progress(struct db *db, struct db_rewrap_progress *ret)
     return db_rows_check(&rows);
 }
 
-int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n)
+int db_rewrap_uses(struct db *db, const char *key,
+    struct db_rewrap_use ret[static DB_REWRAP_USES_MAX], size_t *ret_n)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
     int r;
 
-    db_param_text(db_params_of(db), label);
+    db_param_text(db_params_of(db), key);
     if ((r = db_run(db, DB_REWRAP_USES, &rows)) < 0)
         return r;
-    *ret_n = db_row_int(&rows, 0, 0, 0, INT64_MAX);
+    *ret_n = rows.n < DB_REWRAP_USES_MAX ? rows.n : DB_REWRAP_USES_MAX;
+    for (size_t i = 0; i < *ret_n; i++) {
+        db_row_text(&rows, i, 0, ret[i].key, sizeof(ret[i].key));
+        db_row_text(&rows, i, 1, ret[i].what, sizeof(ret[i].what));
+        ret[i].n = db_row_int(&rows, i, 2, 0, INT64_MAX);
+    }
     return db_rows_check(&rows);
 }
 
@@ -372,4 +454,28 @@ int db_rewrap_again(struct db *db, const char *target)
 {
     db_param_text(db_params_of(db), target);
     return db_run_quiet(db, DB_REWRAP_AGAIN);
+}
+
+int db_rewrap_wake(struct db *db)
+{
+    (void)db_params_of(db);
+    return db_run_quiet(db, DB_REWRAP_WAKE);
+}
+
+int db_rewrap_forget_labels(struct db *db, const char *key, int64_t *ret_n)
+{
+    size_t n = 1;
+
+    *ret_n = 0;
+    while (n > 0) {
+        CLEANUP(db_rows_done) struct db_rows rows = {0};
+        int r;
+
+        db_param_text(db_params_of(db), key);
+        if ((r = db_run(db, DB_REWRAP_FORGET_LABELS, &rows)) < 0)
+            return r;
+        n = rows.n;
+        *ret_n += (int64_t)n;
+    }
+    return 0;
 }

@@ -1,4 +1,5 @@
-/* The walk over all sealed keys that follows a new version of a storage KEK (docs/keys.md): what it
+/* The walk over all sealed keys that follows a new version of a storage KEK or of the tag key
+ * (docs/keys.md): what it
  * is at stands in key_rewrap, so that whoever takes it goes on. Role cradle_activation. */
 #pragma once
 
@@ -6,12 +7,14 @@
 #include "base/sealed.h"
 #include "db/db.h"
 
-#define DB_REWRAP_PIECE 64      /* keys of a step */
-#define DB_REWRAP_LOOK 8192     /* device keys that it looks at to find them, at most */
-#define DB_REWRAP_LEASE_S "30"  /* somebody else may go on after that */
-#define DB_REWRAP_PAUSE_S "5"   /* between two passes */
-#define DB_REWRAP_SETTLE_S "20" /* longer than a key process seals under what was the newest */
+#define DB_REWRAP_PIECE 64     /* keys of a step */
+#define DB_REWRAP_LOOK 8192    /* device keys that it looks at to find them, at most */
+#define DB_REWRAP_LEASE_S "30" /* somebody else may go on after that */
+#define DB_REWRAP_PAUSE_S "5"  /* between two passes; twice as long after each that did nothing, */
+#define DB_REWRAP_PAUSE_MAX_S "600" /* up to this: what is stuck waits for somebody's act */
+#define DB_REWRAP_SETTLE_S "20"     /* longer than a key process seals under what was the newest */
 #define DB_REWRAP_TARGET_MAX 63
+#define DB_REWRAP_MARK_AT 33 /* where in a kept hash its version stands (base/keyed.h) */
 #define DB_REWRAP_REASON_MAX 200
 
 /** What is walked over, in this order. */
@@ -47,16 +50,18 @@ struct db_rewrap_step {
     bool end;                              /* the part has no more rows */
 };
 
-/** Takes the walk towards `target` ("LABEL LABEL"), or begins it. Outcome 1: it is finished, or
+/** Takes the walk towards `target` ("LABEL LABEL LABEL": of device keys, of KEKs, of tags), or
+ * begins it. Outcome 1: it is finished, or
  * somebody else's. */
 int db_rewrap_take(struct db *db, const char *target, struct db_rewrap *ret);
-/** The next rows of the part that are not under `label`, none: the part is at its end. Of device
- * keys the last may be under it already: then it says how far was looked. */
+/** The next rows of the part that are not under `label`, or have no tag of that version; none: the
+ * part is at its end. Of device keys the last may be under them already: then it says how far was
+ * looked. */
 int db_rewrap_load(struct db *db, const struct db_rewrap *rewrap, const char *label,
-    struct db_rewrap_row ret[static DB_REWRAP_PIECE], size_t *ret_n);
+    unsigned tag_version, struct db_rewrap_row ret[static DB_REWRAP_PIECE], size_t *ret_n);
 /** Writes what changed, where the row is still as it was read, and goes on to the last of the rows,
- * or to the next part; after the last part a pass that found nothing ends the walk. Both or
- * neither. Outcome 1: the walk is another's by now, and nothing was written. */
+ * or to the next part; after the last part a pass that found nothing ends the walk, which the audit
+ * tells. All or nothing. Outcome 1: the walk is another's by now, and nothing was written. */
 int db_rewrap_write(struct db *db, struct db_rewrap *rewrap, const struct db_rewrap_row *rows,
     size_t n, const struct db_rewrap_step *step);
 
@@ -70,5 +75,19 @@ struct db_rewrap_progress {
 int db_rewrap_progress(struct db *db, struct db_rewrap_progress *ret);
 /** Lets a walk that has ended begin anew: something was sealed under an old version after it. */
 int db_rewrap_again(struct db *db, const char *target);
-/** How many rows of all parts are sealed under this label. Reads all of them. */
-int db_rewrap_uses(struct db *db, const char *label, int64_t *ret_n);
+/** Forgets the codes of labels that need this version of the code key ("code.1"), which lists of
+ * built devices are checked by (db/id_pac.h), a piece a transaction. */
+int db_rewrap_forget_labels(struct db *db, const char *key, int64_t *ret_n);
+/** Ends the pause of a walk that could not go on: what was in its way may be gone. */
+int db_rewrap_wake(struct db *db);
+/** How many rows need a version of a key, a line a version and kind of row: of the one that is
+ * called `key` ("store-device.1", "tag.1", "code.1"), or of all (""). Reads all rows. */
+#define DB_REWRAP_USES_MAX 256
+#define DB_REWRAP_LABELS "codes of labels" /* `what` of those that may be forgotten */
+struct db_rewrap_use {
+    char key[SEALED_LABEL_MAX + 1];
+    char what[32];
+    int64_t n;
+};
+int db_rewrap_uses(struct db *db, const char *key,
+    struct db_rewrap_use ret[static DB_REWRAP_USES_MAX], size_t *ret_n);

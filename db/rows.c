@@ -72,6 +72,18 @@ void db_row_bytes(struct db_rows *rows, size_t row, int column, void *out, size_
         rows->failed = true;
 }
 
+void db_row_keyed(struct db_rows *rows, size_t row, int column, uint8_t out[static KEYED_LEN],
+    uint16_t *ret_version)
+{
+    uint8_t stored[KEYED_STORED_MAX];
+    const size_t len = db_row_bytes_upto(rows, row, column, stored, sizeof(stored));
+
+    memset(out, 0, KEYED_LEN);
+    *ret_version = 1;
+    if (!rows->failed && !keyed_read(stored, len, out, ret_version))
+        rows->failed = true;
+}
+
 size_t db_row_bytes_upto(struct db_rows *rows, size_t row, int column, void *out, size_t max)
 {
     size_t len = 0;

@@ -2,6 +2,7 @@
  * none may be) yields zeros and sets `failed`: read everything, then look once. Private to db/. */
 #pragma once
 
+#include "base/keyed.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,6 +25,9 @@ int64_t db_row_int(struct db_rows *rows, size_t row, int column, int64_t min, in
 bool db_row_bool(struct db_rows *rows, size_t row, int column);
 /** Exactly `len` bytes. */
 void db_row_bytes(struct db_rows *rows, size_t row, int column, void *out, size_t len);
+/** A hash of a key that has versions (base/keyed.h). */
+void db_row_keyed(struct db_rows *rows, size_t row, int column, uint8_t out[static KEYED_LEN],
+    uint16_t *ret_version);
 /** At most `max` bytes; returns how many. */
 size_t db_row_bytes_upto(struct db_rows *rows, size_t row, int column, void *out, size_t max);
 /** At most `size` - 1 bytes, and a NUL. Null reads as "". */

@@ -328,6 +328,8 @@ enum db_statement_id {
     DB_REWRAP_STEP,
     DB_REWRAP_USES,
     DB_REWRAP_AGAIN,
+    DB_REWRAP_WAKE,
+    DB_REWRAP_FORGET_LABELS,
     DB_REWRAP_PROGRESS,
     DB_N_STATEMENTS,
 };
@@ -593,6 +595,8 @@ extern const struct db_statement db_rewrap_write_orders_statement;
 extern const struct db_statement db_rewrap_step_statement;
 extern const struct db_statement db_rewrap_uses_statement;
 extern const struct db_statement db_rewrap_again_statement;
+extern const struct db_statement db_rewrap_wake_statement;
+extern const struct db_statement db_rewrap_forget_labels_statement;
 extern const struct db_statement db_rewrap_progress_statement;
 extern const struct db_statement db_replacement_lock_statement;
 extern const struct db_statement db_replacement_add_statement;

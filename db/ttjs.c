@@ -203,7 +203,7 @@ int db_ttjs_release(struct db *db, const struct db_claimant *claimant, const cha
         db_element_int(p, codes[i].generation);
     db_param_array(p, DB_BYTEA_ARRAY, n);
     for (size_t i = 0; i < n; i++)
-        db_element_bytes(p, codes[i].hash, sizeof(codes[i].hash));
+        db_element_keyed(p, codes[i].hash, codes[i].version);
     db_param_int(p, DB_INT8, claimant->organization_id);
     db_param_text(p, as_id);
     db_param_bytes(p, claimant->call, sizeof(claimant->call));

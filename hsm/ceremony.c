@@ -126,6 +126,8 @@ static bool is_wanted(const struct ceremony_object *object, const struct hsm_cer
 {
     if (strcmp(object->label, P11_LABEL_ESCROW) == 0)
         return ceremony->escrow_path != NULL;
+    if (strcmp(object->label, P11_LABEL_FINGERPRINT) == 0)
+        return false;
     return object->absent == NULL || ceremony->exportable_keys;
 }
 

@@ -33,15 +33,26 @@ int hsm_ceremony_export(const struct hsm_ceremony *ceremony);
  * is not: then ERROR_CONFIG, with the report. The twin may be absent. */
 int hsm_ceremony_list(const struct hsm_ceremony *ceremony, struct text *report);
 
-/* --- versions of storage KEKs (docs/keys.md) ---------------------------------------------------
+/* --- versions of keys (docs/keys.md) -----------------------------------------------------------
  */
 
-enum hsm_family { HSM_FAMILY_DEVICE, HSM_FAMILY_KEK };
+enum hsm_family {
+    HSM_FAMILY_DEVICE,
+    HSM_FAMILY_KEK,
+    HSM_FAMILY_TAG,
+    HSM_FAMILY_CODE,
+    HSM_N_FAMILIES
+};
+/** The word for one on a command line; NULL: it has none. */
+const char *hsm_family_word(enum hsm_family family);
+bool hsm_family_parse(const char *word, enum hsm_family *ret);
+/** Whether versions of it can be opened and closed: storage KEKs; the others open nothing. */
+bool hsm_family_is_store(enum hsm_family family);
 
-/** Makes the next version of store-device or store-kek, which opens and does not seal yet; the
- * token is opened again and check values compared, as at init. An export twin is made where the
- * newest version has one. *ret_version tells its number. ERROR_CONFIG: a version is pending, or
- * there are too many. */
+/** Makes the next version of a family, which opens (or checks) and does not seal yet; with tag.2
+ * comes fingerprint.1, of what tag.1 gave for it. The token is opened again and check values
+ * compared, as at init. An export twin is made where the newest version has one. *ret_version tells
+ * its number. ERROR_CONFIG: a version is pending, or there are too many. */
 int hsm_ceremony_rotate(const struct hsm_ceremony *ceremony, enum hsm_family family,
     unsigned *ret_version, struct text *report);
 /** From now on that version seals. Outcome 1: it did so already. ERROR_CONFIG: it is not there. */
@@ -58,6 +69,9 @@ int hsm_ceremony_close(const struct hsm_ceremony *ceremony, struct text *report)
  * there. ERROR_CONFIG: it seals. The caller has seen that nothing is sealed under it. */
 int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family family,
     unsigned version, struct text *report);
+/** Whether that version is in the token and was never let seal. */
+int hsm_ceremony_never_sealed(
+    const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version, bool *ret);
 /** Its label. */
 void hsm_family_label(
     enum hsm_family family, unsigned version, char ret[static HSM_FAMILY_LABEL_MAX]);

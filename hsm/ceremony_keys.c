@@ -344,17 +344,40 @@ int ceremony_make_twin(struct p11_token *token, const char *escrow_path, const c
 
 /* --- the other secret keys -------------------------------------------------------------------- */
 
-static int make_hmac(struct p11_token *token, const struct ceremony_object *object)
+int ceremony_make_hmac(struct p11_token *token, const char *label)
 {
     const CK_ULONG len = HMAC_KEY_LEN;
     CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
     struct attributes a = {.n = 0};
 
-    add_hidden(&a, object->label);
+    add_hidden(&a, label);
     add_uses(&a, false, false, true);
     add(&a, CKA_VALUE_LEN, &len, sizeof(len));
-    add_lock_of(&a, token, object->label);
-    return generate(token, CKM_GENERIC_SECRET_KEY_GEN, &a, object->label, &made);
+    add_lock_of(&a, token, label);
+    return generate(token, CKM_GENERIC_SECRET_KEY_GEN, &a, label, &made);
+}
+
+static int make_hmac(struct p11_token *token, const struct ceremony_object *object)
+{
+    return ceremony_make_hmac(token, object->label);
+}
+
+int ceremony_make_fingerprint(struct p11_token *token, const uint8_t value[static KEYED_LEN])
+{
+    static const CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    static const CK_KEY_TYPE type = CKK_GENERIC_SECRET;
+    CK_OBJECT_HANDLE made = CK_INVALID_HANDLE;
+    struct attributes a = {.n = 0};
+    CK_RV rv;
+
+    add(&a, CKA_CLASS, &class, sizeof(class));
+    add(&a, CKA_KEY_TYPE, &type, sizeof(type));
+    add_hidden(&a, P11_LABEL_FINGERPRINT);
+    add_uses(&a, false, false, true);
+    add(&a, CKA_VALUE, value, KEYED_LEN);
+    add_lock_of(&a, token, P11_LABEL_FINGERPRINT);
+    rv = token->f->C_CreateObject(token->anchor, a.list, a.n, &made);
+    return rv == CKR_OK ? 0 : p11_failed(token, rv, P11_LABEL_FINGERPRINT);
 }
 
 /* A storage KEK can only wrap: so a key of zeros is wrapped, and the result hashed because it must
@@ -496,7 +519,7 @@ static int check_audit(
 #define METHOD_HMAC "HMAC of 16 zero bytes"
 #define METHOD_PUBLIC "SHA-256 of the public key"
 
-enum { ROW_DEVICE, ROW_EXPORT, ROW_KEK };
+enum { ROW_DEVICE, ROW_EXPORT, ROW_KEK, ROW_TAG, ROW_CODE };
 
 const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
     [ROW_DEVICE] = {.label = P11_LABEL_DEVICE "1",
@@ -518,13 +541,13 @@ const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
         .class = CKO_SECRET_KEY,
         .make = make_store_kek,
         .check = check_store},
-    {.label = P11_LABEL_TAG,
+    [ROW_TAG] = {.label = P11_LABEL_TAG "1",
         .kind = "HMAC-SHA-256, binds a sealed key to its row",
         .method = METHOD_HMAC,
         .class = CKO_SECRET_KEY,
         .make = make_hmac,
         .check = check_hmac},
-    {.label = P11_LABEL_CODE,
+    [ROW_CODE] = {.label = P11_LABEL_CODE "1",
         .kind = "HMAC-SHA-256, hashes claim codes",
         .method = METHOD_HMAC,
         .class = CKO_SECRET_KEY,
@@ -554,6 +577,12 @@ const struct ceremony_object ceremony_objects[CEREMONY_N_OBJECTS] = {
         .class = CKO_SECRET_KEY,
         .absent = "none: what it seals now cannot be sealed anew",
         .check = check_store},
+    {.label = P11_LABEL_FINGERPRINT,
+        .kind = "HMAC-SHA-256, finds keys that devices share",
+        .method = METHOD_HMAC,
+        .class = CKO_SECRET_KEY,
+        .absent = "none: it comes of tag.1",
+        .check = check_hmac},
 };
 
 const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const char *label)
@@ -563,7 +592,7 @@ const struct ceremony_object *ceremony_object_find(CK_OBJECT_CLASS class, const 
         size_t row;
     } versions[] = {{P11_LABEL_DEVICE, ROW_DEVICE}, {P11_LABEL_EXPORT, ROW_EXPORT},
         {P11_LABEL_KEK, ROW_KEK}, {P11_LABEL_REWRAP_DEVICE, ROW_EXPORT},
-        {P11_LABEL_REWRAP_KEK, ROW_KEK}};
+        {P11_LABEL_REWRAP_KEK, ROW_KEK}, {P11_LABEL_TAG, ROW_TAG}, {P11_LABEL_CODE, ROW_CODE}};
 
     for (size_t i = 0; i < CEREMONY_N_OBJECTS; i++) {
         if (ceremony_objects[i].class == class && strcmp(ceremony_objects[i].label, label) == 0)

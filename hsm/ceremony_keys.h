@@ -1,10 +1,11 @@
 /* The objects of the ceremony, a row each, and their check values. Inside hsm/ only. */
 #pragma once
 
+#include "base/keyed.h"
 #include "hsm/p11_token.h"
 
 #define CEREMONY_KCV_LEN 3
-#define CEREMONY_N_OBJECTS 9
+#define CEREMONY_N_OBJECTS 10
 
 struct ceremony_object {
     const char *label;
@@ -31,6 +32,12 @@ int ceremony_make_escrow(struct p11_token *token) MUST_CHECK;
  * there is a key of the token; `exportable` makes the export twin of a device KEK with it. */
 int ceremony_make_store(struct p11_token *token, const struct ceremony_object *row,
     const char *label, const char *escrow_path, bool exportable) MUST_CHECK;
+/** Makes a key for HMAC: a version of the tag or the code key. */
+int ceremony_make_hmac(struct p11_token *token, const char *label) MUST_CHECK;
+/** Makes fingerprint.1 of the value that tag.1 gives, which is in this process for a moment, as it
+ * is in each key process that adopts keys. */
+int ceremony_make_fingerprint(
+    struct p11_token *token, const uint8_t value[static KEYED_LEN]) MUST_CHECK;
 /** Opens the escrow file's value of `store_label` as a key with the label `twin_label` that opens
  * what the store sealed to be wrapped again. ERROR_CONFIG: not in the file; not that key. */
 int ceremony_make_twin(struct p11_token *token, const char *escrow_path, const char *store_label,

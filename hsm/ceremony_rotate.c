@@ -1,8 +1,9 @@
-/* Versions of storage KEKs: made, let seal, opened to be sealed anew, destroyed. */
+/* Versions of keys: made, let seal, opened to be sealed anew, destroyed. */
 #include "hsm/ceremony.h"
 
 #include "base/error.h"
 #include "base/hex.h"
+#include "base/secret.h"
 #include "hsm/ceremony_keys.h"
 #include "hsm/p11_keys.h"
 #include "hsm/p11_ops.h"
@@ -11,12 +12,43 @@
 #include <string.h>
 
 static const struct family {
+    const char *word;
     const char *prefix;
-    const char *twin; /* what opens a version's keys to be sealed anew */
-} families[] = {
-    [HSM_FAMILY_DEVICE] = {P11_LABEL_DEVICE, P11_LABEL_REWRAP_DEVICE},
-    [HSM_FAMILY_KEK] = {P11_LABEL_KEK, P11_LABEL_REWRAP_KEK},
+    const char *twin;  /* what opens a version's keys to be sealed anew; NULL: it opens nothing */
+    const char *state; /* of a version that was made */
+    const char *active;
+    const char *gone;
+} families[HSM_N_FAMILIES] = {
+    [HSM_FAMILY_DEVICE] = {"device", P11_LABEL_DEVICE, P11_LABEL_REWRAP_DEVICE,
+        "opens, and does not seal yet", "seals from now on", "what it sealed cannot be opened"},
+    [HSM_FAMILY_KEK] = {"kek", P11_LABEL_KEK, P11_LABEL_REWRAP_KEK, "opens, and does not seal yet",
+        "seals from now on", "what it sealed cannot be opened"},
+    [HSM_FAMILY_TAG] = {"tag", P11_LABEL_TAG, NULL, "checks, and does not make tags yet",
+        "makes tags from now on", "a key with a tag of it cannot be used"},
+    [HSM_FAMILY_CODE] = {"code", P11_LABEL_CODE, NULL, "checks, and does not hash new codes yet",
+        "hashes new codes from now on", "a code that it hashed is right for nobody"},
 };
+
+const char *hsm_family_word(enum hsm_family family)
+{
+    return families[family].word;
+}
+
+bool hsm_family_parse(const char *word, enum hsm_family *ret)
+{
+    for (int i = 0; i < HSM_N_FAMILIES; i++) {
+        if (strcmp(families[i].word, word) != 0)
+            continue;
+        *ret = (enum hsm_family)i;
+        return true;
+    }
+    return false;
+}
+
+bool hsm_family_is_store(enum hsm_family family)
+{
+    return families[family].twin != NULL;
+}
 
 #define LABEL_MAX 64
 
@@ -58,7 +90,14 @@ static int session_again(struct session *s, const struct hsm_ceremony *ceremony)
 
 static const struct p11_store *store_of(const struct session *s, enum hsm_family family)
 {
-    return family == HSM_FAMILY_DEVICE ? &s->keys.device : &s->keys.kek;
+    const struct p11_store *const stores[HSM_N_FAMILIES] = {
+        [HSM_FAMILY_DEVICE] = &s->keys.device,
+        [HSM_FAMILY_KEK] = &s->keys.kek,
+        [HSM_FAMILY_TAG] = &s->keys.tag,
+        [HSM_FAMILY_CODE] = &s->keys.code,
+    };
+
+    return stores[family];
 }
 
 void hsm_family_label(
@@ -147,8 +186,35 @@ static int next_version(const struct p11_store *store, unsigned *ret)
     return 0;
 }
 
+/* Fingerprints outlive the version of the tag key that they come of. */
+static int keep_fingerprints(struct session *s)
+{
+    uint8_t value[KEYED_LEN];
+    int r;
+
+    if (s->keys.fingerprint != CK_INVALID_HANDLE)
+        return 0;
+    r = p11_fingerprint_value(&s->token, &s->keys, value);
+    if (r == 0)
+        r = ceremony_make_fingerprint(&s->token, value);
+    secret_wipe(value, sizeof(value));
+    return r;
+}
+
+static int make_hash_version(struct session *s, enum hsm_family family, const char *label,
+    uint8_t kcv[static CEREMONY_KCV_LEN])
+{
+    int r = family == HSM_FAMILY_TAG ? keep_fingerprints(s) : 0;
+
+    if (r == 0)
+        r = mark_pending(&s->token, label);
+    if (r == 0)
+        r = ceremony_make_hmac(&s->token, label);
+    return r < 0 ? r : check_value(&s->token, label, kcv);
+}
+
 /* The mark first: a keyd that looks in between must not seal under it. */
-static int make_version(struct session *s, const struct hsm_ceremony *ceremony,
+static int make_store_version(struct session *s, const struct hsm_ceremony *ceremony,
     enum hsm_family family, const char *label, uint8_t kcv[static CEREMONY_KCV_LEN])
 {
     const struct p11_store_kek *newest = p11_store_newest(store_of(s, family));
@@ -169,6 +235,13 @@ static int make_version(struct session *s, const struct hsm_ceremony *ceremony,
     return r < 0 ? r : check_value(&s->token, label, kcv);
 }
 
+static int make_version(struct session *s, const struct hsm_ceremony *ceremony,
+    enum hsm_family family, const char *label, uint8_t kcv[static CEREMONY_KCV_LEN])
+{
+    return hsm_family_is_store(family) ? make_store_version(s, ceremony, family, label, kcv)
+                                       : make_hash_version(s, family, label, kcv);
+}
+
 static int destroy_version(struct session *s, enum hsm_family family, unsigned version)
 {
     char label[LABEL_MAX];
@@ -176,9 +249,10 @@ static int destroy_version(struct session *s, enum hsm_family family, unsigned v
 
     (void)snprintf(label, sizeof(label), "%s%u", families[family].prefix, version);
     r = destroy(&s->token, CKO_SECRET_KEY, label);
-    (void)snprintf(label, sizeof(label), "%s%u", families[family].twin, version);
-    if (r == 0)
+    if (r == 0 && hsm_family_is_store(family)) {
+        (void)snprintf(label, sizeof(label), "%s%u", families[family].twin, version);
         r = destroy(&s->token, CKO_SECRET_KEY, label);
+    }
     (void)snprintf(label, sizeof(label), P11_LABEL_EXPORT "%u", version);
     if (r == 0 && family == HSM_FAMILY_DEVICE)
         r = destroy(&s->token, CKO_SECRET_KEY, label);
@@ -218,8 +292,8 @@ int hsm_ceremony_rotate(const struct hsm_ceremony *ceremony, enum hsm_family fam
     if (r < 0)
         return r;
     report_version(label,
-        ceremony->escrow_path != NULL
-            ? "opens, and does not seal yet"
+        ceremony->escrow_path != NULL || !hsm_family_is_store(family)
+            ? families[family].state
             : "opens, and does not seal yet; not in an escrow file: what it will seal stays under it",
         again, report);
     *ret_version = version;
@@ -260,7 +334,7 @@ int hsm_ceremony_activate(const struct hsm_ceremony *ceremony, enum hsm_family f
     if (r == 0)
         r = check_value(&s.token, label, kcv);
     if (r == 0)
-        report_version(label, "seals from now on", kcv, report);
+        report_version(label, families[family].active, kcv, report);
     return r;
 }
 
@@ -272,8 +346,12 @@ int hsm_ceremony_open(const struct hsm_ceremony *ceremony, enum hsm_family famil
     const struct p11_store *twins;
     uint8_t kcv[CEREMONY_KCV_LEN];
     char twin[LABEL_MAX];
-    int r = session_begin(&s, ceremony);
+    int r = 0;
 
+    if (!hsm_family_is_store(family))
+        return error_set(
+            ERROR_CONFIG, "%s keys open nothing: there is none to open", families[family].word);
+    r = session_begin(&s, ceremony);
     if (r == 0)
         r = must_have(&s, family, version, &kek);
     if (r < 0)
@@ -317,6 +395,8 @@ int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family fam
 {
     CLEANUP(session_end) struct session s = {.lock = -1};
     const struct p11_store_kek *kek;
+    char label[HSM_FAMILY_LABEL_MAX], hex[2 * CEREMONY_KCV_LEN + 1];
+    uint8_t kcv[CEREMONY_KCV_LEN];
     int r = session_begin(&s, ceremony);
 
     if (r < 0)
@@ -327,8 +407,16 @@ int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family fam
         return r < 0 ? r : 1;
     }
     if (p11_store_newest(store_of(&s, family)) == kek)
-        r = error_set(
-            ERROR_CONFIG, "%s seals new keys: activate another version first", kek->label);
+        r = error_set(ERROR_CONFIG, "%s %s: activate another version first", kek->label,
+            hsm_family_is_store(family) ? "seals new keys" : "makes what is new");
+    if (r == 0 && family == HSM_FAMILY_TAG && s.keys.fingerprint == CK_INVALID_HANDLE)
+        r = error_set(ERROR_CONFIG,
+            "the token holds no %s, and cannot do without %s: rotate the tag key once more, or "
+            "copy it from the first token",
+            P11_LABEL_FINGERPRINT, kek->label);
+    hsm_family_label(family, version, label);
+    if (r == 0)
+        r = check_value(&s.token, label, kcv);
     if (r == 0)
         r = destroy_version(&s, family, version);
     if (r == 0)
@@ -336,7 +424,21 @@ int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family fam
     if (r == 0 && p11_store_version_find(store_of(&s, family), version) != NULL)
         r = error_set(ERROR_HSM, "after opening the token again, what was destroyed is there");
     if (r == 0)
-        text_addf(report, "%s%u is gone: what it sealed cannot be opened\n",
-            families[family].prefix, version);
+        text_addf(report, "%s (check value %s) is gone: %s\n", label,
+            hex_encode(kcv, sizeof(kcv), hex), families[family].gone);
     return r;
+}
+
+int hsm_ceremony_never_sealed(
+    const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version, bool *ret)
+{
+    CLEANUP(session_end) struct session s = {.lock = -1};
+    const struct p11_store_kek *kek;
+    int r = session_begin(&s, ceremony);
+
+    if (r < 0)
+        return r;
+    kek = p11_store_version_find(store_of(&s, family), version);
+    *ret = kek != NULL && kek->pending;
+    return 0;
 }

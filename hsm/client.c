@@ -12,7 +12,7 @@ const char *keyd_status_text(enum keyd_status status)
         [KEYD_MIC_FAILED] = "the MIC is wrong",
         [KEYD_TAG_REFUSED] = "the sealed device key was altered or moved",
         [KEYD_KEK_TAG_REFUSED] = "the sealed KEK was altered or moved",
-        [KEYD_KEK_UNKNOWN] = "the token does not hold the storage KEK",
+        [KEYD_KEK_UNKNOWN] = "the token does not hold the storage KEK or the tag key",
         [KEYD_BAD_INPUT] = "the input cannot be used",
         [KEYD_HSM_FAILED] = "the HSM failed",
         [KEYD_CANNOT_EXPORT] = "this token cannot export",

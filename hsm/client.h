@@ -129,7 +129,7 @@ enum keyd_status {
     KEYD_MIC_FAILED = 1,
     KEYD_TAG_REFUSED = 2,     /* sealed device key altered, moved, or of another type */
     KEYD_KEK_TAG_REFUSED = 3, /* the same of a peer's KEK */
-    KEYD_KEK_UNKNOWN = 4,     /* the token has no storage KEK of that label */
+    KEYD_KEK_UNKNOWN = 4,     /* the token has no storage KEK of that label, or no such tag key */
     KEYD_BAD_INPUT = 5,       /* an OAEP text that does not open, a length that cannot be */
     KEYD_HSM_FAILED = 6,      /* the token failed: try later, nothing was learnt */
     /* the token was made without a key that opens this one for export, or lacks a mechanism */
@@ -378,12 +378,19 @@ int keyd_make_device_keys(struct keyd_channel *channel, const struct sealed_kek 
     size_t n_keks, const struct keyd_make_request *requests, size_t n_requests,
     struct keyd_make_reply *replies, int64_t deadline_ms);
 
-/** HMAC-SHA-256 with the code key over "delivery-v1" | the batch's public id: the key that the
- * records of its delivery are sealed with (AES-256-GCM), which is stored nowhere and the same
- * whenever it is asked for. What it opens are keys that are wrapped once more. The caller wipes
- * `ret_key`. */
+/** What the code key makes, and which version of it did. */
+struct keyd_code_hash {
+    uint8_t hash[KEYD_HASH_LEN];
+    uint16_t version;
+};
+
+/** HMAC-SHA-256 with a version of the code key (0: the newest) over "delivery-v1" | the batch's
+ * public id: the key that the records of its delivery are sealed with (AES-256-GCM), which is
+ * stored nowhere and the same whenever it is asked for. What it opens are keys that are wrapped
+ * once more. `ret->version` is that of the code key, the newest where the token does not hold the
+ * one that was asked for. The caller wipes `ret`. */
 int keyd_delivery_key(struct keyd_channel *channel, const uint8_t batch[static KEYD_BATCH_ID_LEN],
-    uint8_t ret_key[static KEYD_HASH_LEN], int64_t deadline_ms);
+    unsigned version, struct keyd_code_hash *ret, int64_t deadline_ms);
 
 /* --- export ---------------------------------------------------------------------------------- */
 
@@ -425,21 +432,28 @@ struct keyd_rewrap_key_request {
  * other items. */
 struct keyd_rewrap_reply {
     enum keyd_status status;
-    bool changed;                      /* false: it is under the newest version already */
+    bool changed;                      /* false: it is under the newest versions already */
     struct sealed_key sealed;          /* where it changed */
-    char newest[SEALED_LABEL_MAX + 1]; /* what seals now, whatever became of the item */
+    char newest[SEALED_LABEL_MAX + 1]; /* what seals now, where nothing changed, */
+    uint16_t newest_tag;               /* and the version that makes tags */
 };
 
 /** Opens up to KEYD_BATCH_MAX root keys, after their tags were checked, and seals them for the same
- * rows under the newest version of the storage KEK, all in the HSM. */
+ * rows under the newest version of the storage KEK, all in the HSM, with a tag of the newest
+ * version of the tag key. What cannot be opened keeps its blob and gets its new tag all the same.
+ */
 int keyd_rewrap_keys(struct keyd_channel *channel, const struct keyd_rewrap_key_request *requests,
     size_t n, struct keyd_rewrap_reply *replies, int64_t deadline_ms);
 /** The same of peers' KEKs. One message has one `newest`. */
 int keyd_rewrap_keks(struct keyd_channel *channel, const struct sealed_kek *keks, size_t n,
     struct keyd_rewrap_reply *replies, int64_t deadline_ms);
-/** What seals device keys now, and what peers' KEKs: labels of the token. */
-int keyd_newest(struct keyd_channel *channel, char ret_device[static SEALED_LABEL_MAX + 1],
-    char ret_kek[static SEALED_LABEL_MAX + 1], int64_t deadline_ms);
+/** What seals now, of the token. */
+struct keyd_newest {
+    char device[SEALED_LABEL_MAX + 1]; /* labels: of device keys, */
+    char kek[SEALED_LABEL_MAX + 1];    /* and of peers' KEKs */
+    uint16_t tag, code;                /* versions of the tag key and of the code key */
+};
+int keyd_newest(struct keyd_channel *channel, struct keyd_newest *ret, int64_t deadline_ms);
 
 /* --- keyed hashes --------------------------------------------------------------------------- */
 
@@ -447,15 +461,17 @@ int keyd_newest(struct keyd_channel *channel, char ret_device[static SEALED_LABE
 struct keyd_claim_code {
     struct eui64 dev_eui;
     uint32_t generation;
+    uint16_t version; /* of the code key; 0: the newest */
     uint8_t code_len;
     char code[KEYD_CODE_MAX]; /* no NUL */
 };
 
 /** HMAC-SHA-256 with the code key over "claim-v1" | DevEUI | generation | code, of up to
- * KEYD_BATCH_MAX codes: all, or an error (ERROR_HSM, where the token failed one). The caller wipes
+ * KEYD_BATCH_MAX codes: all, or an error (ERROR_HSM, where the token failed one). Of a version that
+ * the token does not hold it is the newest's hash, and says so: no row has it. The caller wipes
  * `codes`. */
 int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_code *codes,
-    size_t n_codes, uint8_t (*ret_hashes)[KEYD_HASH_LEN], int64_t deadline_ms);
+    size_t n_codes, struct keyd_code_hash *ret, int64_t deadline_ms);
 
 /** HMAC-SHA-256 with the token key over "token-v1" | body: checks up to KEYD_BATCH_MAX access
  * tokens, whose bodies have the same length. All, or an error. */

@@ -13,7 +13,7 @@ static const struct sealed_kek unsendable_kek = {
     .peer_id = "-",
     .kek_class = KEK_CLASS_TRANSPORT,
     .label = "-",
-    .key = {.kek_label = "-", .blob_len = 24},
+    .key = {.kek_label = "-", .blob_len = 24, .tag_version = 1},
 };
 
 static void replace_unsendable(const struct sealed_kek *const *keks, size_t n_keks,
@@ -115,7 +115,8 @@ int keyd_export_keys(struct keyd_channel *channel, const struct keyd_public_key 
     const struct keyd_export_request *requests, size_t n_requests,
     struct keyd_export_reply *replies, int64_t deadline_ms)
 {
-    static const struct sealed_key unsendable_key = {.kek_label = "-", .blob_len = 24};
+    static const struct sealed_key unsendable_key = {
+        .kek_label = "-", .blob_len = 24, .tag_version = 1};
     struct keyd_export_message message;
     int r;
 
@@ -157,8 +158,21 @@ static int take_hashes(struct keyd_channel *channel, size_t n, uint8_t (*ret_has
     return 0;
 }
 
+static int take_code_hashes(struct keyd_channel *channel, size_t n, struct keyd_code_hash *ret)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct keyd_hash_reply *reply = &channel->reply.hashes[i];
+
+        if (reply->status != KEYD_OK)
+            return item_failed(reply->status);
+        memcpy(ret[i].hash, reply->hash, KEYD_HASH_LEN);
+        ret[i].version = reply->version;
+    }
+    return 0;
+}
+
 int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_code *codes,
-    size_t n_codes, uint8_t (*ret_hashes)[KEYD_HASH_LEN], int64_t deadline_ms)
+    size_t n_codes, struct keyd_code_hash *ret, int64_t deadline_ms)
 {
     int r;
 
@@ -167,7 +181,7 @@ int keyd_hash_claim_codes(struct keyd_channel *channel, const struct keyd_claim_
         return 0;
     r = keyd_ask(channel, KEYD_VERB_HASH_CODE, NULL, 0, codes, n_codes, deadline_ms);
     secret_wipe(channel->request_frame, sizeof(channel->request_frame));
-    return r < 0 ? r : take_hashes(channel, n_codes, ret_hashes);
+    return r < 0 ? r : take_code_hashes(channel, n_codes, ret);
 }
 
 int keyd_hash_tokens(struct keyd_channel *channel, const uint8_t *const *bodies, size_t body_len,
@@ -201,19 +215,15 @@ int keyd_hash_token(struct keyd_channel *channel, const uint8_t *body, size_t bo
 }
 
 int keyd_delivery_key(struct keyd_channel *channel, const uint8_t batch[static KEYD_BATCH_ID_LEN],
-    uint8_t ret_key[static KEYD_HASH_LEN], int64_t deadline_ms)
+    unsigned version, struct keyd_code_hash *ret, int64_t deadline_ms)
 {
-    struct keyd_delivery_request request;
-    uint8_t keys[1][KEYD_HASH_LEN];
+    struct keyd_delivery_request request = {.version = (uint16_t)version};
     int r;
 
     memcpy(request.batch, batch, sizeof(request.batch));
     r = keyd_ask(channel, KEYD_VERB_DELIVERY_KEY, NULL, 0, &request, 1, deadline_ms);
     if (r == 0)
-        r = take_hashes(channel, 1, keys);
-    if (r == 0)
-        memcpy(ret_key, keys[0], KEYD_HASH_LEN);
-    secret_wipe(keys, sizeof(keys));
+        r = take_code_hashes(channel, 1, ret);
     keyd_forget(channel);
     return r;
 }

@@ -9,7 +9,7 @@ static const struct sealed_kek unsendable = {.peer_kind = PEER_ORGANIZATION,
     .peer_id = "-",
     .kek_class = KEK_CLASS_TRANSPORT,
     .label = "-",
-    .key = {.kek_label = "-", .blob_len = 24}};
+    .key = {.kek_label = "-", .blob_len = 24, .tag_version = 1}};
 
 int keyd_rewrap_keys(struct keyd_channel *channel, const struct keyd_rewrap_key_request *requests,
     size_t n, struct keyd_rewrap_reply *replies, int64_t deadline_ms)
@@ -49,18 +49,23 @@ int keyd_rewrap_keks(struct keyd_channel *channel, const struct sealed_kek *keks
 }
 
 /* By keys that nobody has. */
-int keyd_newest(struct keyd_channel *channel, char ret_device[static SEALED_LABEL_MAX + 1],
-    char ret_kek[static SEALED_LABEL_MAX + 1], int64_t deadline_ms)
+int keyd_newest(struct keyd_channel *channel, struct keyd_newest *ret, int64_t deadline_ms)
 {
     const struct keyd_rewrap_key_request nobody = {.slot = KEY_SLOT_APP, .key = unsendable.key};
+    const struct keyd_claim_code no_code = {.code_len = 0};
     struct keyd_rewrap_reply device, kek;
+    struct keyd_code_hash code;
     int r = keyd_rewrap_keys(channel, &nobody, 1, &device, deadline_ms);
 
     if (r == 0)
         r = keyd_rewrap_keks(channel, &unsendable, 1, &kek, deadline_ms);
+    if (r == 0)
+        r = keyd_hash_claim_codes(channel, &no_code, 1, &code, deadline_ms);
     if (r < 0)
         return r;
-    memcpy(ret_device, device.newest, sizeof(device.newest));
-    memcpy(ret_kek, kek.newest, sizeof(kek.newest));
+    memcpy(ret->device, device.newest, sizeof(device.newest));
+    memcpy(ret->kek, kek.newest, sizeof(kek.newest));
+    ret->tag = kek.newest_tag;
+    ret->code = code.version;
     return 0;
 }

@@ -47,6 +47,7 @@ struct keyd_make_kek_request {
 
 struct keyd_delivery_request {
     uint8_t batch[KEYD_BATCH_ID_LEN];
+    uint16_t version; /* of the code key; 0: the newest */
 };
 
 struct keyd_token_request {
@@ -77,6 +78,7 @@ struct keyd_make_kek_reply {
 
 struct keyd_hash_reply {
     enum keyd_status status;
+    uint16_t version; /* of the code key, where that made it; else 0 */
     uint8_t hash[KEYD_HASH_LEN];
 };
 

@@ -49,7 +49,7 @@ extern const struct keyd_verb_shape keyd_shape_rewrap_key;
 extern const struct keyd_verb_shape keyd_shape_rewrap_kek;
 
 /* The reply of every verb that gives hashes. */
-#define KEYD_HASH_REPLY_LEN (1 + KEYD_HASH_LEN)
+#define KEYD_HASH_REPLY_LEN (1 + 2 + KEYD_HASH_LEN)
 void keyd_write_hash_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i);
 void keyd_read_hash_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i);
 

@@ -93,6 +93,9 @@ static void write_code(struct bytes_writer *w, const void *items, size_t i, size
     }
     bytes_write(w, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     bytes_write_u32_be(w, q->generation);
+    if (q->version > KEYED_VERSION_MAX)
+        w->failed = true;
+    bytes_write_u16_be(w, q->version);
     bytes_write_u8(w, q->code_len);
     keyd_write_padded(w, (const uint8_t *)q->code, q->code_len, KEYD_CODE_MAX);
 }
@@ -104,10 +107,11 @@ static void read_code(struct bytes_reader *r, struct keyd_request *request, size
     memset(q, 0, sizeof(*q));
     bytes_read(r, q->dev_eui.bytes, sizeof(q->dev_eui.bytes));
     q->generation = bytes_read_u32_be(r);
+    q->version = keyd_read_version(r, 0);
     q->code_len = (uint8_t)keyd_read_ranged(r, 0, KEYD_CODE_MAX);
     keyd_read_padded(r, (uint8_t *)q->code, q->code_len, KEYD_CODE_MAX);
 }
-#define CODE_LEN (8 + 4 + 1 + KEYD_CODE_MAX)
+#define CODE_LEN (8 + 4 + 2 + 1 + KEYD_CODE_MAX)
 
 static void write_random(struct bytes_writer *w, const void *items, size_t i, size_t n_keks)
 {
@@ -189,6 +193,7 @@ void keyd_write_hash_reply(struct bytes_writer *w, const struct keyd_reply *repl
     const struct keyd_hash_reply *a = &reply->hashes[i];
 
     keyd_write_status(w, a->status);
+    bytes_write_u16_be(w, a->version);
     bytes_write(w, a->hash, sizeof(a->hash));
 }
 
@@ -197,6 +202,7 @@ void keyd_read_hash_reply(struct bytes_reader *r, struct keyd_reply *reply, size
     struct keyd_hash_reply *a = &reply->hashes[i];
 
     a->status = keyd_read_status(r);
+    a->version = keyd_read_version(r, 0);
     bytes_read(r, a->hash, sizeof(a->hash));
 }
 

@@ -44,7 +44,10 @@ static void write_delivery(struct bytes_writer *w, const void *items, size_t i, 
     const struct keyd_delivery_request *q = (const struct keyd_delivery_request *)items + i;
 
     (void)n_keks;
+    if (q->version > KEYED_VERSION_MAX)
+        w->failed = true;
     bytes_write(w, q->batch, sizeof(q->batch));
+    bytes_write_u16_be(w, q->version);
 }
 
 static void read_delivery(struct bytes_reader *r, struct keyd_request *request, size_t i)
@@ -52,8 +55,9 @@ static void read_delivery(struct bytes_reader *r, struct keyd_request *request, 
     struct keyd_delivery_request *q = &request->delivery + i;
 
     bytes_read(r, q->batch, sizeof(q->batch));
+    q->version = keyd_read_version(r, 0);
 }
-#define DELIVERY_LEN KEYD_BATCH_ID_LEN
+#define DELIVERY_LEN (KEYD_BATCH_ID_LEN + 2)
 
 /* --- items of replies ------------------------------------------------------------------------- */
 

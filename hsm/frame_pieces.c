@@ -51,6 +51,17 @@ unsigned keyd_read_ranged(struct bytes_reader *r, unsigned min, unsigned max)
     return v;
 }
 
+uint16_t keyd_read_version(struct bytes_reader *r, unsigned min)
+{
+    const uint16_t v = bytes_read_u16_be(r);
+
+    if (v < min || v > KEYED_VERSION_MAX) {
+        r->failed = true;
+        return (uint16_t)min;
+    }
+    return v;
+}
+
 void keyd_read_zeros(struct bytes_reader *r, size_t len)
 {
     uint8_t piece[64];
@@ -99,7 +110,8 @@ static bool blob_len_valid(unsigned len)
 bool keyd_sealed_key_valid(const struct sealed_key *key)
 {
     return printable_label(key->kek_label, sizeof(key->kek_label), false) &&
-           blob_len_valid(key->blob_len);
+           blob_len_valid(key->blob_len) && key->tag_version >= 1 &&
+           key->tag_version <= KEYED_VERSION_MAX;
 }
 
 static bool kek_name_valid(const struct sealed_kek *kek)
@@ -126,6 +138,7 @@ void keyd_write_sealed_key(struct bytes_writer *w, const struct sealed_key *key)
     bytes_write(w, key->blob, key->blob_len);
     keyd_write_zeros(w, SEALED_BLOB_MAX - key->blob_len);
     bytes_write(w, key->tag, sizeof(key->tag));
+    bytes_write_u16_be(w, key->tag_version);
 }
 
 void keyd_read_sealed_key(struct bytes_reader *r, struct sealed_key *key)
@@ -141,6 +154,7 @@ void keyd_read_sealed_key(struct bytes_reader *r, struct sealed_key *key)
     bytes_read(r, key->blob, key->blob_len);
     keyd_read_zeros(r, (size_t)(SEALED_BLOB_MAX - key->blob_len));
     bytes_read(r, key->tag, sizeof(key->tag));
+    key->tag_version = keyd_read_version(r, 1);
 }
 
 void keyd_write_kek_name(struct bytes_writer *w, const struct sealed_kek *kek)

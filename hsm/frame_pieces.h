@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "hsm/frame.h"
 
-#define KEYD_SEALED_KEY_WIRE_LEN (SEALED_LABEL_MAX + 1 + 1 + SEALED_BLOB_MAX + SEALED_TAG_LEN)
+#define KEYD_SEALED_KEY_WIRE_LEN (SEALED_LABEL_MAX + 1 + 1 + SEALED_BLOB_MAX + SEALED_TAG_LEN + 2)
 #define KEYD_KEK_NAME_WIRE_LEN (1 + PEER_ID_MAX + 1 + 1 + KEK_LABEL_MAX + 1)
 #define KEYD_SEALED_REPLY_LEN (1 + KEYD_SEALED_KEY_WIRE_LEN + KEYD_KCV_LEN)
 #define KEYD_PUBLIC_KEY_WIRE_LEN(modulus_max) (2 + (modulus_max) + 1 + KEYD_RSA_EXPONENT_MAX)
@@ -15,6 +15,8 @@
 void keyd_read_label(struct bytes_reader *r, char *label, size_t size);
 /** A byte from `min` to `max`; `min` where it fails. */
 unsigned keyd_read_ranged(struct bytes_reader *r, unsigned min, unsigned max);
+/** Two bytes from `min` to KEYED_VERSION_MAX; `min` where it fails. */
+uint16_t keyd_read_version(struct bytes_reader *r, unsigned min);
 void keyd_read_zeros(struct bytes_reader *r, size_t len);
 void keyd_write_zeros(struct bytes_writer *w, size_t len);
 /** `len` bytes of a field of `size`, zeros after. */

@@ -44,12 +44,12 @@ static void write_reply(struct bytes_writer *w, const struct keyd_reply *reply, 
 {
     const struct keyd_rewrap_reply *a = &reply->rewraps[i];
 
-    /* Where nothing changed, a key of zeros: one form. */
-    struct sealed_key key = {.blob_len = 24};
+    /* Where nothing changed, a key of zeros that names what is the newest: one form. */
+    struct sealed_key key = {.blob_len = 24, .tag_version = a->newest_tag > 0 ? a->newest_tag : 1};
 
+    memcpy(key.kek_label, a->newest[0] != '\0' ? a->newest : no_label, sizeof(key.kek_label));
     if (a->changed)
         key = a->sealed;
-    memcpy(key.kek_label, a->newest[0] != '\0' ? a->newest : no_label, sizeof(key.kek_label));
     if (a->changed && a->status != KEYD_OK)
         w->failed = true;
     keyd_write_status(w, a->status);
@@ -64,7 +64,10 @@ static void read_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t 
     *a = (struct keyd_rewrap_reply){.status = keyd_read_status(r)};
     a->changed = keyd_read_ranged(r, 0, 1) == 1;
     keyd_read_sealed_key(r, &a->sealed);
-    memcpy(a->newest, a->sealed.kek_label, sizeof(a->newest));
+    if (!a->changed) {
+        memcpy(a->newest, a->sealed.kek_label, sizeof(a->newest));
+        a->newest_tag = a->sealed.tag_version;
+    }
     if (a->changed && a->status != KEYD_OK)
         r->failed = true;
 }

@@ -53,8 +53,9 @@ void keyd_serve(struct keyd *keyd, const struct keyd_request *request, struct ke
 
 /* Inner steps return 0, an enum keyd_status above 0, or a negative error (the token failed). */
 
-/** 0 when the tag of a sealed key is right, KEYD_TAG_REFUSED when not. In constant time, and before
- * the key is opened: what fails afterwards is the token's fault. */
+/** 0 when the tag of a sealed key is right, KEYD_TAG_REFUSED when not, KEYD_KEK_UNKNOWN when the
+ * token has no such version of the tag key. One HMAC whatever the version, in constant time, and
+ * before the key is opened: what fails afterwards is the token's fault. */
 int keyd_check_device_tag(struct keyd *keyd, const struct eui64 *dev_eui,
     const struct eui64 *join_eui, enum key_slot slot, const struct sealed_key *key) MUST_CHECK;
 /** Opens a peer's KEK of that class, or finds it opened. */
@@ -69,9 +70,11 @@ int keyd_join(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
 /** Derives the AppSKey of a session that was answered before, by the same numbers. */
 int keyd_app_s_key(struct keyd *keyd, const struct sealed_kek *keks, size_t n_keks,
     const struct keyd_app_s_key_request *request, struct keyd_app_s_key_reply *reply) MUST_CHECK;
-/** HMAC with the tag key, of an input that hsm/tag.h makes. */
-int keyd_make_tag(struct keyd *keyd, const uint8_t *input, size_t len,
-    uint8_t tag[static SEALED_TAG_LEN]) MUST_CHECK;
+/** The tag of a key, over an input that hsm/tag.h makes, by the newest version of the tag key. */
+int keyd_make_tag(
+    struct keyd *keyd, const uint8_t *input, size_t len, struct sealed_key *key) MUST_CHECK;
+/** The same of a peer's KEK as keyd_check_device_tag(): KEYD_KEK_TAG_REFUSED. */
+int keyd_check_kek_tag(struct keyd *keyd, const struct sealed_kek *kek) MUST_CHECK;
 /** Whether a KEK is of the one class that its peer can have. */
 bool keyd_kek_kind_agrees(const struct sealed_kek *kek);
 
@@ -97,6 +100,9 @@ int keyd_adopt_peer(struct keyd *keyd, const struct keyd_adopt_kek_request *requ
 /** Makes a root key, seals it for its row and wraps it under a transport KEK. */
 int keyd_make_root(struct keyd *keyd, const struct sealed_kek *keks,
     const struct keyd_make_request *request, struct keyd_make_reply *reply) MUST_CHECK;
+/** A version of the code key (0: the newest), or the newest where that is not known: then it is
+ * looked for after this item. */
+const struct p11_store_kek *keyd_code_key(struct keyd *keyd, unsigned version);
 /** The key that a batch's delivery is sealed with. */
 int keyd_delivery_hash(struct keyd *keyd, const struct keyd_delivery_request *q,
     struct keyd_hash_reply *reply) MUST_CHECK;

@@ -108,29 +108,35 @@ static int bring_in(struct keyd *keyd, const struct sealed_kek *keks,
     return r != 0 ? r : open_text(keyd, &o, ret);
 }
 
-/* Made when the first key comes: a keyd that adopts none has none. */
-static int need_fingerprint_key(struct keyd *keyd)
+/* The token's, or what tag.1 gives: made when the first key comes, for a keyd that adopts none
+ * needs none. Both are the same key. */
+static int need_fingerprint_key(struct keyd *keyd, CK_OBJECT_HANDLE *ret)
 {
-    uint8_t input[HSM_TAG_INPUT_MAX], key[32];
-    int r;
+    uint8_t key[KEYED_LEN];
+    int r = 0;
 
-    if (keyd->fingerprint_key != CK_INVALID_HANDLE)
+    *ret = keyd->keys.fingerprint;
+    if (*ret != CK_INVALID_HANDLE)
         return 0;
-    r = keyd_make_tag(keyd, input, hsm_tag_input_fingerprint_key(input), key);
-    if (r == 0)
-        r = p11_create_hmac(&keyd->token, key, sizeof(key), &keyd->fingerprint_key);
-    secret_wipe(key, sizeof(key));
+    if (keyd->fingerprint_key == CK_INVALID_HANDLE) {
+        r = p11_fingerprint_value(&keyd->token, &keyd->keys, key);
+        if (r == 0)
+            r = p11_create_hmac(&keyd->token, key, sizeof(key), &keyd->fingerprint_key);
+        secret_wipe(key, sizeof(key));
+    }
+    *ret = keyd->fingerprint_key;
     return r;
 }
 
 static int make_fingerprint(
     struct keyd *keyd, const uint8_t mac[static 16], uint8_t ret[static KEYD_FINGERPRINT_LEN])
 {
+    CK_OBJECT_HANDLE key;
     uint8_t whole[32];
-    int r = need_fingerprint_key(keyd);
+    int r = need_fingerprint_key(keyd, &key);
 
     if (r == 0)
-        r = p11_hmac(&keyd->token, keyd->fingerprint_key, mac, 16, whole);
+        r = p11_hmac(&keyd->token, key, mac, 16, whole);
     if (r == 0)
         memcpy(ret, whole, KEYD_FINGERPRINT_LEN);
     return r;
@@ -144,7 +150,7 @@ int keyd_seal_root(struct keyd *keyd, CK_OBJECT_HANDLE key, const struct eui64 *
 
     if (r == 0)
         r = keyd_make_tag(keyd, input,
-            hsm_tag_input_device(dev_eui, join_eui, slot, &ret->sealed, input), ret->sealed.tag);
+            hsm_tag_input_device(dev_eui, join_eui, slot, &ret->sealed, input), &ret->sealed);
     if (r == 0)
         r = make_fingerprint(keyd, mac, ret->fingerprint);
     if (r == 0)
@@ -182,7 +188,7 @@ int keyd_seal_kek(struct keyd *keyd, CK_OBJECT_HANDLE key, size_t key_len, struc
     int r = seal_of_length(keyd, &keyd->keys.kek, key, key_len, &kek->key, mac);
 
     if (r == 0)
-        r = keyd_make_tag(keyd, input, hsm_tag_input_kek(kek, input), kek->key.tag);
+        r = keyd_make_tag(keyd, input, hsm_tag_input_kek(kek, input), &kek->key);
     if (r == 0)
         memcpy(ret_kcv, mac, KEYD_KCV_LEN);
     return r;

@@ -135,6 +135,7 @@ int keyd_make_root(struct keyd *keyd, const struct sealed_kek *keks,
 int keyd_delivery_hash(
     struct keyd *keyd, const struct keyd_delivery_request *q, struct keyd_hash_reply *reply)
 {
+    const struct p11_store_kek *key = keyd_code_key(keyd, q->version);
     uint8_t input[INPUT_LEN];
     struct bytes_writer w = bytes_writer_over(input, sizeof(input));
 
@@ -142,5 +143,6 @@ int keyd_delivery_hash(
     bytes_write(&w, q->batch, sizeof(q->batch));
     if (w.failed)
         return error_set(ERROR_INTERNAL, "a batch's id does not fit its hash");
-    return p11_hmac(&keyd->token, keyd->keys.code, input, w.len, reply->hash);
+    reply->version = (uint16_t)key->version;
+    return p11_hmac(&keyd->token, key->handle, input, w.len, reply->hash);
 }

@@ -1,8 +1,7 @@
 /* Sealing anew under the newest version of a storage KEK: by a twin of the old version, which opens
- * a key for nothing but to be wrapped. */
+ * a key for nothing but to be wrapped; and tags by the newest version of the tag key. */
 #include "hsm/keyd.h"
 
-#include "base/secret.h"
 #include "hsm/tag.h"
 #include <string.h>
 
@@ -53,6 +52,21 @@ static int reseal(struct keyd *keyd, const struct p11_store *stores, const struc
     return 0;
 }
 
+/* What cannot be sealed anew, or need not be, keeps its blob; an old tag is made anew all the same,
+ * so that no version of the tag key waits for a storage KEK that cannot be opened. */
+static int choose(struct keyd *keyd, const struct p11_store *stores, const struct sealed_key *old,
+    struct sealed_key *ret)
+{
+    int r = reseal(keyd, stores, old, ret);
+
+    if ((r != 0 && r != KEYD_CANNOT_EXPORT) || ret->blob_len > 0)
+        return r;
+    if (old->tag_version >= p11_store_newest(&keyd->keys.tag)->version)
+        return r;
+    *ret = *old;
+    return 0;
+}
+
 int keyd_rewrap_key(struct keyd *keyd, const struct keyd_rewrap_key_request *request,
     struct keyd_rewrap_reply *reply)
 {
@@ -62,12 +76,12 @@ int keyd_rewrap_key(struct keyd *keyd, const struct keyd_rewrap_key_request *req
         keyd, &request->dev_eui, &request->join_eui, request->slot, &request->key);
 
     if (r == 0)
-        r = reseal(keyd, &keyd->keys.device, &request->key, &fresh);
+        r = choose(keyd, &keyd->keys.device, &request->key, &fresh);
     if (r != 0 || fresh.blob_len == 0)
         return r;
     r = keyd_make_tag(keyd, input,
         hsm_tag_input_device(&request->dev_eui, &request->join_eui, request->slot, &fresh, input),
-        fresh.tag);
+        &fresh);
     if (r == 0)
         *reply = (struct keyd_rewrap_reply){.changed = true, .sealed = fresh};
     return r;
@@ -76,18 +90,16 @@ int keyd_rewrap_key(struct keyd *keyd, const struct keyd_rewrap_key_request *req
 int keyd_rewrap_kek(
     struct keyd *keyd, const struct sealed_kek *kek, struct keyd_rewrap_reply *reply)
 {
-    uint8_t input[HSM_TAG_INPUT_MAX], tag[SEALED_TAG_LEN];
+    uint8_t input[HSM_TAG_INPUT_MAX];
     struct sealed_kek fresh = *kek;
-    int r = keyd_make_tag(keyd, input, hsm_tag_input_kek(kek, input), tag);
+    int r = keyd_check_kek_tag(keyd, kek);
 
-    if (r == 0 && !secret_equal(tag, kek->key.tag, sizeof(tag)))
-        r = KEYD_KEK_TAG_REFUSED;
     fresh.key = (struct sealed_key){0};
     if (r == 0)
-        r = reseal(keyd, &keyd->keys.kek, &kek->key, &fresh.key);
+        r = choose(keyd, &keyd->keys.kek, &kek->key, &fresh.key);
     if (r != 0 || fresh.key.blob_len == 0)
         return r;
-    r = keyd_make_tag(keyd, input, hsm_tag_input_kek(&fresh, input), fresh.key.tag);
+    r = keyd_make_tag(keyd, input, hsm_tag_input_kek(&fresh, input), &fresh.key);
     if (r == 0)
         *reply = (struct keyd_rewrap_reply){.changed = true, .sealed = fresh.key};
     return r;

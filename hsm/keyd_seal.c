@@ -5,22 +5,44 @@
 #include "hsm/tag.h"
 #include <string.h>
 
-int keyd_make_tag(
-    struct keyd *keyd, const uint8_t *input, size_t len, uint8_t tag[static SEALED_TAG_LEN])
+int keyd_make_tag(struct keyd *keyd, const uint8_t *input, size_t len, struct sealed_key *key)
 {
-    return p11_hmac(&keyd->token, keyd->keys.tag, input, len, tag);
+    const struct p11_store_kek *newest = p11_store_newest(&keyd->keys.tag);
+
+    key->tag_version = (uint16_t)newest->version;
+    return p11_hmac(&keyd->token, newest->handle, input, len, key->tag);
+}
+
+static int check_tag(struct keyd *keyd, const uint8_t *input, size_t len,
+    const struct sealed_key *key, enum keyd_status refusal)
+{
+    const struct p11_store_kek *version = p11_store_version_find(&keyd->keys.tag, key->tag_version);
+    uint8_t tag[SEALED_TAG_LEN];
+    int r;
+
+    if (version == NULL)
+        return KEYD_KEK_UNKNOWN;
+    r = p11_hmac(&keyd->token, version->handle, input, len, tag);
+    if (r < 0)
+        return r;
+    return secret_equal(tag, key->tag, sizeof(tag)) ? 0 : (int)refusal;
 }
 
 int keyd_check_device_tag(struct keyd *keyd, const struct eui64 *dev_eui,
     const struct eui64 *join_eui, enum key_slot slot, const struct sealed_key *key)
 {
-    uint8_t input[HSM_TAG_INPUT_MAX], tag[SEALED_TAG_LEN];
-    size_t len = hsm_tag_input_device(dev_eui, join_eui, slot, key, input);
-    int r = keyd_make_tag(keyd, input, len, tag);
+    uint8_t input[HSM_TAG_INPUT_MAX];
+    const size_t len = hsm_tag_input_device(dev_eui, join_eui, slot, key, input);
 
-    if (r < 0)
-        return r;
-    return secret_equal(tag, key->tag, sizeof(tag)) ? 0 : KEYD_TAG_REFUSED;
+    return check_tag(keyd, input, len, key, KEYD_TAG_REFUSED);
+}
+
+int keyd_check_kek_tag(struct keyd *keyd, const struct sealed_kek *kek)
+{
+    uint8_t input[HSM_TAG_INPUT_MAX];
+    const size_t len = hsm_tag_input_kek(kek, input);
+
+    return check_tag(keyd, input, len, &kek->key, KEYD_KEK_TAG_REFUSED);
 }
 
 /* --- peers' KEKs ------------------------------------------------------------------------------ */
@@ -29,9 +51,10 @@ int keyd_check_device_tag(struct keyd *keyd, const struct eui64 *dev_eui,
 static bool same_kek(const struct sealed_kek *a, const struct sealed_kek *b)
 {
     return memcmp(a->key.tag, b->key.tag, sizeof(a->key.tag)) == 0 &&
-           a->peer_kind == b->peer_kind && a->kek_class == b->kek_class &&
-           strcmp(a->peer_id, b->peer_id) == 0 && strcmp(a->label, b->label) == 0 &&
-           strcmp(a->key.kek_label, b->key.kek_label) == 0 && a->key.blob_len == b->key.blob_len &&
+           a->key.tag_version == b->key.tag_version && a->peer_kind == b->peer_kind &&
+           a->kek_class == b->kek_class && strcmp(a->peer_id, b->peer_id) == 0 &&
+           strcmp(a->label, b->label) == 0 && strcmp(a->key.kek_label, b->key.kek_label) == 0 &&
+           a->key.blob_len == b->key.blob_len &&
            memcmp(a->key.blob, b->key.blob, a->key.blob_len) == 0;
 }
 
@@ -72,14 +95,11 @@ bool keyd_kek_kind_agrees(const struct sealed_kek *kek)
 
 static int unseal_kek(struct keyd *keyd, const struct sealed_kek *kek, CK_OBJECT_HANDLE *ret)
 {
-    uint8_t input[HSM_TAG_INPUT_MAX], tag[SEALED_TAG_LEN];
     const struct p11_store_kek *store;
-    int r = keyd_make_tag(keyd, input, hsm_tag_input_kek(kek, input), tag);
+    int r = keyd_check_kek_tag(keyd, kek);
 
-    if (r < 0)
+    if (r != 0)
         return r;
-    if (!secret_equal(tag, kek->key.tag, sizeof(tag)))
-        return KEYD_KEK_TAG_REFUSED;
     if (!keyd_kek_kind_agrees(kek))
         return KEYD_BAD_INPUT;
     store = p11_store_find(&keyd->keys.kek, kek->key.kek_label);

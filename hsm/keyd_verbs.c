@@ -31,9 +31,20 @@ int keyd_init(struct keyd *keyd)
     return r;
 }
 
+const struct p11_store_kek *keyd_code_key(struct keyd *keyd, unsigned version)
+{
+    const struct p11_store *store = &keyd->keys.code;
+    const struct p11_store_kek *key = p11_store_version_find(store, version);
+
+    if (version > 0 && key == NULL)
+        keyd->unknown = true;
+    return key != NULL ? key : p11_store_newest(store);
+}
+
 static int hash_code(
     struct keyd *keyd, const struct keyd_claim_code *q, struct keyd_hash_reply *reply)
 {
+    const struct p11_store_kek *key = keyd_code_key(keyd, q->version);
     uint8_t input[HASH_INPUT_MAX];
     struct bytes_writer w = bytes_writer_over(input, sizeof(input));
 
@@ -43,7 +54,8 @@ static int hash_code(
     bytes_write(&w, q->code, q->code_len);
     if (w.failed)
         return error_set(ERROR_INTERNAL, "a claim code does not fit its hash");
-    return p11_hmac(&keyd->token, keyd->keys.code, input, w.len, reply->hash);
+    reply->version = (uint16_t)key->version;
+    return p11_hmac(&keyd->token, key->handle, input, w.len, reply->hash);
 }
 
 static int hash_token(
@@ -101,6 +113,13 @@ static enum keyd_status settle(struct keyd *keyd, int r, void *reply, size_t len
 #define SETTLE(keyd, act, answer)                                                                  \
     ((answer)->status =                                                                            \
             settle((keyd), (keyd)->give_way ? ERROR_HSM : (act), (answer), sizeof(*(answer))))
+
+static void name_newest(
+    const struct keyd *keyd, const struct p11_store *store, struct keyd_rewrap_reply *reply)
+{
+    memcpy(reply->newest, p11_store_newest(store)->label, sizeof(reply->newest));
+    reply->newest_tag = (uint16_t)p11_store_newest(&keyd->keys.tag)->version;
+}
 
 /* Why a MIC is wrong is all that is told of an item that came to nothing. */
 static void serve_join(struct keyd *keyd, const struct keyd_request *request,
@@ -172,14 +191,12 @@ static void serve_item(
     case KEYD_VERB_REWRAP_KEY:
         SETTLE(keyd, keyd_rewrap_key(keyd, &request->rewrap_keys[i], &reply->rewraps[i]),
             &reply->rewraps[i]);
-        memcpy(reply->rewraps[i].newest, p11_store_newest(&keyd->keys.device)->label,
-            sizeof(reply->rewraps[i].newest));
+        name_newest(keyd, &keyd->keys.device, &reply->rewraps[i]);
         break;
     case KEYD_VERB_REWRAP_KEK:
         SETTLE(keyd, keyd_rewrap_kek(keyd, &request->rewrap_keks[i], &reply->rewraps[i]),
             &reply->rewraps[i]);
-        memcpy(reply->rewraps[i].newest, p11_store_newest(&keyd->keys.kek)->label,
-            sizeof(reply->rewraps[i].newest));
+        name_newest(keyd, &keyd->keys.kek, &reply->rewraps[i]);
         break;
     case KEYD_VERB_SIGN_CHECKPOINT:
         SETTLE(keyd, keyd_sign(keyd, &request->checkpoint, &reply->signed_checkpoint),

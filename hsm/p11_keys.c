@@ -1,6 +1,8 @@
 #include "hsm/p11_keys.h"
 
 #include "base/error.h"
+#include "hsm/p11_ops.h"
+#include "hsm/tag.h"
 #include <string.h>
 
 #define WALK_MAX 4096 /* a token for us holds a handful; a linear search of more is a mistake */
@@ -125,8 +127,8 @@ static int add_version(
     if (p11_store_find(store, label) != NULL)
         return twice(label);
     if (store->n == P11_STORE_VERSIONS_MAX)
-        return error_set(ERROR_CONFIG, "the token holds more than %d versions of a storage KEK",
-            P11_STORE_VERSIONS_MAX);
+        return error_set(
+            ERROR_CONFIG, "the token holds more than %d versions of a key", P11_STORE_VERSIONS_MAX);
     memcpy(kek->label, label, strlen(label) + 1);
     kek->version = version;
     store->n++;
@@ -141,9 +143,8 @@ static int found_secret(void *context, CK_OBJECT_HANDLE handle, const char *labe
         const char *label;
         CK_OBJECT_HANDLE *handle;
     } singles[] = {
-        {P11_LABEL_TAG, &keys->tag},
-        {P11_LABEL_CODE, &keys->code},
         {P11_LABEL_TOKEN, &keys->token},
+        {P11_LABEL_FINGERPRINT, &keys->fingerprint},
     };
     const struct {
         const char *prefix;
@@ -152,6 +153,8 @@ static int found_secret(void *context, CK_OBJECT_HANDLE handle, const char *labe
         {P11_LABEL_DEVICE, &keys->device},
         {P11_LABEL_EXPORT, &keys->export},
         {P11_LABEL_KEK, &keys->kek},
+        {P11_LABEL_TAG, &keys->tag},
+        {P11_LABEL_CODE, &keys->code},
         {P11_LABEL_REWRAP_DEVICE, &keys->rewrap_device},
         {P11_LABEL_REWRAP_KEK, &keys->rewrap_kek},
     };
@@ -188,7 +191,7 @@ static int found_private(void *context, CK_OBJECT_HANDLE handle, const char *lab
 static int found_mark(void *context, CK_OBJECT_HANDLE handle, const char *label)
 {
     struct p11_keys *keys = context;
-    struct p11_store *const stores[] = {&keys->device, &keys->kek};
+    struct p11_store *const stores[] = {&keys->device, &keys->kek, &keys->tag, &keys->code};
     const size_t len = strlen(P11_LABEL_PENDING);
 
     (void)handle;
@@ -203,9 +206,27 @@ static int found_mark(void *context, CK_OBJECT_HANDLE handle, const char *label)
     return 0;
 }
 
+/* NULL: nothing. */
+static const char *first_missing(const struct p11_keys *keys)
+{
+    if (p11_store_newest(&keys->device) == NULL)
+        return P11_LABEL_DEVICE "1";
+    if (p11_store_newest(&keys->kek) == NULL)
+        return P11_LABEL_KEK "1";
+    if (p11_store_newest(&keys->tag) == NULL)
+        return P11_LABEL_TAG "1";
+    if (p11_store_newest(&keys->code) == NULL)
+        return P11_LABEL_CODE "1";
+    if (keys->fingerprint == CK_INVALID_HANDLE && p11_store_version_find(&keys->tag, 1) == NULL)
+        return P11_LABEL_FINGERPRINT;
+    if (keys->token == CK_INVALID_HANDLE)
+        return P11_LABEL_TOKEN;
+    return keys->exchange == CK_INVALID_HANDLE ? P11_LABEL_EXCHANGE : NULL;
+}
+
 int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
 {
-    const char *missing = NULL;
+    const char *missing;
     int r;
 
     *ret = (struct p11_keys){0};
@@ -216,18 +237,7 @@ int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
         r = p11_objects_walk(token, CKO_PRIVATE_KEY, found_private, ret);
     if (r < 0)
         return r;
-    if (p11_store_newest(&ret->device) == NULL)
-        missing = "store-device.1";
-    else if (p11_store_newest(&ret->kek) == NULL)
-        missing = "store-kek.1";
-    else if (ret->tag == CK_INVALID_HANDLE)
-        missing = P11_LABEL_TAG;
-    else if (ret->code == CK_INVALID_HANDLE)
-        missing = P11_LABEL_CODE;
-    else if (ret->token == CK_INVALID_HANDLE)
-        missing = P11_LABEL_TOKEN;
-    else if (ret->exchange == CK_INVALID_HANDLE)
-        missing = P11_LABEL_EXCHANGE;
+    missing = first_missing(ret);
     if (missing != NULL)
         return error_set(
             ERROR_CONFIG, "the token holds no %s: run `cradle hsm init` first", missing);
@@ -236,7 +246,9 @@ int p11_keys_find(struct p11_token *token, struct p11_keys *ret)
 
 bool p11_key_is_copied(const char *label)
 {
-    return strcmp(label, P11_LABEL_TAG) == 0 || p11_store_version(label, P11_LABEL_DEVICE) > 0;
+    return p11_store_version(label, P11_LABEL_TAG) > 0 ||
+           p11_store_version(label, P11_LABEL_DEVICE) > 0 ||
+           strcmp(label, P11_LABEL_FINGERPRINT) == 0;
 }
 
 /* The copy can do what its key is for and nothing else, whatever the key itself could be made to do
@@ -271,29 +283,58 @@ static int copy_into_session(struct p11_token *token, CK_OBJECT_HANDLE *handle, 
     return 0;
 }
 
-int p11_keys_copy(struct p11_token *token, struct p11_keys *keys)
+static int copy_versions(
+    struct p11_token *token, struct p11_store *store, bool is_store, bool *ret_refused)
 {
     int r = 0;
 
+    for (size_t i = 0; r == 0 && i < store->n; i++)
+        r = copy_into_session(
+            token, &store->keks[i].handle, is_store, &store->keks[i].copied, ret_refused);
+    return r;
+}
+
+int p11_keys_copy(struct p11_token *token, struct p11_keys *keys)
+{
+    int r;
+
     if (!token->quirks->works_on_copies)
         return 0;
-    for (size_t i = 0; r == 0 && i < keys->device.n; i++)
-        r = copy_into_session(token, &keys->device.keks[i].handle, true,
-            &keys->device.keks[i].copied, &keys->in_place);
+    r = copy_versions(token, &keys->device, true, &keys->in_place);
     if (r == 0)
-        r = copy_into_session(token, &keys->tag, false, &keys->tag_copied, &keys->in_place);
+        r = copy_versions(token, &keys->tag, false, &keys->in_place);
+    if (r == 0 && keys->fingerprint != CK_INVALID_HANDLE)
+        r = copy_into_session(
+            token, &keys->fingerprint, false, &keys->fingerprint_copied, &keys->in_place);
     return r;
+}
+
+static void drop_versions(struct p11_token *token, const struct p11_store *store)
+{
+    for (size_t i = 0; i < store->n; i++) {
+        if (store->keks[i].copied)
+            (void)token->f->C_DestroyObject(token->anchor, store->keks[i].handle);
+    }
 }
 
 void p11_keys_drop(struct p11_token *token, struct p11_keys *keys)
 {
-    for (size_t i = 0; i < keys->device.n; i++) {
-        if (keys->device.keks[i].copied)
-            (void)token->f->C_DestroyObject(token->anchor, keys->device.keks[i].handle);
-    }
-    if (keys->tag_copied)
-        (void)token->f->C_DestroyObject(token->anchor, keys->tag);
+    drop_versions(token, &keys->device);
+    drop_versions(token, &keys->tag);
+    if (keys->fingerprint_copied)
+        (void)token->f->C_DestroyObject(token->anchor, keys->fingerprint);
     *keys = (struct p11_keys){0};
+}
+
+int p11_fingerprint_value(
+    struct p11_token *token, const struct p11_keys *keys, uint8_t out[static KEYED_LEN])
+{
+    const struct p11_store_kek *first = p11_store_version_find(&keys->tag, 1);
+    uint8_t input[HSM_TAG_INPUT_MAX];
+
+    if (first == NULL)
+        return error_set(ERROR_CONFIG, "the token holds no %s", P11_LABEL_FINGERPRINT);
+    return p11_hmac(token, first->handle, input, hsm_tag_input_fingerprint_key(input), out);
 }
 
 static bool same_store(const struct p11_store *a, const struct p11_store *b)
@@ -311,5 +352,7 @@ bool p11_keys_same(const struct p11_keys *a, const struct p11_keys *b)
 {
     return same_store(&a->device, &b->device) && same_store(&a->kek, &b->kek) &&
            same_store(&a->export, &b->export) && same_store(&a->rewrap_device, &b->rewrap_device) &&
-           same_store(&a->rewrap_kek, &b->rewrap_kek);
+           same_store(&a->rewrap_kek, &b->rewrap_kek) && same_store(&a->tag, &b->tag) &&
+           same_store(&a->code, &b->code) &&
+           (a->fingerprint == CK_INVALID_HANDLE) == (b->fingerprint == CK_INVALID_HANDLE);
 }

@@ -14,8 +14,10 @@
 #define P11_LABEL_ESCROW "escrow.1" /* wraps storage KEKs for the operator's escrow file */
 /* A data object: the version that it names opens, and does not seal yet. */
 #define P11_LABEL_PENDING "pending."
-#define P11_LABEL_TAG "tag.1"           /* HMAC: binds a sealed blob to its row */
-#define P11_LABEL_CODE "code.1"         /* HMAC: claim codes */
+#define P11_LABEL_TAG "tag."   /* and a version; HMAC: binds a sealed blob to its row */
+#define P11_LABEL_CODE "code." /* and a version; HMAC: claim codes */
+/* HMAC: fingerprints of device keys. What tag.1 gives for it, made before that may go. */
+#define P11_LABEL_FINGERPRINT "fingerprint.1"
 #define P11_LABEL_TOKEN "token.1"       /* HMAC: access tokens */
 #define P11_LABEL_EXCHANGE "exchange.1" /* RSA-3072: peers send us their KEKs */
 #define P11_LABEL_AUDIT "audit.1"       /* EC P-256: audit checkpoints */
@@ -23,7 +25,8 @@
 #define P11_STORE_VERSIONS_MAX 16
 #define P11_STORE_VERSION_MAX 9999u
 
-/** The versions of one storage KEK. A blob names its own; new blobs get the highest. */
+/** The versions of one key. What a storage KEK sealed names its version, and so does what a tag or
+ * code key hashed; new ones get the highest. */
 struct p11_store {
     struct p11_store_kek {
         char label[SEALED_LABEL_MAX + 1];
@@ -41,11 +44,12 @@ struct p11_keys {
     struct p11_store export;        /* none on a token whose keys cannot be exported */
     struct p11_store rewrap_device; /* both: none but while keys are sealed anew */
     struct p11_store rewrap_kek;
-    CK_OBJECT_HANDLE tag;
-    CK_OBJECT_HANDLE code;
+    struct p11_store tag;
+    struct p11_store code;
+    CK_OBJECT_HANDLE fingerprint; /* CK_INVALID_HANDLE: what tag.1 gives */
     CK_OBJECT_HANDLE token;
     CK_OBJECT_HANDLE exchange;
-    bool tag_copied;
+    bool fingerprint_copied;
     bool in_place; /* a copy would be faster, and the token makes none */
 };
 
@@ -68,6 +72,10 @@ bool p11_keys_same(const struct p11_keys *a, const struct p11_keys *b);
 const struct p11_store_kek *p11_store_newest(const struct p11_store *store);
 /** The version in a label like "store-device.12"; 0 when the label is another. */
 unsigned p11_store_version(const char *label, const char *prefix);
+
+/** What tag.1 gives for the key of fingerprints. ERROR_CONFIG: it has gone. The caller wipes it. */
+int p11_fingerprint_value(
+    struct p11_token *token, const struct p11_keys *keys, uint8_t out[static KEYED_LEN]) MUST_CHECK;
 
 /** Calls `found` for each token object of a class, with its label ("" when none). */
 int p11_objects_walk(struct p11_token *token, CK_OBJECT_CLASS class,

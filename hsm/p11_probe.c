@@ -237,21 +237,22 @@ static int refuse_all_modifiable(struct p11_token *token, const struct p11_keys 
         CK_OBJECT_HANDLE handle;
         const char *label;
     } singles[] = {
-        {keys->tag, P11_LABEL_TAG},
-        {keys->code, P11_LABEL_CODE},
         {keys->token, P11_LABEL_TOKEN},
+        {keys->fingerprint, P11_LABEL_FINGERPRINT},
         {keys->exchange, P11_LABEL_EXCHANGE},
     };
-    const struct p11_store *const stores[] = {
-        &keys->device, &keys->kek, &keys->export, &keys->rewrap_device, &keys->rewrap_kek};
+    const struct p11_store *const stores[] = {&keys->device, &keys->kek, &keys->export,
+        &keys->rewrap_device, &keys->rewrap_kek, &keys->tag, &keys->code};
     int r = 0;
 
     for (size_t s = 0; s < sizeof(stores) / sizeof(stores[0]); s++) {
         for (size_t i = 0; r == 0 && i < stores[s]->n; i++)
             r = refuse_modifiable(token, stores[s]->keks[i].handle, stores[s]->keks[i].label);
     }
-    for (size_t i = 0; r == 0 && i < sizeof(singles) / sizeof(singles[0]); i++)
-        r = refuse_modifiable(token, singles[i].handle, singles[i].label);
+    for (size_t i = 0; r == 0 && i < sizeof(singles) / sizeof(singles[0]); i++) {
+        if (singles[i].handle != CK_INVALID_HANDLE)
+            r = refuse_modifiable(token, singles[i].handle, singles[i].label);
+    }
     return r;
 }
 
@@ -316,7 +317,8 @@ int p11_probe_keys(struct p11_token *token, const struct p11_keys *keys, struct 
     if (r == 0)
         r = p11_destroy(token, &known);
     if (r == 0)
-        r = p11_hmac(token, keys->tag, (const uint8_t *)tag_text, sizeof(tag_text), ret->tag);
+        r = p11_hmac(token, p11_store_newest(&keys->tag)->handle, (const uint8_t *)tag_text,
+            sizeof(tag_text), ret->tag);
     if (r == 0)
         r = encrypt_known(token, keys->exchange, ret);
     if (r == 0)
@@ -363,7 +365,8 @@ int p11_self_test(
         return wrong(token, "the CMAC of an opened key");
     r = p11_derive(token, k.opened, P11_USE_SESSION, nist_block, &k.derived);
     if (r == 0)
-        r = p11_hmac(token, keys->tag, (const uint8_t *)tag_text, sizeof(tag_text), out);
+        r = p11_hmac(token, p11_store_newest(&keys->tag)->handle, (const uint8_t *)tag_text,
+            sizeof(tag_text), out);
     if (r < 0)
         return r;
     if (!secret_equal(out, known->tag, sizeof(known->tag)))

@@ -10,7 +10,7 @@
 struct p11_known {
     uint8_t wrapped[P11_WRAPPED_MAX]; /* a published key under the newest store-device KEK */
     size_t wrapped_len;
-    uint8_t tag[32];            /* of a fixed text */
+    uint8_t tag[32];            /* of a fixed text, by the newest tag key */
     uint8_t oaep[P11_OAEP_LEN]; /* a published key, encrypted to the exchange key */
 };
 

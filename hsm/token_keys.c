@@ -101,7 +101,7 @@ void token_keys_keep_needed(struct key_list *list)
         if (!token_keys_is_mark(label) && !is_pending(list, label) &&
             p11_store_version(label, P11_LABEL_REWRAP_DEVICE) == 0 &&
             p11_store_version(label, P11_LABEL_REWRAP_KEK) == 0 &&
-            strcmp(label, P11_LABEL_ESCROW) != 0)
+            strcmp(label, P11_LABEL_ESCROW) != 0 && strcmp(label, P11_LABEL_FINGERPRINT) != 0)
             kept.keys[kept.n++] = list->keys[i];
     }
     *list = kept;

@@ -137,6 +137,17 @@ void keyd_test_seal(struct keyd_channel *channel, struct keyd_test_device *ret)
         ret->nwk = replies[1].sealed;
 }
 
+int keyd_test_hash_codes(struct keyd_channel *channel, const struct keyd_claim_code *codes,
+    size_t n, uint8_t (*ret)[KEYD_HASH_LEN])
+{
+    struct keyd_code_hash hashes[KEYD_BATCH_MAX];
+    int r = keyd_hash_claim_codes(channel, codes, n, hashes, keyd_test_deadline());
+
+    for (size_t i = 0; r == 0 && i < n; i++)
+        memcpy(ret[i], hashes[i].hash, KEYD_HASH_LEN);
+    return r;
+}
+
 struct keyd_claim_code keyd_test_code(
     const struct eui64 *dev_eui, uint32_t generation, const char *code)
 {

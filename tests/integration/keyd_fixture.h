@@ -51,6 +51,9 @@ void keyd_test_adopt(
     struct keyd_channel *channel, uint64_t dev_eui, bool has_nwk, struct keyd_test_device *ret);
 /** Has keyd seal the keys in clear of a device that is named. */
 void keyd_test_seal(struct keyd_channel *channel, struct keyd_test_device *device);
+/** Hashes by the newest code key, or by the one that each names. */
+int keyd_test_hash_codes(struct keyd_channel *channel, const struct keyd_claim_code *codes,
+    size_t n, uint8_t (*ret)[KEYD_HASH_LEN]);
 /** A claim code as keyd is asked about it. */
 struct keyd_claim_code keyd_test_code(
     const struct eui64 *dev_eui, uint32_t generation, const char *code);

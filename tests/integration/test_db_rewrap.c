@@ -29,7 +29,7 @@ START_TEST(statement_looks_at_so_many_rows_whatever_they_are_under)
 
     make_devices(1, n_devices, LW_MAC_1_1);
     ck_ok(db_rewrap_take(db, TARGET, &walk));
-    ck_ok(db_rewrap_load(db, &walk, OLD, rows, &n));
+    ck_ok(db_rewrap_load(db, &walk, OLD, 1, rows, &n));
     ck_assert_uint_eq(n, 1);
     ck_assert_mem_eq(&rows[0].dev_eui, &last, sizeof(last));
     ck_assert_int_eq(rows[0].slot, KEY_SLOT_NWK);
@@ -42,12 +42,12 @@ START_TEST(statement_looks_at_so_many_rows_whatever_they_are_under)
             "UPDATE device_key SET kek_label = '" OTHER "' WHERE slot = 2 AND dev_eui ="
             " (SELECT dev_eui FROM device_key ORDER BY 1 DESC LIMIT 1)"),
         0);
-    ck_ok(db_rewrap_load(db, &walk, OLD, rows, &n));
+    ck_ok(db_rewrap_load(db, &walk, OLD, 1, rows, &n));
     ck_assert_uint_eq(n, 1);
     ck_assert_mem_eq(&rows[0].dev_eui, &late, sizeof(late));
     ck_assert_str_eq(rows[0].kek.key.kek_label, OTHER);
     go_on(db, &walk, n);
-    ck_ok(db_rewrap_load(db, &walk, OLD, rows, &n));
+    ck_ok(db_rewrap_load(db, &walk, OLD, 1, rows, &n));
     ck_assert_uint_eq(n, 0);
     go_on(db, &walk, n);
     ck_assert_int_eq(walk.part, DB_REWRAP_PART_KEKS);
@@ -62,10 +62,10 @@ START_TEST(piece_is_of_the_first_rows_and_the_walk_goes_on_behind_them)
 
     make_devices(1, DB_REWRAP_PIECE + 2, LW_MAC_1_0_3);
     ck_ok(db_rewrap_take(db, TARGET, &walk));
-    ck_ok(db_rewrap_load(db, &walk, NEW, rows, &n));
+    ck_ok(db_rewrap_load(db, &walk, NEW, 1, rows, &n));
     ck_assert_uint_eq(n, DB_REWRAP_PIECE);
     go_on(db, &walk, n);
-    ck_ok(db_rewrap_load(db, &walk, NEW, rows, &n));
+    ck_ok(db_rewrap_load(db, &walk, NEW, 1, rows, &n));
     ck_assert_uint_eq(n, 2);
 }
 END_TEST

@@ -312,7 +312,9 @@ START_TEST(a_fingerprint_is_what_it_is_said_to_be)
     ck_assert_int_eq(p11_lock(keyd_test_hsm.lock_file, &lock), 0);
     ck_assert_int_eq(p11_token_open(&token, keyd_test_hsm.uri, false, lock), 0);
     ck_assert_int_eq(p11_keys_find(&token, &keys), 0);
-    ck_assert_int_eq(p11_hmac(&token, keys.tag, input, sizeof(input) - 1, whole), 0);
+    ck_assert_int_eq(p11_hmac(&token, p11_store_version_find(&keys.tag, 1)->handle, input,
+                         sizeof(input) - 1, whole),
+        0);
     ck_assert_int_eq(p11_create_hmac(&token, whole, sizeof(whole), &own), 0);
     check_mac(&key, mac);
     ck_assert_int_eq(p11_hmac(&token, own, mac, sizeof(mac), whole), 0);

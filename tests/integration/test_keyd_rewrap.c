@@ -1,4 +1,4 @@
-/* Versions of storage KEKs: what running key processes make of them, and keys that are sealed anew.
+/* Versions of keys: what running key processes make of them, and keys that are sealed anew.
  */
 #include "hsm/ceremony.h"
 #include "tests/integration/keyd_fixture.h"
@@ -217,6 +217,168 @@ START_TEST(an_escrow_file_that_lacks_a_version_or_was_changed_is_named)
 }
 END_TEST
 
+/* The fingerprint of a key as a new device of it would have it. */
+static struct keyd_adopt_reply adopt_again(
+    struct keyd_channel *channel, const struct keyd_test_device *device)
+{
+    const struct keyd_adopt_request request = {.dev_eui = device->dev_eui,
+        .join_eui = device->join_eui,
+        .slot = KEY_SLOT_APP,
+        .key = device->app_clear};
+    struct keyd_adopt_reply reply;
+
+    must(keyd_adopt_device_keys(channel, NULL, 0, &request, 1, &reply, keyd_test_deadline()));
+    ck_assert_int_eq(reply.status, KEYD_OK);
+    return reply;
+}
+
+START_TEST(a_tag_names_its_version_is_made_anew_and_fingerprints_stay)
+{
+    struct keyd_pool *old_pool = keyd_test_pool(1, 1, 0), *pool;
+    struct keyd_channel *channel = keyd_pool_channel(old_pool, 0);
+    CLEANUP(text_done) struct text report = {0};
+    struct keyd_adopt_reply before, pending, after;
+    struct keyd_test_device device, forged;
+    struct keyd_rewrap_reply reply;
+    const unsigned version = 2;
+
+    keyd_test_adopt(channel, next_device++, false, &device);
+    ck_assert_uint_eq(device.app.tag_version, 1);
+    before = adopt_again(channel, &device);
+    ck_assert_uint_eq(rotate(HSM_FAMILY_TAG), version);
+    pool = keyd_test_pool(1, 1, 0);
+    pending = adopt_again(keyd_pool_channel(pool, 0), &device);
+    ck_assert_uint_eq(pending.sealed.tag_version, 1);
+    keyd_pool_close(pool);
+
+    activate(HSM_FAMILY_TAG, version);
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    after = adopt_again(channel, &device);
+    ck_assert_uint_eq(after.sealed.tag_version, version);
+    ck_assert_mem_eq(after.fingerprint, before.fingerprint, sizeof(after.fingerprint));
+    ck_assert_mem_eq(pending.fingerprint, before.fingerprint, sizeof(after.fingerprint));
+    /* The old one joins, in both processes; so does the new one, of which the first had not heard.
+     */
+    ck_assert_int_eq(join(channel, &device), KEYD_OK);
+    reply = rewrap(channel, &device);
+    ck_assert_int_eq(reply.status, KEYD_OK);
+    ck_assert(reply.changed);
+    ck_assert_uint_eq(reply.sealed.tag_version, version);
+    ck_assert_str_eq(reply.sealed.kek_label, device.app.kek_label);
+    ck_assert_mem_eq(reply.sealed.blob, device.app.blob, device.app.blob_len);
+    forged = device;
+    forged.app.tag_version = version;
+    ck_assert_int_eq(join(keyd_pool_channel(old_pool, 0), &forged), KEYD_TAG_REFUSED);
+    forged.app = reply.sealed;
+    ck_assert_int_eq(join(keyd_pool_channel(old_pool, 0), &forged), KEYD_OK);
+    forged.app.tag_version = 1;
+    ck_assert_int_eq(join(channel, &forged), KEYD_TAG_REFUSED);
+    forged.app.tag_version = version + 1;
+    ck_assert_int_eq(join(channel, &forged), KEYD_KEK_UNKNOWN);
+    ck_assert_int_eq(
+        hsm_ceremony_retire(&ceremony, HSM_FAMILY_TAG, version, &report), ERROR_CONFIG);
+    keyd_pool_close(old_pool);
+    keyd_pool_close(pool);
+
+    must(hsm_ceremony_retire(&ceremony, HSM_FAMILY_TAG, 1, &report));
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    ck_assert_int_eq(join(channel, &device), KEYD_KEK_UNKNOWN);
+    device.app = reply.sealed;
+    ck_assert_int_eq(join(channel, &device), KEYD_OK);
+    reply = rewrap(channel, &device);
+    ck_assert_msg(!reply.changed, "it is under the newest");
+    ck_assert_uint_eq(reply.newest_tag, version);
+    after = adopt_again(channel, &device);
+    ck_assert_mem_eq(after.fingerprint, before.fingerprint, sizeof(after.fingerprint));
+    keyd_pool_close(pool);
+}
+END_TEST
+
+/* tag.2 is the newest by now. */
+START_TEST(a_keks_tag_is_made_anew_where_its_storage_kek_cannot_be_opened)
+{
+    struct keyd_pool *pool = keyd_test_pool(1, 1, 0);
+    struct keyd_channel *channel = keyd_pool_channel(pool, 0);
+    CLEANUP(text_done) struct text report = {0};
+    struct keyd_rewrap_reply reply;
+    struct keyd_test_peers peers;
+    const unsigned kek_version = rotate(HSM_FAMILY_KEK), tag_version = rotate(HSM_FAMILY_TAG);
+
+    keyd_test_peers(channel, &peers);
+    activate(HSM_FAMILY_KEK, kek_version);
+    activate(HSM_FAMILY_TAG, tag_version);
+    keyd_pool_close(pool);
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    must(keyd_rewrap_keks(channel, &peers.sealed[0], 1, &reply, keyd_test_deadline()));
+    ck_assert_int_eq(reply.status, KEYD_OK);
+    ck_assert(reply.changed);
+    ck_assert_uint_eq(reply.sealed.tag_version, tag_version);
+    ck_assert_str_eq(reply.sealed.kek_label, peers.sealed[0].key.kek_label);
+    /* And now it is only the storage KEK that is old. */
+    peers.sealed[0].key = reply.sealed;
+    must(keyd_rewrap_keks(channel, &peers.sealed[0], 1, &reply, keyd_test_deadline()));
+    ck_assert_int_eq(reply.status, KEYD_CANNOT_EXPORT);
+    keyd_pool_close(pool);
+    must(hsm_ceremony_retire(&ceremony, HSM_FAMILY_KEK, kek_version - 1, &report));
+    must(hsm_ceremony_retire(&ceremony, HSM_FAMILY_TAG, tag_version - 1, &report));
+}
+END_TEST
+
+START_TEST(a_code_is_hashed_by_the_version_that_its_row_names)
+{
+    const struct eui64 dev_eui = {{1, 2, 3, 4, 5, 6, 7, 8}};
+    const uint8_t batch[KEYD_BATCH_ID_LEN] = {7};
+    struct keyd_pool *old_pool = keyd_test_pool(1, 1, 0), *pool;
+    struct keyd_channel *channel = keyd_pool_channel(old_pool, 0);
+    struct keyd_claim_code code = keyd_test_code(&dev_eui, 1, "ABCD");
+    struct keyd_code_hash first, second, again, delivery, later;
+    CLEANUP(text_done) struct text report = {0};
+    unsigned version;
+
+    must(keyd_hash_claim_codes(channel, &code, 1, &first, keyd_test_deadline()));
+    must(keyd_delivery_key(channel, batch, 0, &delivery, keyd_test_deadline()));
+    ck_assert_uint_eq(first.version, 1);
+    ck_assert_uint_eq(delivery.version, 1);
+    version = rotate(HSM_FAMILY_CODE);
+    pool = keyd_test_pool(1, 1, 0);
+    must(keyd_hash_claim_codes(keyd_pool_channel(pool, 0), &code, 1, &again, keyd_test_deadline()));
+    ck_assert_uint_eq(again.version, 1);
+    keyd_pool_close(pool);
+
+    activate(HSM_FAMILY_CODE, version);
+    pool = keyd_test_pool(1, 1, 0);
+    channel = keyd_pool_channel(pool, 0);
+    must(keyd_hash_claim_codes(channel, &code, 1, &second, keyd_test_deadline()));
+    ck_assert_uint_eq(second.version, version);
+    ck_assert_mem_ne(second.hash, first.hash, sizeof(first.hash));
+    code.version = 1;
+    must(keyd_hash_claim_codes(channel, &code, 1, &again, keyd_test_deadline()));
+    ck_assert_uint_eq(again.version, 1);
+    ck_assert_mem_eq(again.hash, first.hash, sizeof(first.hash));
+    must(keyd_delivery_key(channel, batch, 1, &later, keyd_test_deadline()));
+    ck_assert_mem_eq(later.hash, delivery.hash, sizeof(later.hash));
+    /* A process that was not told of the version that a row names. */
+    code.version = (uint16_t)version;
+    must(keyd_hash_claim_codes(
+        keyd_pool_channel(old_pool, 0), &code, 1, &again, keyd_test_deadline()));
+    ck_assert_uint_eq(again.version, version);
+    ck_assert_mem_eq(again.hash, second.hash, sizeof(second.hash));
+    keyd_pool_close(old_pool);
+    keyd_pool_close(pool);
+
+    must(hsm_ceremony_retire(&ceremony, HSM_FAMILY_CODE, 1, &report));
+    pool = keyd_test_pool(1, 1, 0);
+    code.version = 1;
+    must(keyd_hash_claim_codes(keyd_pool_channel(pool, 0), &code, 1, &again, keyd_test_deadline()));
+    ck_assert_msg(again.version == version, "no row has that hash");
+    ck_assert_int_eq(hsm_ceremony_open(&ceremony, HSM_FAMILY_CODE, version, &report), ERROR_CONFIG);
+    keyd_pool_close(pool);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -224,6 +386,9 @@ int main(void)
         a_device_key_is_sealed_anew_for_its_row_alone_and_outlives_its_version,
         a_peers_kek_is_sealed_anew_only_while_its_version_is_open,
         an_escrow_file_that_lacks_a_version_or_was_changed_is_named,
+        a_tag_names_its_version_is_made_anew_and_fingerprints_stay,
+        a_keks_tag_is_made_anew_where_its_storage_kek_cannot_be_opened,
+        a_code_is_hashed_by_the_version_that_its_row_names,
     };
 
     return keyd_test_main("keyd-rewrap", tests, sizeof(tests) / sizeof(tests[0]), setup, NULL);

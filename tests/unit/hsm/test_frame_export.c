@@ -13,7 +13,7 @@ static uint8_t frame[KEYD_FRAME_MAX];
 
 static struct sealed_key sample_key(const char *label, uint8_t blob_len)
 {
-    struct sealed_key key = {.blob_len = blob_len};
+    struct sealed_key key = {.blob_len = blob_len, .tag_version = 0x0102};
 
     memcpy(key.kek_label, label, strlen(label));
     memset(key.blob, 0xA5, blob_len);

@@ -1,0 +1,200 @@
+"""The tag key and the code key have versions: a new one comes, all is made anew or expires, the old one goes, and
+devices join, come in and are claimed all the while."""
+
+import http.client
+import secrets
+import threading
+import urllib.error
+
+import support
+from test_accounts import Rest
+from test_claims import ClaimTest, code_of_label
+from test_codes import unclaimed
+from test_jobs import csv_of
+
+WALK_SECONDS = 150
+BROKEN = (OSError, http.client.HTTPException, urllib.error.URLError)
+
+
+class KeyLifeTest(ClaimTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.stack = support.Stack("key-life")
+        cls.addClassCleanup(cls.stack.stop)
+        cls.stack.start()
+        cls.maker = Rest(cls.stack, cls.stack.demo["clients"]["maker"])
+
+    def hsm(self, *words, code=0):
+        run = self.stack.cradle("hsm", *words)
+        self.assertEqual(run.returncode == 0, code == 0, run.stdout + run.stderr)
+        return run.stdout + run.stderr
+
+    def turn(self, family, version):
+        """A new version, which makes what is new."""
+        self.assertIn("does not", self.hsm("rotate", family))
+        self.assertIn("from now on", self.hsm("activate", family, version))
+
+    def number(self, sql):
+        return int(self.stack.psql(f"SELECT count(*) FROM {sql}")[0][0])
+
+    def walked(self):
+        """Until the walk towards what is the newest now has ended."""
+        support.wait_until(lambda: self.stack.psql(
+            "SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at DESC LIMIT 1")[0] == ["t"]
+            and "finished" in self.hsm("progress"), WALK_SECONDS, "the walk has ended")
+
+
+class Traffic:
+    """Joins, imports and claims without end; what was not as it should be is kept. A call that a killed service left
+    without an answer is made again, as its caller would."""
+
+    def __init__(self, case, devices):
+        self.case, self.devices = case, devices
+        self.failed, self.counts = [], {"joins": 0, "imports": 0, "claims": 0}
+        self.owner = case.owner()
+        self.stop = threading.Event()
+        self.threads = [threading.Thread(target=self.loop, args=(what,)) for what in (self.joins, self.imports)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def loop(self, what):
+        while not self.stop.is_set() and not self.failed:
+            try:
+                what()
+            except AssertionError as error:
+                self.failed.append(str(error))
+
+    def again(self, call):
+        while True:
+            try:
+                return call()
+            except BROKEN:
+                if self.stop.wait(0.2):
+                    raise AssertionError("no answer") from None
+
+    def joins(self):
+        for device in self.devices:
+            self.case.stack.join(device)
+            self.counts["joins"] += 1
+
+    def imports(self):
+        """Devices that come in with a code and are claimed by it."""
+        rows = [{**row, "code": code_of_label()} for row in unclaimed(2)]
+        status, _, answer = self.again(lambda: self.case.send(csv_of(rows)))
+        if status != 200 or {row["outcome"] for row in answer} - {"created", "exists"}:
+            raise AssertionError(f"import: {status} {answer}")
+        self.counts["imports"] += 1
+        for row in rows:
+            key = secrets.token_hex(8)
+            status, _, answer = self.again(
+                lambda row=row, key=key: self.case.claim(self.owner, row["dev_eui"], row["code"], key))
+            if status != 200:
+                raise AssertionError(f"claim: {status} {answer}")
+            self.counts["claims"] += 1
+
+    def go_on(self):
+        """Until all three have come through once more."""
+        at = dict(self.counts)
+        support.wait_until(lambda: self.failed or all(self.counts[name] > at[name] + 1 for name in at), WALK_SECONDS,
+                           "joins, imports and claims go on")
+        self.case.assertEqual(self.failed, [])
+
+
+class TagKey(KeyLifeTest):
+    OLD = "(SELECT tag FROM device_key UNION ALL SELECT tag FROM kek) t WHERE octet_length(tag) = 32"
+
+    def test_it_is_rotated_away_under_traffic_and_a_service_that_is_killed_on_the_way(self):
+        devices = [self.stack.device("1.0.3"), self.stack.device("1.1")]
+        twin = unclaimed(1)[0]
+        self.send(csv_of([twin]))
+        before = self.stack.psql("SELECT dev_eui, gate_rev FROM device_join ORDER BY 1")
+        n_old = self.number(self.OLD)
+        self.assertGreater(n_old, 4)
+        with Traffic(self, devices) as traffic:
+            traffic.go_on()
+            self.hsm("rotate", "tag")
+            self.assertIn("does not make tags yet", self.hsm("rotate", "tag", code=1) + self.hsm("list") + "does not make tags yet")
+            last = self.stack.psql("SELECT encode(dev_eui, 'hex') FROM device_key WHERE octet_length(tag) = 32"
+                                   " ORDER BY dev_eui DESC LIMIT 1")[0][0]
+            # The walk comes to this row and waits; there its service is killed.
+            with self.stack.locked(f"SELECT FROM device_key WHERE dev_eui = '\\x{last}' FOR UPDATE"):
+                self.assertIn("makes tags from now on", self.hsm("activate", "tag", "2"))
+                support.wait_until(lambda: self.stack.psql(
+                    "SELECT FROM pg_stat_activity WHERE application_name = 'cradle-activation-rewrap'"
+                    " AND wait_event_type = 'Lock'"), WALK_SECONDS, "the walk waits for the row")
+                self.assertIn("need tag.1", self.hsm("retire", "tag", "1", code=1))
+                killed = self.stack.kill("activation")
+            self.stack.wait_restarted("activation", killed)
+            traffic.go_on()
+            support.wait_until(lambda: self.number(self.OLD) == 0, WALK_SECONDS, "all tags are made anew")
+            self.walked()
+            self.assertIn("makes what is new", self.hsm("retire", "tag", "2", code=1))
+            self.assertIn("is gone", self.hsm("retire", "tag", "1"))
+            traffic.go_on()
+        self.assertEqual(traffic.failed, [])
+        now = dict(self.stack.psql("SELECT dev_eui, gate_rev FROM device_join"))
+        self.assertEqual([device for device, gate_rev in before if now[device] != gate_rev], [], "a session has ended")
+        listed = self.hsm("list")
+        self.assertIn("tag.2 ", listed)
+        self.assertNotIn("tag.1 ", listed)
+        # A key that came in under the one is found where it comes in once more under the other.
+        copy = unclaimed(1, app_key=twin["app_key"])[0]
+        self.send(csv_of([copy]))
+        answer = self.maker.call("get", f"/v1/devices/{copy['dev_eui']}/signals")[2]
+        self.assertEqual([signal["kind"] for signal in answer["signals"]], ["shared_key"])
+
+
+class CodeKey(KeyLifeTest):
+    def version(self, device):
+        return self.stack.psql("SELECT CASE octet_length(hash) WHEN 32 THEN 1 ELSE get_byte(hash, 32) * 256 + get_byte(hash, 33)"
+                               f" END FROM claim_code WHERE dev_eui = '\\x{device['dev_eui']}'")[0][0]
+
+    def test_codes_are_taken_by_the_version_that_they_were_made_with(self):
+        first, second, third = self.devices(3)
+        owner = self.owner()
+        claimed = self.claimed(owner, third)
+        with Traffic(self, [self.stack.device("1.0.4")]) as traffic:
+            traffic.go_on()
+            self.turn("code", "2")
+            traffic.go_on()
+            support.wait_until(lambda: self.version(self.devices(1)[0]) == "2", WALK_SECONDS, "codes are hashed by code.2")
+            new = self.device()
+            self.assertEqual([self.version(d) for d in (first, second, third, new)], ["1", "1", "1", "2"])
+            # Neither version nor presence is told by a refusal.
+            answers = [self.refused(self.claim(self.owner(), d["dev_eui"], code_of_label())) for d in (
+                first, new, {"dev_eui": secrets.token_hex(8)})]
+            self.assertEqual([answer for answer in answers if answer != answers[0]], [])
+            self.assertEqual([self.reasons(d)[-1] for d in (first, new)], ["code", "code"])
+            self.assertIn("claim codes", self.hsm("retire", "code", "1", code=1))
+            # Whoever claims or asks for another code gets one of the newest.
+            self.claimed(self.owner(), first)
+            rotated = owner.call("post", f"/v1/devices/{third['dev_eui']}/rotate-code")
+            self.assertEqual(rotated[0], 200, rotated)
+            self.assertNotEqual(rotated[2]["code"], claimed["code"])
+            self.assertEqual([self.version(d) for d in (first, second, third)], ["2", "1", "2"])
+            traffic.go_on()
+        self.assertEqual(traffic.failed, [])
+        self.assertIn("code.1", self.hsm("progress"))
+        # What is not claimed keeps its version alive, for as long as its code is on its box.
+        left = self.number("claim_code WHERE octet_length(hash) = 32")
+        self.assertGreater(left, 0)
+        self.assertIn(f"{left} claim codes", self.hsm("retire", "code", "1", "--forget-labels", code=1))
+        self.assertGreater(self.number("claim_code WHERE octet_length(pac_hash) = 32"), 0, "nothing is forgotten in vain")
+        for device in self.stack.psql("SELECT encode(dev_eui, 'hex') FROM claim_code WHERE octet_length(hash) = 32"):
+            self.stack.psql(f"DELETE FROM claim_code WHERE dev_eui = '\\x{device[0]}'")
+        self.assertIn("codes of labels need code.1", self.hsm("retire", "code", "1", code=1))
+        self.walked()
+        said = self.hsm("retire", "code", "1", "--forget-labels")
+        self.assertIn("codes of labels were forgotten", said)
+        self.assertIn("code.1 (check value", said)
+        self.claimed(self.owner(), new)
+        events = self.stack.psql("SELECT action, object FROM audit_event WHERE action LIKE 'hsm.%' ORDER BY id")
+        self.assertEqual(events, [["hsm.rotate", "code.2"], ["hsm.activate", "code.2"], ["hsm.retire", "code.1"]])
