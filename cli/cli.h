@@ -10,8 +10,10 @@
 #include <stddef.h>
 
 struct cli_settings {
-    char *owner_conninfo; /* role cradle_owner: migrate */
-    char *conninfo;       /* role cradle_activation: the first administrator */
+    const char *config_file; /* of --config; NULL: none */
+    char *owner_conninfo;    /* role cradle_owner: migrate */
+    char *backup_conninfo;   /* a role that may replicate: backup --base */
+    char *conninfo;          /* role cradle_activation: the first administrator */
     char *activation_url;
     char *activation_ca; /* PEM file; "": the system's */
     char *client_id;
@@ -40,6 +42,7 @@ typedef int (*cli_run)(
 int cli_migrate(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_epoch_show(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_epoch_bump(const struct cli_settings *settings, int argc, char **argv, struct text *out);
+int cli_backup(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_init(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_export(const struct cli_settings *settings, int argc, char **argv, struct text *out);
 int cli_hsm_list(const struct cli_settings *settings, int argc, char **argv, struct text *out);

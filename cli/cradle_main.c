@@ -57,6 +57,13 @@ static const struct {
     {{"hsm", "copy"}, "",
         "Gives the second token, a copy of the first one's files, the keys that it lacks.",
         cli_hsm_copy},
+    {{"backup", NULL},
+        "DIRECTORY [--base] [--no-token] [--configuration DIR] [--witness FILE ...] | "
+        "--check DIRECTORY [--files-only]",
+        "Keeps database, token and settings in a new folder, with a list of what is in it, and reads "
+        "all of it back: a token is made of the copy for a moment, and opens sealed keys. --base "
+        "keeps the whole cluster. --check does that again with a folder that is there.",
+        cli_backup},
     {{"hsm", "rotate"}, "device|kek [--escrow FILE] | tag|code",
         "Makes the next version of the storage KEK that seals device keys, or peers' KEKs, or of the "
         "key that makes tags, or hashes claim codes; it opens or checks, and does not seal yet. With "
@@ -323,6 +330,8 @@ static const struct {
 /* None is required here: each verb asks for what it needs. */
 static const struct config_setting settings_table[] = {
     TEXT("database.owner_conninfo", owner_conninfo, "libpq connection string, role cradle_owner"),
+    TEXT("database.backup_conninfo", backup_conninfo,
+        "libpq connection string, a role that may replicate: backup --base"),
     TEXT("database.conninfo", conninfo, "libpq connection string, role cradle_activation"),
     TEXT("activation.url", activation_url, "the activation service: https://HOST:8444"),
     TEXT("activation.ca", activation_ca,
@@ -454,7 +463,7 @@ static int load_settings(const char *file, struct cli_settings *ret)
 static int run_verb(size_t verb, const char *config_file, int argc, char **argv)
 {
     CLEANUP(text_done) struct text out = {0};
-    struct cli_settings settings = {0};
+    struct cli_settings settings = {.config_file = config_file};
     int n_more = verbs[verb].words[1] != NULL ? 1 : 0;
     int r;
 

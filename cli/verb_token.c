@@ -1,5 +1,5 @@
 /* The life of a token: backup, rehearsal, restore, and the second one. */
-#include "cli/cli.h"
+#include "cli/token.h"
 
 #include "db/rehearsal.h"
 #include "hsm/token_life.h"
@@ -59,8 +59,18 @@ int cli_hsm_backup(const struct cli_settings *settings, int argc, char **argv, s
     }
     if (optind + 1 != argc)
         return CLI_USAGE;
-    r = second ? second_place(settings, &place) : first_place(settings, &place);
+    if (!second)
+        return cli_token_keep(settings, argv[optind], out);
+    r = second_place(settings, &place);
     return r < 0 ? r : hsm_token_backup(&place, argv[optind], out);
+}
+
+int cli_token_keep(const struct cli_settings *settings, const char *dir, struct text *out)
+{
+    struct hsm_place place;
+    int r = first_place(settings, &place);
+
+    return r < 0 ? r : hsm_token_backup(&place, dir, out);
 }
 
 int cli_hsm_restore(const struct cli_settings *settings, int argc, char **argv, struct text *out)
@@ -146,22 +156,42 @@ static int read_rehearsal(
     return 0;
 }
 
-int cli_hsm_rehearse(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+/* `restored` NULL: what is kept in `dir`. */
+static int rehearse(const struct cli_settings *settings, const struct hsm_place *restored,
+    const char *dir, struct text *out)
 {
     CLEANUP(cleanup_free)
     struct hsm_sample *samples = calloc(DB_SAMPLES_MAX, sizeof(*samples));
-    struct hsm_place live, restored = {.uri = NULL};
-    const char *dir = NULL;
+    struct hsm_place live;
     size_t n = 0;
-    int r = read_rehearsal(argc, argv, &restored, &dir);
+    int r;
 
-    if (r != 0)
-        return r;
     if (samples == NULL)
         return error_set(ERROR_SYSTEM, "no memory");
     if ((r = first_place(settings, &live)) < 0 || (r = load_samples(settings, samples, &n)) < 0)
         return r;
-    if (restored.uri != NULL)
-        return hsm_token_rehearse_at(&live, &restored, samples, n, out);
-    return hsm_token_rehearse(&live, dir, samples, n, out);
+    return restored != NULL ? hsm_token_rehearse_at(&live, restored, samples, n, out)
+                            : hsm_token_rehearse(&live, dir, samples, n, out);
+}
+
+int cli_token_rehearse(const struct cli_settings *settings, const char *dir, struct text *out)
+{
+    return rehearse(settings, NULL, dir, out);
+}
+
+int cli_token_keys(const struct cli_settings *settings, struct key_list *ret)
+{
+    struct hsm_place place;
+    int r = first_place(settings, &place);
+
+    return r < 0 ? r : hsm_token_list(&place, ret);
+}
+
+int cli_hsm_rehearse(const struct cli_settings *settings, int argc, char **argv, struct text *out)
+{
+    struct hsm_place restored = {.uri = NULL};
+    const char *dir = NULL;
+    int r = read_rehearsal(argc, argv, &restored, &dir);
+
+    return r != 0 ? r : rehearse(settings, restored.uri != NULL ? &restored : NULL, dir, out);
 }

@@ -14,9 +14,13 @@ VERSIONS = ("1.0.3", "1.0.4", "1.1")
 GAP = 16384
 
 
-class Backup(unittest.TestCase):
+class Restored(unittest.TestCase):
+    """A Cradle whose cluster is put back, and what its devices saw before."""
+
+    NAME = "backup"
+
     def setUp(self):
-        self.stack = support.Stack("backup")
+        self.stack = support.Stack(self.NAME)
         self.addCleanup(self.stack.stop)
         self.stack.start()
         self.devices = [self.stack.device(version) for version in VERSIONS]
@@ -67,12 +71,15 @@ class Backup(unittest.TestCase):
                              capture_output=True, text=True, check=False)
         return run.returncode == 0 and run.stdout == "f\n"
 
-    def base_backup(self):
+    def allow_replication(self):
         with open(os.path.join(self.cluster, "pg_hba.conf"), "a", encoding="utf-8") as file:
             file.write("local replication postgres scram-sha-256\n")
         self.stack.psql("SELECT pg_reload_conf()")
         support.wait_until(lambda: len(self.stack.psql("SELECT 1 FROM pg_hba_file_rules")) > 1, support.READY_SECONDS,
                            "replication is allowed")
+
+    def base_backup(self):
+        self.allow_replication()
         self.tool("pg_basebackup", "-D", self.stack.path("kept-base"), "-c", "fast")
 
     def put_back(self, to_a_point_in_time=False):
@@ -102,6 +109,8 @@ class Backup(unittest.TestCase):
         self.assertEqual(self.stack.cradle("epoch", "show").returncode, 0)
         return json.loads(run.stdout)
 
+
+class Backup(Restored):
     def test_no_restore_gives_a_join_nonce_twice(self):
         self.join_all()
         self.base_backup()

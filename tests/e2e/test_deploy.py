@@ -119,6 +119,37 @@ class Units(unittest.TestCase):
             self.assertEqual(unit_lines(unit, "Type"), ["notify"])
 
 
+class Pages(unittest.TestCase):
+    """Manual pages are made of --help: nothing that a program says there is lost on the way."""
+
+    ALL = {"cradle": "cli/cradle", "cradle-device": "cli/cradle-device", "cradle-joinserver": PROGRAMS["joinserver"],
+           "cradle-activation": PROGRAMS["activation"], "cradle-keyd-host": PROGRAMS["keyd-joinserver"],
+           "cradle-keyd": "hsm/cradle-keyd"}
+
+    @staticmethod
+    def said(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout
+
+    def test_each_word_of_the_help_is_in_the_page(self):
+        for name, program in self.ALL.items():
+            program = support.Stack.program(program)
+            page = self.said(os.path.join(support.ROOT, "scripts", "manpage"), name, program)
+            self.assertRegex(page, r'\A\.TH [A-Z-]+ [18] .*\n\.SH NAME\ncradle[a-z\\-]* \\- \w')
+            helps = {"cradle-keyd": [], "cradle-device": [["--help"], ["join", "--help"]]}.get(name, [["--help"]])
+            text = set(page.replace("\\-", "-").replace("\\e", "\\").replace("\\&", "").replace("\\fB", " ").replace("\\fR", " ").split())
+            for words in helps:
+                missing = set(self.said(program, *words).split()) - text
+                self.assertLessEqual(missing, {"usage:", "Settings:"}, name)
+
+    def test_each_program_that_is_installed_has_one(self):
+        installed = set()
+        for folder in ("usr/share/man/man1/", "usr/share/man/man8"):
+            for name in ("cradle", "cradle-device"):
+                with open(os.path.join(support.ROOT, "debian", f"{name}.install"), encoding="utf-8") as file:
+                    installed |= {line.strip() for line in file if line.startswith(folder)}
+        self.assertEqual(installed, {"usr/share/man/man1/cradle.1", "usr/share/man/man1/cradle-device.1", "usr/share/man/man8"})
+
+
 @unittest.skipUnless(yaml, "there is no python3-yaml")
 class Compose(unittest.TestCase):
     @classmethod
@@ -127,6 +158,17 @@ class Compose(unittest.TestCase):
             cls.compose = yaml.safe_load(file)
         cls.ours = {name: service for name, service in cls.compose["services"].items()
                     if service["image"].startswith("cradle")}
+
+    @unittest.skipUnless(shutil.which("docker-compose"), "there is no docker-compose (Debian package of that name)")
+    def test_compose_itself_reads_the_file(self):
+        run = subprocess.run(["docker-compose", "-p", "cradle", "-f", os.path.join(DOCKER, "compose.yaml"), "config"],
+                             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        read = yaml.safe_load(run.stdout)
+        self.assertEqual(set(read["services"]), set(self.compose["services"]))
+        for name, service in self.ours.items():
+            self.assertEqual(read["services"][name]["read_only"], service["read_only"])
+            self.assertEqual({s["source"] for s in read["services"][name].get("secrets", [])}, set(service.get("secrets", [])))
 
     def test_ours_are_read_only_and_without_rights(self):
         for name, service in self.ours.items():
