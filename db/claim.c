@@ -392,7 +392,7 @@ int db_claim_lock(struct db *db, const struct db_claimant *claimant, int *ret_se
     if ((r = db_run(db, DB_CLAIM_LOCK, &rows)) < 0)
         return r;
     taken = db_row_bool(&rows, 0, 0);
-    *ret_session = db->backend_pid;
+    *ret_session = db->backend.pid;
     if ((r = db_rows_check(&rows)) < 0)
         return r;
     return taken ? 0 : 1;
@@ -401,7 +401,7 @@ int db_claim_lock(struct db *db, const struct db_claimant *claimant, int *ret_se
 void db_claim_unlock(struct db *db, const struct db_claimant *claimant, int session)
 {
     /* Another session never had it. */
-    if (db->conn == NULL || db->backend_pid != session)
+    if (db->conn == NULL || db->backend.pid != session)
         return;
     db_param_bytes(db_params_of(db), claimant->call, sizeof(claimant->call));
     if (db_run_quiet(db, DB_CLAIM_UNLOCK) < 0)

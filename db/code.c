@@ -193,7 +193,7 @@ int db_code_begin(struct db *db, struct db_code_call *call)
     if ((r = db_run(db, DB_CODE_BEGIN, &rows)) < 0)
         return r;
     taken = db_row_bool(&rows, 0, 0);
-    call->session = db->backend_pid;
+    call->session = db->backend.pid;
     if ((r = db_rows_check(&rows)) < 0)
         return r;
     return taken ? 0 : 1;
@@ -202,7 +202,7 @@ int db_code_begin(struct db *db, struct db_code_call *call)
 void db_code_end(struct db *db, const struct db_code_call *call)
 {
     /* Another session never had it. */
-    if (db->conn == NULL || db->backend_pid != call->session)
+    if (db->conn == NULL || db->backend.pid != call->session)
         return;
     put_lock(db_params_of(db), call);
     if (db_run_quiet(db, DB_CODE_END) < 0)
@@ -258,7 +258,7 @@ int db_code_make(struct db *db, const struct db_code_call *call, const struct db
         db_param_int(p, DB_INT8, call->organization_id);
     if ((r = db_run(db, of_batch ? DB_CODE_MAKE : DB_CODE_MAKE_JOB, &rows)) < 0)
         return r;
-    if (db->backend_pid != call->session)
+    if (db->backend.pid != call->session)
         return error_set(ERROR_DB, "database: the session that had the codes has ended");
     for (size_t i = 0; i < rows.n; i++) {
         int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);

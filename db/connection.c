@@ -114,8 +114,10 @@ static int fail(struct db *db, const PGresult *result, bool commits)
         unknown = commits && (known->unknown || db->standby_wait_ended);
         broken = broken || known->drop;
     }
-    if (broken)
+    if (broken) {
+        db_left_note(db);
         db_drop(db);
+    }
     if (state)
         return error_set(
             unknown ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s (SQLSTATE %s)", text, state);
@@ -195,6 +197,7 @@ static int finish_quietly(struct db *db, int sent, bool commits, PGresult **ret_
 
         first_line(PQerrorMessage(db->conn), text);
         db->sqlstate[0] = '\0';
+        db_left_note(db);
         db_drop(db);
         db_hosts_next(&db->hosts);
         return error_set(commits ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s",
@@ -212,6 +215,8 @@ static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
 
     if (r < 0)
         db_count(r == ERROR_DB_UNKNOWN ? DB_COUNT_UNKNOWN : DB_COUNT_FAILED, 1);
+    if (r == ERROR_DB_UNKNOWN)
+        db->unsettled = true;
     return r;
 }
 
@@ -239,8 +244,8 @@ static int session_start(struct db *db)
     if (r < 0)
         return r;
     if (PQntuples(result) == 1) {
-        db->backend_pid = (int)strtol(PQgetvalue(result, 0, 0), NULL, 10);
-        db->backend_start_us = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+        db->backend.pid = (int)strtol(PQgetvalue(result, 0, 0), NULL, 10);
+        db->backend.start_us = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
     }
     PQclear(result);
     if (!db->listening)
@@ -272,16 +277,20 @@ static bool await_connection(struct db *db, int64_t deadline)
 }
 
 /* The caller's parameters may be waiting for this connection. */
-static int check_guarded(struct db *db)
+static int prepare_use(struct db *db)
 {
     struct db_params kept = db->params;
-    int r;
+    int r = 0;
 
     db->params = (struct db_params){0};
-    r = db_guard_check(db);
+    if (db->guard != NULL)
+        r = db_guard_check(db);
+    if (r == 0)
+        r = db_left_end(db);
     db_params_done(&db->params);
     db->params = kept;
-    return r;
+    /* Of the caller's statement nothing was sent: nothing of it is unknown. */
+    return r == ERROR_DB_UNKNOWN ? ERROR_DB : r;
 }
 
 /** One attempt at one host; NULL: at whatever the conninfo says. */
@@ -314,6 +323,7 @@ static int connect_to(struct db *db, const struct db_host *host, int64_t deadlin
     keywords[n] = values[n] = NULL;
 
     db->sqlstate[0] = '\0';
+    db->backend = (struct db_backend){0};
     db->conn = PQconnectStartParams(keywords, values, 1);
     if (!db->conn)
         return error_set(ERROR_SYSTEM, "database: no memory for a connection");
@@ -326,36 +336,54 @@ static int connect_to(struct db *db, const struct db_host *host, int64_t deadlin
     }
     PQsetNoticeReceiver(db->conn, on_notice, db);
     r = session_start(db);
-    if (r == 0 && db->guard != NULL)
-        r = check_guarded(db);
+    if (r == 0)
+        r = prepare_use(db);
     if (r < 0)
         db_drop(db);
     return r;
 }
 
-/** Of several hosts the first that takes us, from the one that served last on. What is said of a
- * failure is what the last of them said. */
+/** Of several hosts the first that takes us and whose database is good, from the one that served
+ * last on. What is said of a failure is what the last of them said. *ret_refused: how many have a
+ * database that is refused for good. */
+static int connect_one_of(struct db *db, int64_t deadline, unsigned *ret_refused)
+{
+    struct db_hosts *hosts = &db->hosts;
+    const unsigned first = hosts->at;
+    int r = 0;
+
+    for (unsigned i = 0; i < hosts->n; i++) {
+        hosts->trying = (first + i) % hosts->n;
+        r = connect_to(
+            db, &hosts->hosts[hosts->trying], earlier(deadline, clock_monotonic_ms() + HOST_MS));
+        hosts->at = r == 0 ? hosts->trying : (hosts->trying + 1) % hosts->n;
+        *ret_refused += r == ERROR_CONFIG;
+        /* When the time is over, the next call begins where this one ended. */
+        if (r == 0 || clock_monotonic_ms() >= deadline)
+            break;
+    }
+    return r;
+}
+
+/* A former primary that is back must not end a service whose good host is there, or only away for
+ * a while: it takes a refusal by all of them, in one round. */
 static int connect_now(struct db *db)
 {
     int64_t deadline =
         earlier(clock_monotonic_ms() + CONNECT_MS, db->deadline_ms ? db->deadline_ms : INT64_MAX);
-    struct db_hosts *hosts = &db->hosts;
-    unsigned first = hosts->at;
-    int r = 0;
+    unsigned n = db->hosts.n, n_refused = 0;
+    int r;
 
-    if (hosts->n == 0)
-        return connect_to(db, NULL, deadline);
-    for (unsigned i = 0; i < hosts->n; i++) {
-        unsigned at = (first + i) % hosts->n;
-
-        r = connect_to(db, &hosts->hosts[at], earlier(deadline, clock_monotonic_ms() + HOST_MS));
-        hosts->at = r == 0 ? at : (at + 1) % hosts->n;
-        /* When the time is over, the next call begins where this one ended. A host whose database
-         * was refused for good is not passed over for another: the service ends. */
-        if (r == 0 || r == ERROR_CONFIG || clock_monotonic_ms() >= deadline)
-            break;
+    if (n == 0) {
+        n = 1;
+        r = connect_to(db, NULL, deadline);
+        n_refused = r == ERROR_CONFIG;
+    } else {
+        r = connect_one_of(db, deadline, &n_refused);
     }
-    return r;
+    if (n_refused == n)
+        db_guard_end(db->guard);
+    return r == ERROR_CONFIG && n_refused < n ? ERROR_DB : r;
 }
 
 /** Whether the other end went away while we were not looking. Nothing is sent for it. */

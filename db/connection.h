@@ -29,9 +29,13 @@ struct db {
     bool standby_wait_ended;            /* a notice of the running statement said so */
     char sqlstate[DB_SQLSTATE_LEN + 1]; /* of the last error; "" when it had none */
 
-    /* Which backend served us last, so that a statement it may still run can be ended. */
-    int backend_pid;
-    int64_t backend_start_us;
+    /* Which backend serves us; and at each host one that may still run a statement whose answer was
+     * not waited for. It is ended before that host is used again (db/left.c). */
+    struct db_backend {
+        int pid; /* 0: none */
+        int64_t start_us;
+    } backend, left[DB_HOSTS_MAX];
+    bool unsettled; /* the result of a commit is unknown, and none was made behind it */
 
     struct db_params params;
 };
@@ -43,8 +47,17 @@ int db_ready(struct db *db);
 /** Of a connection that has a guard, before anything else is asked by it. ERROR_DB or ERROR_CONFIG:
  * it must not be used. */
 int db_guard_check(struct db *db);
+/** After db_guard_check has refused all that the conninfo names: for good. `guard` may be NULL. */
+void db_guard_end(struct db_guard *guard);
 /** An answer stands on what was committed behind this position. `guard` may be NULL. */
 void db_guard_note(struct db_guard *guard, uint64_t lsn);
+
+/** The backend may go on with what it was asked: it is left for db_left_end. */
+void db_left_note(struct db *db);
+/** Of a new connection: ends the backend that an earlier one has left at this host, and waits for
+ * its end; where the result of a commit is unknown, commits a record behind it, so that whatever is
+ * found from now on is durable. ERROR_DB, ERROR_DB_UNKNOWN: the connection must not be used. */
+int db_left_end(struct db *db);
 
 /** The connection's parameter block, emptied. */
 struct db_params *db_params_of(struct db *db);

@@ -11,12 +11,24 @@
 #include <string.h>
 
 #define HOW "see docs/backup.md, then: cradle epoch bump"
+#define ABOVE_MAX 40
+
+/* What was said of one host of the conninfo. */
+struct judged {
+    enum db_verdict verdict;
+    /* Under this bump and on this timeline it went back, once and for all: it may be written to,
+     * and end behind what was answered one day. */
+    uint8_t mark[DB_EPOCH_MARK_LEN];
+    uint32_t went_back; /* timeline; 0: none */
+};
 
 struct db_guard {
     enum db_failover failover;
     struct db_witness *witness; /* NULL: none is kept */
     pthread_mutex_t lock;
     struct db_seen seen; /* without a witness: since the start */
+    struct judged judged[DB_HOSTS_MAX];
+    char above[ABOVE_MAX]; /* what the next bump has to be told, of the last refusal */
     _Atomic bool refused;
     char why[ERROR_TEXT_MAX]; /* written once, before `refused` */
 };
@@ -33,6 +45,9 @@ static const struct {
     [DB_VERDICT_DUMP] = {ERROR_CONFIG, "it was restored from a dump"},
     [DB_VERDICT_OTHER_TIMELINE] = {ERROR_CONFIG,
         "it is on another timeline than the one vouched for"},
+    [DB_VERDICT_TAKEN_BY_OTHERS] = {ERROR_CONFIG,
+        "its new timeline was taken by a service whose database.failover is synchronous, which "
+        "here it is not"},
     [DB_VERDICT_BEFORE_BUMP] = {ERROR_CONFIG, "it is from before an epoch bump that was seen here"},
     [DB_VERDICT_WENT_BACK] = {ERROR_CONFIG, "it ends before what was answered from it"},
     [DB_VERDICT_STALE] = {ERROR_DB, "it is on an older timeline than the one that was seen last"},
@@ -103,9 +118,13 @@ static enum db_verdict judge_seen(const struct db_epoch *epoch, const struct db_
         return DB_VERDICT_OTHER_CLUSTER;
     if (place->timeline < seen->timeline || epoch->timeline < seen->timeline)
         return failover == DB_FAILOVER_SYNCHRONOUS ? DB_VERDICT_STALE : DB_VERDICT_OTHER_TIMELINE;
-    /* A timeline that was confirmed by others since may have left out what it was confirmed
-     * without; of one that came by a synchronous failover nothing is missing. */
-    return place->lsn < seen->lsn ? DB_VERDICT_WENT_BACK : DB_VERDICT_GOOD;
+    if (place->lsn < seen->lsn || place->timeline == seen->went_back)
+        return DB_VERDICT_WENT_BACK;
+    /* Not by an operator, or it would be another bump. */
+    if (failover == DB_FAILOVER_BUMP && place->timeline > seen->timeline &&
+        place->timeline == epoch->timeline)
+        return DB_VERDICT_TAKEN_BY_OTHERS;
+    return DB_VERDICT_GOOD;
 }
 
 enum db_verdict db_guard_judge(const struct db_epoch *epoch, const struct db_place *place,
@@ -134,34 +153,85 @@ enum db_verdict db_guard_judge(const struct db_epoch *epoch, const struct db_pla
     return place->has_standbys ? DB_VERDICT_TAKE : DB_VERDICT_NO_STANDBY;
 }
 
-static void keep_why(struct db_guard *g)
+/* A timeline that went back stays refused when the service is started again, whatever is written
+ * to it meanwhile. Not where another host may be on the same one, and good. */
+static void keep_went_back(struct db_guard *g)
 {
-    if (atomic_load(&g->refused))
+    const struct judged *j = g->judged, *end = j + DB_HOSTS_MAX;
+    struct db_seen seen;
+
+    while (j < end && j->went_back == 0)
+        j++;
+    if (g->witness == NULL || j == end)
         return;
-    (void)snprintf(g->why, sizeof(g->why), "%s", error_text());
-    atomic_store(&g->refused, true);
+    db_witness_lock(g->witness);
+    db_witness_read(g->witness, &seen);
+    if (seen.any && memcmp(seen.mark, j->mark, sizeof(j->mark)) == 0) {
+        seen.went_back = j->went_back;
+        db_witness_write(g->witness, &seen);
+    }
+    db_witness_unlock(g->witness);
+}
+
+void db_guard_end(struct db_guard *g)
+{
+    if (g == NULL)
+        return;
+    (void)pthread_mutex_lock(&g->lock);
+    if (!atomic_load(&g->refused)) {
+        (void)snprintf(g->why, sizeof(g->why), "%.400s; " HOW "%s", error_text(), g->above);
+        keep_went_back(g);
+        atomic_store(&g->refused, true);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    (void)error_set(ERROR_CONFIG, "%s", g->why);
 }
 
 static int refuse(struct db_guard *g, enum db_verdict verdict, const struct db_epoch *epoch,
     const struct db_place *place, const struct db_seen *seen)
 {
-    bool for_good = verdicts[verdict].code == ERROR_CONFIG;
-    char above[40] = "";
-
     /* Also where they are equal: then it was bumped from the same backup before. */
     if (seen->any && seen->join_nonce_total > 0 &&
         memcmp(seen->mark, epoch->mark, sizeof(seen->mark)) != 0)
-        (void)snprintf(above, sizeof(above), " --above %" PRIu32, seen->join_nonce_total);
-    (void)error_set(verdicts[verdict].code,
+        (void)snprintf(g->above, sizeof(g->above), " --above %" PRIu32, seen->join_nonce_total);
+    return error_set(verdicts[verdict].code,
         "database: refused, for %s: cluster %" PRIu64 " timeline %" PRIu32 " position %" PRIX64
         "/%" PRIX64 "; vouched for are cluster %" PRIu64 " timeline %" PRIu32
-        ", last seen were timeline %" PRIu32 " position %" PRIX64 "/%" PRIX64 "%s%s",
+        ", last seen were timeline %" PRIu32 " position %" PRIX64 "/%" PRIX64,
         verdicts[verdict].text, place->system_identifier, place->timeline, place->lsn >> 32,
         place->lsn & UINT32_MAX, epoch->system_identifier, epoch->timeline, seen->timeline,
-        seen->lsn >> 32, seen->lsn & UINT32_MAX, for_good ? "; " HOW : "", for_good ? above : "");
-    if (for_good)
-        keep_why(g);
-    return verdicts[verdict].code;
+        seen->lsn >> 32, seen->lsn & UINT32_MAX);
+}
+
+/* Of one host of several: once for each thing that is wrong with it. */
+static void tell(const struct db_hosts *hosts, struct judged *j, enum db_verdict verdict)
+{
+    const struct db_host *host = &hosts->hosts[hosts->trying];
+
+    if (hosts->n < 2 || verdict == j->verdict)
+        return;
+    if (verdicts[verdict].code == ERROR_CONFIG)
+        log_warn("database host %s is passed over: %s", host->host ? host->host : host->hostaddr,
+            error_text());
+    else if (verdicts[j->verdict].code == ERROR_CONFIG)
+        log_info(
+            "database host %s is not refused any more", host->host ? host->host : host->hostaddr);
+}
+
+/* A host that went back stays so until it is bumped, or on another timeline. */
+static enum db_verdict remember(struct judged *j, const struct db_epoch *epoch,
+    const struct db_place *place, enum db_verdict verdict)
+{
+    if (verdict == DB_VERDICT_WENT_BACK) {
+        memcpy(j->mark, epoch->mark, sizeof(j->mark));
+        j->went_back = place->timeline;
+    } else if (j->went_back != place->timeline ||
+               memcmp(j->mark, epoch->mark, sizeof(j->mark)) != 0) {
+        j->went_back = 0;
+    } else if (verdicts[verdict].code == 0) {
+        return DB_VERDICT_WENT_BACK;
+    }
+    return verdict;
 }
 
 static void read_seen(struct db_guard *g, struct db_seen *ret)
@@ -173,7 +243,7 @@ static void read_seen(struct db_guard *g, struct db_seen *ret)
 }
 
 /* A position of before a bump means nothing behind it. */
-static int adopt(struct db_guard *g, const struct db_epoch *epoch, const struct db_place *place,
+static void adopt(struct db_guard *g, const struct db_epoch *epoch, const struct db_place *place,
     const struct db_seen *seen)
 {
     struct db_seen now = {.any = true,
@@ -184,14 +254,14 @@ static int adopt(struct db_guard *g, const struct db_epoch *epoch, const struct 
     memcpy(now.mark, epoch->mark, sizeof(now.mark));
     if (seen->any && memcmp(seen->mark, now.mark, sizeof(now.mark)) == 0) {
         if (seen->timeline == now.timeline)
-            return 0;
+            return;
         now.lsn = seen->lsn;
+        now.went_back = seen->went_back;
     }
-    if (g->witness == NULL) {
+    if (g->witness == NULL)
         g->seen = now;
-        return 0;
-    }
-    return db_witness_write(g->witness, &now);
+    else
+        db_witness_write(g->witness, &now);
 }
 
 /* What was answered up to now. */
@@ -206,32 +276,41 @@ static uint64_t answered(struct db_guard *g)
 }
 
 /* `lsn` is what was answered before the database was asked where it is: others answer meanwhile. */
-static int judge(struct db_guard *g, const struct db_epoch *epoch, const struct db_place *place,
+static int judge(struct db *db, const struct db_epoch *epoch, const struct db_place *place,
     uint64_t lsn, bool *ret_take)
 {
+    struct db_guard *g = db->guard;
+    struct judged *judged = &g->judged[db->hosts.trying];
     enum db_verdict verdict;
     struct db_seen seen, then;
+    int r = 0;
 
     read_seen(g, &seen);
     then = seen;
     if (lsn < then.lsn)
         then.lsn = lsn;
     verdict = db_guard_judge(epoch, place, &then, g->failover);
+    verdict = remember(judged, epoch, place, verdict);
     if (verdicts[verdict].code < 0)
-        return refuse(g, verdict, epoch, place, &then);
+        r = refuse(g, verdict, epoch, place, &then);
+    else if (verdict == DB_VERDICT_GOOD)
+        adopt(g, epoch, place, &seen);
+    tell(&db->hosts, judged, verdict);
+    judged->verdict = verdict;
     *ret_take = verdict == DB_VERDICT_TAKE;
-    return *ret_take ? 0 : adopt(g, epoch, place, &seen);
+    return r;
 }
 
-static int judge_locked(struct db_guard *g, const struct db_epoch *epoch,
-    const struct db_place *place, uint64_t lsn, bool *ret_take)
+static int judge_locked(struct db *db, const struct db_epoch *epoch, const struct db_place *place,
+    uint64_t lsn, bool *ret_take)
 {
+    struct db_guard *g = db->guard;
     int r;
 
     (void)pthread_mutex_lock(&g->lock);
     if (g->witness != NULL)
         db_witness_lock(g->witness);
-    r = judge(g, epoch, place, lsn, ret_take);
+    r = judge(db, epoch, place, lsn, ret_take);
     if (g->witness != NULL)
         db_witness_unlock(g->witness);
     (void)pthread_mutex_unlock(&g->lock);
@@ -248,13 +327,13 @@ static int judge_old_schema(struct db_guard *g)
     read_seen(g, &seen);
     if (seen.any) {
         r = error_set(ERROR_CONFIG,
-            "database: refused, for its schema knows no epochs, and one was seen here; migrate, " HOW);
-        keep_why(g);
+            "database: refused, for its schema knows no epochs, and one was seen here: migrate");
     }
     (void)pthread_mutex_unlock(&g->lock);
     return r; /* 0: db_check says which schema is needed */
 }
 
+/* ERROR_DB_UNKNOWN: whether the timeline was taken; it is looked at again. */
 static int check(struct db *db)
 {
     struct db_epoch epoch;
@@ -269,7 +348,7 @@ static int check(struct db *db)
         r = db_epoch_look(db, &epoch, &place);
         if (r != 0)
             return r < 0 ? r : judge_old_schema(db->guard);
-        if ((r = judge_locked(db->guard, &epoch, &place, lsn, &take)) < 0 || !take)
+        if ((r = judge_locked(db, &epoch, &place, lsn, &take)) < 0 || !take)
             return r;
         db_params_of(db);
         if ((r = db_run_quiet(db, DB_EPOCH_TAKE)) < 0)
@@ -283,11 +362,7 @@ static int check(struct db *db)
 
 int db_guard_check(struct db *db)
 {
-    int r;
-
     if (atomic_load(&db->guard->refused))
         return error_set(ERROR_CONFIG, "%s", db->guard->why);
-    r = check(db);
-    /* Of the caller's statement nothing was sent: nothing of it is unknown. */
-    return r == ERROR_DB_UNKNOWN ? ERROR_DB : r;
+    return check(db);
 }

@@ -4,7 +4,10 @@
  * A connection to any other database is refused, so no join is answered from it. A database that
  * was set back makes the guard refuse for good: the service ends with PROGRAM_EXIT_CONFIG, until
  * `cradle epoch bump`. One that may only be early (a timeline older than what was seen, where
- * failovers are synchronous; no standby yet) is tried again. */
+ * failovers are synchronous; no standby yet) is tried again.
+ *
+ * Of several hosts of a conninfo each is judged by itself: one that is refused is passed over, and
+ * the guard refuses for good when all of them were, in one round. */
 #pragma once
 
 #include "db/epoch.h"
@@ -35,10 +38,11 @@ enum db_verdict {
     DB_VERDICT_OTHER_CLUSTER,
     DB_VERDICT_DUMP, /* restored from a dump into the same cluster */
     DB_VERDICT_OTHER_TIMELINE,
-    DB_VERDICT_BEFORE_BUMP, /* a service has seen a bump that is not here */
-    DB_VERDICT_WENT_BACK,   /* behind what was answered */
-    DB_VERDICT_STALE,       /* an older timeline than one that was seen */
-    DB_VERDICT_NO_STANDBY,  /* a synchronous failover whose new primary has none yet */
+    DB_VERDICT_TAKEN_BY_OTHERS, /* a later timeline, that services with another setting took */
+    DB_VERDICT_BEFORE_BUMP,     /* a service has seen a bump that is not here */
+    DB_VERDICT_WENT_BACK,       /* behind what was answered */
+    DB_VERDICT_STALE,           /* an older timeline than one that was seen */
+    DB_VERDICT_NO_STANDBY,      /* a synchronous failover whose new primary has none yet */
     DB_N_VERDICTS,
 };
 

@@ -17,8 +17,9 @@ struct db_host {
 struct db_hosts {
     char *texts[3]; /* owned: what the hosts point into */
     struct db_host hosts[DB_HOSTS_MAX];
-    unsigned n;  /* 0: not a list, or one that libpq has to judge: the conninfo goes as it is */
-    unsigned at; /* the host to begin with */
+    unsigned n;      /* 0: not a list, or one that libpq has to judge: the conninfo goes as it is */
+    unsigned at;     /* the host to begin with */
+    unsigned trying; /* the one that is connected to, or was last */
 };
 
 /** Of a conninfo, a string or a URI. ERROR_CONFIG: more than DB_HOSTS_MAX. A list that cannot be

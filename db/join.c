@@ -190,18 +190,6 @@ const struct db_statement db_join_commit_statement = {
         DB_INT4_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY},
 };
 
-/* The statement whose answer was lost may still run (waiting for a row, or for a standby). It is
- * ended and waited for, so that what is read next is the last word. A pid alone may be somebody
- * else's by now; with its start it is not. */
-const struct db_statement db_join_end_other_statement = {
-    .name = "join_end_other",
-    .sql = "SELECT coalesce(bool_and(pg_terminate_backend(pid, 2000)), true) FROM pg_stat_activity"
-           " WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::int8 = $2",
-    .shape = DB_SHAPE_ONE,
-    .n_params = 2,
-    .params = {DB_INT4, DB_INT8},
-};
-
 const struct db_statement db_join_resolve_statement = {
     .name = "join_resolve",
     .sql = "SELECT i.ordinal::int4 FROM unnest($1::bytea[], $2::int4[], $3::bytea[])"
@@ -460,44 +448,18 @@ int db_join_commit(struct db *db, const struct db_join_commit *c, size_t n, bool
     return read_won(&rows, n, won);
 }
 
-/** Ends the backend that served us before the present connection, if it still lives. */
-static int end_other_backend(struct db *db, int pid, int64_t start_us)
-{
-    CLEANUP(db_rows_done) struct db_rows rows = {0};
-    struct db_params *p = db_params_of(db);
-    int r;
-
-    db_param_int(p, DB_INT4, pid);
-    db_param_int(p, DB_INT8, start_us);
-    r = db_run(db, DB_JOIN_END_OTHER, &rows);
-    if (r < 0)
-        return r;
-    if (!db_row_bool(&rows, 0, 0))
-        return error_set(ERROR_DB_UNKNOWN, "database: the session that commits does not end");
-    return db_rows_check(&rows);
-}
-
 int db_join_resolve(struct db *db, const struct db_join_commit *c, size_t n, bool *won)
 {
     CLEANUP(db_rows_done) struct db_rows rows = {0};
-    int pid = db->backend_pid;
-    int64_t start_us = db->backend_start_us;
     struct db_params *p;
     int r;
 
     if (n == 0 || n > DB_JOIN_BATCH_MAX)
         return error_set(ERROR_INTERNAL, "database: a batch of %zu joins", n);
+    /* The new connection ends the backend that may still commit. */
     db_drop(db);
-    r = db_ready(db);
-    if (r == 0)
-        r = end_other_backend(db, pid, start_us);
-    if (r < 0) {
-        /* Still the one to be ended, when we are asked again. */
-        db_drop(db);
-        db->backend_pid = pid;
-        db->backend_start_us = start_us;
+    if ((r = db_ready(db)) < 0)
         return r;
-    }
     p = db_params_of(db);
     COLUMN_BYTES(p, c, n, dev_eui);
     COLUMN_INT(p, DB_INT4_ARRAY, c, n, new_join_nonce);

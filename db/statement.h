@@ -14,7 +14,7 @@ enum db_statement_id {
     DB_MIGRATIONS,
     DB_JOIN_LOAD,
     DB_JOIN_COMMIT,
-    DB_JOIN_END_OTHER,
+    DB_LEFT_END,
     DB_JOIN_RESOLVE,
     DB_JOIN_SETTLE,
     DB_JOIN_SESSION,
@@ -358,7 +358,7 @@ extern const struct db_statement db_epoch_low_statement;
 extern const struct db_statement db_migrations_statement;
 extern const struct db_statement db_join_load_statement;
 extern const struct db_statement db_join_commit_statement;
-extern const struct db_statement db_join_end_other_statement;
+extern const struct db_statement db_left_end_statement;
 extern const struct db_statement db_join_resolve_statement;
 extern const struct db_statement db_join_settle_statement;
 extern const struct db_statement db_join_session_statement;

@@ -265,7 +265,7 @@ START_TEST(join_that_was_answered_and_is_gone_is_noticed_by_its_position)
         pg_number(cluster, database, "SELECT (pg_current_wal_flush_lsn() - '0/0' >= 1)::int"), 1);
     /* As if the database had been set back to before it. */
     later.lsn += 1u << 30;
-    ck_ok(db_witness_write(file, &later));
+    db_witness_write(file, &later);
     db_witness_close(file);
     check_refused("bump", "ends before");
     check_refused("synchronous", "ends before");

@@ -213,7 +213,7 @@ START_TEST(closed_connection_is_opened_again_by_the_next_call)
 
     ck_ok(db_check(db));
     /* Waits until that backend is gone. */
-    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d, 5000)", db->backend_pid);
+    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d, 5000)", db->backend.pid);
     ck_assert_int_eq(pg_sql(cluster, database, sql), 0);
     ck_ok(db_check(db));
 }
@@ -225,7 +225,7 @@ START_TEST(lost_connection_ends_a_transaction_with_an_error)
     char sql[96];
 
     ck_ok(db_begin(db));
-    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d, 5000)", db->backend_pid);
+    snprintf(sql, sizeof(sql), "SELECT pg_terminate_backend(%d, 5000)", db->backend.pid);
     ck_assert_int_eq(pg_sql(cluster, database, sql), 0);
     ck_assert_int_eq(db_check(db), ERROR_DB);
     ck_ok(db_check(db));
@@ -251,12 +251,12 @@ START_TEST(frozen_server_is_not_waited_for)
 
     db->statement_ms = 100;
     ck_ok(db_check(db));
-    pid = db->backend_pid;
+    pid = db->backend.pid;
     ck_assert_int_eq(kill(pid, SIGSTOP), 0);
     ck_assert_int_eq(db_check(db), ERROR_DB);
     /* The next call is a new connection, and does not need the frozen one. */
     ck_ok(db_check(db));
-    ck_assert_int_ne(db->backend_pid, pid);
+    ck_assert_int_ne(db->backend.pid, pid);
     ck_assert_int_eq(kill(pid, SIGCONT), 0);
 }
 END_TEST

@@ -214,8 +214,7 @@ START_TEST(resolve_ends_a_commit_that_still_waits)
     pthread_create(&r.thread, NULL, race, &r);
     wait_for_backend("Lock", "transactionid");
     /* As if `other` were the handle whose connection broke while that backend went on. */
-    other->backend_pid = r.db->backend_pid;
-    other->backend_start_us = r.db->backend_start_us;
+    other->left[0] = r.db->backend;
     r.won = true;
     ck_ok(db_join_resolve(other, &r.commit, 1, &r.won));
     ck_assert(!r.won);
