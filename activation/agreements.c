@@ -230,6 +230,9 @@ static unsigned post_agreement(struct act_call *call)
     if (status != 0 || (status = read_parties(call, &body, &a)) != 0 ||
         (status = read_terms(call, &body, &a.is)) != 0)
         return status;
+    /* By the clocks of services, as join servers judge it: the database's may be wrong. */
+    if (a.is.starts_s == 0)
+        a.is.starts_s = clock_unix_s();
     if ((r = db_agreement_add(call->worker->db, &a)) > 0)
         return act_call_problem(
             call, PROBLEM_CONFLICT, "there are as many agreements as there may be: remove some");

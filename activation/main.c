@@ -1,6 +1,7 @@
 #include "activation/audit_keeper.h"
 #include "activation/backlog.h"
 #include "activation/claim_alarm.h"
+#include "activation/clocks.h"
 #include "activation/dispatch.h"
 #include "activation/housekeeping.h"
 #include "activation/job_events.h"
@@ -19,6 +20,7 @@
 #include "base/log.h"
 #include "base/manager.h"
 #include "base/program.h"
+#include "base/shortage.h"
 #include "db/db.h"
 #include "db/job.h"
 #include <stdio.h>
@@ -39,6 +41,7 @@ struct app {
     struct act_claim_alarm claim_alarm;
     struct act_backlog backlog;
     struct act_subscription_keeper subscriptions;
+    struct act_clocks clocks;
     bool was_ready;
     int64_t swept_ms; /* monotonic: when jobs were last looked for whose worker has gone */
 };
@@ -53,8 +56,10 @@ static int read_exchange_key(const char *path, struct text *ret)
         return 0;
     file = fopen(path, "re");
     if (file == NULL) {
+        const int code = shortage_or(ERROR_CONFIG);
+
         (void)error_set_errno("cannot read the exchange key %s", path);
-        return ERROR_CONFIG;
+        return code;
     }
     n = fread(pem, 1, sizeof(pem), file);
     (void)fclose(file);
@@ -171,6 +176,8 @@ static void look_after(struct app *app)
         log_warn("it was not seen whether devices join: %s", error_text());
     act_claim_alarm_look(&app->claim_alarm, app->db, &service->metrics.claim_alarm);
     act_backlog_look(&app->backlog, app->db, &service->metrics);
+    if (!act_clocks_look(&app->clocks, app->db))
+        return;
     act_housekeeping_look(&app->housekeeping, app->db);
     act_subscription_keeper_look(&app->subscriptions, app->db, &service->metrics);
 }

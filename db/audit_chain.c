@@ -97,7 +97,7 @@ const struct db_statement db_audit_checkpoint_due_statement = {
            " LEFT JOIN (SELECT seq, signed_at FROM audit_checkpoint ORDER BY seq DESC LIMIT 1) k"
            "  ON true"
            " WHERE h.seq > coalesce(k.seq, 0) AND (h.seq - coalesce(k.seq, 0) >= $1"
-           "  OR extract(epoch FROM now()) - coalesce(k.signed_at, 0) >= $2)",
+           "  OR abs(extract(epoch FROM now()) - coalesce(k.signed_at, 0)) >= $2)",
     .shape = DB_SHAPE_ONE_OR_NONE,
     .n_params = 2,
     .params = {DB_INT8, DB_INT8},

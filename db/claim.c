@@ -171,7 +171,7 @@ const struct db_statement db_claim_watch_statement = {
     .sql =
         "WITH wrong AS MATERIALIZED (SELECT count(*) AS n FROM (SELECT FROM claim_event"
         "   WHERE at > now() - make_interval(secs => " DB_DECIMAL(
-            DB_CLAIM_ALARM_S) ")"
+            DB_CLAIM_ALARM_S) ") AND at <= now()"
                               "   AND outcome NOT IN ('claimed', 'repeated', 'own', 'again', 'raced')"
                               "   AND outcome <> 'no-place'"
                               "   LIMIT " DB_DECIMAL(

@@ -226,6 +226,8 @@ enum db_statement_id {
     DB_WEBHOOK_SURPLUS,
     DB_WEBHOOK_FORGET,
     DB_BACKLOG,
+    DB_CLOCK_READ,
+    DB_CLOCK_SETTLE,
     DB_DELIVERY_LIST,
     DB_DELIVERY_FIND,
     DB_DELIVERY_REPLAY,
@@ -570,6 +572,8 @@ extern const struct db_statement db_webhook_old_statement;
 extern const struct db_statement db_webhook_surplus_statement;
 extern const struct db_statement db_webhook_forget_statement;
 extern const struct db_statement db_backlog_statement;
+extern const struct db_statement db_clock_read_statement;
+extern const struct db_statement db_clock_settle_statement;
 extern const struct db_statement db_delivery_list_statement;
 extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;

@@ -9,7 +9,7 @@ readonly run_packages=(
 )
 # shellcheck disable=SC2034 # for scripts/test
 readonly test_packages=(
-    check clang llvm libclang-rt-dev clang-format gdb shellcheck faketime iproute2 librsvg2-bin zbar-tools
+    check clang llvm libclang-rt-dev clang-format gdb shellcheck iproute2 librsvg2-bin zbar-tools
     knot knot-dnsutils knot-dnssecutils prometheus systemd python3-yaml docker-compose
 )
 # 12 MB to fetch. scripts/fault failover alone installs them; scripts/test uses them where they are.

@@ -1,0 +1,23 @@
+/* Tells what has run out from what is wrong: a service that ends because of a wrong setting is not
+ * started again (exit status 78), and one that had no memory or descriptors for a moment must be.
+ */
+#pragma once
+
+#include "base/error.h"
+#include <errno.h>
+
+/** ERROR_SYSTEM where errno says that something has run out, else `code`. */
+static inline int shortage_or(int code)
+{
+    switch (errno) {
+    case ENOMEM:
+    case EAGAIN:
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOSPC:
+        return ERROR_SYSTEM;
+    default:
+        return code;
+    }
+}
