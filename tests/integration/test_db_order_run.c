@@ -152,6 +152,8 @@ START_TEST(its_transport_key_is_kept_once_and_comes_again)
     (void)snprintf(run.transport.key.kek_label, sizeof(run.transport.key.kek_label), "store-kek.1");
     run.transport.key.blob_len = 40;
     run.transport.key.blob[39] = 9;
+    run.transport.key.tag_version = 3;
+    run.code_key = 2;
     run.transport_text_len = 384;
     run.transport_text[383] = 8;
     ck_ok(db_order_run_begin(one, &run));
@@ -161,6 +163,7 @@ START_TEST(its_transport_key_is_kept_once_and_comes_again)
     ck_assert(other.has_transport);
     ck_assert_str_eq(other.transport.label, "order-1");
     ck_assert_mem_eq(&other.transport.key, &run.transport.key, sizeof(run.transport.key));
+    ck_assert_uint_eq(other.code_key, 2);
     ck_assert_uint_eq(other.transport_text_len, 384);
     ck_assert_mem_eq(other.transport_text, run.transport_text, 384);
 }

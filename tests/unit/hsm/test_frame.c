@@ -10,7 +10,7 @@ static uint8_t frame[KEYD_FRAME_MAX];
 
 static struct sealed_key sample_key(const char *label, uint8_t blob_len)
 {
-    struct sealed_key key = {.blob_len = blob_len, .tag_version = 0x0102};
+    struct sealed_key key = {.blob_len = blob_len, .tag_version = 2};
 
     memcpy(key.kek_label, label, strlen(label));
     memset(key.blob, 0xA5, blob_len);
@@ -160,10 +160,10 @@ END_TEST
 /* Offsets of an item when there is one KEK. */
 #define HEADER 16
 #define KEK (HEADER)
-#define KEK_WIRE (1 + 65 + 1 + 65 + 105)
+#define KEK_WIRE (1 + 65 + 1 + 65 + 107)
 #define ITEM (HEADER + KEK_WIRE)
 #define EUIS (16 + 1 + 8)
-#define AIR_FRAME (ITEM + EUIS + 105 + 1 + 105)
+#define AIR_FRAME (ITEM + EUIS + 107 + 1 + 107)
 #define SESSIONS (AIR_FRAME + 1 + 24)
 #define SESSION_WIRE 8
 #define EXPLAIN (SESSIONS + KEYD_SESSIONS_MAX * SESSION_WIRE)
@@ -194,10 +194,12 @@ START_TEST(a_field_out_of_range_is_refused)
         {"class", KEK + 66, 4},
         {"blob length", KEK + 132 + 32, 25},
         {"blob padding", KEK + 132 + 33 + 39, 1},
+        {"tag of version 0", KEK + 132 + 107 - 2 + 1, 0},
+        {"tag of a version that cannot be", KEK + 132 + 107 - 2, 0x28},
         {"has another JoinEUI", ITEM + 16, 2},
         {"absent JoinEUI that is not empty", ITEM + 16, 0},
-        {"has_nwk", ITEM + EUIS + 105, 2},
-        {"absent NwkKey that is not empty", ITEM + EUIS + 105, 0},
+        {"has_nwk", ITEM + EUIS + 107, 2},
+        {"absent NwkKey that is not empty", ITEM + EUIS + 107, 0},
         {"no frame", AIR_FRAME, 0},
         {"frame of 20 bytes", AIR_FRAME, 20},
         {"frame longer than any", AIR_FRAME, 25},
@@ -269,11 +271,11 @@ START_TEST(an_app_s_key_request_comes_back_as_it_was)
         {"two items", 6, 2},
         {"has another JoinEUI", ITEM + 16, 2},
         {"absent JoinEUI that is not empty", ITEM + 16, 0},
-        {"has_nwk", ITEM + EUIS + 105, 2},
-        {"absent NwkKey that is not empty", ITEM + EUIS + 105, 0},
-        {"OptNeg", ITEM + EUIS + 105 + 1 + 105, 2},
-        {"JoinNonce of 25 bits", ITEM + EUIS + 105 + 1 + 105 + 1, 1},
-        {"KEK index", ITEM + EUIS + 105 + 1 + 105 + 1 + 4 + 2 + 3, 1},
+        {"has_nwk", ITEM + EUIS + 107, 2},
+        {"absent NwkKey that is not empty", ITEM + EUIS + 107, 0},
+        {"OptNeg", ITEM + EUIS + 107 + 1 + 107, 2},
+        {"JoinNonce of 25 bits", ITEM + EUIS + 107 + 1 + 107 + 1, 1},
+        {"KEK index", ITEM + EUIS + 107 + 1 + 107 + 1 + 4 + 2 + 3, 1},
     };
     struct keyd_app_s_key_request q = {.dev_eui = {{1, 2, 3, 4, 5, 6, 7, 8}},
         .join_eui = {{8, 7, 6, 5, 4, 3, 2, 1}},

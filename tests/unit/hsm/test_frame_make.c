@@ -10,7 +10,7 @@
 /* Of the first item of a request with one KEK. */
 #define KEK_LEN                                                                                    \
     (1 + PEER_ID_MAX + 1 + 1 + KEK_LABEL_MAX + 1 + SEALED_LABEL_MAX + 1 + 1 + SEALED_BLOB_MAX +    \
-        SEALED_TAG_LEN)
+        SEALED_TAG_LEN + 2)
 #define MAKE_SLOT (HEADER + KEK_LEN + 16)
 #define MAKE_SIGFOX (MAKE_SLOT + 1)
 #define MAKE_FORM (MAKE_SIGFOX + 1)
@@ -156,16 +156,20 @@ END_TEST
 
 START_TEST(a_deliverys_key_is_asked_for_by_its_batch_and_is_a_secret)
 {
-    const uint8_t batch[KEYD_BATCH_ID_LEN] = {1, 2, 3, [15] = 16};
+    struct keyd_delivery_request q = {.batch = {1, 2, 3, [15] = 16}, .version = 9999};
     size_t len = 0;
 
     ck_assert_int_eq(
-        keyd_request_encode(KEYD_VERB_DELIVERY_KEY, 1, NULL, 0, batch, 1, frame, &len), 0);
+        keyd_request_encode(KEYD_VERB_DELIVERY_KEY, 1, NULL, 0, &q, 1, frame, &len), 0);
     ck_assert_int_eq(keyd_request_decode(frame, len, &request), 0);
-    ck_assert_mem_eq(request.delivery.batch, batch, sizeof(batch));
+    ck_assert_mem_eq(request.delivery.batch, q.batch, sizeof(q.batch));
+    ck_assert_uint_eq(request.delivery.version, q.version);
     ck_assert_int_lt(keyd_request_decode(frame, len - 1, &request), 0);
     ck_assert_int_lt(
-        keyd_request_encode(KEYD_VERB_DELIVERY_KEY, 1, NULL, 0, batch, 2, frame, &len), 0);
+        keyd_request_encode(KEYD_VERB_DELIVERY_KEY, 1, NULL, 0, &q, 2, frame, &len), 0);
+    q.version = 10000;
+    ck_assert_int_lt(
+        keyd_request_encode(KEYD_VERB_DELIVERY_KEY, 1, NULL, 0, &q, 1, frame, &len), 0);
     memset(&reply, 0, sizeof(reply));
     reply.verb = KEYD_VERB_DELIVERY_KEY;
     reply.n_items = 1;
