@@ -10,6 +10,7 @@
 #pragma once
 
 #include "api/guard.h"
+#include "api/handshake.h"
 #include "api/head.h"
 #include "api/linger.h"
 #include "api/listen.h"
@@ -131,6 +132,7 @@ struct api_server {
     unsigned n_slots;              /* connections that have one of max_connections */
     unsigned n_reserved;           /* connections that have one of API_OVER_ADDRESS_RESERVE */
     struct tally addresses, peers; /* of connections with a slot; of those, the claimed ones */
+    struct handshakes handshakes;  /* of a TLS listener */
     int64_t earliest_ms;           /* no connection is due before this */
     size_t n_handling; /* requests in REQUEST_HANDLING, _STREAM, _SENDING or _GIVEN_UP */
     size_t n_streams;  /* begun, and their end by the worker not yet seen; they are in n_admitted */

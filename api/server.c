@@ -188,11 +188,12 @@ static void run_library(struct api_server *server, bool woken)
     const uint64_t n_calls = server->n_calls;
     bool was_full;
 
+    handshakes_round(&server->handshakes);
     do {
         was_full = full(server);
         (void)MHD_run(server->daemon);
     } while (was_full && !full(server));
-    server->fruitless = !woken && server->n_calls == n_calls &&
+    server->fruitless = !woken && server->n_calls == n_calls && !server->handshakes.held_back &&
                         server->n_handling <= atomic_load(&server->n_deferred);
 }
 
@@ -378,6 +379,8 @@ static int start_tallies(struct api_server *server)
         r = tally_init(&server->addresses, most, secret);
     if (r == 0)
         r = tally_init(&server->peers, most, secret);
+    if (r == 0 && server->config.listener.tls != API_TLS_NONE)
+        r = handshakes_init(&server->handshakes, most + API_OVER_LIMIT_RESERVE, secret);
     return r;
 }
 
@@ -481,6 +484,7 @@ void api_server_stop(struct api_server *server)
         MHD_stop_daemon(server->daemon);
     assert(server->connections == NULL && server->n_slots == 0 && server->n_reserved == 0);
     assert(server->addresses.n_keys == 0 && server->peers.n_keys == 0);
+    assert(server->handshakes.addresses.n_keys == 0);
     linger_done(&server->linger);
     if (server->listen_fd >= 0)
         (void)close(server->listen_fd);
@@ -489,6 +493,7 @@ void api_server_stop(struct api_server *server)
     tls_server_free(server->tls);
     tally_done(&server->addresses);
     tally_done(&server->peers);
+    handshakes_done(&server->handshakes);
     (void)pthread_mutex_destroy(&server->lock);
     free(server);
 }

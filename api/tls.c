@@ -255,13 +255,14 @@ int tls_session_open(struct api_connection *c, gnutls_session_t session)
     c->tls.identity = tls->identity;
     c->tls.identity->references++;
     gnutls_db_set_cache_expiration(session, TICKET_LIFETIME_S);
+    gnutls_session_set_ptr(session, c);
+    handshake_begin(c);
     if (tls->listener.tls == API_TLS_OPTIONAL)
         gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUEST);
     if (tls->listener.tls != API_TLS_MUTUAL)
         return 0;
     /* The library would only ask for a certificate, and look at none. No CA is named: who our peers
      * are is nobody's business, and a client without a hint sends what it has. */
-    gnutls_session_set_ptr(session, c);
     gnutls_certificate_server_set_request(session, GNUTLS_CERT_REQUIRE);
     gnutls_session_set_verify_function(session, verify_in_handshake);
     return 0;
@@ -269,6 +270,7 @@ int tls_session_open(struct api_connection *c, gnutls_session_t session)
 
 void tls_session_close(struct api_connection *c)
 {
+    handshake_end(c);
     identity_release(c->tls.identity);
     c->tls = (struct tls_session){0};
 }

@@ -19,6 +19,7 @@ struct tls_server;
 struct tls_session {
     gnutls_session_t gnutls; /* the library's; NULL on a plain connection */
     struct tls_identity *identity;
+    bool shaking;     /* the handshake is not done: see handshake.h */
     bool verified;    /* the client's certificate, by what was trusted in `version` */
     uint64_t version; /* of the trust */
     char san[API_SAN_MAX + 1];

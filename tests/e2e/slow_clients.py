@@ -8,6 +8,7 @@ again while SECONDS last; with SECONDS 0 each is opened once, and it waits until
 
 import collections
 import json
+import os
 import select
 import socket
 import ssl
@@ -21,6 +22,7 @@ AGAIN_S = 0.2  # before one that was ended is opened again
 PIPELINED = 400  # requests for the metrics, whose pages nobody reads: more than all buffers on the way hold
 BODY_BYTES = 20000
 PACE = 100  # connections opened between two looks
+GIVE_WAY = 10  # to what is attacked, on the same cores: an attacker's own work is not what is tried
 END_OF_FILE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
@@ -79,9 +81,9 @@ class Slow:
         self.told, self.interested = b"", 0
 
     def move(self, now):
-        """Sends what is due; OSError when there is nobody any more."""
+        """Sends what is due, and says whether it was a byte of many; OSError when there is nobody any more."""
         if now < self.next or not self.connected or self.shaking:
-            return
+            return False
         self.next = now + DRIP_S
         try:
             if self.first:
@@ -92,8 +94,10 @@ class Slow:
             elif self.drip:
                 self.socket.send(self.drip[self.sent % len(self.drip):][:1])
                 self.sent += 1
+                return True
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
+        return False
 
     def hear(self, events):
         """False when it is ended."""
@@ -130,6 +134,7 @@ class Attack:
         self.opened, self.ended, self.refused, self.longest = 0, 0, 0, 0.0
         self.told, self.looked = collections.Counter(), 0.0
         self.waiting = []  # when a place is to be filled again
+        self.drips = 0
 
     def begin(self):
         try:
@@ -168,7 +173,8 @@ class Attack:
                 self.begin()
             self.look(now)
         return {"kind": self.kind, "opened": self.opened, "ended": self.ended, "open": len(self.open), "refused": self.refused,
-                "longest_s": round(self.longest, 1), "told": dict(self.told)}
+                "longest_s": round(self.longest, 1), "told": dict(self.told), "drips": self.drips,
+                "cpu_s": round(time.process_time(), 2)}
 
     def look(self, now):
         for fd, events in self.poll.poll(LOOK_S):
@@ -182,12 +188,13 @@ class Attack:
                 slow.interested = slow.interest()
                 self.poll.modify(slow.socket.fileno(), slow.interested)
             try:
-                slow.move(now)
+                self.drips += slow.move(now)
             except OSError:
                 self.end(slow, now)
 
 
 if __name__ == "__main__":
+    os.nice(GIVE_WAY)
     kind_, host_, port_, n_, seconds_, addresses_, path_, token_, *tls_ = sys.argv[1:]
     print(json.dumps(Attack(kind_, host_, int(port_), int(n_), float(seconds_), addresses_.split(","), path_, token_,
                             tls_context(*tls_[1:]) if tls_ else None).run()))

@@ -98,6 +98,12 @@ class Good(threading.Thread):
         self.join()
 
 
+def cpu_s(task):
+    with open(f"/proc/{task}/stat", encoding="ascii", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def p99_ms(times):
     return 1000 * sorted(times)[int(len(times) * 0.99)]
 
@@ -176,27 +182,44 @@ class Measured(SlowTest):
                 self.measure(listener)
         fault_check.held(fault_check.returns_to(before, self.pids))
 
+    def cpu(self, listener):
+        """Seconds of CPU so far: of the service's thread that speaks HTTP, of all that scripts/run has started."""
+        pid, = self.stack.pids("joinserver" if listener.startswith("join") else "activation")
+        spoken = 0
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as file:
+                if file.read().strip() == "http":
+                    spoken += cpu_s(f"{pid}/task/{task}")
+        return spoken, sum(cpu_s(p) for p in support.descendants(self.stack.process.pid))
+
     def phase(self, listener, attacked):
+        """(p99 in ms, good requests, shares of a core as of `cpu`, what became of the attackers)"""
         kinds = self.kinds(listener)
         attacks = [self.attack(listener, kind, max(COUNT // len(kinds), 1), PHASE_S + 2) for kind in kinds] if attacked else []
         if attacks:
             time.sleep(2)  # they are there
+        before = self.cpu(listener)
         with Good(self.stack, listener) as good:
             time.sleep(PHASE_S)
+        used = [round((b - a) / PHASE_S, 2) for a, b in zip(before, self.cpu(listener))]
         results = [self.result(process) for process in attacks]
         self.assertEqual(good.failures, [])
-        return p99_ms(good.times), len(good.times), results
+        return p99_ms(good.times), len(good.times), used, results
 
     def measure(self, listener):
-        quiet, attacked, n, results = [], [], 0, []
+        quiet, attacked, n, cpu, results = [], [], 0, [], []
         for _ in range(ROUNDS):
-            quiet.append(self.phase(listener, False)[0])
-            p99, served, results = self.phase(listener, True)
+            p99, _, used, _ = self.phase(listener, False)
+            quiet.append(p99)
+            cpu.append(used)
+            p99, served, used, results = self.phase(listener, True)
             attacked.append(p99)
+            cpu.append(used)
             n += served
         base, under = statistics.median(quiet), statistics.median(attacked)
         print(f"\n{listener}: p99 {base:.1f} ms quiet, {under:.1f} ms beside {COUNT} slow connections, ratio {under / base:.2f}; "
-              f"{n} answered; rounds {[round(p, 1) for p in quiet]} {[round(p, 1) for p in attacked]}", flush=True)
+              f"{n} answered; rounds {[round(p, 1) for p in quiet]} {[round(p, 1) for p in attacked]}; "
+              f"cores (HTTP thread, all services), quiet and attacked in turn: {cpu}", flush=True)
         for result in results:
             print(f"  {result}", flush=True)
         self.assertLessEqual(under, 2 * base, "p99 beside slow clients")
