@@ -5,112 +5,17 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import unittest
 
+import restores
 import support
 
-VERSIONS = ("1.0.3", "1.0.4", "1.1")
 GAP = 16384
 
 
-class Restored(unittest.TestCase):
-    """A Cradle whose cluster is put back, and what its devices saw before."""
+class Backup(restores.Restores, unittest.TestCase):
+    name = "backup"
 
-    NAME = "backup"
-
-    def setUp(self):
-        self.stack = support.Stack(self.NAME)
-        self.addCleanup(self.stack.stop)
-        self.stack.start()
-        self.devices = [self.stack.device(version) for version in VERSIONS]
-        self.journal = {device["dev_eui"]: [] for device in self.devices}
-        with open(self.stack.path("run", "psql"), encoding="utf-8") as file:
-            psql, self.sockets = file.read().splitlines()
-        self.programs = os.path.dirname(psql)
-        ((self.cluster,),) = self.stack.psql("SHOW data_directory")
-        if self.cluster != self.stack.path("pg"):
-            self.skipTest(f"the cluster is outside of the state folder, in {self.cluster}")
-
-    def join_all(self):
-        """Every device joins, with right keys and a JoinNonce above all that it ever saw."""
-        for device in self.devices:
-            said = self.stack.join(device)
-            seen = self.journal[device["dev_eui"]]
-            self.assertTrue(said["agree"], said)
-            self.assertGreater(said["join_nonce"], max(seen, default=0), device["mac_version"])
-            seen.append(said["join_nonce"])
-
-    def tool(self, name, *arguments):
-        """A program of PostgreSQL's, as the superuser."""
-        where = f"host={self.sockets} dbname=postgres user=postgres passfile='{self.stack.path('pgpass-postgres')}'"
-        run = subprocess.run([os.path.join(self.programs, name), "-d", where, *arguments], capture_output=True,
-                             text=True, check=False)
-        self.assertEqual(run.returncode, 0, run.stderr)
-        return run.stdout
-
-    @contextlib.contextmanager
-    def database_alone(self):
-        """The cluster runs, and no service."""
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(self.sockets, 0o700)
-        namespace = ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
-        with open(self.stack.path("log", "alone.log"), "ab") as log:
-            process = subprocess.Popen([*namespace, os.path.join(self.programs, "postgres"), "-D", self.cluster],
-                                       cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            support.wait_until(lambda: self.answers(), support.START_SECONDS, "the database answers")
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(support.STOP_SECONDS)
-
-    def answers(self):
-        where = f"host={self.sockets} dbname=postgres user=postgres passfile='{self.stack.path('pgpass-postgres')}'"
-        run = subprocess.run([os.path.join(self.programs, "psql"), "-XqAtc", "SELECT pg_is_in_recovery()", where],
-                             capture_output=True, text=True, check=False)
-        return run.returncode == 0 and run.stdout == "f\n"
-
-    def allow_replication(self):
-        with open(os.path.join(self.cluster, "pg_hba.conf"), "a", encoding="utf-8") as file:
-            file.write("local replication postgres scram-sha-256\n")
-        self.stack.psql("SELECT pg_reload_conf()")
-        support.wait_until(lambda: len(self.stack.psql("SELECT 1 FROM pg_hba_file_rules")) > 1, support.READY_SECONDS,
-                           "replication is allowed")
-
-    def base_backup(self):
-        self.allow_replication()
-        self.tool("pg_basebackup", "-D", self.stack.path("kept-base"), "-c", "fast")
-
-    def put_back(self, to_a_point_in_time=False):
-        shutil.rmtree(self.cluster)
-        shutil.copytree(self.stack.path("kept-base"), self.cluster)
-        os.chmod(self.cluster, 0o700)
-        if to_a_point_in_time:  # of WAL nothing was archived: the end of the backup, on a timeline of its own
-            with open(os.path.join(self.cluster, "postgresql.auto.conf"), "a", encoding="utf-8") as file:
-                file.write("restore_command = 'false'\n")
-            with open(os.path.join(self.cluster, "recovery.signal"), "w", encoding="utf-8"):
-                pass
-        shutil.rmtree(self.stack.path("softhsm"))
-        shutil.copytree(self.stack.path("kept-softhsm"), self.stack.path("softhsm"))
-
-    def is_refused(self, *words, service="joinserver"):
-        """The service does not start on what is there; what it says has these words."""
-        run = subprocess.run([self.stack.program(f"{service}/cradle-{service}"), "--config", self.stack.path(f"{service}.ini")],
-                             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-                             env=self.stack.environment(), timeout=support.START_SECONDS)
-        self.assertEqual(run.returncode, 78, run.stderr)
-        for word in (*words, "cradle epoch bump"):
-            self.assertIn(word, run.stderr)
-
-    def bump(self, *arguments):
-        run = self.stack.cradle("epoch", "bump", *arguments)
-        self.assertEqual(run.returncode, 0, run.stderr)
-        self.assertEqual(self.stack.cradle("epoch", "show").returncode, 0)
-        return json.loads(run.stdout)
-
-
-class Backup(Restored):
     def test_no_restore_gives_a_join_nonce_twice(self):
         self.join_all()
         self.base_backup()
@@ -136,7 +41,7 @@ class Backup(Restored):
             self.stack.stop()
 
         with self.subTest("the same backup again, recovered to a timeline of its own"):
-            self.put_back(to_a_point_in_time=True)
+            self.put_back(restore_command="false")  # nothing was archived: the end of the backup
             with self.database_alone():
                 for service in ("joinserver", "activation"):
                     self.is_refused("from before an epoch bump", f"--above {GAP}", service=service)
@@ -160,6 +65,55 @@ class Backup(Restored):
             self.join_all()
             audit = self.stack.psql("SELECT count(*) FROM audit_event WHERE action = 'database.epoch.bump'")
             self.assertEqual(audit, [["1"]])
+
+
+class PointInTime(restores.Restores, unittest.TestCase):
+    name = "pitr"
+
+    def archive(self):
+        """From now on each file of WAL is kept, as docs/backup.md has it."""
+        folder = self.stack.path("archive")
+        os.mkdir(folder, 0o700)
+        self.stack.psql("ALTER SYSTEM SET archive_mode = on")
+        self.stack.psql(f"ALTER SYSTEM SET archive_command = 'test ! -f {folder}/%f && cp %p {folder}/%f'")
+        self.stack.wait_restarted("postgres", self.stack.kill("postgres", signal.SIGINT))
+        self.stack.wait_ready()
+        return folder
+
+    def wait_archived(self):
+        ((last,),) = self.stack.psql("SELECT pg_walfile_name(pg_switch_wal())")
+        support.wait_until(lambda: os.path.exists(self.stack.path("archive", last)), support.READY_SECONDS,
+                           "all WAL is archived")
+
+    def test_recovery_to_a_moment_before_joins_is_refused_until_the_bump(self):
+        folder = self.archive()
+        self.join_all()
+        self.base_backup()
+        shutil.copytree(self.stack.path("softhsm"), self.stack.path("kept-softhsm"))
+        self.join_all()
+        at_target = {eui: nonces[-1] for eui, nonces in self.journal.items()}
+        ((moment, before),) = self.stack.psql("SELECT clock_timestamp(), count(*) FROM join_event WHERE outcome = 'success'")
+        for _ in range(4):
+            self.join_all()
+        self.wait_archived()
+        self.stack.stop()
+
+        self.put_back(restore_command=f"cp {folder}/%f %p", recovery_target_time=moment, recovery_target_action="promote")
+        with self.database_alone():
+            joins = self.tool("psql", "-XqAtc", "SELECT count(*) FROM join_event WHERE outcome = 'success'",
+                              "-d", f"dbname=cradle host={self.sockets} user=postgres "
+                              f"passfile='{self.stack.path('pgpass-postgres')}'")
+            self.assertEqual(int(joins), int(before), "recovered to another moment")
+            for service in ("joinserver", "activation"):
+                self.is_refused("database: refused", "timeline 2", service=service)
+            # Nor is it a failover: of one no answered join may be missing.
+            self.is_refused("ends before what was answered", settings=["database.failover=synchronous"])
+            self.assertEqual(self.bump()["join_nonce_total"], GAP)
+        self.stack.start()
+        self.join_all()
+        for eui, nonce in at_target.items():
+            self.assertEqual(self.journal[eui][-1], nonce + GAP + 1)
+        self.join_all()
 
 
 class Failover(unittest.TestCase):

@@ -7,14 +7,13 @@ import re
 import shutil
 import unittest
 
-import support
-import test_backup
+import restores
 
 GAP = 16384
 
 
-class WholeBackup(test_backup.Restored):
-    NAME = "whole-backup"
+class WholeBackup(restores.Restores, unittest.TestCase):
+    name = "whole-backup"
 
     def works(self, *arguments):
         run = self.stack.cradle("backup", *arguments)
