@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define AAD_LEN (DELIVERY_BATCH_ID_LEN + 4 + sizeof(struct eui64))
-#define LINE_MAX 512 /* bytes of a line in delivery.jwe */
 
 static_assert(DELIVERY_KEYS_MAX >= 2 * KEYD_WRAPPED_LEN, "two wrapped keys have room");
 static_assert(DELIVERY_KEYS_MAX >= sizeof(struct keyd_record), "and a record of id_key.bin has");
@@ -127,7 +126,7 @@ void delivery_line_write(
 {
     char eui[DEVICE_ID_TEXT_LEN + 1], sealed[BASE64_LEN(DELIVERY_SEALED_MAX) + 1];
 
-    text_reserve(out, LINE_MAX);
+    text_reserve(out, DELIVERY_LINE_MAX);
     text_addf(out, "{\"line\":%" PRIu32 ",\"dev_eui\":\"%s\"", record->line,
         device_id_format(&record->dev_eui, eui));
     if (!shape->is_sigfox)
@@ -145,9 +144,9 @@ void delivery_line_write(
 
 void delivery_digest_add(uint8_t digest[static DELIVERY_DIGEST_LEN], const char *line, size_t len)
 {
-    uint8_t input[DELIVERY_DIGEST_LEN + LINE_MAX];
+    uint8_t input[DELIVERY_DIGEST_LEN + DELIVERY_LINE_MAX];
 
-    assert(len <= LINE_MAX);
+    assert(len <= DELIVERY_LINE_MAX);
     memcpy(input, digest, DELIVERY_DIGEST_LEN);
     memcpy(input + DELIVERY_DIGEST_LEN, line, len);
     digest_sha256(input, DELIVERY_DIGEST_LEN + len, digest);

@@ -23,6 +23,7 @@
 #define DELIVERY_RECORD_MAX (4 + 8 + 2 * KEYD_KCV_LEN + DELIVERY_SEALED_MAX)
 #define DELIVERY_BATCH_ID_LEN KEYD_BATCH_ID_LEN
 #define DELIVERY_DIGEST_LEN 32
+#define DELIVERY_LINE_MAX 512 /* bytes of a line in delivery.jwe */
 
 /** What all records of an order have in common. */
 struct delivery_shape {
@@ -66,5 +67,6 @@ void delivery_record_read(
 void delivery_line_write(
     const struct delivery_shape *shape, const struct delivery_record *record, struct text *out);
 /** The digest of records: of none zeros, of one more SHA-256 over the digest before and its line in
- * delivery.jwe, line feed included. So it goes on where a chunk ended, whatever the chunks are. */
+ * delivery.jwe, line feed included, of at most DELIVERY_LINE_MAX. So it goes on where a chunk
+ * ended, whatever the chunks are. */
 void delivery_digest_add(uint8_t digest[static DELIVERY_DIGEST_LEN], const char *line, size_t len);

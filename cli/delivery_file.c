@@ -1,5 +1,6 @@
 #include "cli/delivery_file.h"
 
+#include "activation/operator_check.h"
 #include "base/aes.h"
 #include "base/base64.h"
 #include "base/custody_form.h"
@@ -79,11 +80,15 @@ static int open_transport(struct delivery_reading *d, const json_t *manifest)
     const char *text = text_of(json_object_get(manifest, "transport_key"), "text");
     uint8_t sealed[RSA_OAEP_MAX + ROUNDING];
     ssize_t len = base64url_decode(text, strlen(text), sealed, sizeof(sealed));
+    int r;
 
     if (len < 0)
         return malformed("its transport key cannot be read");
-    return rsa_oaep_open(
+    r = rsa_oaep_open(
         d->private_pem, sealed, (size_t)len, d->transport, sizeof(d->transport), &d->transport_len);
+    if (r == 0 && !act_key_length_valid((unsigned)d->transport_len))
+        return malformed("its transport key is no AES key");
+    return r;
 }
 
 static int read_manifest(struct delivery_reading *d)
@@ -184,6 +189,8 @@ static int read_device(struct delivery_reading *d)
     struct delivery_opened device;
     int r;
 
+    if (d->len > DELIVERY_LINE_MAX)
+        return malformed("a line of a device is too long");
     delivery_digest_add(d->digest, d->text, d->len);
     d->n++;
     if (d->take == NULL)

@@ -55,20 +55,34 @@ static bool read_sample(char *line, struct prom_sample *ret)
     return end != at + 1 && isfinite(ret->value);
 }
 
+/* Lines, at most as many as are read. */
+static size_t count_lines(const char *text, size_t len)
+{
+    const char *const end = text + len;
+    size_t n = 1;
+
+    while (n < PROM_SAMPLES_MAX && (text = memchr(text, '\n', (size_t)(end - text))) != NULL) {
+        text++;
+        n++;
+    }
+    return n;
+}
+
 int prom_page_read(const char *text, size_t len, struct prom_page *ret)
 {
     CLEANUP(prom_page_done) struct prom_page page = {0};
+    const size_t n_max = count_lines(text, len);
     char *rest, *line;
 
     if (len > PROM_TEXT_MAX)
         return error_set(ERROR_INPUT, "more than %u bytes of metrics", PROM_TEXT_MAX);
     page.text = malloc(len + 1);
-    page.samples = calloc(PROM_SAMPLES_MAX, sizeof(*page.samples));
+    page.samples = calloc(n_max, sizeof(*page.samples));
     if (page.text == NULL || page.samples == NULL)
         return error_set(ERROR_SYSTEM, "out of memory for metrics");
     memcpy(page.text, text, len);
     page.text[len] = '\0';
-    for (line = strtok_r(page.text, "\n", &rest); line != NULL && page.n < PROM_SAMPLES_MAX;
+    for (line = strtok_r(page.text, "\n", &rest); line != NULL && page.n < n_max;
          line = strtok_r(NULL, "\n", &rest))
         if (line[0] != '#' && read_sample(line, &page.samples[page.n]))
             page.n++;

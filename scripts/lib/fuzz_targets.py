@@ -8,12 +8,12 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 RUNS = 1000000
@@ -22,22 +22,39 @@ INPUT_SECONDS_MAX = 10  # longer is a hang
 MEMORY_MIB_MAX = 2048
 LOG_LINES = 40
 
-# Target -> the file it is to cover, and how long an input may be.
+# Target -> the files it is to cover, and how long an input may be.
 TARGETS = {
     "audit_check": ("cli/audit_check.c", 16384),
-    "carry": ("joinserver/carry.c", 1024),
+    "carry": ("joinserver/carry.c joinserver/trace.c api/json_edit.c", 1024),
     "certificate": ("api/trust.c", 4096),
     "custody": ("base/custody_form.c", 1024),
-    "dns_rdata": ("api/dns_rdata.c", 2048),
+    "delivery": ("cli/delivery_file.c base/jwe.c", 2048),
+    "device_answer": ("cli/device_json.c", 1024),
+    "dns_rdata": ("api/dns_rdata.c api/find_steps.c", 2048),
+    "form": ("activation/form.c", 256),
     "http_guard": ("api/guard.c", 2048),
     "id_pac": ("activation/id_pac_reader.c", 2048),
-    "import_reader": ("activation/import_reader.c", 2048),
+    "import_reader": (
+        "activation/import_reader.c activation/import_draft.c activation/import_json.c "
+        "activation/import_jsonl.c activation/import_plain.c activation/import_sigfox.c "
+        "activation/import_table.c activation/import_text.c activation/import_thingpark.c "
+        "activation/import_tts.c", 2048),
     "join_frame": ("lorawan/frame.c", 40),
     "json_body": ("api/json.c", 1024),
     "json_plain": ("api/json_plain.c", 1024),
-    "keyd_frame": ("hsm/frame.c", 4096),
+    "key_list": ("hsm/key_list.c", 1024),
+    "keyd_frame": (
+        "hsm/frame.c hsm/frame_items.c hsm/frame_audit.c hsm/frame_export.c hsm/frame_keys.c "
+        "hsm/frame_make.c hsm/frame_pieces.c hsm/frame_rewrap.c hsm/frame_webhook.c", 4096),
     "label_line": ("cli/label_line.c", 512),
-    "tr005": ("device/tr005.c", 512),
+    "pem": ("activation/peer_trust.c activation/rsa_public.c activation/pem.c", 2048),
+    "prom_page": ("cli/prom_page.c", 1024),
+    "sigfox_files": ("cli/sigfox_files.c", 512),
+    "texts": (
+        "base/eui.c base/hex.c base/base64.c device/code.c activation/moment.c "
+        "activation/operator_check.c", 256),
+    "token": ("activation/token.c", 128),
+    "tr005": ("device/tr005.c device/sigfox_tag.c", 512),
     "ts002": ("joinserver/ts002.c", 1024),
 }
 ENVIRONMENT = {
@@ -45,6 +62,8 @@ ENVIRONMENT = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
 }
 EXECUTED = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.M)
+UNCOVERED = re.compile(r"^ +\d+\| +0\|")
+EDGES = re.compile(r"\bcov: (\d+)")
 
 
 class Failed(Exception):
@@ -56,8 +75,10 @@ def say(line):
 
 
 def fuzz(built, name, runs, work):
-    """(inputs tried, whether none failed) of one target; its output is in the folder."""
+    """(inputs tried, edges covered, seconds of CPU, whether none failed) of one target; its output
+    is in the folder."""
     found, log_path = os.path.join(work, "found"), os.path.join(work, "log")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     os.makedirs(found)
     with open(log_path, "wb") as log:
         process = subprocess.Popen(
@@ -76,12 +97,14 @@ def fuzz(built, name, runs, work):
                 process.wait()
     with open(log_path, encoding="utf-8", errors="replace") as log:
         text = log.read()
-    executed = EXECUTED.search(text)
+    executed, edges = EXECUTED.search(text), EDGES.findall(text)
     n = int(executed.group(1)) if executed else 0
     good = process.returncode == 0 and n >= runs
     if not good:
         print(*text.splitlines()[-LOG_LINES:], sep="\n", file=sys.stderr)
-    return n, good
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return n, int(edges[-1]) if edges else 0, cpu, good
 
 
 def llvm(*arguments):
@@ -92,33 +115,51 @@ def llvm(*arguments):
 
 
 def coverage(built, name, work):
-    """Percent of the lines of the file under test."""
+    """{file: (lines, lines covered)} of the files under test."""
     raw, merged = os.path.join(work, "profile"), os.path.join(work, "profile.merged")
     if not os.path.exists(raw):
-        return 0.0  # it did not come to its end
+        return {}  # it did not come to its end
     llvm("llvm-profdata", "merge", "-sparse", raw, "-o", merged)
-    data = json.loads(llvm("llvm-cov", "export", "-summary-only", f"-instr-profile={merged}",
-                           os.path.join(built, "tests/fuzz", f"fuzz_{name}")))
-    path = os.path.join(ROOT, TARGETS[name][0])
-    lines = [file["summary"]["lines"]["percent"] for file in data["data"][0]["files"]
-             if os.path.realpath(os.path.join(built, file["filename"])) == path]
-    if len(lines) != 1:
-        raise Failed(f"{TARGETS[name][0]} is not in the program of target {name}.")
-    return lines[0]
+    program = os.path.join(built, "tests/fuzz", f"fuzz_{name}")
+    data = json.loads(llvm("llvm-cov", "export", "-summary-only", f"-instr-profile={merged}", program))
+    lines = {os.path.relpath(os.path.realpath(os.path.join(built, file["filename"])), ROOT):
+             file["summary"]["lines"] for file in data["data"][0]["files"]}
+    for path in TARGETS[name][0].split():
+        if path not in lines:
+            raise Failed(f"{path} is not in the program of target {name}.")
+    show_uncovered(built, name, work, merged)
+    return {path: (lines[path]["count"], lines[path]["covered"]) for path in TARGETS[name][0].split()}
+
+
+def show_uncovered(built, name, work, merged):
+    """Writes the lines that no input has reached into the folder."""
+    shown = llvm("llvm-cov", "show", f"-instr-profile={merged}",
+                 os.path.join(built, "tests/fuzz", f"fuzz_{name}"),
+                 *(os.path.join(ROOT, path) for path in TARGETS[name][0].split()))
+    with open(os.path.join(work, "uncovered"), "w", encoding="utf-8") as file:
+        for line in shown.splitlines():
+            if line.startswith("/") or UNCOVERED.match(line):
+                file.write(f"{line}\n")
+
+
+def percent_of(lines):
+    count = sum(n for n, _ in lines)
+    return 100.0 * sum(n for _, n in lines) / count if count else 0.0
 
 
 def run_target(built, name, runs, work):
     folder = os.path.join(work, name)
-    begin = time.monotonic()
-    n, good = fuzz(built, name, runs, folder)
-    seconds = time.monotonic() - begin
-    percent = coverage(built, name, folder)
+    n, edges, cpu, good = fuzz(built, name, runs, folder)
+    lines = coverage(built, name, folder)
+    percent = percent_of(lines.values())
     covered = percent >= COVERAGE_MIN
-    say(f"{name}: {n} inputs in {seconds:.0f} s, {percent:.1f} % of the lines of "
+    say(f"{name}: {n} inputs in {cpu:.0f} s of CPU, {edges} edges, {percent:.1f} % of the lines of "
         f"{TARGETS[name][0]}{'' if good else '; FAILED'}"
         f"{'' if covered else f'; less than {COVERAGE_MIN:.0f} %'}")
-    return {"target": name, "file": TARGETS[name][0], "inputs": n, "seconds": round(seconds, 1),
-            "line_coverage": round(percent, 1), "good": good and covered}
+    return {"target": name, "inputs": n, "cpu_seconds": round(cpu, 1), "edges": edges,
+            "line_coverage": round(percent, 1),
+            "files": {path: round(percent_of([pair]), 1) for path, pair in lines.items()},
+            "good": good and covered}
 
 
 def run(options):
@@ -129,7 +170,7 @@ def run(options):
             results.append(run_target(options.built, name, options.runs, work))
     finally:
         good = len(results) == len(options.targets) and all(r["good"] for r in results)
-        if good:
+        if good and not options.keep:
             shutil.rmtree(work)
         else:
             print(f"Logs and inputs: {work}", file=sys.stderr)
@@ -149,6 +190,8 @@ def main():
         prog="scripts/fuzz", description="Runs the fuzz targets, all of them when none is named.")
     parser.add_argument("--runs", type=positive, default=RUNS,
                         help=f"inputs of each target ({RUNS})")
+    parser.add_argument("--keep", action="store_true",
+                        help="the folder with the log, what was found and the lines not reached")
     parser.add_argument("--built", help=argparse.SUPPRESS)
     parser.add_argument("--names", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("targets", metavar="TARGET", nargs="*", help=", ".join(TARGETS))

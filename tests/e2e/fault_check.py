@@ -237,7 +237,7 @@ def grown(before, after):
             found.append(Violation("I10", name, "is not there any more"))
             continue
         limits = (fds + FD_SLACK, threads + THREAD_SLACK, MEMORY_FACTOR * memory + MEMORY_SLACK_KIB +
-                  (SANITIZER_SLACK_KIB if "ASAN_OPTIONS" in os.environ else 0))
+                  (SANITIZER_SLACK_KIB if {"ASAN_OPTIONS", "TSAN_OPTIONS"} & os.environ.keys() else 0))
         for what, was, value, limit in zip(("file descriptors", "threads", "KiB"), before[name], now, limits):
             if value > limit:
                 found.append(Violation("I10", name, f"{value} {what}, {was} before"))
