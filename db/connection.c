@@ -115,10 +115,11 @@ static int fail(struct db *db, const PGresult *result, bool commits)
         unknown = commits && (known->unknown || db->standby_wait_ended);
         broken = broken || known->drop;
     }
-    if (broken) {
-        db_left_note(db);
+    /* A server that says that it ends a session does so. */
+    if (broken && !state)
+        db_left_note(db, commits);
+    if (broken)
         db_drop(db);
-    }
     if (state)
         return error_set(
             unknown ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s (SQLSTATE %s)", text, state);
@@ -198,7 +199,7 @@ static int finish_quietly(struct db *db, int sent, bool commits, PGresult **ret_
 
         first_line(PQerrorMessage(db->conn), text);
         db->sqlstate[0] = '\0';
-        db_left_note(db);
+        db_left_note(db, commits);
         db_drop(db);
         db_hosts_next(&db->hosts);
         return error_set(commits ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s",
@@ -216,8 +217,6 @@ static int finish(struct db *db, int sent, bool commits, PGresult **ret_result)
 
     if (r < 0)
         db_count(r == ERROR_DB_UNKNOWN ? DB_COUNT_UNKNOWN : DB_COUNT_FAILED, 1);
-    if (r == ERROR_DB_UNKNOWN)
-        db->unsettled = true;
     return r;
 }
 

@@ -36,7 +36,7 @@ struct db {
         int pid; /* 0: none */
         int64_t start_us;
     } backend, left[DB_HOSTS_MAX];
-    bool unsettled; /* the result of a commit is unknown, and none was made behind it */
+    bool unsettled; /* a commit was not waited for, and none was made behind it */
 
     struct db_params params;
 };
@@ -53,10 +53,10 @@ void db_guard_end(struct db_guard *guard);
 /** An answer stands on what was committed behind this position. `guard` may be NULL. */
 void db_guard_note(struct db_guard *guard, uint64_t lsn);
 
-/** The backend may go on with what it was asked: it is left for db_left_end. */
-void db_left_note(struct db *db);
+/** The backend may go on with what it was asked, perhaps a commit: it is left for db_left_end. */
+void db_left_note(struct db *db, bool commits);
 /** Of a new connection: ends the backend that an earlier one has left at this host, and waits for
- * its end; where the result of a commit is unknown, commits a record behind it, so that whatever is
+ * its end; where that may have been a commit, commits a record behind it, so that whatever of it is
  * found from now on is durable. ERROR_DB, ERROR_DB_UNKNOWN: the connection must not be used. */
 int db_left_end(struct db *db);
 

@@ -16,8 +16,12 @@ const struct db_statement db_left_end_statement = {
     .params = {DB_INT4, DB_INT8},
 };
 
-void db_left_note(struct db *db)
+void db_left_note(struct db *db, bool commits)
 {
+    /* Its wait for a standby was ended, and so is it. */
+    if (db->standby_wait_ended)
+        return;
+    db->unsettled |= commits;
     if (db->backend.pid != 0)
         db->left[db->hosts.trying] = db->backend;
 }
