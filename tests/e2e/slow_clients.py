@@ -8,7 +8,6 @@ again while SECONDS last; with SECONDS 0 each is opened once, and it waits until
 
 import collections
 import json
-import os
 import select
 import socket
 import ssl
@@ -22,7 +21,6 @@ AGAIN_S = 0.2  # before one that was ended is opened again
 PIPELINED = 400  # requests for the metrics, whose pages nobody reads: more than all buffers on the way hold
 BODY_BYTES = 20000
 PACE = 100  # connections opened between two looks
-GIVE_WAY = 10  # to what is attacked, on the same cores: an attacker's own work is not what is tried
 END_OF_FILE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
@@ -194,7 +192,6 @@ class Attack:
 
 
 if __name__ == "__main__":
-    os.nice(GIVE_WAY)
     kind_, host_, port_, n_, seconds_, addresses_, path_, token_, *tls_ = sys.argv[1:]
     print(json.dumps(Attack(kind_, host_, int(port_), int(n_), float(seconds_), addresses_.split(","), path_, token_,
                             tls_context(*tls_[1:]) if tls_ else None).run()))

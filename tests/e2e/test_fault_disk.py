@@ -8,7 +8,7 @@ import subprocess
 import unittest
 
 import support
-from fault_stack import FaultTest, count
+from fault_stack import RETRY_WINDOW_MS, AtOnce, FaultTest, count
 
 ROUNDS = count(1)
 RECOVERY_S = 60
@@ -29,6 +29,10 @@ exec "$@"
 """
 
 
+class DiskStack(AtOnce, support.Stack):
+    pass
+
+
 class Disk(FaultTest):
     name = "disks"
 
@@ -39,7 +43,7 @@ class Disk(FaultTest):
         if subprocess.run([*within, *mount], capture_output=True, check=False).returncode != 0:
             raise unittest.SkipTest("no disk can be mounted here: no namespaces")
         cls.seed = 1
-        cls.stack = support.Stack(cls.name)
+        cls.stack = DiskStack(cls.name)
         cls.addClassCleanup(cls.stack.stop)
         cls.stack.start()
         cls.stack.psql("ALTER SYSTEM SET min_wal_size = '32MB'")
@@ -54,6 +58,8 @@ class Disk(FaultTest):
         cls.stack.start()
         cls.stack.within = []
         cls.root = f"/proc/{cls.stack.process.pid}/root{cls.stack.state}"
+        # Who asks again after the usual five seconds, as where a service is away for so long, is refused, and that is right.
+        cls.settings("joinserver", "join", f"retry_window_ms = {RETRY_WINDOW_MS}")
 
     def room(self, folder):
         """Bytes."""
