@@ -132,8 +132,12 @@ class SlowTest(unittest.TestCase):
 
     @staticmethod
     def result(process):
-        out, _ = process.communicate(timeout=120)
-        return json.loads(out)
+        with process:
+            return json.loads(process.stdout.read().splitlines()[-1])
+
+    def there(self, process):
+        """Waits until all its connections are."""
+        self.assertEqual(process.stdout.readline(), slow_clients.THERE + "\n")
 
 
 class Smoke(SlowTest):
@@ -179,10 +183,10 @@ class Measured(SlowTest):
     def phase(self, listener, attacked):
         kinds = self.kinds(listener)
         attacks = [self.attack(listener, kind, max(COUNT // len(kinds), 1), PHASE_S + 2) for kind in kinds] if attacked else []
-        if attacks:
-            time.sleep(2)  # they are there
+        for attack in attacks:
+            self.there(attack)
         with Good(self.stack, listener) as good:
-            time.sleep(PHASE_S)
+            good.stopping.wait(PHASE_S)  # the time it is measured for
         results = [self.result(process) for process in attacks]
         self.assertEqual(good.failures, [])
         return p99_ms(good.times), len(good.times), results
