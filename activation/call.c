@@ -124,7 +124,8 @@ unsigned act_call_read(
     case JSON_OK:
         return n_members == 0 && call->route->method == API_PATCH ? act_call_says_nothing(call) : 0;
     case JSON_NOT_JSON:
-        return act_call_problem(call, PROBLEM_BAD_REQUEST, fault);
+        return act_call_problem(
+            call, json_memory_ran_out() ? PROBLEM_UNAVAILABLE : PROBLEM_BAD_REQUEST, fault);
     case JSON_BAD_FIELD:
         break;
     }

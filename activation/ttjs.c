@@ -84,7 +84,8 @@ static void put_freep(struct put **put)
 
 static unsigned bad(struct act_call *call, const char *fault)
 {
-    return act_call_problem(call, PROBLEM_BAD_REQUEST, fault);
+    return act_call_problem(
+        call, json_memory_ran_out() ? PROBLEM_UNAVAILABLE : PROBLEM_BAD_REQUEST, fault);
 }
 
 /* A client of a later version may say more: what is not known here is overlooked. */

@@ -7,6 +7,7 @@
 #include "base/failpoint.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/shortage.h"
 #include "db/webhook_look.h"
 #include <errno.h>
 #include <pthread.h>
@@ -298,16 +299,20 @@ static int read_cas(const char *path, struct text *ret)
     if (path[0] == '\0')
         return 0;
     if ((file = fopen(path, "re")) == NULL) {
+        const int code = shortage_or(ERROR_CONFIG);
+
         (void)error_set_errno("cannot read the CAs of webhooks in %s", path);
-        return ERROR_CONFIG;
+        return code;
     }
     while ((n = fread(piece, 1, sizeof(piece), file)) > 0 && ret->len < CA_FILE_MAX)
         text_add_len(ret, piece, n);
     failed = ferror(file) != 0;
     (void)fclose(file);
+    if (ret->failed)
+        return error_set(ERROR_SYSTEM, "out of memory for the CAs of webhooks");
     if (failed || ret->len == 0 || ret->len >= CA_FILE_MAX)
         return error_set(ERROR_CONFIG, "%s is no file of CAs in PEM", path);
-    return ret->failed ? error_set(ERROR_SYSTEM, "out of memory for the CAs of webhooks") : 0;
+    return 0;
 }
 
 static int start(struct act_webhook_worker *w)

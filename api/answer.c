@@ -76,30 +76,36 @@ void answer_done(struct api_request *request)
     text_done(&request->headers);
 }
 
-static void add_header(
+static bool add_header(
     struct api_request *request, struct MHD_Response *response, const char *name, const char *value)
 {
-    if (MHD_add_response_header(response, name, value) != MHD_YES)
-        log_error("an answer's header was refused by the library header=%s request=%s", name,
-            request->id);
+    if (MHD_add_response_header(response, name, value) == MHD_YES)
+        return true;
+    log_error(
+        "an answer's header was refused by the library header=%s request=%s", name, request->id);
+    return false;
 }
 
-static void add_headers(struct api_request *request, struct MHD_Response *response)
+/* An answer without one of its headers is another answer: without it there is none. */
+static bool add_headers(struct api_request *request, struct MHD_Response *response)
 {
     const char *p = request->headers.data;
     const char *end = p != NULL ? p + request->headers.len : NULL;
 
-    add_header(request, response, "X-Request-Id", request->id);
+    bool good = add_header(request, response, "X-Request-Id", request->id);
+
     if (request->content_type[0] != '\0')
-        add_header(request, response, MHD_HTTP_HEADER_CONTENT_TYPE, request->content_type);
+        good = add_header(request, response, MHD_HTTP_HEADER_CONTENT_TYPE, request->content_type) &&
+               good;
     while (p != end) {
         const char *value = p + strlen(p) + 1;
 
-        add_header(request, response, p, value);
+        good = add_header(request, response, p, value) && good;
         p = value + strlen(value) + 1;
     }
     if (request->close || atomic_load_explicit(&request->server->draining, memory_order_relaxed))
-        add_header(request, response, MHD_HTTP_HEADER_CONNECTION, "close");
+        good = add_header(request, response, MHD_HTTP_HEADER_CONNECTION, "close") && good;
+    return good;
 }
 
 /* Takes the response over. */
@@ -110,8 +116,9 @@ static enum MHD_Result queue(struct api_request *request, struct MHD_Response *r
     assert(request->answered);
     if (response == NULL)
         return MHD_NO;
-    add_headers(request, response);
-    result = MHD_queue_response(request->mhd, request->status, response);
+    result = add_headers(request, response)
+                 ? MHD_queue_response(request->mhd, request->status, response)
+                 : MHD_NO;
     MHD_destroy_response(response);
     count(request->server, request->status);
     request_settled(request);

@@ -35,9 +35,25 @@ struct reading {
     bool only_known;
 };
 
+/* The library's allocator takes no context. */
+static _Thread_local bool ran_out;
+
 static void *wiped_malloc(size_t len)
 {
-    return secret_realloc(NULL, len);
+    void *p = secret_realloc(NULL, len);
+
+    ran_out |= p == NULL;
+    return p;
+}
+
+bool json_memory_ran_out(void)
+{
+    return ran_out;
+}
+
+void json_memory_watch(void)
+{
+    ran_out = false;
 }
 
 void json_wipe_memory(void)
@@ -590,6 +606,7 @@ static enum json_outcome read_object(const char *text, size_t len, const struct 
     const size_t mark_len = sizeof(byte_order_mark) - 1;
     json_error_t error;
 
+    json_memory_watch();
     fault[0] = '\0';
     if (len >= mark_len && memcmp(text, byte_order_mark, mark_len) == 0) {
         text += mark_len;
@@ -598,6 +615,10 @@ static enum json_outcome read_object(const char *text, size_t len, const struct 
     if (read_plain(reading, text, len, fields, n_fields, ret_n_members))
         return JSON_OK;
     tree = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    if (json_memory_ran_out()) {
+        (void)snprintf(fault, JSON_FAULT_MAX, "there is no memory to read it: try again");
+        return JSON_NOT_JSON;
+    }
     if (tree == NULL) {
         describe(&error, fault);
         return JSON_NOT_JSON;

@@ -56,6 +56,13 @@ enum json_outcome { JSON_OK = 0, JSON_NOT_JSON = 1, JSON_BAD_FIELD = 2 };
  * back. Once, before anything is read. */
 void json_wipe_memory(void);
 
+/** What was read last on this thread lacked memory: that it was JSON_NOT_JSON is not its sender's
+ * fault. Known where json_wipe_memory was called. (The parser itself goes on without a character
+ * for which it had no room, and would give another text than the one that was sent.) */
+bool json_memory_ran_out(void);
+/** From now on. For those who read a tree. */
+void json_memory_watch(void);
+
 /** Fills `target`; absent and malformed members are zero and not present. JSON_NOT_JSON: not a JSON
  * object at all (RFC 8259), duplicate keys, bad UTF-8. JSON_BAD_FIELD: the first missing or
  * malformed member; the others are filled all the same, so that a header can be answered. `fault`

@@ -29,8 +29,9 @@ static json_t *read_tree(const char *text, size_t len)
         text += mark_len;
         len -= mark_len;
     }
+    json_memory_watch();
     tree = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-    if (tree == NULL || is_object(tree))
+    if (!json_memory_ran_out() && (tree == NULL || is_object(tree)))
         return tree;
     json_decref(tree);
     return NULL;
@@ -114,8 +115,9 @@ enum json_outcome json_edit(const char *text, size_t len, const struct json_chan
             return JSON_BAD_FIELD;
     /* What is written may be a secret: it does not move in the text while it grows. */
     text_reserve(out, json_dumpb(tree, NULL, 0, JSON_COMPACT) + 1);
-    (void)json_dump_callback(tree, take_piece, out, JSON_COMPACT);
-    return JSON_OK;
+    if (json_dump_callback(tree, take_piece, out, JSON_COMPACT) != 0)
+        out->failed = true;
+    return json_memory_ran_out() ? JSON_NOT_JSON : JSON_OK;
 }
 
 static bool has_text(const json_t *object, const char *name)
@@ -132,7 +134,7 @@ bool json_any_has(const char *text, size_t len, const char *name, const char *un
     json_t *value;
 
     if (tree == NULL)
-        return false;
+        return json_memory_ran_out(); /* nobody knows */
     json_object_foreach(tree, key, value)
     {
         if (is_object(value) && has_text(value, name) && !has_text(value, unless))

@@ -28,5 +28,6 @@ enum json_outcome json_edit(const char *text, size_t len, const struct json_chan
     size_t n_changes, struct text *out);
 
 /** Whether one of the object's members is itself an object that has the text `name`, and has no
- * text `unless` or an empty one (NULL: whatever else it has). False of what is no JSON object. */
+ * text `unless` or an empty one (NULL: whatever else it has). False of what is no JSON object; true
+ * where there is no memory to see. */
 bool json_any_has(const char *text, size_t len, const char *name, const char *unless);

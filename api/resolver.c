@@ -53,8 +53,8 @@ static int set_option(struct ub_ctx *context, const char *name, const char *valu
     const int r = ub_ctx_set_option(context, name, value);
 
     return r == 0 ? 0
-                  : error_set(
-                        ERROR_CONFIG, "libunbound takes no %s %s: %s", name, value, ub_strerror(r));
+                  : error_set(r == UB_NOMEM ? ERROR_SYSTEM : ERROR_CONFIG,
+                        "libunbound takes no %s %s: %s", name, value, ub_strerror(r));
 }
 
 static int set_number(struct ub_ctx *context, const char *name, unsigned value)
@@ -119,7 +119,7 @@ static int set_servers(struct ub_ctx *context, const char *servers)
     if (servers[0] == '\0') {
         r = ub_ctx_resolvconf(context, NULL);
         return r == 0 ? 0
-                      : error_set(ERROR_CONFIG,
+                      : error_set(r == UB_NOMEM ? ERROR_SYSTEM : ERROR_CONFIG,
                             "dns.servers is empty, and /etc/resolv.conf is not read: %s",
                             ub_strerror(r));
     }

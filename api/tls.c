@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/shortage.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -60,7 +61,7 @@ static int stamp_file(const char *path, mode_t forbidden, struct stamp *ret)
     struct stat st;
 
     if (stat(path, &st) != 0)
-        return error_set(ERROR_CONFIG, "cannot read %s: %s", path, strerror(errno));
+        return error_set(shortage_or(ERROR_CONFIG), "cannot read %s: %s", path, strerror(errno));
     if ((st.st_mode & forbidden) != 0)
         return error_set(ERROR_CONFIG, "the key %s is open to everyone: chmod o-rwx", path);
     *ret = (struct stamp){st.st_dev, st.st_ino, st.st_size, st.st_mtim};
@@ -107,6 +108,19 @@ static int64_t read_expiry(gnutls_certificate_credentials_t credentials)
     return expires > 0 ? (int64_t)expires : 0;
 }
 
+/* Of a certificate that cannot be used. Its files were there a moment ago. */
+static int code_of(int gnutls)
+{
+    switch (gnutls) {
+    case GNUTLS_E_MEMORY_ERROR:
+        return ERROR_SYSTEM;
+    case GNUTLS_E_FILE_ERROR:
+        return shortage_or(ERROR_CONFIG);
+    default:
+        return ERROR_CONFIG;
+    }
+}
+
 static int identity_load(const struct api_listener *listener, struct tls_identity **ret)
 {
     CLEANUP(identity_cleanup) struct tls_identity *identity = calloc(1, sizeof(*identity));
@@ -118,7 +132,7 @@ static int identity_load(const struct api_listener *listener, struct tls_identit
     if ((r = gnutls_certificate_allocate_credentials(&identity->credentials)) < 0 ||
         (r = gnutls_certificate_set_x509_key_file(
              identity->credentials, listener->certificate, listener->key, GNUTLS_X509_FMT_PEM)) < 0)
-        return error_set(ERROR_CONFIG, "the certificate %s with the key %s cannot be used: %s",
+        return error_set(code_of(r), "the certificate %s with the key %s cannot be used: %s",
             listener->certificate, listener->key, gnutls_strerror(r));
     identity->expires_s = read_expiry(identity->credentials);
     *ret = identity;

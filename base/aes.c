@@ -5,8 +5,6 @@
 #include <openssl/core_names.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
-#include <pthread.h>
-#include <stdlib.h>
 
 static void cipher_cleanup(EVP_CIPHER_CTX **ctx)
 {
@@ -111,20 +109,4 @@ int aes_unwrap(const uint8_t *kek, size_t kek_len, const uint8_t *in, size_t len
     if (len < 24)
         return 1;
     return wrap(kek, kek_len, in, len, out, len - 8, 0);
-}
-
-static pthread_once_t sha256_once = PTHREAD_ONCE_INIT;
-static const EVP_MD *sha256;
-
-static void find_sha256(void)
-{
-    sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-}
-
-/* OpenSSL's own one call looks the algorithm up each time, under locks that all threads share. */
-void digest_sha256(const void *data, size_t len, uint8_t out[static 32])
-{
-    (void)pthread_once(&sha256_once, find_sha256);
-    if (EVP_Digest(data, len, out, NULL, sha256, NULL) != 1)
-        abort(); /* without memory, or without SHA-256: `out` would be anything */
 }

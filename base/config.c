@@ -1,6 +1,7 @@
 #include "base/config.h"
 
 #include "base/error.h"
+#include "base/shortage.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
@@ -109,8 +110,8 @@ static int load_file(struct loading *l, const char *file)
 
     l->source = file;
     if (source.file == NULL)
-        return error_set(
-            ERROR_CONFIG, "cannot read the configuration file %s: %s", file, strerror(errno));
+        return error_set(shortage_or(ERROR_CONFIG), "cannot read the configuration file %s: %s",
+            file, strerror(errno));
     line = ini_parse_stream(read_line, &source, on_ini_entry, l);
     (void)fclose(source.file);
     if (l->result != 0)
@@ -215,7 +216,7 @@ int config_read_secret_file(const char *path, char *out, size_t out_size)
     ssize_t n;
 
     if (fd < 0)
-        return error_set(ERROR_CONFIG, "cannot open %s: %s", path, strerror(errno));
+        return error_set(shortage_or(ERROR_CONFIG), "cannot open %s: %s", path, strerror(errno));
     if (fstat(fd, &st) != 0)
         return error_set_errno("cannot look at %s", path);
     if ((st.st_mode & forbidden_bits(path)) != 0)

@@ -1,5 +1,6 @@
 #include "joinserver/routes.h"
 
+#include "api/json.h"
 #include "api/problem.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -421,7 +422,8 @@ static bool take_message(struct api_request *request, struct join_routes *routes
 
     outcome = ts002_read(body, len, message, &result, description);
     if (outcome == TS002_NOT_JSON) {
-        api_problem(request, PROBLEM_BAD_REQUEST, description);
+        api_problem(request, json_memory_ran_out() ? PROBLEM_UNAVAILABLE : PROBLEM_BAD_REQUEST,
+            description);
         return false;
     }
     work->message = join_message_find(message);

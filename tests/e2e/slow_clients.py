@@ -3,7 +3,8 @@
     slow_clients.py KIND HOST PORT CONNECTIONS SECONDS ADDRESSES PATH TOKEN [tls [CERTIFICATE KEY]]
 
 Opens the connections from the addresses (with commas between) in turn, and is as slow as KIND says on each (KINDS). One that is ended is opened
-again while SECONDS last; with SECONDS 0 each is opened once, and it waits until all are ended. Prints what became of them as JSON.
+again while SECONDS last, from when all are there, which is told by a line; with SECONDS 0 each is opened once, and it waits until
+all are ended. Prints what became of them as JSON.
 """
 
 import collections
@@ -17,10 +18,12 @@ import time
 DRIP_S = 0.5  # between two bytes
 WAIT_S = 45  # of SECONDS 0: more than any limit for a connection that does nothing useful
 LOOK_S = 0.1
+QUIET_LOOKS = 5  # in a row: whoever was refused has heard of it
 AGAIN_S = 0.2  # before one that was ended is opened again
 PIPELINED = 400  # requests for the metrics, whose pages nobody reads: more than all buffers on the way hold
 BODY_BYTES = 20000
 PACE = 100  # connections opened between two looks
+THERE = "all are there"
 END_OF_FILE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 
@@ -157,12 +160,16 @@ class Attack:
             self.waiting.append(now + AGAIN_S)
 
     def run(self):
-        begun, left = time.monotonic(), self.n
-        until = begun + (self.seconds or WAIT_S)
+        left, there = self.n, False
+        until = time.monotonic() + WAIT_S
         while True:
             now = time.monotonic()
             if now > until or (not left and not self.open and not self.seconds):
                 break
+            if not there and not left and all(slow.connected for slow in self.open.values()):
+                there = True
+                print(THERE, flush=True)
+                until = now + self.seconds if self.seconds else until
             for _ in range(min(left, PACE)):
                 self.begin()
                 left -= 1
@@ -170,9 +177,18 @@ class Attack:
                 self.waiting.pop(0)
                 self.begin()
             self.look(now)
+        self.hear_out()
         return {"kind": self.kind, "opened": self.opened, "ended": self.ended, "open": len(self.open), "refused": self.refused,
                 "longest_s": round(self.longest, 1), "told": dict(self.told), "drips": self.drips,
                 "cpu_s": round(time.process_time(), 2)}
+
+    def hear_out(self):
+        """Until nothing ends any more of what was begun: what is open then was let in."""
+        quiet, until = 0, time.monotonic() + WAIT_S
+        while self.open and quiet < QUIET_LOOKS and time.monotonic() < until:
+            ended = self.ended
+            self.look(time.monotonic())
+            quiet = quiet + 1 if self.ended == ended else 0
 
     def look(self, now):
         for fd, events in self.poll.poll(LOOK_S):

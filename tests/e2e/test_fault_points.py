@@ -9,7 +9,7 @@ import fault_check
 import fault_journal
 import fault_points
 import support
-from fault_stack import LEASES_OVER, AtOnce, FaultTest, count
+from fault_stack import LEASES_OVER, SERVICES, AtOnce, FaultTest, count
 from test_accounts import Rest
 from test_jobs import csv_of, rows_of
 from test_webhooks import HookStack
@@ -20,7 +20,6 @@ LATEST_PASSAGE = 4  # which of the passages it is
 PAUSES_MS = (20, 400, 1500)  # the last one is longer than a join may take
 SMOKE_KILL_EVERY = 5
 EXPORT_EVERY_S = 0.3
-SLACK_S = 0.05
 # A checkpoint is signed each ten minutes: the last one is made to look as old as that.
 BEFORE = {"audit_signed": "SET session_replication_role = replica; UPDATE audit_checkpoint SET signed_at = 0"}
 FIRST_ALONE = ("audit_signed", "job_taken", "export_before_commit", "export_commit_done", "webhook_taken")  # come by seldom
@@ -126,7 +125,7 @@ class Failpoints(FaultTest):
                     self.pass_by(load, point, action)
                     passed[point] = max(passed.get(point, 0), round(time.monotonic() - begun, 1))
                     self.recovered(load, fault_points.WORDS[action], worst)
-                    time.sleep(SLACK_S)
+                    support.wait_until(lambda: len(self.pids()) == len(SERVICES), PASSED_S, "who was killed is started again")
                     done += 1
                 self.stack.wait_ready()
                 self.stack.psql(LEASES_OVER)

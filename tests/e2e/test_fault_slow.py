@@ -138,8 +138,12 @@ class SlowTest(unittest.TestCase):
 
     @staticmethod
     def result(process):
-        out, _ = process.communicate(timeout=120)
-        return json.loads(out)
+        with process:
+            return json.loads(process.stdout.read().splitlines()[-1])
+
+    def there(self, process):
+        """Waits until all its connections are."""
+        self.assertEqual(process.stdout.readline(), slow_clients.THERE + "\n")
 
 
 class Smoke(SlowTest):
@@ -196,11 +200,11 @@ class Measured(SlowTest):
         """(p99 in ms, good requests, shares of a core as of `cpu`, what became of the attackers)"""
         kinds = self.kinds(listener)
         attacks = [self.attack(listener, kind, max(COUNT // len(kinds), 1), PHASE_S + 2) for kind in kinds] if attacked else []
-        if attacks:
-            time.sleep(2)  # they are there
+        for attack in attacks:
+            self.there(attack)
         before = self.cpu(listener)
         with Good(self.stack, listener) as good:
-            time.sleep(PHASE_S)
+            good.stopping.wait(PHASE_S)  # the time it is measured for
         used = [round((b - a) / PHASE_S, 2) for a, b in zip(before, self.cpu(listener))]
         results = [self.result(process) for process in attacks]
         self.assertEqual(good.failures, [])
