@@ -68,7 +68,7 @@ class KeyVersions(unittest.TestCase):
             # Without the twins nothing of the old version can be sealed anew, and it is told why.
             support.wait_until(lambda: int(self.progress()[3]) > 0, WALK_SECONDS, "the walk tells of what is stuck")
             self.assertIn("store-", self.hsm("progress"))
-            self.assertIn("rows are sealed under store-device.1", self.hsm("retire", "device", "1", code=1))
+            self.assertIn("device keys need store-device.1", self.hsm("retire", "device", "1", code=1))
             for family in ("device", "kek"):
                 self.hsm("open", family, "1", "--escrow", self.escrow)
             support.wait_until(lambda: self.labels() == {"store-device.2", "store-kek.2"}, WALK_SECONDS, "all is sealed anew")

@@ -44,6 +44,7 @@ static struct sealed_kek ns_kek(const char *label)
     (void)snprintf(kek.label, sizeof(kek.label), "%s", label);
     memset(kek.key.blob, 7, kek.key.blob_len);
     memset(kek.key.tag, 8, sizeof(kek.key.tag));
+    kek.key.tag_version = 2;
     return kek;
 }
 

@@ -312,7 +312,7 @@ START_TEST(a_verb_the_service_may_not_use_ends_the_keyd)
         .peer_id = "00112233445566778899aabbccddeeff",
         .kek_class = KEK_CLASS_TRANSPORT,
         .label = "order",
-        .key = {.kek_label = "store-kek.1", .blob_len = 24}};
+        .key = {.kek_label = "store-kek.1", .blob_len = 24, .tag_version = 1}};
     static const struct sealed_kek *const keks[] = {&transport};
     static const struct keyd_make_request make = {.slot = KEY_SLOT_APP};
     static const struct keyd_delivery_request delivery;
