@@ -134,11 +134,14 @@ def coverage(built, name, work):
 def show_uncovered(built, name, work, merged):
     """Writes the lines that no input has reached into the folder."""
     shown = llvm("llvm-cov", "show", f"-instr-profile={merged}",
-                 os.path.join(built, "tests/fuzz", f"fuzz_{name}"),
-                 *(os.path.join(ROOT, path) for path in TARGETS[name][0].split()))
+                 os.path.join(built, "tests/fuzz", f"fuzz_{name}"))
+    wanted = {os.path.join(ROOT, path) + ":" for path in TARGETS[name][0].split()}
+    inside = False
     with open(os.path.join(work, "uncovered"), "w", encoding="utf-8") as file:
         for line in shown.splitlines():
-            if line.startswith("/") or UNCOVERED.match(line):
+            if line.startswith("/"):
+                inside = line in wanted
+            if inside and (line.startswith("/") or UNCOVERED.match(line)):
                 file.write(f"{line}\n")
 
 
