@@ -45,7 +45,7 @@ TARGETS = {
     "key_list": ("hsm/key_list.c", 1024),
     "keyd_frame": (
         "hsm/frame.c hsm/frame_items.c hsm/frame_audit.c hsm/frame_export.c hsm/frame_keys.c "
-        "hsm/frame_make.c hsm/frame_pieces.c hsm/frame_rewrap.c hsm/frame_webhook.c", 4096),
+        "hsm/frame_make.c hsm/frame_pieces.c hsm/frame_rewrap.c hsm/frame_webhook.c", 8320),
     "label_line": ("cli/label_line.c", 512),
     "pem": ("activation/peer_trust.c activation/rsa_public.c activation/pem.c", 2048),
     "prom_page": ("cli/prom_page.c", 1024),
