@@ -38,6 +38,8 @@ static void read_kek(struct bytes_reader *r, struct keyd_request *request, size_
     keyd_read_kek(r, &request->rewrap_keks[i]);
 }
 
+#define NONE_LEN 24 /* bytes of a blob of zeros */
+
 static const char no_label[SEALED_LABEL_MAX + 1] = "-";
 
 static void write_reply(struct bytes_writer *w, const struct keyd_reply *reply, size_t i)
@@ -45,7 +47,8 @@ static void write_reply(struct bytes_writer *w, const struct keyd_reply *reply, 
     const struct keyd_rewrap_reply *a = &reply->rewraps[i];
 
     /* Where nothing changed, a key of zeros that names what is the newest: one form. */
-    struct sealed_key key = {.blob_len = 24, .tag_version = a->newest_tag > 0 ? a->newest_tag : 1};
+    struct sealed_key key = {
+        .blob_len = NONE_LEN, .tag_version = a->newest_tag > 0 ? a->newest_tag : 1};
 
     memcpy(key.kek_label, a->newest[0] != '\0' ? a->newest : no_label, sizeof(key.kek_label));
     if (a->changed)
@@ -55,6 +58,15 @@ static void write_reply(struct bytes_writer *w, const struct keyd_reply *reply, 
     keyd_write_status(w, a->status);
     bytes_write_u8(w, a->changed);
     keyd_write_sealed_key(w, &key);
+}
+
+/* What is written where nothing changed. */
+static bool is_none(const struct sealed_key *key)
+{
+    static const struct sealed_key none = {.blob_len = NONE_LEN};
+
+    return key->blob_len == none.blob_len && memcmp(key->blob, none.blob, sizeof(none.blob)) == 0 &&
+           memcmp(key->tag, none.tag, sizeof(none.tag)) == 0;
 }
 
 static void read_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t i)
@@ -68,7 +80,7 @@ static void read_reply(struct bytes_reader *r, struct keyd_reply *reply, size_t 
         memcpy(a->newest, a->sealed.kek_label, sizeof(a->newest));
         a->newest_tag = a->sealed.tag_version;
     }
-    if (a->changed && a->status != KEYD_OK)
+    if (a->changed ? a->status != KEYD_OK : !is_none(&a->sealed))
         r->failed = true;
 }
 

@@ -45,7 +45,7 @@ TARGETS = {
     "key_list": ("hsm/key_list.c", 1024),
     "keyd_frame": (
         "hsm/frame.c hsm/frame_items.c hsm/frame_audit.c hsm/frame_export.c hsm/frame_keys.c "
-        "hsm/frame_make.c hsm/frame_pieces.c hsm/frame_rewrap.c hsm/frame_webhook.c", 4096),
+        "hsm/frame_make.c hsm/frame_pieces.c hsm/frame_rewrap.c hsm/frame_webhook.c", 8320),
     "label_line": ("cli/label_line.c", 512),
     "pem": ("activation/peer_trust.c activation/rsa_public.c activation/pem.c", 2048),
     "prom_page": ("cli/prom_page.c", 1024),
@@ -134,11 +134,14 @@ def coverage(built, name, work):
 def show_uncovered(built, name, work, merged):
     """Writes the lines that no input has reached into the folder."""
     shown = llvm("llvm-cov", "show", f"-instr-profile={merged}",
-                 os.path.join(built, "tests/fuzz", f"fuzz_{name}"),
-                 *(os.path.join(ROOT, path) for path in TARGETS[name][0].split()))
+                 os.path.join(built, "tests/fuzz", f"fuzz_{name}"))
+    wanted = {os.path.join(ROOT, path) + ":" for path in TARGETS[name][0].split()}
+    inside = False
     with open(os.path.join(work, "uncovered"), "w", encoding="utf-8") as file:
         for line in shown.splitlines():
-            if line.startswith("/") or UNCOVERED.match(line):
+            if line.startswith("/"):
+                inside = line in wanted
+            if inside and (line.startswith("/") or UNCOVERED.match(line)):
                 file.write(f"{line}\n")
 
 
