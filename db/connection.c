@@ -4,6 +4,7 @@
 #include "base/failpoint.h"
 #include "base/log.h"
 #include "db/metrics.h"
+#include "db/passfile.h"
 #include "db/sqlstate.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -287,10 +288,12 @@ static int check_guarded(struct db *db)
 /** One attempt at one host; NULL: at whatever the conninfo says. */
 static int connect_to(struct db *db, const struct db_host *host, int64_t deadline)
 {
+    char passfile[DB_PASSFILE_PATH_LEN];
     const struct {
         const char *keyword, *value;
     } own[] = {
         {"dbname", db->conninfo}, /* expanded as a conninfo string; later words win */
+        {"passfile", db->passfile >= 0 ? db_passfile_path(db->passfile, passfile) : NULL},
         {"host", host ? host->host : NULL},
         {"hostaddr", host ? host->hostaddr : NULL},
         {"port", host ? host->port : NULL},

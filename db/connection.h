@@ -15,6 +15,7 @@ struct pg_conn;
 struct db {
     char *conninfo;
     char *program;
+    int passfile; /* db/passfile.h; -1: none */
     unsigned statement_ms;
     struct db_guard *guard; /* NULL: any database will do */
     int64_t deadline_ms;    /* 0: none */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "db/connection.h"
 #include "db/migrate.h"
+#include "db/passfile.h"
 #include <libpq-fe.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,13 +41,16 @@ int db_open(const struct db_config *config, struct db **ret)
 
     if (!db)
         return error_set_errno("database");
+    db->passfile = -1;
     db->conninfo = strdup(config->conninfo);
     db->program = strdup(config->program);
     db->statement_ms = config->statement_ms;
     db->guard = config->guard;
     if (!db->conninfo || !db->program)
         return error_set_errno("database");
-    r = db_hosts_find(db->conninfo, &db->hosts);
+    r = db_passfile_open(db->conninfo, &db->passfile);
+    if (r == 0)
+        r = db_hosts_find(db->conninfo, &db->hosts);
     if (r < 0)
         return r;
     *ret = db;
@@ -66,6 +70,7 @@ void db_close(struct db *db)
     db_drop(db);
     db_params_done(&db->params);
     db_hosts_done(&db->hosts);
+    cleanup_close(&db->passfile);
     free(db->conninfo);
     free(db->program);
     free(db);

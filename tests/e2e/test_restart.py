@@ -4,6 +4,8 @@ The manager is this test: it holds the listening sockets, hands them over as sd_
 datagrams that sd_notify(3) describes. So no systemd is needed.
 """
 import os
+import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -35,9 +37,10 @@ class Manager:
         self.heard.bind(self.path)
         self.log = os.path.join(self.folder, "program.log")
         self.process = None
+        self.more_environment = {}
 
     def start(self, program, *arguments):
-        environment = {**self.stack.environment(), "NOTIFY_SOCKET": self.path, "LISTEN_FDS": str(len(self.sockets))}
+        environment = {**self.stack.environment(), **self.more_environment, "NOTIFY_SOCKET": self.path, "LISTEN_FDS": str(len(self.sockets))}
         taken = [os.dup(s.fileno()) for s in self.sockets]  # not among the numbers that they will get
 
         def hand_over():
@@ -187,6 +190,23 @@ class Managed(unittest.TestCase):
         with self.assertRaises(BlockingIOError):
             while True:
                 self.assertNotIn(b"READY=1", manager.heard.recv(4096))
+
+    def test_a_password_file_that_the_manager_hands_over_is_read_although_it_has_a_mask_for_the_group(self):
+        """systemd gives a credential by an access list, whose mask stands where the rights of the group do."""
+        handed, port = self.listener()
+        manager = self.manager(handed)
+        with open(self.stack.path("joinserver.ini"), encoding="utf-8") as file:
+            conninfo = next(line.split(" = ", 1)[1].strip() for line in file if line.startswith("conninfo = "))
+        passfile = re.search(r"passfile='?([^' ]+)", conninfo).group(1)
+        credentials = os.path.join(manager.folder, "credentials")
+        os.mkdir(credentials, 0o700)
+        copied = shutil.copy(passfile, os.path.join(credentials, "joinserver_pgpass"))
+        os.chmod(copied, 0o440)
+        manager.more_environment = {"CREDENTIALS_DIRECTORY": credentials}
+        manager.start_joinserver(port, f"database.conninfo={conninfo.replace(passfile, copied)}")
+        manager.wait_for("READY=1")
+        device = self.stack.device("1.0.4")
+        self.assertTrue(self.stack.join(device, url=f"http://127.0.0.1:{port}/")["agree"])
 
     def test_a_handed_socket_of_no_listener_is_warned_of(self):
         handed, port = self.listener()
