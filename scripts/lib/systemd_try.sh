@@ -28,6 +28,9 @@ for service in joinserver activation; do
     sed -i 's/^;certificate/certificate/; s/^;key/key/' "/etc/cradle/$service.ini"
 done
 
+# Few devices, that join without end.
+printf '\n[join]\ndevice_burst = 0\n' >>/etc/cradle/joinserver.ini
+
 # --- what step 5 of docs/install.md says ---
 systemctl -q enable --now cradle-keyd@joinserver.socket cradle-keyd@activation.socket cradle-joinserver.socket \
     cradle-activation.socket cradle-joinserver cradle-activation
