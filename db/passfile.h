@@ -1,8 +1,9 @@
 /* A password file that a service manager hands over. Private to db/.
  *
- * systemd gives a credential to the service's user by an access list where it can. The list's mask
- * stands where others have the rights of the group, and libpq reads no password file that the group
- * may read. So it gets a copy, in memory, that is its owner's alone. */
+ * Where systemd can mount no file system of their own for credentials, it gives them to the
+ * service's user by an access list. The list's mask stands where others have the rights of the
+ * group, and libpq reads no password file that the group may read. So it gets a copy, in memory,
+ * that is its owner's alone. */
 #pragma once
 
 #include "base/cleanup.h"
