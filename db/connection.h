@@ -55,8 +55,8 @@ void db_guard_note(struct db_guard *guard, uint64_t lsn);
 
 /** The backend may go on with what it was asked, perhaps a commit: it is left for db_left_end. */
 void db_left_note(struct db *db, bool commits);
-/** Of a new connection: ends the backend that an earlier one has left at this host, and waits for
- * its end; where that may have been a commit, commits a record behind it, so that whatever of it is
+/** Of a new connection: ends the backend that an earlier one has left at this host; where that may
+ * have been a commit, waits for its end and commits a record behind it, so that whatever of it is
  * found from now on is durable. ERROR_DB, ERROR_DB_UNKNOWN: the connection must not be used. */
 int db_left_end(struct db *db);
 

@@ -5,15 +5,18 @@
 #include "db/connection.h"
 #include "db/join.h"
 
-/* It may wait for a row, or for a standby; it is ended and waited for, so that what is read next is
- * the last word. A pid alone may be somebody else's by now; with its start it is not. */
+#define COMMIT_ENDS_MS 2000
+
+/* It may wait for a row, or for a standby. Where it may be committing it is waited for, so that
+ * what is read next is the last word; one that only reads is told to end, however long it takes. A
+ * pid alone may be somebody else's by now; with its start it is not. */
 const struct db_statement db_left_end_statement = {
     .name = "left_end",
-    .sql = "SELECT coalesce(bool_and(pg_terminate_backend(pid, 2000)), true) FROM pg_stat_activity"
+    .sql = "SELECT coalesce(bool_and(pg_terminate_backend(pid, $3)), true) FROM pg_stat_activity"
            " WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::int8 = $2",
     .shape = DB_SHAPE_ONE,
-    .n_params = 2,
-    .params = {DB_INT4, DB_INT8},
+    .n_params = 3,
+    .params = {DB_INT4, DB_INT8, DB_INT8},
 };
 
 void db_left_note(struct db *db, bool commits)
@@ -34,6 +37,7 @@ static int end(struct db *db, const struct db_backend *left)
 
     db_param_int(p, DB_INT4, left->pid);
     db_param_int(p, DB_INT8, left->start_us);
+    db_param_int(p, DB_INT8, db->unsettled ? COMMIT_ENDS_MS : 0);
     if ((r = db_run(db, DB_LEFT_END, &rows)) < 0)
         return r;
     if (!db_row_bool(&rows, 0, 0))

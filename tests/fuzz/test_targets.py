@@ -16,6 +16,8 @@ READER = re.compile(r"\b([a-z0-9_]+_(?:read|parse|decode|feed|parse_claim|check_
 OWN = {
     "base/bytes.h": "the cursor that readers are made of",
     "base/audit_key.h": "a key that the operator names",
+    "base/keyed.h": "a number behind a hash, held against a key in the HSM",
+    "hsm/ceremony.h": "options of the command line",
     "hsm/escrow.h": "the operator's own file",
     "hsm/p11_exchange.h": "what the token says",
     "device/moves.h": "one of a list of words",
@@ -30,6 +32,7 @@ OWN = {
     "activation/delivery_record.h": "rows that the service wrote",
     "activation/import_parse.h": "the inside of import_reader",
     "activation/label_draw.h": "a label that was read",
+    "cli/backup_files.h": "the operator's own file, by jansson",
     "cli/files.h": "a key that the operator names",
     "cli/members.h": "options of the command line",
     "cli/device_options.h": "options of the command line",
