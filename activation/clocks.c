@@ -29,6 +29,7 @@ static int settle(struct act_clocks *clocks, struct db *db)
 
     if (now_ms < clocks->again_ms)
         return 0;
+    clocks->again_ms = now_ms + ACT_CLOCKS_SETTLE_MS;
     if ((r = db_clock_settle(db, &n)) < 0)
         return r;
     clocks->again_ms = n > 0 ? now_ms : now_ms + ACT_CLOCKS_SETTLE_MS;
@@ -48,7 +49,8 @@ bool act_clocks_look(struct act_clocks *clocks, struct db *db)
     if (well)
         r = settle(clocks, db);
     if (r < 0 && !clocks->ill)
-        log_warn("clocks are not compared now: %s", error_text());
+        log_warn("clocks are not compared, or what was put off is not brought back, now: %s",
+            error_text());
     clocks->ill = r < 0;
     return well;
 }

@@ -1,9 +1,7 @@
 #include "db/clock_look.h"
 
 #include "db/claim_rule.h"
-#include "db/export.h"
 #include "db/job_row.h"
-#include "db/order_run.h"
 #include "db/signal.h"
 
 /* How far ahead anything of that kind may lie, with much to spare. */
@@ -11,7 +9,6 @@
 #define DISTANT " > now() + interval '2 days'" /* in hours */
 /* How long it may take until it is noticed: what happened meanwhile is looked at again. */
 #define SOME_TIME_AGO "now() - interval '5 minutes'"
-#define DAYS(n) "now() + make_interval(days => " DB_DECIMAL(n) ")"
 #define PIECE " LIMIT 1000"
 
 /* Rows of one table. By the indexes that the work itself is found by, from their other end; nobody
@@ -23,13 +20,8 @@
 #define JOBS                                                                                       \
     BACK("job", "id", "lease_until = " DB_JOB_LEASE,                                               \
         "state IN ('waiting', 'running') AND lease_until" FAR)
-#define EXPORTED                                                                                   \
-    BACK("job", "id", "result_until = " DAYS(DB_EXPORT_KEPT_DAYS),                                 \
-        "result_until > " DAYS(DB_EXPORT_KEPT_DAYS) " + interval '1 hour'")
-#define ORDERED                                                                                    \
-    BACK("batch_order", "batch_id", "files_until = " DAYS(DB_ORDER_FILES_DAYS),                    \
-        "files_deleted_at IS NULL AND files_until > " DAYS(                                        \
-            DB_ORDER_FILES_DAYS) " + interval '1 hour'")
+/* Files and reports whose end lies too far ahead are left alone: that a clock was ahead then cannot
+ * be told from its being behind now, and what is deleted by a clock that is behind is lost. */
 #define DELIVERIES                                                                                 \
     BACK("webhook_delivery", "id", "due_at = now()",                                               \
         "state IN ('waiting', 'sending') AND due_at" DISTANT PIECE)
@@ -45,10 +37,11 @@
 #define REFUSED                                                                                    \
     BACK("webhook_refused", "dev_eui", "told_at = now(), last_at = least(last_at, now())",         \
         "told_at" FAR)
-/* The bucket of a device, which all who guess fill, may be many days deep. */
+/* The bucket of a device, which all who guess fill, may be many days deep, and that of a client at
+ * a device where many guesses come at once. */
 #define LIMITS                                                                                     \
     BACK("claim_limit", "scope, subject", "due = now()",                                           \
-        "due" DISTANT " AND (scope <> 2 OR due > now() + interval '60 days')"                      \
+        "due" DISTANT " AND (scope NOT IN (2, 3) OR due > now() + interval '60 days')"             \
         " ORDER BY due DESC" PIECE)
 #define RULES BACK("claim_rule", "id", "due_at = now()", "state = 'active' AND due_at" FAR)
 #define SIGNALS                                                                                    \
@@ -65,7 +58,7 @@
         "due_at = ends_at, walk = '', notice_at = CASE WHEN " NOTICE " > now() THEN " NOTICE       \
         " END",                                                                                    \
         "due_at IS NULL AND ends_at > now()")
-#define NUMBER_OF(name) "(SELECT count(*) FROM " name ")"
+#define SUBSCRIPTION_ENDS DB_UTC("ends_at")
 
 const struct db_statement db_clock_read_statement = {
     .name = "clock_read",
@@ -76,17 +69,17 @@ const struct db_statement db_clock_read_statement = {
 const struct db_statement db_clock_settle_statement = {
     .name = "clock_settle",
     .sql =
-        "WITH a AS " JOBS ", b AS " EXPORTED ", c AS " ORDERED ", d AS " DELIVERIES
-        ", e AS " WEBHOOKS ", f AS " FIRST_JOINS ", g AS " ATTEMPTS ", h AS " REFUSED
-        ", i AS " LIMITS ", j AS " RULES ", k AS " SIGNALS ", l AS " SUSPECTS
-        ", m AS " SUBSCRIPTIONS
+        "WITH a AS " JOBS ", b AS " DELIVERIES ", c AS " WEBHOOKS ", d AS " FIRST_JOINS
+        ", e AS " ATTEMPTS ", f AS " REFUSED ", g AS " LIMITS ", h AS " RULES ", i AS " SIGNALS
+        ", j AS " SUSPECTS ", k AS " SUBSCRIPTIONS
         ", told AS (INSERT INTO audit_event (organization_id, request_id, action, object, detail)"
-        "  SELECT v.of_id, format('clock-%s', id), 'subscription.change',"
-        "   encode(public_id, 'hex'), jsonb_build_object('ends_at', " DB_UTC(
-            "ends_at") ")"
-                       "  FROM m CROSS JOIN LATERAL (SELECT organization_id AS of_id UNION SELECT seller_id) AS v)"
-                       " SELECT " NUMBER_OF("a") " + " NUMBER_OF("b") " + " NUMBER_OF("c") " + " NUMBER_OF("d") " + " NUMBER_OF("e") " + " NUMBER_OF("f") " + " NUMBER_OF(
-                           "g") " + " NUMBER_OF("h") " + " NUMBER_OF("i") " + " NUMBER_OF("j") " + " NUMBER_OF("k") " + " NUMBER_OF("l") " + " NUMBER_OF("m"),
+        "  SELECT v.of_id, format('clock-%s', id), 'subscription.change', encode(public_id, 'hex'),"
+        "   jsonb_build_object('ends_at', " SUBSCRIPTION_ENDS ")"
+        "  FROM k CROSS JOIN LATERAL (SELECT organization_id AS of_id UNION SELECT seller_id) AS v)"
+        " SELECT (SELECT count(*) FROM a) + (SELECT count(*) FROM b) + (SELECT count(*) FROM c)"
+        " + (SELECT count(*) FROM d) + (SELECT count(*) FROM e) + (SELECT count(*) FROM f)"
+        " + (SELECT count(*) FROM g) + (SELECT count(*) FROM h) + (SELECT count(*) FROM i)"
+        " + (SELECT count(*) FROM j) + (SELECT count(*) FROM k)",
     .shape = DB_SHAPE_ONE,
     .commits = true,
 };

@@ -21,12 +21,17 @@ const struct db_statement db_left_end_statement = {
 
 void db_left_note(struct db *db, bool commits)
 {
+    struct db_backend *left;
+
     /* Its wait for a standby was ended, and so is it. */
     if (db->standby_wait_ended)
         return;
+    left = &db->left[db->hosts.trying];
+    /* One that may still commit gives its place to nobody: a connection may fail before it is
+     * ended. */
+    if (db->backend.pid != 0 && (left->pid == 0 || (commits && !db->unsettled)))
+        *left = db->backend;
     db->unsettled |= commits;
-    if (db->backend.pid != 0)
-        db->left[db->hosts.trying] = db->backend;
 }
 
 static int end(struct db *db, const struct db_backend *left)

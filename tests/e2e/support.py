@@ -32,10 +32,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 START_SECONDS = 120
 STOP_SECONDS = 60
 READY_SECONDS = 30
-HTTP_SECONDS = 15
+HTTP_SECONDS = 60  # a guard against what never ends, no limit of what is right
 POLL_SECONDS = 0.05
 # What of the services' logs stands behind a failure: of files that young, so many lines of the last bytes.
-LOG_SECONDS, LOG_LINES, LOG_BYTES = 20, 12, 8192
+LOG_SECONDS, LOG_LINES, LOG_BYTES = 120, 12, 8192
 
 HOME, OTHER = "000013", "000024"
 DEMO_JOIN_EUI = "02cdcd0000000001"
