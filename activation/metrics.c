@@ -104,11 +104,12 @@ static void init_trust(struct act_metrics *metrics)
 static void init_rewrap(struct act_metrics *metrics)
 {
     metrics->rewrapped.name = "cradle_rewrapped_keys_total";
-    metrics->rewrapped.help = "Keys that this service has sealed anew under a newer storage KEK.";
+    metrics->rewrapped.help =
+        "Keys that this service has sealed anew, under a newer storage KEK or tag key.";
     metrics->rewrap_left.name = "cradle_rewrap_left_keys";
     metrics->rewrap_left.kind = METRIC_GAUGE;
     metrics->rewrap_left.help =
-        "Keys that stayed under an old storage KEK in the last pass; key_rewrap says why.";
+        "Keys that stayed under an old storage KEK or tag key in the last pass; key_rewrap says why.";
     metrics->rewrap_under_way.name = "cradle_rewrap_under_way";
     metrics->rewrap_under_way.kind = METRIC_GAUGE;
     metrics->rewrap_under_way.help = "1 while keys are sealed anew, by whatever service.";
