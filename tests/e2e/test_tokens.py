@@ -410,7 +410,7 @@ class VersionsInTwo(TokenCommands):
 
     def wait_for_the_end_of_the_walk(self):
         support.wait_until(lambda: self.stack.psql("SELECT target, finished_at IS NOT NULL FROM key_rewrap ORDER BY"
-                                                   " started_at DESC LIMIT 1") == [["store-device.2 store-kek.1", "t"]],
+                                                   " started_at DESC LIMIT 1") == [["store-device.2 store-kek.1 tag.1 code.1", "t"]],
                            SEEN_SECONDS * 5, "the walk has ended")
         self.assertEqual(self.stack.psql("SELECT count(*) FROM device_key WHERE kek_label <> 'store-device.2'"), [["0"]])
 
