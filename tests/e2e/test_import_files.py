@@ -166,7 +166,7 @@ class Uploads(JobTest):
         self.assertEqual((answer.status, len(answer.read().splitlines())), (200, 3))
 
     def test_an_import_whose_every_commit_goes_unanswered(self):
-        remark = b"#" * REMARK + b"\n"
+        remark, answers = b"#" * REMARK + b"\n", []
         # What is sent before the standby goes, how far the job is by then, and which commit comes next.
         for what, n, begun, before, after in (
                 ("taken", 5, 0, (None, 0), ("running", 0)),
@@ -189,11 +189,18 @@ class Uploads(JobTest):
                                              f"the job is being {what}")[0]
                     self.stack.end_wait(pid)
                     self.assertEqual(self.job(), after)
+                    if what == "ended":  # the same call finds it so, and does not say it yet either
+                        again = threading.Thread(target=lambda: answers.append(self.send(body, Idempotency_Key=self.key)))
+                        again.start()
+                        support.wait_until(lambda: len(self.stack.settling()) > 1, support.READY_SECONDS, "both settle")
+                        self.assertTrue(again.is_alive())
                     self.assertEqual(select.select([connection.sock], [], [], 0)[0], [], "no answer yet")
                 answer = connection.getresponse()
                 self.assertEqual(answer.status, 200)
                 self.assertEqual([json.loads(line)["outcome"] for line in answer.read().splitlines()], ["created"] * n)
                 self.assertEqual((self.job(), self.count(rows)), (("done", n + 1), n))
+        again.join()
+        self.assertEqual((answers[0][0], [row["outcome"] for row in answers[0][2]]), (200, ["created"] * n))
 
     def test_a_client_that_goes_away_in_the_middle(self):
         rows = rows_of(2 * CHUNK_ROWS + 30)
