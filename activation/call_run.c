@@ -6,6 +6,7 @@
 #include "base/failpoint.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "db/join.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -205,6 +206,15 @@ static int resolve(struct act_call *call)
     return committed ? 0 : error_set(ERROR_DB, "database: the commit did not happen");
 }
 
+/* The answer of before: that call's wait for a standby may have been ended, by whoever ran it. */
+static int settle_repeated(struct act_call *call)
+{
+    int r = db_join_settle(call->worker->db);
+
+    return r == ERROR_DB_UNKNOWN ? error_set(ERROR_DB, "database: what was found is not settled")
+                                 : r;
+}
+
 static int change(struct act_call *call, struct db_idempotency *key)
 {
     struct db *db = call->worker->db;
@@ -216,7 +226,7 @@ static int change(struct act_call *call, struct db_idempotency *key)
         r = keep_answer(call, key);
     if (r != 0 || call->status >= 400) {
         db_rollback(db);
-        return r < 0 ? r : 0;
+        return r == 1 && call->status < 400 ? settle_repeated(call) : r < 0 ? r : 0;
     }
     r = db_commit(db);
     return r == ERROR_DB_UNKNOWN ? resolve(call) : r;

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "db/join.h"
 #include "db/report.h"
 #include <inttypes.h>
 #include <string.h>
@@ -62,6 +63,16 @@ static int commit(struct db *db, const struct db_job *job)
     return 0;
 }
 
+/* What is told of a job that has ended: the wait of its commits for a standby may have been ended,
+ * too, by whoever ran it. */
+static int settle_found(struct db *db)
+{
+    int r = db_join_settle(db);
+
+    return r == ERROR_DB_UNKNOWN ? error_set(ERROR_DB, "database: the job's end is not settled")
+                                 : r;
+}
+
 int import_job_take(struct act_call *call, const struct db_job_call *wanted, struct db_job *ret,
     int64_t *ret_kept, int64_t *ret_busy_s)
 {
@@ -78,7 +89,7 @@ int import_job_take(struct act_call *call, const struct db_job_call *wanted, str
         *ret_kept -= ret->counts.kept;
     if (r != 0 || ret->state != JOB_RUNNING) {
         db_rollback(db);
-        return r;
+        return r == 0 ? settle_found(db) : r;
     }
     return commit(db, ret);
 }

@@ -118,7 +118,8 @@ static int fail(struct db *db, const PGresult *result, bool commits)
     /* A server that says that it ends a session does so. */
     if (broken && !state)
         db_left_note(db, commits);
-    if (broken)
+    db->unsettled |= unknown;
+    if (broken || unknown)
         db_drop(db);
     if (state)
         return error_set(
@@ -187,9 +188,14 @@ static int finish_quietly(struct db *db, int sent, bool commits, PGresult **ret_
             return 0;
         }
         PQclear(result);
+        /* The commit has come to its end, and the session is as good as before; but it is the next
+         * one that makes it durable, before it reads. */
+        if (db->standby_wait_ended) {
+            db->unsettled = true;
+            db_drop(db);
+        }
         if (r < 0)
             return r;
-        /* The wait is over, the session is as good as before. */
         return error_set(
             ERROR_DB_UNKNOWN, "database: committed here, but the wait for the standby was ended");
     }
@@ -325,6 +331,7 @@ static int connect_to(struct db *db, const struct db_host *host, int64_t deadlin
     keywords[n] = values[n] = NULL;
 
     db->sqlstate[0] = '\0';
+    db->standby_wait_ended = false;
     db->backend = (struct db_backend){0};
     db->conn = PQconnectStartParams(keywords, values, 1);
     if (!db->conn)

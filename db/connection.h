@@ -36,7 +36,7 @@ struct db {
         int pid; /* 0: none */
         int64_t start_us;
     } backend, left[DB_HOSTS_MAX];
-    bool unsettled; /* a commit was not waited for, and none was made behind it */
+    bool unsettled; /* a commit was not waited for to its good end, and none was made behind it */
 
     struct db_params params;
 };
@@ -56,8 +56,9 @@ void db_guard_note(struct db_guard *guard, uint64_t lsn);
 /** The backend may go on with what it was asked, perhaps a commit: it is left for db_left_end. */
 void db_left_note(struct db *db, bool commits);
 /** Of a new connection: ends the backend that an earlier one has left at this host; where that may
- * have been a commit, waits for its end and commits a record behind it, so that whatever of it is
- * found from now on is durable. ERROR_DB, ERROR_DB_UNKNOWN: the connection must not be used. */
+ * have been a commit, waits for its end and commits a record behind it (as it does where only the
+ * wait for a standby was ended), so that whatever of it is found from now on is durable. ERROR_DB,
+ * ERROR_DB_UNKNOWN: the connection must not be used. */
 int db_left_end(struct db *db);
 
 /** The connection's parameter block, emptied. */

@@ -1,7 +1,7 @@
-/* What a connection leaves behind: a backend that may still run a statement whose answer nobody
- * waits for any more. One that waits for a standby does so until there is one, whatever becomes of
- * its client; so each of our handles would leave another with each try, until the server takes
- * nobody. A handle has one of them at most, at each host. */
+/* What a connection leaves behind: a commit that may be on no standby, and a backend that may still
+ * run a statement whose answer nobody waits for any more. One that waits for a standby does so
+ * until there is one, whatever becomes of its client; so each of our handles would leave another
+ * with each try, until the server takes nobody. A handle has one of them at most, at each host. */
 #include "db/connection.h"
 #include "db/join.h"
 
@@ -21,12 +21,8 @@ const struct db_statement db_left_end_statement = {
 
 void db_left_note(struct db *db, bool commits)
 {
-    struct db_backend *left;
+    struct db_backend *left = &db->left[db->hosts.trying];
 
-    /* Its wait for a standby was ended, and so is it. */
-    if (db->standby_wait_ended)
-        return;
-    left = &db->left[db->hosts.trying];
     /* One that may still commit gives its place to nobody: a connection may fail before it is
      * ended. */
     if (db->backend.pid != 0 && (left->pid == 0 || (commits && !db->unsettled)))

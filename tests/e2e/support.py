@@ -501,6 +501,21 @@ class Stack:
             f"application_name = 'cradle-activation' AND wait_event = '{wait_event}' AND mode = 'RowExclusiveLock' AND "
             f"pg_locks.database = (SELECT oid FROM pg_database WHERE datname = 'cradle') AND relation = '{table}'::regclass")]
 
+    def settling(self):
+        """The backends of the activation service that wait with a commit behind one whose own wait was ended."""
+        return [pid for pid, in self.psql(
+            "SELECT pid FROM pg_stat_activity WHERE datname = 'cradle' AND application_name = 'cradle-activation' "
+            "AND wait_event = 'SyncRep' AND query LIKE '%pg_logical_emit_message(true%'")]
+
+    def end_wait(self, pid, call=None, how="pg_terminate_backend"):
+        """Ends this backend's wait for a standby: the service settles that before it answers the call, a thread."""
+        others = set(self.settling())
+        self.psql(f"SELECT {how}({pid})")
+        settling = wait_until(lambda: set(self.settling()) - others, READY_SECONDS, "what was committed is settled")
+        if call is not None and not call.is_alive():
+            raise AssertionError("answered from what is on no standby")
+        return settling
+
     def next_nonce(self, device):
         """The next DevNonce that this device has not used in these tests."""
         nonce = self._nonces.get(device["dev_eui"], device["dev_nonce"])

@@ -263,6 +263,19 @@ class Listeners(unittest.TestCase):
         self.assertEqual(support.https("GET", place["tls_url"] + "/metrics", None, place["ca"])[0], 404)
 
 
+class Posting(threading.Thread):
+    def __init__(self, call):
+        super().__init__()
+        self.call, self.answer = call, None
+
+    def run(self):
+        self.answer = self.call()
+
+    def ended(self):
+        self.join()
+        return self.answer
+
+
 class LostCommit(unittest.TestCase):
     """The database goes away under a change: it is there with its answer, or not at all."""
 
@@ -279,14 +292,19 @@ class LostCommit(unittest.TestCase):
 
     def post_and_kill(self, name, wait_event):
         """Ends the backend of a call once it waits for this; the call's answer."""
-        answers = []
-        call = threading.Thread(target=lambda: answers.append(self.post(name)))
+        call = self.posting(name)
+        self.stack.psql(f"SELECT pg_terminate_backend({self.waiting(wait_event)})")
+        return call.ended()
+
+    def posting(self, name):
+        """The call, on its way."""
+        call = Posting(lambda: self.post(name))
         call.start()
-        pid = support.wait_until(lambda: self.stack.waiting_at(wait_event, "organization"), support.READY_SECONDS,
-                                 f"the call waits for {wait_event}")[0]
-        self.stack.psql(f"SELECT pg_terminate_backend({pid})")
-        call.join()
-        return answers[0]
+        return call
+
+    def waiting(self, wait_event="SyncRep"):
+        return support.wait_until(lambda: self.stack.waiting_at(wait_event, "organization"), support.READY_SECONDS,
+                                  f"the call waits for {wait_event}")[0]
 
     def there(self, name):
         """How many organizations, events and kept answers there are of this name."""
@@ -311,9 +329,30 @@ class LostCommit(unittest.TestCase):
         self.assertEqual(self.there("before"), ["1", "1", "1"])
 
     def test_after_the_commit_it_is_answered_as_done(self):
-        with self.stack.standby_missing():
-            status, _, made = self.post_and_kill("after", "SyncRep")
+        for how in ("pg_terminate_backend", "pg_cancel_backend"):
+            name = f"after {how}"
+            with self.stack.standby_missing():
+                call = self.posting(name)
+                self.stack.end_wait(self.waiting(), call, how)
+                self.assertEqual(self.there(name), ["1", "1", "1"])
+            status, _, made = call.ended()
             self.assertEqual(status, 201, made)
-            self.assertEqual(self.there("after"), ["1", "1", "1"])
-        self.assertEqual(self.post("after")[2], made)
-        self.assertEqual(self.there("after"), ["1", "1", "1"])
+            self.assertEqual(self.post(name)[2], made)
+            self.assertEqual(self.there(name), ["1", "1", "1"])
+
+    def test_after_the_commit_nothing_is_answered_from_what_is_on_no_standby(self):
+        with self.stack.standby_missing():
+            call = self.posting("alone")
+            for pid in self.stack.end_wait(self.waiting(), call):
+                self.stack.psql(f"SELECT pg_terminate_backend({pid})")
+            status, _, problem = call.ended()
+            self.assertEqual((status, problem["type"]), (503, "urn:cradle:problem:unavailable"))
+            # The same call: by the one that has it to settle, and by those who find its answer.
+            again = [self.posting("alone") for _ in range(3)]
+            support.wait_until(lambda: len(self.stack.settling()) >= len(again), support.READY_SECONDS, "all of them settle")
+            self.assertTrue(all(call.is_alive() for call in again))
+            self.assertEqual(self.there("alone"), ["1", "1", "1"])
+        answers = [call.ended() for call in again]
+        self.assertEqual([status for status, _, _ in answers], [201] * len(again), answers)
+        self.assertEqual([made for _, _, made in answers], [self.post("alone")[2]] * len(again))
+        self.assertEqual(self.there("alone"), ["1", "1", "1"])

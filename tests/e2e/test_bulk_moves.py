@@ -496,7 +496,7 @@ class Workers(BulkTest):
         self.whole(owner, path, devices, "device.rotate-code")
         # And where the connection ends, the job tells the service whether it came through.
         with self.committing(owner, devices) as (path, pids):
-            self.stack.psql(f"SELECT pg_terminate_backend({pids[0]})")
+            self.stack.end_wait(pids[0])
         self.whole(owner, path, devices, "device.rotate-code")
         self.assertEqual({tuple(row) for row in self.states(devices, "generation")}, {("2",)})
 

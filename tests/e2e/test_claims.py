@@ -378,9 +378,7 @@ class Lost(ClaimTest):
         with self.stack.standby_missing():
             call.start()
             pid = support.wait_until(waiting, support.READY_SECONDS, "the claim waits")[0]
-            self.stack.psql(f"SELECT {how}({pid})")
-            support.wait_until(lambda: any(other != pid for other in waiting()), support.READY_SECONDS,
-                               "it is made once more")
+            self.stack.end_wait(pid, call, how)
         call.join()
         status, _, answer = answers[0]
         self.assertEqual((status, answer["outcome"], answer["generation"]), (200, "claimed", 3), answer)

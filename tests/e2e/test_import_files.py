@@ -166,21 +166,41 @@ class Uploads(JobTest):
         self.assertEqual((answer.status, len(answer.read().splitlines())), (200, 3))
 
     def test_an_import_whose_every_commit_goes_unanswered(self):
-        rows, seen, answers = rows_of(5), [], []
-        call = threading.Thread(target=lambda: answers.append(self.send(csv_of(rows), Idempotency_Key=self.key)))
-        with self.stack.standby_missing():
-            call.start()
-            for what in ("taken", "stored", "ended"):
-                pid = support.wait_until(
-                    lambda: next((pid for pid in self.stack.waiting_at("SyncRep", "job") if pid not in seen), None),
-                    support.READY_SECONDS, f"the job is being {what}")
-                seen.append(pid)
-                self.stack.psql(f"SELECT pg_terminate_backend({pid})")
-        call.join()
-        status, _, answer = answers[0]
-        self.assertEqual(status, 200, answer)
-        self.assertEqual([row["outcome"] for row in answer], ["created"] * len(rows))
-        self.assertEqual(self.job(), ("done", len(rows) + 1))
+        remark, answers = b"#" * REMARK + b"\n", []
+        # What is sent before the standby goes, how far the job is by then, and which commit comes next.
+        for what, n, begun, before, after in (
+                ("taken", 5, 0, (None, 0), ("running", 0)),
+                ("stored", 5, 1, ("running", 0), ("running", 6)),
+                ("ended", CHUNK_ROWS, CHUNK_ROWS + 1, ("running", CHUNK_ROWS + 1), ("done", CHUNK_ROWS + 1))):
+            with self.subTest(what=what):
+                self.key = secrets.token_hex(8)
+                rows = rows_of(n)
+                body = csv_of(rows) + 64 * remark
+                at = len(b"".join(body.splitlines(True)[:begun])) + (20 * len(remark) if begun > n else 0)
+                if begun:
+                    connection = self.begin(len(body))
+                    connection.send(body[:at])
+                    self.wait_for(f"all before it is {what}", lambda *now, before=before: now == before)
+                with self.stack.standby_missing():
+                    if not begun:
+                        connection = self.begin(len(body))
+                    connection.send(body[at:])
+                    pid = support.wait_until(lambda: self.stack.waiting_at("SyncRep", "job"), support.READY_SECONDS,
+                                             f"the job is being {what}")[0]
+                    self.stack.end_wait(pid)
+                    self.assertEqual(self.job(), after)
+                    if what == "ended":  # the same call finds it so, and does not say it yet either
+                        again = threading.Thread(target=lambda: answers.append(self.send(body, Idempotency_Key=self.key)))
+                        again.start()
+                        support.wait_until(lambda: len(self.stack.settling()) > 1, support.READY_SECONDS, "both settle")
+                        self.assertTrue(again.is_alive())
+                    self.assertEqual(select.select([connection.sock], [], [], 0)[0], [], "no answer yet")
+                answer = connection.getresponse()
+                self.assertEqual(answer.status, 200)
+                self.assertEqual([json.loads(line)["outcome"] for line in answer.read().splitlines()], ["created"] * n)
+                self.assertEqual((self.job(), self.count(rows)), (("done", n + 1), n))
+        again.join()
+        self.assertEqual((answers[0][0], [row["outcome"] for row in answers[0][2]]), (200, ["created"] * n))
 
     def test_a_client_that_goes_away_in_the_middle(self):
         rows = rows_of(2 * CHUNK_ROWS + 30)

@@ -217,10 +217,7 @@ class Repeated(ReplaceTest):
             with self.stack.standby_missing():
                 call.start()
                 pid = support.wait_until(waits, support.READY_SECONDS, "the call waits")[0]
-                self.stack.psql(f"SELECT pg_terminate_backend({pid})")
-                if code:
-                    support.wait_until(lambda pid=pid, waits=waits: any(other != pid for other in waits()), support.READY_SECONDS,
-                                       "it is made once more")
+                self.stack.end_wait(pid, call)
             call.join()
             status, _, answer = answers[0]
             self.assertEqual((status, answer.get("replaces")), (200, self.device_row["dev_eui"]), answer)

@@ -452,8 +452,8 @@ class Releasing(TtjsTest):
         with self.stack.standby_missing():
             call.start()
             pid = support.wait_until(waiting, support.READY_SECONDS, "the release waits")[0]
-            self.stack.psql(f"SELECT pg_terminate_backend({pid})")
-            call.join()
+            self.stack.end_wait(pid, call)
+        call.join()
         token = self.taken(answers[0])["ownerToken"]
         self.taken(self.cluster().put(device["dev_eui"], token))
 

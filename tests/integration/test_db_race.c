@@ -1,3 +1,4 @@
+#include "base/clock.h"
 #include "tests/integration/db_fixture.h"
 
 #include <libpq-fe.h>
@@ -6,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define IMPATIENT_MS 150
 #define N_RACERS 64
 #define N_SHARED 100
 #define N_HALVES 2
@@ -238,6 +240,8 @@ static const char *const wait_enders[] = {
 
 START_TEST(ended_wait_for_a_standby_is_unknown_and_resolve_finds_the_join)
 {
+    const struct db_join_key key = {.dev_eui = eui_of(1), .dev_nonce = 8};
+    struct db_join_row row;
     pthread_barrier_t start;
     struct racer r = {0};
 
@@ -251,10 +255,16 @@ START_TEST(ended_wait_for_a_standby_is_unknown_and_resolve_finds_the_join)
     wait_for_backend("IPC", "SyncRep");
     pg_sql(cluster, database, wait_enders[_i]);
     pthread_join(r.thread, NULL);
+    ck_assert_int_eq(r.result, ERROR_DB_UNKNOWN);
+    /* It is there, and on no standby: nothing is read before a commit behind it has come through.
+     */
+    ck_assert_int_eq(pg_number(cluster, database, "SELECT join_nonce FROM device_join"), 1);
+    db_set_deadline(r.db, clock_monotonic_ms() + IMPATIENT_MS);
+    ck_assert_int_eq(db_join_load(r.db, &key, 1, &row), ERROR_DB);
+    db_set_deadline(r.db, 0);
     pg_sql(cluster, "postgres", "ALTER SYSTEM RESET synchronous_standby_names");
     pg_sql(cluster, "postgres", "SELECT pg_reload_conf()");
     pg_sql(cluster, database, "ALTER ROLE cradle_join RESET client_min_messages");
-    ck_assert_int_eq(r.result, ERROR_DB_UNKNOWN);
     ck_ok(db_join_resolve(r.db, &r.commit, 1, &r.won));
     ck_assert(r.won);
     db_close(r.db);
