@@ -40,7 +40,7 @@ class KeyLifeTest(ClaimTest):
     def walked(self):
         """Until the walk towards what is the newest now has ended."""
         support.wait_until(lambda: self.stack.psql(
-            "SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at DESC LIMIT 1")[0] == ["t"]
+            support.WALKS_SETTLED + "; SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at DESC LIMIT 1")[0] == ["t"]
             and "finished" in self.hsm("progress"), WALK_SECONDS, "the walk has ended")
 
 
