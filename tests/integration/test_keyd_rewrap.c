@@ -75,10 +75,18 @@ START_TEST(a_version_seals_when_it_is_activated_and_running_processes_come_to_kn
     struct keyd_test_device before, pending, after;
     char first[HSM_FAMILY_LABEL_MAX], second[HSM_FAMILY_LABEL_MAX];
     CLEANUP(text_done) struct text report = {0};
+    bool never_sealed = false;
     unsigned version;
 
     keyd_test_adopt(keyd_pool_channel(old_pool, 0), next_device++, false, &before);
     version = rotate(HSM_FAMILY_DEVICE);
+    must(hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version, &never_sealed));
+    ck_assert(never_sealed);
+    ck_assert_int_eq(
+        hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version - 1, &never_sealed),
+        ERROR_CONFIG);
+    ck_assert_int_eq(
+        hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version + 1, &never_sealed), 1);
     hsm_family_label(HSM_FAMILY_DEVICE, version - 1, first);
     hsm_family_label(HSM_FAMILY_DEVICE, version, second);
     ck_assert_int_eq(
@@ -91,6 +99,8 @@ START_TEST(a_version_seals_when_it_is_activated_and_running_processes_come_to_kn
     keyd_pool_close(fresh_pool);
 
     activate(HSM_FAMILY_DEVICE, version);
+    must(hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version - 1, &never_sealed));
+    ck_assert(!never_sealed);
     fresh_pool = keyd_test_pool(1, 1, 0);
     keyd_test_adopt(keyd_pool_channel(fresh_pool, 0), next_device++, false, &after);
     ck_assert_str_eq(after.app.kek_label, second);
