@@ -1,5 +1,6 @@
 #include "activation/rewrap_keeper.h"
 
+#include "activation/worker.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -9,6 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+/* From when another version seals until nothing is stored any more that is under the one before:
+ * how late a key process may see it, how long its answer is waited for, and how long the statement
+ * that stores it and the COMMIT may take. Whoever destroys a version goes by it. */
+#define SETTLE_MARGIN_MS 5000
+_Static_assert(DB_REWRAP_SETTLE_S * 1000 >=
+                   KEYD_BEHIND_MS + ACT_KEYD_DEADLINE_MS + 2 * ACT_STATEMENT_MS + SETTLE_MARGIN_MS,
+    "what is in flight under an old version is stored before a walk ends");
 
 struct act_rewrap_keeper {
     struct act_service *service;

@@ -392,6 +392,31 @@ static int must_be_unused(struct db *db, const struct versions_call *call, const
     return never_sealed ? 0 : must_have_been_walked(&walk, label);
 }
 
+/* Before it goes in any of the tokens, each of them must be able to do without it. */
+static int may_retire(const struct versions_call *call, bool *ret_never_sealed)
+{
+    const struct hsm_ceremony *const tokens[] = {&call->ceremony, &call->second};
+    size_t n_there = 0, n_pending = 0;
+
+    for (size_t i = 0; i < sizeof(tokens) / sizeof(tokens[0]) && tokens[i]->uri != NULL; i++) {
+        bool pending = false;
+        int r = hsm_ceremony_may_retire(tokens[i], call->family, call->version, &pending);
+
+        if (r < 0 && i > 0) {
+            char text[ERROR_TEXT_MAX];
+
+            (void)snprintf(text, sizeof(text), "%s", error_text());
+            return error_set(r, "the second token: %s", text);
+        }
+        if (r < 0)
+            return r;
+        n_there += r == 0 ? 1 : 0;
+        n_pending += pending ? 1 : 0;
+    }
+    *ret_never_sealed = n_there > 0 && n_pending == n_there;
+    return 0;
+}
+
 /* A version that was never activated may go at once: nothing can be sealed under it. */
 int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, struct text *out)
 {
@@ -406,9 +431,7 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     if (call.forget_labels && call.family != HSM_FAMILY_CODE)
         return CLI_USAGE;
     hsm_family_label(call.family, call.version, label);
-    if ((r = hsm_ceremony_never_sealed(&call.ceremony, call.family, call.version, &never_sealed)) ==
-            0 &&
-        (r = open_database(settings, &db)) == 0)
+    if ((r = may_retire(&call, &never_sealed)) == 0 && (r = open_database(settings, &db)) == 0)
         r = must_be_unused(db, &call, label, never_sealed, out);
     if (r == 0)
         r = recorded(act_on_all(&call, retire, false, out), settings, &call, "hsm.retire", out);

@@ -137,7 +137,7 @@ const struct db_statement db_rewrap_step_statement = {
            "    * (1 << least(n_idle, 20)), interval '" DB_REWRAP_PAUSE_MAX_S " s')"
            "   ELSE interval '" DB_REWRAP_LEASE_S " s' END,"
            "  finished_at = CASE WHEN $9 AND n_pass + $6 = 0 AND n_stuck_pass + $7 = 0"
-           "   AND started_at < now() - interval '" DB_REWRAP_SETTLE_S " s' THEN now() END"
+           "   AND started_at < now() - interval '" DB_DECIMAL(DB_REWRAP_SETTLE_S) " s' THEN now() END"
            " WHERE target = $1 AND turn = $2 AND finished_at IS NULL"
            " RETURNING finished_at IS NOT NULL, n_done",
     .shape = DB_SHAPE_ONE_OR_NONE,

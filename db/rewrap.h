@@ -12,7 +12,10 @@
 #define DB_REWRAP_LEASE_S "30" /* somebody else may go on after that */
 #define DB_REWRAP_PAUSE_S "5"  /* between two passes; twice as long after each that did nothing, */
 #define DB_REWRAP_PAUSE_MAX_S "600" /* up to this: what is stuck waits for somebody's act */
-#define DB_REWRAP_SETTLE_S "20"     /* longer than a key process seals under what was the newest */
+/* A walk does not end before everything is stored that was sealed under what was the newest when it
+ * began: a key process may be late to see another, its answer under way, and the transaction that
+ * stores it. activation/rewrap_keeper.c holds it to their sum. */
+#define DB_REWRAP_SETTLE_S 90
 #define DB_REWRAP_TARGET_MAX 63
 #define DB_REWRAP_MARK_AT 33 /* where in a kept hash its version stands (base/keyed.h) */
 #define DB_REWRAP_REASON_MAX 200

@@ -69,9 +69,10 @@ int hsm_ceremony_close(const struct hsm_ceremony *ceremony, struct text *report)
  * there. ERROR_CONFIG: it seals. The caller has seen that nothing is sealed under it. */
 int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family family,
     unsigned version, struct text *report);
-/** Whether that version is in the token and was never let seal. */
-int hsm_ceremony_never_sealed(
-    const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version, bool *ret);
+/** Whether this token could do without that version, and whether it was never let seal; nothing is
+ * changed. The outcomes of hsm_ceremony_retire(). */
+int hsm_ceremony_may_retire(const struct hsm_ceremony *ceremony, enum hsm_family family,
+    unsigned version, bool *ret_never_sealed);
 /** Its label. */
 void hsm_family_label(
     enum hsm_family family, unsigned version, char ret[static HSM_FAMILY_LABEL_MAX]);

@@ -390,6 +390,19 @@ int hsm_ceremony_close(const struct hsm_ceremony *ceremony, struct text *report)
     return r;
 }
 
+static int may_go(const struct session *s, enum hsm_family family, const struct p11_store_kek *kek)
+{
+    if (p11_store_newest(store_of(s, family)) == kek)
+        return error_set(ERROR_CONFIG, "%s %s: activate another version first", kek->label,
+            hsm_family_is_store(family) ? "seals new keys" : "makes what is new");
+    if (family == HSM_FAMILY_TAG && s->keys.fingerprint == CK_INVALID_HANDLE)
+        return error_set(ERROR_CONFIG,
+            "the token holds no %s, and cannot do without %s: rotate the tag key once more, or "
+            "copy it from the first token",
+            P11_LABEL_FINGERPRINT, kek->label);
+    return 0;
+}
+
 int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family family,
     unsigned version, struct text *report)
 {
@@ -406,14 +419,7 @@ int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family fam
         r = destroy_version(&s, family, version);
         return r < 0 ? r : 1;
     }
-    if (p11_store_newest(store_of(&s, family)) == kek)
-        r = error_set(ERROR_CONFIG, "%s %s: activate another version first", kek->label,
-            hsm_family_is_store(family) ? "seals new keys" : "makes what is new");
-    if (r == 0 && family == HSM_FAMILY_TAG && s.keys.fingerprint == CK_INVALID_HANDLE)
-        r = error_set(ERROR_CONFIG,
-            "the token holds no %s, and cannot do without %s: rotate the tag key once more, or "
-            "copy it from the first token",
-            P11_LABEL_FINGERPRINT, kek->label);
+    r = may_go(&s, family, kek);
     hsm_family_label(family, version, label);
     if (r == 0)
         r = check_value(&s.token, label, kcv);
@@ -429,8 +435,8 @@ int hsm_ceremony_retire(const struct hsm_ceremony *ceremony, enum hsm_family fam
     return r;
 }
 
-int hsm_ceremony_never_sealed(
-    const struct hsm_ceremony *ceremony, enum hsm_family family, unsigned version, bool *ret)
+int hsm_ceremony_may_retire(const struct hsm_ceremony *ceremony, enum hsm_family family,
+    unsigned version, bool *ret_never_sealed)
 {
     CLEANUP(session_end) struct session s = {.lock = -1};
     const struct p11_store_kek *kek;
@@ -439,6 +445,6 @@ int hsm_ceremony_never_sealed(
     if (r < 0)
         return r;
     kek = p11_store_version_find(store_of(&s, family), version);
-    *ret = kek != NULL && kek->pending;
-    return 0;
+    *ret_never_sealed = kek != NULL && kek->pending;
+    return kek != NULL ? may_go(&s, family, kek) : 1;
 }

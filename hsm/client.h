@@ -34,6 +34,9 @@
 #define KEYD_RANDOM_MAX 32 /* bytes of an item */
 #define KEYD_OAEP_LEN 384  /* RSA-3072 */
 #define KEYD_FINGERPRINT_LEN 16
+/* A key process seals under what was the newest version so long ago at most: it has seen since then
+ * that it still is, or answers KEYD_HSM_FAILED. Above LOOK_MS of hsm/keyd_refresh.c. */
+#define KEYD_BEHIND_MS 12000
 #define KEYD_KCV_LEN 3 /* key check value: first bytes of the CMAC of 16 zero bytes */
 
 struct keyd_pool;

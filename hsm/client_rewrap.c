@@ -63,6 +63,8 @@ int keyd_newest(struct keyd_channel *channel, struct keyd_newest *ret, int64_t d
         r = keyd_hash_claim_codes(channel, &no_code, 1, &code, deadline_ms);
     if (r < 0)
         return r;
+    if (device.status == KEYD_HSM_FAILED || kek.status == KEYD_HSM_FAILED)
+        return error_set(ERROR_HSM, "key process: %s", keyd_status_text(KEYD_HSM_FAILED));
     memcpy(ret->device, device.newest, sizeof(device.newest));
     memcpy(ret->kek, kek.newest, sizeof(kek.newest));
     ret->tag = kek.newest_tag;

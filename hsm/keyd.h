@@ -22,10 +22,12 @@ struct keyd {
     struct p11_keys keys;
     struct p11_known known;
     const char *lock_file;
-    int64_t look_again_ms;                     /* when the token is looked through again */
-    int64_t looked_ms;                         /* when it was */
-    bool unknown;                              /* an item named a version that is not known */
-    bool plain_keys;                           /* session keys may leave in clear */
+    int64_t look_again_ms; /* when the token is looked through again */
+    int64_t looked_ms;     /* when it was */
+    int64_t seen_ms;       /* when its keys were seen to be those of here */
+    bool outdated;         /* what is asked must not be sealed: seen too long ago */
+    bool unknown;          /* an item named a version that is not known */
+    bool plain_keys;       /* session keys may leave in clear */
     struct keyd_open_kek keks[KEYD_KEK_CACHE]; /* filled from the front */
     size_t n_keks;
     struct keyd_public_key export_to; /* the one that keys were last exported to */
@@ -44,9 +46,13 @@ int keyd_init(struct keyd *keyd) MUST_CHECK;
  * go. Takes the start-up lock, and lets it be where somebody has it. What cannot be used leaves
  * everything as it was. */
 void keyd_refresh_due(struct keyd *keyd);
-/** The same where an item named a version that is not known, every 50 ms at most: its tag was
- * right, so the version is in the token, or was. True: something is new, ask again. Never inside of
- * an item: handles that it holds may be gone afterwards. */
+/** Before something is sealed by the newest versions: looks, and waits for the lock, where that was
+ * not done for KEYD_BEHIND_MS. Handles of this process outlive a version that is destroyed, so that
+ * it would seal for nobody. Outcome 1: the token is being changed; that, or an error: ask again. */
+int keyd_refresh_newest(struct keyd *keyd) MUST_CHECK;
+/** The same as keyd_refresh_due() where an item named a version that is not known, every 50 ms at
+ * most: its tag was right, so the version is in the token, or was. True: something is new, ask
+ * again. Never inside of an item: handles that it holds may be gone afterwards. */
 bool keyd_refresh_asked(struct keyd *keyd);
 /** Answers every item; never fails as a whole. */
 void keyd_serve(struct keyd *keyd, const struct keyd_request *request, struct keyd_reply *reply);

@@ -15,6 +15,8 @@
 #define LOCK_WAIT_MS 500  /* that a join can spare, which waits for the version it names */
 #define LOCK_STEP_MS 5
 
+_Static_assert(LOOK_MS < KEYD_BEHIND_MS, "who is asked often looks without having to wait");
+
 /* Another one's start, or a ceremony, takes a fraction of a second. Outcome 1: it is not free. */
 static int try_lock(const char *lock_file, int64_t wait_ms, int *ret_fd)
 {
@@ -70,19 +72,22 @@ static int look(struct keyd *keyd, int64_t wait_ms, bool *ret_changed)
 
     if (r != 0)
         return r;
+    const int64_t now = clock_monotonic_ms();
+
     r = p11_keys_find(&keyd->token, &fresh);
-    if (r < 0 || p11_keys_same(&fresh, &keyd->keys))
-        return r;
-    r = take(keyd, &fresh);
-    *ret_changed = r == 0;
+    if (r == 0 && !p11_keys_same(&fresh, &keyd->keys)) {
+        r = take(keyd, &fresh);
+        *ret_changed = r == 0;
+    }
+    if (r == 0)
+        keyd->seen_ms = now;
     return r;
 }
 
-/* A token that is being changed is looked at again soon. True: something is new. */
-static bool refresh(struct keyd *keyd, int64_t wait_ms)
+/* A token that is being changed is looked at again soon. Outcome 1: it is being changed. */
+static int refresh(struct keyd *keyd, int64_t wait_ms, bool *ret_changed)
 {
-    bool changed = false;
-    const int r = look(keyd, wait_ms, &changed);
+    const int r = look(keyd, wait_ms, ret_changed);
 
     if (r < 0)
         log_warn("the token's storage KEKs stay as they were: %s", error_text());
@@ -93,21 +98,39 @@ static bool refresh(struct keyd *keyd, int64_t wait_ms)
     if (r <= 0 || wait_ms > 0)
         keyd->looked_ms = now;
     keyd->look_again_ms = now + (r > 0 ? LOOK_SOON_MS : LOOK_MS);
-    return changed;
+    return r;
 }
 
 void keyd_refresh_due(struct keyd *keyd)
 {
+    bool changed = false;
+
     if (keyd->lock_file != NULL && clock_monotonic_ms() >= keyd->look_again_ms)
-        (void)refresh(keyd, 0);
+        (void)refresh(keyd, 0, &changed);
+}
+
+int keyd_refresh_newest(struct keyd *keyd)
+{
+    bool changed = false;
+    int r;
+
+    if (keyd->lock_file == NULL || clock_monotonic_ms() < keyd->seen_ms + KEYD_BEHIND_MS)
+        return 0;
+    r = refresh(keyd, LOCK_WAIT_MS, &changed);
+    if (r > 0)
+        log_warn("the token is being changed, and nothing is sealed until it was looked at");
+    return r;
 }
 
 bool keyd_refresh_asked(struct keyd *keyd)
 {
+    bool changed = false;
+
     if (!keyd->unknown)
         return false;
     keyd->unknown = false;
     if (keyd->lock_file == NULL || clock_monotonic_ms() < keyd->looked_ms + LOOK_LEAST_MS)
         return false;
-    return refresh(keyd, LOCK_WAIT_MS);
+    (void)refresh(keyd, LOCK_WAIT_MS, &changed);
+    return changed;
 }

@@ -1,6 +1,7 @@
 #include "hsm/keyd.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include <string.h>
@@ -16,6 +17,7 @@ _Static_assert(
 
 int keyd_init(struct keyd *keyd)
 {
+    const int64_t began_ms = clock_monotonic_ms();
     int r = p11_probe_mechanisms(&keyd->token);
 
     if (r == 0)
@@ -28,6 +30,7 @@ int keyd_init(struct keyd *keyd)
         r = p11_probe_clear(&keyd->token);
     if (r == 0 && keyd->token.lost)
         return error_set(ERROR_HSM, "HSM: the token went away during start");
+    keyd->seen_ms = began_ms;
     return r;
 }
 
@@ -102,6 +105,8 @@ static enum keyd_status settle(struct keyd *keyd, int r, void *reply, size_t len
         return KEYD_OK;
     }
     memset(reply, 0, len);
+    if (keyd->outdated) /* the token was not asked */
+        return KEYD_HSM_FAILED;
     if (r == KEYD_KEK_UNKNOWN)
         keyd->unknown = true;
     if (r > 0 && !keyd->token.lost)
@@ -111,8 +116,8 @@ static enum keyd_status settle(struct keyd *keyd, int r, void *reply, size_t len
 }
 
 #define SETTLE(keyd, act, answer)                                                                  \
-    ((answer)->status =                                                                            \
-            settle((keyd), (keyd)->give_way ? ERROR_HSM : (act), (answer), sizeof(*(answer))))
+    ((answer)->status = settle((keyd), (keyd)->give_way || (keyd)->outdated ? ERROR_HSM : (act),   \
+         (answer), sizeof(*(answer))))
 
 static void name_newest(
     const struct keyd *keyd, const struct p11_store *store, struct keyd_rewrap_reply *reply)
@@ -212,11 +217,35 @@ static void serve_item(
     }
 }
 
+/* Whether the newest version of a family seals, tags or hashes for it. */
+static bool uses_newest(enum keyd_verb verb)
+{
+    static const unsigned verbs = KEYD_MAY(KEYD_VERB_ADOPT_KEY) | KEYD_MAY(KEYD_VERB_ADOPT_KEK) |
+                                  KEYD_MAY(KEYD_VERB_MAKE_KEY) | KEYD_MAY(KEYD_VERB_MAKE_KEK) |
+                                  KEYD_MAY(KEYD_VERB_HASH_CODE) | KEYD_MAY(KEYD_VERB_DELIVERY_KEY) |
+                                  KEYD_MAY(KEYD_VERB_REWRAP_KEY) | KEYD_MAY(KEYD_VERB_REWRAP_KEK);
+
+    return (verbs & KEYD_MAY(verb)) != 0;
+}
+
+/* A look that failed is a failure of the token like any other. */
+static void must_know_newest(struct keyd *keyd)
+{
+    const int r = keyd->give_way ? 0 : keyd_refresh_newest(keyd);
+
+    keyd->outdated = r != 0;
+    if (r < 0)
+        recover(keyd);
+}
+
 void keyd_serve(struct keyd *keyd, const struct keyd_request *request, struct keyd_reply *reply)
 {
     *reply = (struct keyd_reply){
         .verb = request->verb, .sequence = request->sequence, .n_items = request->n_items};
     keyd_refresh_due(keyd);
+    keyd->outdated = false;
+    if (uses_newest(request->verb))
+        must_know_newest(keyd);
     for (size_t i = 0; i < request->n_items; i++) {
         serve_item(keyd, request, reply, i);
         if (keyd_refresh_asked(keyd))

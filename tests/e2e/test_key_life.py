@@ -40,7 +40,7 @@ class KeyLifeTest(ClaimTest):
     def walked(self):
         """Until the walk towards what is the newest now has ended."""
         support.wait_until(lambda: self.stack.psql(
-            "SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at DESC LIMIT 1")[0] == ["t"]
+            support.WALKS_SETTLED + "; SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at DESC LIMIT 1")[0] == ["t"]
             and "finished" in self.hsm("progress"), WALK_SECONDS, "the walk has ended")
 
 
@@ -136,7 +136,7 @@ class KeyLife(KeyLifeTest):
             traffic.go_on()
             support.wait_until(lambda: self.number(self.OLD) == 0, WALK_SECONDS, "all tags are made anew")
             self.walked()
-            self.assertIn("need tag.2", self.hsm("retire", "tag", "2", code=1))
+            self.assertIn("tag.2 makes what is new", self.hsm("retire", "tag", "2", code=1))
             self.assertIn("is gone", self.hsm("retire", "tag", "1"))
             traffic.go_on()
         self.assertEqual(traffic.failed, [])

@@ -3,7 +3,10 @@
 #include "hsm/ceremony.h"
 #include "tests/integration/keyd_fixture.h"
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "hsm/keyd.h"
+#include "hsm/token_life.h"
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,10 +76,18 @@ START_TEST(a_version_seals_when_it_is_activated_and_running_processes_come_to_kn
     struct keyd_test_device before, pending, after;
     char first[HSM_FAMILY_LABEL_MAX], second[HSM_FAMILY_LABEL_MAX];
     CLEANUP(text_done) struct text report = {0};
+    bool never_sealed = false;
     unsigned version;
 
     keyd_test_adopt(keyd_pool_channel(old_pool, 0), next_device++, false, &before);
     version = rotate(HSM_FAMILY_DEVICE);
+    must(hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version, &never_sealed));
+    ck_assert(never_sealed);
+    ck_assert_int_eq(
+        hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version - 1, &never_sealed),
+        ERROR_CONFIG);
+    ck_assert_int_eq(
+        hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version + 1, &never_sealed), 1);
     hsm_family_label(HSM_FAMILY_DEVICE, version - 1, first);
     hsm_family_label(HSM_FAMILY_DEVICE, version, second);
     ck_assert_int_eq(
@@ -89,6 +100,8 @@ START_TEST(a_version_seals_when_it_is_activated_and_running_processes_come_to_kn
     keyd_pool_close(fresh_pool);
 
     activate(HSM_FAMILY_DEVICE, version);
+    must(hsm_ceremony_may_retire(&ceremony, HSM_FAMILY_DEVICE, version - 1, &never_sealed));
+    ck_assert(!never_sealed);
     fresh_pool = keyd_test_pool(1, 1, 0);
     keyd_test_adopt(keyd_pool_channel(fresh_pool, 0), next_device++, false, &after);
     ck_assert_str_eq(after.app.kek_label, second);
@@ -379,6 +392,70 @@ START_TEST(a_code_is_hashed_by_the_version_that_its_row_names)
 }
 END_TEST
 
+START_TEST(a_backup_is_not_whole_where_a_key_went_or_is_another)
+{
+    struct key_list before = {0}, after = {0};
+
+    must(key_list_add(&before, "store-device.1", (const uint8_t[]){1, 2, 3}));
+    must(key_list_add(&before, "rewrap-device.1", (const uint8_t[]){1, 2, 3}));
+    must(key_list_add(&before, "pending.tag.2", (const uint8_t[]){0, 0, 0}));
+    must(key_list_add(&after, "store-device.2", (const uint8_t[]){4, 5, 6}));
+    ck_assert_int_eq(hsm_token_must_keep(&before, &after), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "no store-device.1") != NULL, "%s", error_text());
+    must(key_list_add(&after, "store-device.1", (const uint8_t[]){1, 2, 3}));
+    must(hsm_token_must_keep(&before, &after));
+    after.keys[1].kcv[0] ^= 1;
+    ck_assert_int_eq(hsm_token_must_keep(&before, &after), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "store-device.1 is another") != NULL, "%s", error_text());
+}
+END_TEST
+
+/* It holds copies of keys that may be destroyed by now. Inside of this process, where the time of
+ * its last look can be set. */
+START_TEST(a_process_that_cannot_look_seals_nothing_and_joins_devices)
+{
+    static struct keyd keyd; /* too large for the stack, as these are */
+    static struct keyd_request seal, join_it;
+    static struct keyd_reply reply;
+    struct keyd_pool *pool = keyd_test_pool(1, 1, 0);
+    struct keyd_test_device device;
+    int64_t began_ms;
+    int lock = -1;
+
+    keyd_test_adopt(keyd_pool_channel(pool, 0), next_device++, false, &device);
+    keyd_pool_close(pool);
+    seal = (struct keyd_request){.verb = KEYD_VERB_REWRAP_KEY, .n_items = 1};
+    seal.rewrap_keys[0] = (struct keyd_rewrap_key_request){.dev_eui = device.dev_eui,
+        .join_eui = device.join_eui,
+        .slot = KEY_SLOT_APP,
+        .key = device.app};
+    join_it = (struct keyd_request){.verb = KEYD_VERB_JOIN, .n_items = 1};
+    keyd_test_request(&device, 1, false, false, &join_it.joins[0]);
+    join_it.joins[0].plan = false;
+
+    must(p11_lock(ceremony.lock_file, &lock)); /* as a ceremony does */
+    must(p11_token_open(&keyd.token, ceremony.uri, false, lock));
+    must(keyd_init(&keyd));
+    keyd.lock_file = ceremony.lock_file;
+    keyd_serve(&keyd, &seal, &reply);
+    ck_assert_int_eq(reply.rewraps[0].status, KEYD_OK);
+    keyd.seen_ms -= KEYD_BEHIND_MS;
+    for (int i = 0; i < 2; i++) {
+        keyd_serve(&keyd, &seal, &reply);
+        ck_assert_int_eq(reply.rewraps[0].status, KEYD_HSM_FAILED);
+        began_ms = clock_monotonic_ms();
+        keyd_serve(&keyd, &join_it, &reply);
+        ck_assert_int_eq(reply.joins[0].status, KEYD_OK);
+        ck_assert_int_lt(clock_monotonic_ms() - began_ms, 400); /* the lock is not waited for */
+    }
+    ck_assert_msg(!keyd.give_way && keyd.failures == 0, "the token is good");
+    cleanup_close(&lock);
+    keyd_serve(&keyd, &seal, &reply);
+    ck_assert_int_eq(reply.rewraps[0].status, KEYD_OK);
+    p11_token_close(&keyd.token);
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
@@ -389,6 +466,8 @@ int main(void)
         a_tag_names_its_version_is_made_anew_and_fingerprints_stay,
         a_keks_tag_is_made_anew_where_its_storage_kek_cannot_be_opened,
         a_code_is_hashed_by_the_version_that_its_row_names,
+        a_backup_is_not_whole_where_a_key_went_or_is_another,
+        a_process_that_cannot_look_seals_nothing_and_joins_devices,
     };
 
     return keyd_test_main("keyd-rewrap", tests, sizeof(tests) / sizeof(tests[0]), setup, NULL);
