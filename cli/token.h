@@ -4,9 +4,9 @@
 #include "cli/cli.h"
 #include "hsm/token_life.h"
 
-/** Copies the token of the settings into the new folder `dir`. */
-int cli_token_keep(
-    const struct cli_settings *settings, const char *dir, struct text *out) MUST_CHECK;
+/** Copies the token of the settings into the new folder `dir`; `ret_keys` are those of the copy. */
+int cli_token_keep(const struct cli_settings *settings, const char *dir, struct key_list *ret_keys,
+    struct text *out) MUST_CHECK;
 /** Makes a token of such a copy for a moment, compares it with the live one, and opens sealed keys
  * of the database with it. */
 int cli_token_rehearse(

@@ -32,6 +32,8 @@ struct plan {
     size_t n_witnesses;
     struct db_epoch epoch;
     struct db_place begin, end;
+    struct key_list keys_before; /* of the token, before the database was read */
+    struct key_list keys;        /* that belong to the backup: of the copy, where there is one */
 };
 
 static int path_of(char out[static PATH_MAX], const char *dir, const char *name)
@@ -265,34 +267,33 @@ static int check_user(const struct cli_settings *settings)
         settings->hsm_lock_file, (unsigned)st.st_uid);
 }
 
-static int keep_token(
-    const struct cli_settings *settings, const struct plan *plan, struct text *out)
+/* A version that was destroyed meanwhile may be needed by the copy of the database. */
+static int keep_token(const struct cli_settings *settings, struct plan *plan, struct text *out)
 {
     char path[PATH_MAX];
     int r;
 
-    if (plan->no_token)
-        return 0;
+    if (plan->no_token) {
+        r = cli_token_keys(settings, &plan->keys);
+        return r < 0 ? r : hsm_token_must_keep(&plan->keys_before, &plan->keys);
+    }
     if ((r = path_of(path, plan->part, token_name)) < 0 ||
-        (r = cli_token_keep(settings, path, out)) < 0)
+        (r = cli_token_keep(settings, path, &plan->keys, out)) < 0 ||
+        (r = hsm_token_must_keep(&plan->keys_before, &plan->keys)) < 0)
         return r;
     return cli_token_rehearse(settings, path, out);
 }
 
-static int list_keys(const struct cli_settings *settings, json_t **ret)
+static int list_keys(const struct key_list *keys, json_t **ret)
 {
     CLEANUP(cli_json_done) json_t *list = json_array();
-    struct key_list keys;
-    int r = cli_token_keys(settings, &keys);
 
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < keys.n; i++) {
+    for (size_t i = 0; i < keys->n; i++) {
         char kcv[2 * KEY_LIST_KCV_LEN + 1];
 
-        (void)hex_encode(keys.keys[i].kcv, KEY_LIST_KCV_LEN, kcv);
+        (void)hex_encode(keys->keys[i].kcv, KEY_LIST_KCV_LEN, kcv);
         if (json_array_append_new(list,
-                json_pack("{s:s, s:s}", "label", keys.keys[i].label, "check_value", kcv)) != 0)
+                json_pack("{s:s, s:s}", "label", keys->keys[i].label, "check_value", kcv)) != 0)
             return error_set(ERROR_SYSTEM, "no memory");
     }
     *ret = list;
@@ -308,7 +309,7 @@ static const char *lsn_text(uint64_t lsn, char out[static LSN_LEN])
     return out;
 }
 
-static int make_manifest(const struct cli_settings *settings, const struct plan *plan, json_t **ret)
+static int make_manifest(const struct plan *plan, json_t **ret)
 {
     CLEANUP(cli_json_done) json_t *keys = NULL;
     CLEANUP(cli_json_done) json_t *files = NULL;
@@ -318,7 +319,7 @@ static int make_manifest(const struct cli_settings *settings, const struct plan 
                          plan->epoch.timeline == begin->timeline && !begin->is_dump;
     int r;
 
-    if ((r = list_keys(settings, &keys)) < 0 || (r = backup_files_list(plan->part, &files)) < 0)
+    if ((r = list_keys(&plan->keys, &keys)) < 0 || (r = backup_files_list(plan->part, &files)) < 0)
         return r;
     (void)snprintf(system, sizeof(system), "%" PRIu64, begin->system_identifier);
     *ret = json_pack("{s:i, s:s, s:s, s:{s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:b}, s:O, s:O}",
@@ -331,14 +332,13 @@ static int make_manifest(const struct cli_settings *settings, const struct plan 
     return *ret != NULL ? 0 : error_set(ERROR_SYSTEM, "no memory for the manifest");
 }
 
-static int keep_manifest(
-    const struct cli_settings *settings, const struct plan *plan, struct text *out)
+static int keep_manifest(const struct plan *plan, struct text *out)
 {
     CLEANUP(cli_json_done) json_t *manifest = NULL;
     char lsn[LSN_LEN];
     int r;
 
-    if ((r = make_manifest(settings, plan, &manifest)) < 0 ||
+    if ((r = make_manifest(plan, &manifest)) < 0 ||
         (r = backup_manifest_write(plan->part, manifest)) < 0 ||
         (r = backup_folder_sync(plan->part)) < 0)
         return r;
@@ -374,12 +374,14 @@ static int make_backup(const struct cli_settings *settings, struct plan *plan, s
     char parent[PATH_MAX], *slash;
     int r;
 
-    /* The token after the database: a key that was sealed meanwhile must find its KEK. */
+    /* The token after the database: a key that was sealed meanwhile must find its KEK; and what it
+     * held before it must hold then. */
     if ((r = check_user(settings)) < 0 || (r = look(settings, &plan->epoch, &plan->begin)) != 0 ||
-        (r = begin(plan)) < 0 || (r = keep_database(settings, plan)) < 0 ||
-        (r = read_database(plan->part)) < 0 || (r = look(settings, &later, &plan->end)) != 0 ||
+        (r = begin(plan)) < 0 || (r = cli_token_keys(settings, &plan->keys_before)) < 0 ||
+        (r = keep_database(settings, plan)) < 0 || (r = read_database(plan->part)) < 0 ||
+        (r = look(settings, &later, &plan->end)) != 0 ||
         (r = keep_token(settings, plan, out)) < 0 || (r = keep_settings(settings, plan, out)) < 0 ||
-        (r = keep_witnesses(plan)) < 0 || (r = keep_manifest(settings, plan, out)) < 0)
+        (r = keep_witnesses(plan)) < 0 || (r = keep_manifest(plan, out)) < 0)
         return r;
     if (rename(plan->part, plan->dir) != 0)
         return error_set_errno("cannot make %s", plan->dir);

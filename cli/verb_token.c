@@ -49,6 +49,7 @@ int cli_hsm_backup(const struct cli_settings *settings, int argc, char **argv, s
 {
     static const struct option table[] = {{"second", no_argument, NULL, '2'}, {0}};
     struct hsm_place place;
+    struct key_list keys;
     bool second = false;
     int c, r;
 
@@ -60,17 +61,18 @@ int cli_hsm_backup(const struct cli_settings *settings, int argc, char **argv, s
     if (optind + 1 != argc)
         return CLI_USAGE;
     if (!second)
-        return cli_token_keep(settings, argv[optind], out);
+        return cli_token_keep(settings, argv[optind], &keys, out);
     r = second_place(settings, &place);
-    return r < 0 ? r : hsm_token_backup(&place, argv[optind], out);
+    return r < 0 ? r : hsm_token_backup(&place, argv[optind], &keys, out);
 }
 
-int cli_token_keep(const struct cli_settings *settings, const char *dir, struct text *out)
+int cli_token_keep(const struct cli_settings *settings, const char *dir, struct key_list *ret_keys,
+    struct text *out)
 {
     struct hsm_place place;
     int r = first_place(settings, &place);
 
-    return r < 0 ? r : hsm_token_backup(&place, dir, out);
+    return r < 0 ? r : hsm_token_backup(&place, dir, ret_keys, out);
 }
 
 int cli_hsm_restore(const struct cli_settings *settings, int argc, char **argv, struct text *out)

@@ -241,7 +241,8 @@ static int copy_live(const struct hsm_place *place, const char *to_home, struct 
     return token_files_copy(from, to);
 }
 
-int hsm_token_backup(const struct hsm_place *place, const char *dir, struct text *report)
+int hsm_token_backup(
+    const struct hsm_place *place, const char *dir, struct key_list *ret_keys, struct text *report)
 {
     CLEANUP(drop_unfinished) char part[PATH_MAX] = "";
     char home[PATH_MAX];
@@ -268,7 +269,34 @@ int hsm_token_backup(const struct hsm_place *place, const char *dir, struct text
     show(&kept, report);
     text_addf(
         report, "%zu keys are in %s, which was opened and compared with the token\n", kept.n, dir);
+    *ret_keys = kept;
     return 0;
+}
+
+/* Marks of what does not seal yet, and twins that `cradle hsm close` destroys. */
+static bool comes_and_goes(const char *label)
+{
+    return token_keys_is_mark(label) || p11_store_version(label, P11_LABEL_REWRAP_DEVICE) > 0 ||
+           p11_store_version(label, P11_LABEL_REWRAP_KEK) > 0;
+}
+
+int hsm_token_must_keep(const struct key_list *before, const struct key_list *after)
+{
+    struct key_list wanted = {0};
+    char why[KEY_LIST_TEXT_MAX];
+    enum key_list_order order;
+
+    for (size_t i = 0; i < before->n; i++) {
+        if (!comes_and_goes(before->keys[i].label))
+            wanted.keys[wanted.n++] = before->keys[i];
+    }
+    order = key_list_difference(&wanted, after, why);
+    return order == KEY_LIST_SAME || order == KEY_LIST_MORE
+               ? 0
+               : error_set(ERROR_CONFIG,
+                     "the token has changed since the copy of the database was begun, which may "
+                     "need what has gone: %s",
+                     why);
 }
 
 static int check_kept(const struct hsm_place *place, const char *dir,

@@ -28,10 +28,14 @@ int hsm_token_compare(
 
 /** Copies a SoftHSM token, with nobody starting on it meanwhile, into the new folder `dir` (0700):
  * `token/UUID/...`, and `keys`, a line a key with its check value. It takes its name when it is
- * whole, on disk, and was opened and compared. ERROR_CONFIG: it is there, or the token is no
- * SoftHSM's. */
-int hsm_token_backup(
-    const struct hsm_place *place, const char *dir, struct text *report) MUST_CHECK;
+ * whole, on disk, and was opened and compared: `ret_keys`. ERROR_CONFIG: it is there, or the token
+ * is no SoftHSM's. */
+int hsm_token_backup(const struct hsm_place *place, const char *dir, struct key_list *ret_keys,
+    struct text *report) MUST_CHECK;
+/** Whether everything that was sealed by the keys of `before` can be opened by those of `after`.
+ * What comes and goes with a rotation, and seals nothing, may be missing. ERROR_CONFIG names the
+ * first key that has gone, or is another. */
+int hsm_token_must_keep(const struct key_list *before, const struct key_list *after) MUST_CHECK;
 /** Opens a copy of a backup as a token of its own, by the PIN of `live`, compares it with its own
  * list and with the live token, and opens each of the samples with it. ERROR_CONFIG says what is
  * not as it should be. */

@@ -103,9 +103,27 @@ class WholeBackup(restores.Restores, unittest.TestCase):
         for wrong in ((), (self.kept(), "more"), ("--check", "--base", self.kept()), ("--files-only", self.kept())):
             self.assertIn("usage:", self.fails(*wrong))
 
+    def fail_where_a_version_goes_meanwhile(self):
+        """Between the dump and the token's copy: the dump may name it."""
+        folder, path = self.stack.path("programs"), os.environ["PATH"]
+        run = self.stack.cradle("hsm", "rotate", "device", "--escrow", self.stack.path("storage-keks.escrow"))
+        self.assertEqual(run.returncode, 0, run.stderr)
+        os.mkdir(folder)
+        with open(os.path.join(folder, "pg_dump"), "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh -e\nPATH='{path}' pg_dump \"$@\"\n'{self.stack.program('cli/cradle')}' --config"
+                       f" '{self.stack.path('cradle.ini')}' hsm retire device 2 >&2\n")
+        os.chmod(os.path.join(folder, "pg_dump"), 0o700)
+        os.environ["PATH"] = f"{folder}:{path}"
+        try:
+            self.assertIn("it holds no store-device.2", self.fails(self.kept()))
+        finally:
+            os.environ["PATH"] = path
+        self.assertEqual(glob.glob(self.kept() + "*"), [])
+
     def test_devices_join_above_every_join_nonce_after_a_restore_from_it(self):
         self.join_all()
         self.fail_without_a_token()
+        self.fail_where_a_version_goes_meanwhile()
         said = self.works(self.kept())
         self.assertRegex(said, r"opened \d+ sealed keys of the database")
         self.assertIn("is whole, and was read back", said)

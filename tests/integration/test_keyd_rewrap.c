@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "hsm/keyd.h"
+#include "hsm/token_life.h"
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -391,6 +392,24 @@ START_TEST(a_code_is_hashed_by_the_version_that_its_row_names)
 }
 END_TEST
 
+START_TEST(a_backup_is_not_whole_where_a_key_went_or_is_another)
+{
+    struct key_list before = {0}, after = {0};
+
+    must(key_list_add(&before, "store-device.1", (const uint8_t[]){1, 2, 3}));
+    must(key_list_add(&before, "rewrap-device.1", (const uint8_t[]){1, 2, 3}));
+    must(key_list_add(&before, "pending.tag.2", (const uint8_t[]){0, 0, 0}));
+    must(key_list_add(&after, "store-device.2", (const uint8_t[]){4, 5, 6}));
+    ck_assert_int_eq(hsm_token_must_keep(&before, &after), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "no store-device.1") != NULL, "%s", error_text());
+    must(key_list_add(&after, "store-device.1", (const uint8_t[]){1, 2, 3}));
+    must(hsm_token_must_keep(&before, &after));
+    after.keys[1].kcv[0] ^= 1;
+    ck_assert_int_eq(hsm_token_must_keep(&before, &after), ERROR_CONFIG);
+    ck_assert_msg(strstr(error_text(), "store-device.1 is another") != NULL, "%s", error_text());
+}
+END_TEST
+
 /* It holds copies of keys that may be destroyed by now. Inside of this process, where the time of
  * its last look can be set. */
 START_TEST(a_process_that_cannot_look_seals_nothing_and_joins_devices)
@@ -447,6 +466,7 @@ int main(void)
         a_tag_names_its_version_is_made_anew_and_fingerprints_stay,
         a_keks_tag_is_made_anew_where_its_storage_kek_cannot_be_opened,
         a_code_is_hashed_by_the_version_that_its_row_names,
+        a_backup_is_not_whole_where_a_key_went_or_is_another,
         a_process_that_cannot_look_seals_nothing_and_joins_devices,
     };
 
