@@ -311,8 +311,16 @@ class Life(TokenCommands):
 
     def test_a_damaged_backup_is_found(self):
         copy, token = self.damaged()
-        os.unlink(sorted(glob.glob(os.path.join(token, "*-*.object")))[0])
-        self.assertRegex(self.fails("hsm", "rehearse", copy), "not good|no public half|incomplete|fail")
+        told = ""
+        # A file does not say what is in it, and not each is of a key whose loss is one.
+        for path in sorted(glob.glob(os.path.join(token, "*-*.object"))):
+            os.rename(path, path + ".away")
+            run = self.cradle("hsm", "rehearse", copy)
+            if run.returncode != 0:
+                told = run.stderr
+                break
+            os.rename(path + ".away", path)
+        self.assertRegex(told, "not good|no public half|incomplete|fail")
         copy, token = self.damaged()
         with open(os.path.join(copy, "keys"), encoding="utf-8") as file:
             keys = file.read()
