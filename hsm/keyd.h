@@ -23,7 +23,7 @@ struct keyd {
     struct p11_known known;
     const char *lock_file;
     int64_t look_again_ms; /* when the token is looked through again */
-    int64_t looked_ms;     /* when it was */
+    int64_t asked_ms;      /* when an item last had it looked through */
     int64_t seen_ms;       /* when its keys were seen to be those of here */
     bool outdated;         /* what is asked must not be sealed: seen too long ago */
     bool unknown;          /* an item named a version that is not known */

@@ -91,13 +91,7 @@ static int refresh(struct keyd *keyd, int64_t wait_ms, bool *ret_changed)
 
     if (r < 0)
         log_warn("the token's storage KEKs stay as they were: %s", error_text());
-    const int64_t now = clock_monotonic_ms();
-
-    /* A glance at a token that was busy has seen nothing: it must not stand in the way of a look
-     * that a join asks for just then. */
-    if (r <= 0 || wait_ms > 0)
-        keyd->looked_ms = now;
-    keyd->look_again_ms = now + (r > 0 ? LOOK_SOON_MS : LOOK_MS);
+    keyd->look_again_ms = clock_monotonic_ms() + (r > 0 ? LOOK_SOON_MS : LOOK_MS);
     return r;
 }
 
@@ -129,8 +123,11 @@ bool keyd_refresh_asked(struct keyd *keyd)
     if (!keyd->unknown)
         return false;
     keyd->unknown = false;
-    if (keyd->lock_file == NULL || clock_monotonic_ms() < keyd->looked_ms + LOOK_LEAST_MS)
+    /* Only looks that were asked for count: one that was due just now must not stand in the way of
+     * the first join under a version that came since. */
+    if (keyd->lock_file == NULL || clock_monotonic_ms() < keyd->asked_ms + LOOK_LEAST_MS)
         return false;
     (void)refresh(keyd, LOCK_WAIT_MS, &changed);
+    keyd->asked_ms = clock_monotonic_ms();
     return changed;
 }
