@@ -1,22 +1,16 @@
 /* Versions of keys (docs/keys.md). */
-#include "cli/cli.h"
+#include "cli/owner.h"
 
-#include "base/clock.h"
-#include "base/hex.h"
+#include "base/error.h"
 #include "base/log.h"
-#include "base/secret.h"
-#include "db/audit.h"
 #include "db/rewrap.h"
 #include "hsm/ceremony.h"
 #include <getopt.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define VERSION_MAX 9999
-#define REQUEST_BYTES 16
 
 /** What a verb was told. */
 struct versions_call {
@@ -162,46 +156,17 @@ static int retire(
 
 /* --- the audit -------------------------------------------------------------------------------- */
 
-static int open_database(const struct cli_settings *settings, struct db **ret)
-{
-    const struct db_config config = {.conninfo = settings->owner_conninfo, .program = "cradle"};
-    int r = cli_need(settings->owner_conninfo, "database.owner_conninfo");
-
-    return r < 0 ? r : db_open(&config, ret);
-}
-
-static int add_event(
-    const struct cli_settings *settings, const char *action, const char *object, const char *said)
-{
-    CLEANUP(db_cleanup) struct db *db = NULL;
-    CLEANUP(text_done) struct text detail = {0};
-    const struct passwd *user = getpwuid(getuid());
-    uint8_t request[REQUEST_BYTES];
-    char request_id[2 * REQUEST_BYTES + 1];
-    struct db_audit_event event = {.request_id = request_id, .action = action, .object = object};
-    int r = random_bytes(request, sizeof(request));
-
-    if (r < 0 || (r = open_database(settings, &db)) < 0)
-        return r;
-    (void)hex_encode(request, sizeof(request), request_id);
-    text_add(&detail, "{\"user\":");
-    text_add_json(&detail, user != NULL ? user->pw_name : "?");
-    text_add(&detail, ",\"said\":");
-    text_add_json(&detail, said);
-    text_add(&detail, "}");
-    if (detail.failed)
-        return error_set(ERROR_SYSTEM, "no memory");
-    event.detail = detail.data;
-    return db_audit_add(db, &event);
-}
-
-/* What was done in a token is done, and so a database that is away undoes nothing: it is said. The
- * words of the act name the versions and their check values. */
+/* The words of the act name the versions and their check values. */
 static void record(const struct cli_settings *settings, const char *action, const char *object,
     const struct text *out)
 {
-    if (out->len > 0 && add_event(settings, action, object, out->data) < 0)
-        log_warn("%s %s is not in the audit: %s", action, object, error_text());
+    CLEANUP(text_done) struct text members = {0};
+
+    if (out->len == 0)
+        return;
+    text_add(&members, "\"said\":");
+    text_add_json(&members, out->data);
+    cli_owner_tell(settings, action, object, &members);
 }
 
 static int recorded(int r, const struct cli_settings *settings, const struct versions_call *call,
@@ -256,7 +221,7 @@ static void wake(const struct cli_settings *settings)
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
 
-    if (open_database(settings, &db) < 0 || db_rewrap_wake(db) < 0)
+    if (cli_owner_open(settings, &db) < 0 || db_rewrap_wake(db) < 0)
         log_warn("the walk goes on within ten minutes: %s", error_text());
 }
 
@@ -431,7 +396,7 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     if (call.forget_labels && call.family != HSM_FAMILY_CODE)
         return CLI_USAGE;
     hsm_family_label(call.family, call.version, label);
-    if ((r = may_retire(&call, &never_sealed)) == 0 && (r = open_database(settings, &db)) == 0)
+    if ((r = may_retire(&call, &never_sealed)) == 0 && (r = cli_owner_open(settings, &db)) == 0)
         r = must_be_unused(db, &call, label, never_sealed, out);
     if (r == 0)
         r = recorded(act_on_all(&call, retire, false, out), settings, &call, "hsm.retire", out);
@@ -450,7 +415,7 @@ int cli_hsm_progress(const struct cli_settings *settings, int argc, char **argv,
     (void)argv;
     if (argc != 1)
         return CLI_USAGE;
-    if ((r = open_database(settings, &db)) < 0 || (r = db_rewrap_progress(db, &walk)) < 0 ||
+    if ((r = cli_owner_open(settings, &db)) < 0 || (r = db_rewrap_progress(db, &walk)) < 0 ||
         (r = db_rewrap_uses(db, "", uses, &n)) < 0)
         return r;
     if (walk.target[0] == '\0')
