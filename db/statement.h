@@ -227,7 +227,17 @@ enum db_statement_id {
     DB_WEBHOOK_FORGET,
     DB_BACKLOG,
     DB_CLOCK_READ,
-    DB_CLOCK_SETTLE,
+    DB_CLOCK_JOBS,
+    DB_CLOCK_DELIVERIES,
+    DB_CLOCK_WEBHOOKS,
+    DB_CLOCK_FIRST_JOINS,
+    DB_CLOCK_ATTEMPTS,
+    DB_CLOCK_REFUSED,
+    DB_CLOCK_LIMITS,
+    DB_CLOCK_RULES,
+    DB_CLOCK_SIGNALS,
+    DB_CLOCK_SUSPECTS,
+    DB_CLOCK_SUBSCRIPTIONS,
     DB_DELIVERY_LIST,
     DB_DELIVERY_FIND,
     DB_DELIVERY_REPLAY,
@@ -573,7 +583,17 @@ extern const struct db_statement db_webhook_surplus_statement;
 extern const struct db_statement db_webhook_forget_statement;
 extern const struct db_statement db_backlog_statement;
 extern const struct db_statement db_clock_read_statement;
-extern const struct db_statement db_clock_settle_statement;
+extern const struct db_statement db_clock_jobs_statement;
+extern const struct db_statement db_clock_deliveries_statement;
+extern const struct db_statement db_clock_webhooks_statement;
+extern const struct db_statement db_clock_first_joins_statement;
+extern const struct db_statement db_clock_attempts_statement;
+extern const struct db_statement db_clock_refused_statement;
+extern const struct db_statement db_clock_limits_statement;
+extern const struct db_statement db_clock_rules_statement;
+extern const struct db_statement db_clock_signals_statement;
+extern const struct db_statement db_clock_suspects_statement;
+extern const struct db_statement db_clock_subscriptions_statement;
 extern const struct db_statement db_delivery_list_statement;
 extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;
