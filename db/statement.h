@@ -330,6 +330,8 @@ enum db_statement_id {
     DB_TTJS_KEEP,
     DB_TTJS_LOAD,
     DB_TTJS_RELEASE,
+    DB_TTJS_LOAD_RELEASED,
+    DB_TTJS_REISSUE,
     DB_REWRAP_TAKE,
     DB_REWRAP_DEVICES,
     DB_REWRAP_KEKS,
@@ -609,6 +611,8 @@ extern const struct db_statement db_ttjs_ns_id_statement;
 extern const struct db_statement db_ttjs_keep_statement;
 extern const struct db_statement db_ttjs_load_statement;
 extern const struct db_statement db_ttjs_release_statement;
+extern const struct db_statement db_ttjs_load_released_statement;
+extern const struct db_statement db_ttjs_reissue_statement;
 extern const struct db_statement db_rewrap_take_statement;
 extern const struct db_statement db_rewrap_devices_statement;
 extern const struct db_statement db_rewrap_keks_statement;
