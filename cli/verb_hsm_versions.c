@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "db/rewrap.h"
+#include "db/fence.h"
 #include "hsm/ceremony.h"
 #include <getopt.h>
 #include <stdio.h>
@@ -357,8 +357,34 @@ static int must_be_unused(struct db *db, const struct versions_call *call, const
     return never_sealed ? 0 : must_have_been_walked(&walk, label);
 }
 
+/* What was sealed under it and is not stored yet cannot be stored any more: so rows are counted for
+ * the last time. A fence that is up when this is killed does no harm; the next retirement finds it.
+ */
+static int fence_off(struct db *db, const struct versions_call *call, const char *label)
+{
+    struct db_rewrap_use uses[DB_REWRAP_USES_MAX];
+    struct db_rewrap_progress walk;
+    size_t n = 0;
+    int r = db_fence_raise(db, label);
+
+    if (r == 0)
+        r = db_fence_uses(db, label, uses, &n);
+    if (r == 0 && n > 0 && call->family == HSM_FAMILY_CODE)
+        return refuse_used_code(label, uses, n);
+    if (r == 0 && n > 0 && (r = db_rewrap_progress(db, &walk)) == 0)
+        r = refuse_used(db, label, uses, n, &walk);
+    return r;
+}
+
+/** Of one version, in all tokens. */
+struct standing {
+    bool never_sealed;
+    bool may_have_sealed; /* else it is pending, or in no token: a fence could stand in the way of
+                           * one that is made later */
+};
+
 /* Before it goes in any of the tokens, each of them must be able to do without it. */
-static int may_retire(const struct versions_call *call, bool *ret_never_sealed)
+static int may_retire(const struct versions_call *call, struct standing *ret)
 {
     const struct hsm_ceremony *const tokens[] = {&call->ceremony, &call->second};
     size_t n_there = 0, n_pending = 0;
@@ -378,7 +404,8 @@ static int may_retire(const struct versions_call *call, bool *ret_never_sealed)
         n_there += r == 0 ? 1 : 0;
         n_pending += pending ? 1 : 0;
     }
-    *ret_never_sealed = n_there > 0 && n_pending == n_there;
+    ret->never_sealed = n_there > 0 && n_pending == n_there;
+    ret->may_have_sealed = n_pending < n_there;
     return 0;
 }
 
@@ -388,7 +415,7 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     CLEANUP(db_cleanup) struct db *db = NULL;
     struct versions_call call = {0};
     char label[HSM_FAMILY_LABEL_MAX];
-    bool never_sealed = false;
+    struct standing standing = {0};
     int r = read_call(settings, argc, argv, 2, &call);
 
     if (r != 0)
@@ -396,8 +423,10 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     if (call.forget_labels && call.family != HSM_FAMILY_CODE)
         return CLI_USAGE;
     hsm_family_label(call.family, call.version, label);
-    if ((r = may_retire(&call, &never_sealed)) == 0 && (r = cli_owner_open(settings, &db)) == 0)
-        r = must_be_unused(db, &call, label, never_sealed, out);
+    if ((r = may_retire(&call, &standing)) == 0 && (r = cli_owner_open(settings, &db)) == 0)
+        r = must_be_unused(db, &call, label, standing.never_sealed, out);
+    if (r == 0 && standing.may_have_sealed)
+        r = fence_off(db, &call, label);
     if (r == 0)
         r = recorded(act_on_all(&call, retire, false, out), settings, &call, "hsm.retire", out);
     return already(r, &call, "is in no token");

@@ -345,6 +345,10 @@ enum db_statement_id {
     DB_REWRAP_WAKE,
     DB_REWRAP_FORGET_LABELS,
     DB_REWRAP_PROGRESS,
+    DB_FENCE_LOCK,
+    DB_FENCE_RAISE,
+    DB_FENCE_HOLD,
+    DB_FENCE_LOWER,
     DB_N_STATEMENTS,
 };
 
@@ -626,6 +630,10 @@ extern const struct db_statement db_rewrap_again_statement;
 extern const struct db_statement db_rewrap_wake_statement;
 extern const struct db_statement db_rewrap_forget_labels_statement;
 extern const struct db_statement db_rewrap_progress_statement;
+extern const struct db_statement db_fence_lock_statement;
+extern const struct db_statement db_fence_raise_statement;
+extern const struct db_statement db_fence_hold_statement;
+extern const struct db_statement db_fence_lower_statement;
 extern const struct db_statement db_replacement_lock_statement;
 extern const struct db_statement db_replacement_add_statement;
 extern const struct db_statement db_replacement_entitle_statement;
