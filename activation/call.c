@@ -81,7 +81,8 @@ unsigned act_call_failed(struct act_call *call, int code)
 {
     log_error("request=%s no answer: %s: %s", api_request_id(call->request), error_name(code),
         error_text());
-    return act_call_problem(call, PROBLEM_UNAVAILABLE, NULL);
+    return act_call_problem(
+        call, PROBLEM_UNAVAILABLE, code == ERROR_STALE_KEY ? ACT_CALL_STALE_KEY : NULL);
 }
 
 unsigned act_call_no_content(struct act_call *call)

@@ -48,7 +48,10 @@ unsigned act_call_bad_field(struct act_call *call, const char *field, const char
 /** The same with another problem. */
 unsigned act_call_problem_of(
     struct act_call *call, enum problem problem, const char *field, const char *detail);
-/** For a failure of ours: logs error_text() and answers 503. */
+/** For a failure of ours: logs error_text() and answers 503; of ERROR_STALE_KEY with this. */
+#define ACT_CALL_STALE_KEY                                                                            \
+    "a version of a key of the HSM is being retired, and something would have been stored under it: " \
+    "nothing was; made again, it takes another version"
 unsigned act_call_failed(struct act_call *call, int code);
 /** Takes the text's memory over. */
 unsigned act_call_answer(

@@ -21,23 +21,47 @@ static bool agree(struct act_clocks *clocks, int64_t ahead_s)
     return !apart;
 }
 
-static int settle(struct act_clocks *clocks, struct db *db)
+/* What came back while it went on may have come behind it: then there is another one at once. */
+static void end_round(struct act_clocks *clocks, int64_t now_ms)
 {
-    const int64_t now_ms = clock_monotonic_ms();
-    size_t n = 0;
-    int r;
-
-    if (now_ms < clocks->again_ms)
-        return 0;
-    clocks->again_ms = now_ms + ACT_CLOCKS_SETTLE_MS;
-    if ((r = db_clock_settle(db, &n)) < 0)
-        return r;
-    clocks->again_ms = n > 0 ? now_ms : now_ms + ACT_CLOCKS_SETTLE_MS;
-    if (n > 0)
+    clocks->again_ms = clocks->n_back > 0 ? now_ms : now_ms + ACT_CLOCKS_SETTLE_MS;
+    if (clocks->n_back > 0)
         log_warn("the database's clock had been ahead: %zu leases, limits and moments of work were "
                  "brought back",
-            n);
-    return 0;
+            clocks->n_back);
+    clocks->ill = clocks->failed;
+    clocks->at = 0;
+    clocks->n_back = 0;
+    clocks->failed = false;
+}
+
+/* A piece of the table that it is the turn of. One that fails is left to the next round: it must
+ * not keep the others from theirs. */
+static int settle_piece(struct act_clocks *clocks, struct db *db)
+{
+    size_t n = 0;
+    int r = db_clock_settle(db, clocks->at, &n);
+
+    clocks->n_back += n;
+    clocks->failed |= r < 0;
+    if (r < 0 || n < DB_CLOCK_PIECE)
+        clocks->at++;
+    return r;
+}
+
+static int settle(struct act_clocks *clocks, struct db *db)
+{
+    const int64_t until_ms = clock_monotonic_ms() + ACT_CLOCKS_SPEND_MS;
+    int64_t now_ms = clock_monotonic_ms();
+    int r = 0;
+
+    if (clocks->at == 0 && now_ms < clocks->again_ms)
+        return 0;
+    while (r == 0 && clocks->at < DB_CLOCK_N_PARTS && now_ms < until_ms) {
+        r = settle_piece(clocks, db);
+        now_ms = clock_monotonic_ms();
+    }
+    return r;
 }
 
 bool act_clocks_look(struct act_clocks *clocks, struct db *db)
@@ -48,9 +72,13 @@ bool act_clocks_look(struct act_clocks *clocks, struct db *db)
 
     if (well)
         r = settle(clocks, db);
+    else
+        clocks->failed |= r < 0;
     if (r < 0 && !clocks->ill)
         log_warn("clocks are not compared, or what was put off is not brought back, now: %s",
             error_text());
-    clocks->ill = r < 0;
+    clocks->ill |= r < 0;
+    if (clocks->at == DB_CLOCK_N_PARTS)
+        end_round(clocks, clock_monotonic_ms());
     return well;
 }

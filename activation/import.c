@@ -379,10 +379,11 @@ static unsigned interrupt(struct act_call *call, struct import_run *run, int cod
         log_error("request=%s the job could not be told so, and its lease runs out: %s",
             api_request_id(call->request), error_text());
     (void)snprintf(detail, sizeof(detail),
-        "the rows up to line %" PRId64 " are done (%" PRId64
+        "%sthe rows up to line %" PRId64 " are done (%" PRId64
         " devices created). Repeating the call goes on behind them with the same Idempotency-Key; "
         "without one, rows that are here are answered \"exists\"",
-        run->job.line, run->job.counts.created);
+        code == ERROR_STALE_KEY ? ACT_CALL_STALE_KEY "; " : "", run->job.line,
+        run->job.counts.created);
     (void)act_call_problem(call, PROBLEM_UNAVAILABLE, detail);
     locate(call, &run->job);
     return call->status;

@@ -1,11 +1,18 @@
 /* DELETE /api/v2/devices/{dev_eui}/claim and .../{dev_eui,dev_eui,...}/claims: the release of
- * device/moves.h, of one device or of a list, each of which succeeds or fails by itself. */
+ * device/moves.h, of one device or of a list, each of which succeeds or fails by itself.
+ *
+ * The answer has the only copy of the new code, and may be lost: on its way, or where it was not
+ * sent because what was committed is on no standby yet. So the same release again, by the same
+ * client, makes its code anew; within a day, and no more once anybody has the device or has made it
+ * another code. */
 #include "activation/claim_run.h"
 #include "activation/code_hash.h"
 #include "activation/devices.h"
 #include "activation/ttjs.h"
+#include "base/aes.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hex.h"
 #include "base/log.h"
 #include "device/moves.h"
 #include <stdio.h>
@@ -28,13 +35,13 @@ struct releases {
     struct db_claimant who;
     struct release all[N_MAX];
     size_t n;
-    /* Of one turn: what is still to be done. */
+    /* Of one turn: what is still to be done, releases before what was released before. */
     struct release *due[N_MAX];
     struct db_ttjs_claim before[N_MAX];
     struct device_record after[N_MAX];
     struct keyd_claim_code clear[N_MAX];
     struct db_code codes[N_MAX];
-    size_t n_due;
+    size_t n_due, n_fresh; /* all, and the releases */
 };
 _Static_assert(N_MAX <= KEYD_BATCH_MAX, "they are one message to keyd");
 
@@ -49,40 +56,67 @@ static void fail(struct release *release, enum problem problem, const char *faul
     (void)snprintf(release->fault, sizeof(release->fault), "%s", fault);
 }
 
-/* Looks at those that are not done, and finds out which may be. */
-static int look(struct releases *all)
+/* Those that are not done, and what the database has of them. */
+static int load(struct releases *all, struct release *ret[N_MAX], struct db_ttjs_claim *claims)
 {
     struct act_call *call = all->call;
-    struct eui64 dev_euis[N_MAX];
-    char fault[DEVICE_MOVE_FAULT_MAX];
+    struct eui64 dev_euis[N_MAX] = {0};
+    bool all_here = true;
     size_t n = 0;
     int r;
 
-    for (size_t i = 0; i < all->n; i++)
-        if (!all->all[i].done)
-            dev_euis[n++] = all->all[i].dev_eui;
-    r = db_ttjs_load(call->worker->db, call->caller->organization_id, dev_euis, n, all->before);
-    if (r < 0)
-        return r;
-    all->n_due = 0;
-    for (size_t i = 0, at = 0; i < all->n; i++) {
-        struct release *release = &all->all[i];
-        const struct db_ttjs_claim *claim = &all->before[at];
-
-        if (release->done)
+    for (size_t i = 0; i < all->n; i++) {
+        if (all->all[i].done)
             continue;
-        at++;
-        if (!claim->is_here)
-            fail(release, PROBLEM_NOT_FOUND, TTJS_NO_CLAIM);
-        else if (!ttjs_is_own(call, claim) || !claim->is_claimed_here)
-            fail(release, PROBLEM_FORBIDDEN, TTJS_OTHER_AS);
-        else if (!device_move_judge(MOVE_RELEASE, &claim->record, fault))
-            fail(release, PROBLEM_CONFLICT, fault);
-        else {
-            fail(release, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
-            all->due[all->n_due] = release;
-            all->before[all->n_due++] = *claim; /* never behind `at` */
+        dev_euis[n] = all->all[i].dev_eui;
+        ret[n++] = &all->all[i];
+    }
+    r = db_ttjs_load(call->worker->db, call->caller->organization_id, dev_euis, n, claims);
+    for (size_t i = 0; i < n; i++)
+        all_here = all_here && claims[i].is_here;
+    if (r == 0 && !all_here)
+        r = db_ttjs_load_released(call->worker->db, &all->who, claims, n);
+    return r < 0 ? r : (int)n;
+}
+
+/* Whether it may be done, in this turn, as far as was seen. */
+static bool judge(
+    const struct act_call *call, const struct db_ttjs_claim *claim, struct release *release)
+{
+    char fault[DEVICE_MOVE_FAULT_MAX];
+
+    if (!claim->is_here && !claim->is_released)
+        fail(release, PROBLEM_NOT_FOUND, TTJS_NO_CLAIM);
+    else if (claim->is_here && (!ttjs_is_own(call, claim) || !claim->is_claimed_here))
+        fail(release, PROBLEM_FORBIDDEN, TTJS_OTHER_AS);
+    else if (claim->is_here && !device_move_judge(MOVE_RELEASE, &claim->record, fault))
+        fail(release, PROBLEM_CONFLICT, fault);
+    else {
+        fail(release, PROBLEM_CONFLICT, ACT_DEVICE_CHANGED);
+        return true;
+    }
+    return false;
+}
+
+/* Looks at those that are not done, and finds out which may be. */
+static int look(struct releases *all)
+{
+    struct db_ttjs_claim claims[N_MAX];
+    struct release *left[N_MAX];
+    int n = load(all, left, claims);
+
+    if (n < 0)
+        return n;
+    all->n_due = all->n_fresh = 0;
+    for (int again = 0; again < 2; again++) {
+        for (int i = 0; i < n; i++) {
+            if (claims[i].is_released != (again != 0) || !judge(all->call, &claims[i], left[i]))
+                continue;
+            all->due[all->n_due] = left[i];
+            all->before[all->n_due++] = claims[i];
         }
+        if (!again)
+            all->n_fresh = all->n_due;
     }
     return 0;
 }
@@ -102,6 +136,8 @@ static int make_codes(struct releases *all)
         clear->generation = all->before[i].generation + 1;
         clear->code_len = (uint8_t)strlen(all->due[i]->code);
         memcpy(clear->code, all->due[i]->code, clear->code_len);
+        if (i >= all->n_fresh)
+            continue;
         all->after[i] = all->before[i].record;
         device_move_make(MOVE_RELEASE, &all->after[i]);
     }
@@ -135,9 +171,12 @@ static int settle(struct releases *all, bool is_first)
     bool done[N_MAX] = {false};
     int r = db_begin(db);
 
-    if (r == 0)
+    if (r == 0 && all->n_fresh > 0)
         r = db_ttjs_release(db, &all->who, call->caller->as_id, all->before, all->after, all->codes,
-            all->n_due, done);
+            all->n_fresh, done);
+    if (r == 0 && all->n_due > all->n_fresh)
+        r = db_ttjs_reissue(db, &all->who, call->caller->as_id, &all->codes[all->n_fresh],
+            all->n_due - all->n_fresh, &done[all->n_fresh]);
     if (r != 0) {
         db_rollback(db);
         return r < 0 ? r : 0;
@@ -169,13 +208,23 @@ static int run(struct releases *all)
     return 0;
 }
 
+/* All releases of one client have the same name: one that is made again is known by it. */
+static void name_releases(const struct act_call *call, uint8_t ret[static DB_CODE_CALL_LEN])
+{
+    char id[2 * ACCOUNT_ID_LEN + 1], name[sizeof(id) + 16];
+    int len = snprintf(name, sizeof(name), "%s|ttjs release",
+        hex_encode(call->caller->client_id, ACCOUNT_ID_LEN, id));
+
+    digest_sha256(name, (size_t)len, ret);
+}
+
 static void set_who(struct releases *all, struct act_call *call)
 {
     all->call = call;
     all->who.organization_id = call->caller->organization_id;
     memcpy(all->who.client_id, call->caller->client_id, sizeof(all->who.client_id));
     all->who.request_id = api_request_id(call->request);
-    act_call_name(call, NULL, all->who.call);
+    name_releases(call, all->who.call);
 }
 
 static struct releases *begin(struct act_call *call)

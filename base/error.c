@@ -20,6 +20,7 @@ static const struct {
     {ERROR_HSM, "hsm"},
     {ERROR_PIN, "pin"},
     {ERROR_DEADLINE, "deadline"},
+    {ERROR_STALE_KEY, "stale-key"},
 };
 
 int error_set(int code, const char *fmt, ...)

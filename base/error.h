@@ -20,6 +20,8 @@ enum error_code {
     ERROR_HSM = -7,        /* keyd or the token is failing */
     ERROR_PIN = -8,        /* the token refused the PIN: stop, never try again */
     ERROR_DEADLINE = -9,   /* the time given to the act has passed */
+    ERROR_STALE_KEY = -10, /* a version of a key is on its way out: nothing was stored under it,
+                            * and what is done anew takes another */
 };
 
 /** Records the sentence and returns `code`, so that `return error_set(...)` is the usual form. */

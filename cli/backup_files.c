@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 #define PIECE 65536 /* bytes read at once */
-#define HEX_LEN (2 * DIGEST_LEN)
+_Static_assert(BACKUP_HASH_LEN == 2 * DIGEST_LEN, "two digits a byte");
 
 static void json_done(json_t **value)
 {
@@ -41,7 +41,7 @@ static int path_of(char out[static PATH_MAX], const char *dir, const char *name)
 
 /* --- one file --------------------------------------------------------------------------------- */
 
-static int hash(const char *path, char ret[static HEX_LEN + 1])
+int backup_file_hash(const char *path, char ret[static BACKUP_HASH_LEN + 1])
 {
     CLEANUP(cleanup_close) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     CLEANUP(digest_freep) struct digest *digest = NULL;
@@ -100,9 +100,9 @@ int backup_folder_sync(const char *dir)
 
 static int add_file(json_t *list, const FTSENT *entry, const char *path)
 {
-    char sum[HEX_LEN + 1];
+    char sum[BACKUP_HASH_LEN + 1];
     json_t *item;
-    int r = hash(entry->fts_path, sum);
+    int r = backup_file_hash(entry->fts_path, sum);
 
     if (r < 0)
         return r;

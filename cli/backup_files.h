@@ -16,6 +16,9 @@ int backup_files_check(const char *dir, const json_t *files) MUST_CHECK;
 int backup_manifest_write(const char *dir, const json_t *manifest) MUST_CHECK;
 /** ERROR_CONFIG: there is none, or it is none. */
 int backup_manifest_read(const char *dir, json_t **ret) MUST_CHECK;
+/** Of a file: SHA-256, as hexadecimal digits. */
+#define BACKUP_HASH_LEN 64
+int backup_file_hash(const char *path, char ret[static BACKUP_HASH_LEN + 1]) MUST_CHECK;
 /** A copy for its owner's eyes, in a file that is not there yet. */
 int backup_file_copy(const char *from, const char *to) MUST_CHECK;
 /** Waits until what the folder names is on the disk. */

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/hex.h"
 #include "cli/backup_files.h"
+#include "cli/owner.h"
 #include "cli/rest.h"
 #include "cli/token.h"
 #include "db/epoch.h"
@@ -109,12 +110,10 @@ static int read_options(int argc, char **argv, struct plan *plan)
 
 static int look(const struct cli_settings *settings, struct db_epoch *epoch, struct db_place *place)
 {
-    const struct db_config config = {.conninfo = settings->owner_conninfo, .program = "cradle"};
     CLEANUP(db_cleanup) struct db *db = NULL;
     int r;
 
-    if ((r = cli_need(settings->owner_conninfo, "database.owner_conninfo")) < 0 ||
-        (r = db_open(&config, &db)) < 0 || (r = db_check(db)) < 0)
+    if ((r = cli_owner_open(settings, &db)) < 0 || (r = db_check(db)) < 0)
         return r;
     return db_epoch_look(db, epoch, place);
 }
@@ -309,6 +308,11 @@ static const char *lsn_text(uint64_t lsn, char out[static LSN_LEN])
     return out;
 }
 
+static const char *form_text(const struct plan *plan)
+{
+    return plan->base ? "base backup" : "dump";
+}
+
 static int make_manifest(const struct plan *plan, json_t **ret)
 {
     CLEANUP(cli_json_done) json_t *keys = NULL;
@@ -324,9 +328,9 @@ static int make_manifest(const struct plan *plan, json_t **ret)
     (void)snprintf(system, sizeof(system), "%" PRIu64, begin->system_identifier);
     *ret = json_pack("{s:i, s:s, s:s, s:{s:s, s:s, s:I, s:s, s:s, s:I, s:I, s:b}, s:O, s:O}",
         "version", MANIFEST_VERSION, "made_at", clock_rfc3339(now), "program", CRADLE_VERSION,
-        "database", "form", plan->base ? "base backup" : "dump", "system_identifier", system,
-        "timeline", (json_int_t)begin->timeline, "lsn_before", lsn_text(begin->lsn, lsn),
-        "lsn_after", lsn_text(plan->end.lsn, lsn_end), "epoch", (json_int_t)plan->epoch.epoch,
+        "database", "form", form_text(plan), "system_identifier", system, "timeline",
+        (json_int_t)begin->timeline, "lsn_before", lsn_text(begin->lsn, lsn), "lsn_after",
+        lsn_text(plan->end.lsn, lsn_end), "epoch", (json_int_t)plan->epoch.epoch,
         "join_nonce_total", (json_int_t)plan->epoch.join_nonce_total, "vouched_for", vouched,
         "keys", keys, "files", files);
     return *ret != NULL ? 0 : error_set(ERROR_SYSTEM, "no memory for the manifest");
@@ -368,10 +372,36 @@ static int begin(struct plan *plan)
     return 0;
 }
 
+/* Where the folder lies may say more than an auditor has to know: its name is enough. */
+static void add_folder_name(struct text *out, const char *dir)
+{
+    const char *slash = strrchr(dir, '/');
+    char name[PATH_MAX];
+
+    (void)snprintf(name, sizeof(name), "%s", slash != NULL && slash[1] != '\0' ? slash + 1 : dir);
+    for (char *p = name; *p != '\0'; p++)
+        if (*p < ' ' || *p > '~') /* perhaps no UTF-8 */
+            *p = '?';
+    text_add_json(out, name);
+}
+
+/* Whoever has the folder can show by its manifest which event is of it. */
+static void tell(const struct cli_settings *settings, const struct plan *plan, const char *digest)
+{
+    CLEANUP(text_done) struct text members = {0};
+    char lsn[LSN_LEN];
+
+    text_add(&members, "\"folder\":");
+    add_folder_name(&members, plan->dir);
+    text_addf(&members, ",\"form\":\"%s\",\"token\":%s,\"lsn\":\"%s\",\"manifest_sha256\":\"%s\"",
+        form_text(plan), plan->no_token ? "false" : "true", lsn_text(plan->end.lsn, lsn), digest);
+    cli_owner_tell(settings, "database.backup", digest, &members);
+}
+
 static int make_backup(const struct cli_settings *settings, struct plan *plan, struct text *out)
 {
     struct db_epoch later;
-    char parent[PATH_MAX], *slash;
+    char parent[PATH_MAX], manifest[PATH_MAX], digest[BACKUP_HASH_LEN + 1], *slash;
     int r;
 
     /* The token after the database: a key that was sealed meanwhile must find its KEK; and what it
@@ -381,7 +411,9 @@ static int make_backup(const struct cli_settings *settings, struct plan *plan, s
         (r = keep_database(settings, plan)) < 0 || (r = read_database(plan->part)) < 0 ||
         (r = look(settings, &later, &plan->end)) != 0 ||
         (r = keep_token(settings, plan, out)) < 0 || (r = keep_settings(settings, plan, out)) < 0 ||
-        (r = keep_witnesses(plan)) < 0 || (r = keep_manifest(plan, out)) < 0)
+        (r = keep_witnesses(plan)) < 0 || (r = keep_manifest(plan, out)) < 0 ||
+        (r = path_of(manifest, plan->part, BACKUP_MANIFEST)) < 0 ||
+        (r = backup_file_hash(manifest, digest)) < 0)
         return r;
     if (rename(plan->part, plan->dir) != 0)
         return error_set_errno("cannot make %s", plan->dir);
@@ -392,6 +424,7 @@ static int make_backup(const struct cli_settings *settings, struct plan *plan, s
         slash[slash == parent ? 1 : 0] = '\0';
     if ((r = backup_folder_sync(slash != NULL ? parent : ".")) < 0)
         return r;
+    tell(settings, plan, digest);
     text_addf(out, "%s is whole, and was read back\n", plan->dir);
     return 0;
 }

@@ -1,22 +1,16 @@
 /* Versions of keys (docs/keys.md). */
-#include "cli/cli.h"
+#include "cli/owner.h"
 
-#include "base/clock.h"
-#include "base/hex.h"
+#include "base/error.h"
 #include "base/log.h"
-#include "base/secret.h"
-#include "db/audit.h"
-#include "db/rewrap.h"
+#include "db/fence.h"
 #include "hsm/ceremony.h"
 #include <getopt.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define VERSION_MAX 9999
-#define REQUEST_BYTES 16
 
 /** What a verb was told. */
 struct versions_call {
@@ -162,46 +156,17 @@ static int retire(
 
 /* --- the audit -------------------------------------------------------------------------------- */
 
-static int open_database(const struct cli_settings *settings, struct db **ret)
-{
-    const struct db_config config = {.conninfo = settings->owner_conninfo, .program = "cradle"};
-    int r = cli_need(settings->owner_conninfo, "database.owner_conninfo");
-
-    return r < 0 ? r : db_open(&config, ret);
-}
-
-static int add_event(
-    const struct cli_settings *settings, const char *action, const char *object, const char *said)
-{
-    CLEANUP(db_cleanup) struct db *db = NULL;
-    CLEANUP(text_done) struct text detail = {0};
-    const struct passwd *user = getpwuid(getuid());
-    uint8_t request[REQUEST_BYTES];
-    char request_id[2 * REQUEST_BYTES + 1];
-    struct db_audit_event event = {.request_id = request_id, .action = action, .object = object};
-    int r = random_bytes(request, sizeof(request));
-
-    if (r < 0 || (r = open_database(settings, &db)) < 0)
-        return r;
-    (void)hex_encode(request, sizeof(request), request_id);
-    text_add(&detail, "{\"user\":");
-    text_add_json(&detail, user != NULL ? user->pw_name : "?");
-    text_add(&detail, ",\"said\":");
-    text_add_json(&detail, said);
-    text_add(&detail, "}");
-    if (detail.failed)
-        return error_set(ERROR_SYSTEM, "no memory");
-    event.detail = detail.data;
-    return db_audit_add(db, &event);
-}
-
-/* What was done in a token is done, and so a database that is away undoes nothing: it is said. The
- * words of the act name the versions and their check values. */
+/* The words of the act name the versions and their check values. */
 static void record(const struct cli_settings *settings, const char *action, const char *object,
     const struct text *out)
 {
-    if (out->len > 0 && add_event(settings, action, object, out->data) < 0)
-        log_warn("%s %s is not in the audit: %s", action, object, error_text());
+    CLEANUP(text_done) struct text members = {0};
+
+    if (out->len == 0)
+        return;
+    text_add(&members, "\"said\":");
+    text_add_json(&members, out->data);
+    cli_owner_tell(settings, action, object, &members);
 }
 
 static int recorded(int r, const struct cli_settings *settings, const struct versions_call *call,
@@ -256,7 +221,7 @@ static void wake(const struct cli_settings *settings)
 {
     CLEANUP(db_cleanup) struct db *db = NULL;
 
-    if (open_database(settings, &db) < 0 || db_rewrap_wake(db) < 0)
+    if (cli_owner_open(settings, &db) < 0 || db_rewrap_wake(db) < 0)
         log_warn("the walk goes on within ten minutes: %s", error_text());
 }
 
@@ -392,8 +357,34 @@ static int must_be_unused(struct db *db, const struct versions_call *call, const
     return never_sealed ? 0 : must_have_been_walked(&walk, label);
 }
 
+/* What was sealed under it and is not stored yet cannot be stored any more: so rows are counted for
+ * the last time. A fence that is up when this is killed does no harm; the next retirement finds it.
+ */
+static int fence_off(struct db *db, const struct versions_call *call, const char *label)
+{
+    struct db_rewrap_use uses[DB_REWRAP_USES_MAX];
+    struct db_rewrap_progress walk;
+    size_t n = 0;
+    int r = db_fence_raise(db, label);
+
+    if (r == 0)
+        r = db_fence_uses(db, label, uses, &n);
+    if (r == 0 && n > 0 && call->family == HSM_FAMILY_CODE)
+        return refuse_used_code(label, uses, n);
+    if (r == 0 && n > 0 && (r = db_rewrap_progress(db, &walk)) == 0)
+        r = refuse_used(db, label, uses, n, &walk);
+    return r;
+}
+
+/** Of one version, in all tokens. */
+struct standing {
+    bool never_sealed;
+    bool may_have_sealed; /* else it is pending, or in no token: a fence could stand in the way of
+                           * one that is made later */
+};
+
 /* Before it goes in any of the tokens, each of them must be able to do without it. */
-static int may_retire(const struct versions_call *call, bool *ret_never_sealed)
+static int may_retire(const struct versions_call *call, struct standing *ret)
 {
     const struct hsm_ceremony *const tokens[] = {&call->ceremony, &call->second};
     size_t n_there = 0, n_pending = 0;
@@ -413,7 +404,8 @@ static int may_retire(const struct versions_call *call, bool *ret_never_sealed)
         n_there += r == 0 ? 1 : 0;
         n_pending += pending ? 1 : 0;
     }
-    *ret_never_sealed = n_there > 0 && n_pending == n_there;
+    ret->never_sealed = n_there > 0 && n_pending == n_there;
+    ret->may_have_sealed = n_pending < n_there;
     return 0;
 }
 
@@ -423,7 +415,7 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     CLEANUP(db_cleanup) struct db *db = NULL;
     struct versions_call call = {0};
     char label[HSM_FAMILY_LABEL_MAX];
-    bool never_sealed = false;
+    struct standing standing = {0};
     int r = read_call(settings, argc, argv, 2, &call);
 
     if (r != 0)
@@ -431,8 +423,10 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     if (call.forget_labels && call.family != HSM_FAMILY_CODE)
         return CLI_USAGE;
     hsm_family_label(call.family, call.version, label);
-    if ((r = may_retire(&call, &never_sealed)) == 0 && (r = open_database(settings, &db)) == 0)
-        r = must_be_unused(db, &call, label, never_sealed, out);
+    if ((r = may_retire(&call, &standing)) == 0 && (r = cli_owner_open(settings, &db)) == 0)
+        r = must_be_unused(db, &call, label, standing.never_sealed, out);
+    if (r == 0 && standing.may_have_sealed)
+        r = fence_off(db, &call, label);
     if (r == 0)
         r = recorded(act_on_all(&call, retire, false, out), settings, &call, "hsm.retire", out);
     return already(r, &call, "is in no token");
@@ -450,7 +444,7 @@ int cli_hsm_progress(const struct cli_settings *settings, int argc, char **argv,
     (void)argv;
     if (argc != 1)
         return CLI_USAGE;
-    if ((r = open_database(settings, &db)) < 0 || (r = db_rewrap_progress(db, &walk)) < 0 ||
+    if ((r = cli_owner_open(settings, &db)) < 0 || (r = db_rewrap_progress(db, &walk)) < 0 ||
         (r = db_rewrap_uses(db, "", uses, &n)) < 0)
         return r;
     if (walk.target[0] == '\0')

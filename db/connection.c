@@ -121,6 +121,8 @@ static int fail(struct db *db, const PGresult *result, bool commits)
     db->unsettled |= unknown;
     if (broken || unknown)
         db_drop(db);
+    if (state && strcmp(state, DB_SQLSTATE_STALE_KEY) == 0)
+        return error_set(ERROR_STALE_KEY, "database: %s", text);
     if (state)
         return error_set(
             unknown ? ERROR_DB_UNKNOWN : ERROR_DB, "database: %s (SQLSTATE %s)", text, state);

@@ -4,7 +4,7 @@
  * asserted; statements are prepared on first use; a connection that broke is opened again by
  * the next call, never inside one. SQLSTATEs are translated by one table: ERROR_DB (nothing was
  * committed), ERROR_DB_UNKNOWN (the connection broke, or a synchronous wait was cancelled, after
- * the statement was sent). */
+ * the statement was sent), ERROR_STALE_KEY (db/fence.h; nothing was committed). */
 #pragma once
 
 #include "base/error.h"

@@ -12,10 +12,10 @@
 #define DB_REWRAP_LEASE_S "30" /* somebody else may go on after that */
 #define DB_REWRAP_PAUSE_S "5"  /* between two passes; twice as long after each that did nothing, */
 #define DB_REWRAP_PAUSE_MAX_S "600" /* up to this: what is stuck waits for somebody's act */
-/* A walk does not end before everything is stored that was sealed under what was the newest when it
- * began: a key process may be late to see another, its answer under way, and the transaction that
- * stores it. activation/rewrap_keeper.c holds it to their sum. */
-#define DB_REWRAP_SETTLE_S 90
+/* A walk does not end before all key processes have seen what seals (activation/rewrap_keeper.c
+ * holds it to that): so hardly anything comes behind it. Nothing is proved by it: what is destroyed
+ * has a fence (db/fence.h), and rows that came behind the walk are counted there. */
+#define DB_REWRAP_SETTLE_S 20
 #define DB_REWRAP_TARGET_MAX 63
 #define DB_REWRAP_MARK_AT 33 /* where in a kept hash its version stands (base/keyed.h) */
 #define DB_REWRAP_REASON_MAX 200

@@ -20,14 +20,13 @@ static const struct db_sqlstate states[] = {
     {"57014", false, false}, /* query_canceled: statement_timeout */
     {"40P01", false, false}, /* deadlock_detected */
     {"40001", false, false}, /* serialization_failure */
-    {"55P03", false, false}, /* lock_not_available */
-    {"53100", false, false}, /* disk_full */
-    {"53200", false, false}, /* out_of_memory */
-    {"53300", false, true},  /* too_many_connections */
-    {"26000", false, true},  /* the prepared statement is gone: a pooler gave us another session */
-    {"0A000", false, true},  /* "cached plan must not change result type": prepare again */
-    {"58", true, true},      /* system error outside PostgreSQL, I/O */
-    {"XX", true, true},      /* internal error, data corrupted */
+    {DB_SQLSTATE_NO_LOCK, false, false}, {"53100", false, false}, /* disk_full */
+    {"53200", false, false},                                      /* out_of_memory */
+    {"53300", false, true},                                       /* too_many_connections */
+    {"26000", false, true}, /* the prepared statement is gone: a pooler gave us another session */
+    {"0A000", false, true}, /* "cached plan must not change result type": prepare again */
+    {"58", true, true},     /* system error outside PostgreSQL, I/O */
+    {"XX", true, true},     /* internal error, data corrupted */
 };
 static const struct db_sqlstate any = {"", false, false};
 

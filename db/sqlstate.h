@@ -3,6 +3,9 @@
 
 #include <stdbool.h>
 
+#define DB_SQLSTATE_NO_LOCK "55P03"   /* lock_timeout */
+#define DB_SQLSTATE_STALE_KEY "ZK001" /* our own: key_fence_holds() */
+
 struct db_sqlstate {
     const char *prefix; /* 5 characters, or the first 2 for a whole class */
     bool unknown;       /* a commit that was on its way may or may not have happened */

@@ -227,7 +227,17 @@ enum db_statement_id {
     DB_WEBHOOK_FORGET,
     DB_BACKLOG,
     DB_CLOCK_READ,
-    DB_CLOCK_SETTLE,
+    DB_CLOCK_JOBS,
+    DB_CLOCK_DELIVERIES,
+    DB_CLOCK_WEBHOOKS,
+    DB_CLOCK_FIRST_JOINS,
+    DB_CLOCK_ATTEMPTS,
+    DB_CLOCK_REFUSED,
+    DB_CLOCK_LIMITS,
+    DB_CLOCK_RULES,
+    DB_CLOCK_SIGNALS,
+    DB_CLOCK_SUSPECTS,
+    DB_CLOCK_SUBSCRIPTIONS,
     DB_DELIVERY_LIST,
     DB_DELIVERY_FIND,
     DB_DELIVERY_REPLAY,
@@ -320,6 +330,8 @@ enum db_statement_id {
     DB_TTJS_KEEP,
     DB_TTJS_LOAD,
     DB_TTJS_RELEASE,
+    DB_TTJS_LOAD_RELEASED,
+    DB_TTJS_REISSUE,
     DB_REWRAP_TAKE,
     DB_REWRAP_DEVICES,
     DB_REWRAP_KEKS,
@@ -333,6 +345,10 @@ enum db_statement_id {
     DB_REWRAP_WAKE,
     DB_REWRAP_FORGET_LABELS,
     DB_REWRAP_PROGRESS,
+    DB_FENCE_LOCK,
+    DB_FENCE_RAISE,
+    DB_FENCE_HOLD,
+    DB_FENCE_LOWER,
     DB_N_STATEMENTS,
 };
 
@@ -573,7 +589,17 @@ extern const struct db_statement db_webhook_surplus_statement;
 extern const struct db_statement db_webhook_forget_statement;
 extern const struct db_statement db_backlog_statement;
 extern const struct db_statement db_clock_read_statement;
-extern const struct db_statement db_clock_settle_statement;
+extern const struct db_statement db_clock_jobs_statement;
+extern const struct db_statement db_clock_deliveries_statement;
+extern const struct db_statement db_clock_webhooks_statement;
+extern const struct db_statement db_clock_first_joins_statement;
+extern const struct db_statement db_clock_attempts_statement;
+extern const struct db_statement db_clock_refused_statement;
+extern const struct db_statement db_clock_limits_statement;
+extern const struct db_statement db_clock_rules_statement;
+extern const struct db_statement db_clock_signals_statement;
+extern const struct db_statement db_clock_suspects_statement;
+extern const struct db_statement db_clock_subscriptions_statement;
 extern const struct db_statement db_delivery_list_statement;
 extern const struct db_statement db_delivery_find_statement;
 extern const struct db_statement db_delivery_replay_statement;
@@ -589,6 +615,8 @@ extern const struct db_statement db_ttjs_ns_id_statement;
 extern const struct db_statement db_ttjs_keep_statement;
 extern const struct db_statement db_ttjs_load_statement;
 extern const struct db_statement db_ttjs_release_statement;
+extern const struct db_statement db_ttjs_load_released_statement;
+extern const struct db_statement db_ttjs_reissue_statement;
 extern const struct db_statement db_rewrap_take_statement;
 extern const struct db_statement db_rewrap_devices_statement;
 extern const struct db_statement db_rewrap_keks_statement;
@@ -602,6 +630,10 @@ extern const struct db_statement db_rewrap_again_statement;
 extern const struct db_statement db_rewrap_wake_statement;
 extern const struct db_statement db_rewrap_forget_labels_statement;
 extern const struct db_statement db_rewrap_progress_statement;
+extern const struct db_statement db_fence_lock_statement;
+extern const struct db_statement db_fence_raise_statement;
+extern const struct db_statement db_fence_hold_statement;
+extern const struct db_statement db_fence_lower_statement;
 extern const struct db_statement db_replacement_lock_statement;
 extern const struct db_statement db_replacement_add_statement;
 extern const struct db_statement db_replacement_entitle_statement;

@@ -1,5 +1,6 @@
 #include "db/ttjs.h"
 
+#include "db/audit.h"
 #include "db/connection.h"
 #include "db/record_row.h"
 #include <string.h>
@@ -92,6 +93,42 @@ const struct db_statement db_ttjs_release_statement = {
     .params = {DB_BYTEA_ARRAY, DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY,
         DB_INT8_ARRAY, DB_TEXT_ARRAY, DB_TEXT_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_INT8,
         DB_TEXT, DB_BYTEA, DB_BYTEA, DB_TEXT},
+};
+
+const struct db_statement db_ttjs_load_released_statement = {
+    .name = "ttjs_load_released",
+    .sql =
+        "SELECT i.ordinal::int4, c.generation"
+        " FROM unnest($1::bytea[]) WITH ORDINALITY AS i(dev_eui, ordinal)"
+        " JOIN claim_code c ON c.dev_eui = i.dev_eui AND c.made_by = $2 AND c.released_by = $3"
+        "  AND c.released_at > now() - make_interval(days => " DB_DECIMAL(
+            IDEMPOTENCY_DAYS) ")"
+                              " JOIN device d ON d.dev_eui = c.dev_eui AND d.ownership = 'unowned'"
+                              "  AND d.credential <> 'scrapped'",
+    .shape = DB_SHAPE_MANY,
+    .n_params = 3,
+    .params = {DB_BYTEA_ARRAY, DB_BYTEA, DB_INT8},
+};
+
+/* A change of owners comes with a new generation: what has one is not touched. */
+const struct db_statement db_ttjs_reissue_statement = {
+    .name = "ttjs_reissue",
+    .sql = "WITH held AS MATERIALIZED (SELECT i.* FROM unnest($1::bytea[], $2::int4[], $3::bytea[])"
+           "   WITH ORDINALITY AS i(dev_eui, generation, hash, ordinal)"
+           "  JOIN claim_code c ON c.dev_eui = i.dev_eui AND c.generation = i.generation - 1"
+           "   AND c.made_by = $4 AND c.released_by = $5"
+           "  ORDER BY i.dev_eui FOR NO KEY UPDATE OF c),"
+           " coded AS (UPDATE claim_code c SET generation = held.generation, hash = held.hash,"
+           "   issued_at = now() FROM held WHERE c.dev_eui = held.dev_eui),"
+           " told AS (INSERT INTO audit_event (organization_id, client_id, request_id, action,"
+           "   object, detail) SELECT $5, $6, $7, 'device.reissue-code', device_text(dev_eui),"
+           "   jsonb_build_object('generation', generation, 'as_id', $8) FROM held)"
+           " SELECT ordinal::int4 FROM held",
+    .shape = DB_SHAPE_MANY,
+    .commits = true,
+    .n_params = 8,
+    .params = {DB_BYTEA_ARRAY, DB_INT4_ARRAY, DB_BYTEA_ARRAY, DB_BYTEA, DB_INT8, DB_BYTEA, DB_TEXT,
+        DB_TEXT},
 };
 
 int db_ttjs_ns_id_fits(
@@ -220,4 +257,62 @@ int db_ttjs_release(struct db *db, const struct db_claimant *claimant, const cha
     }
     r = db_rows_check(&rows);
     return r < 0 ? r : !whole;
+}
+
+int db_ttjs_load_released(
+    struct db *db, const struct db_claimant *claimant, struct db_ttjs_claim *claims, size_t n)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, claims[i].record.dev_eui.bytes, sizeof(claims[i].record.dev_eui.bytes));
+    db_param_bytes(p, claimant->call, sizeof(claimant->call));
+    db_param_int(p, DB_INT8, claimant->organization_id);
+    if ((r = db_run(db, DB_TTJS_LOAD_RELEASED, &rows)) < 0)
+        return r;
+    for (size_t i = 0; i < rows.n; i++) {
+        int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);
+        struct db_ttjs_claim *claim = &claims[ordinal > 0 ? ordinal - 1 : 0];
+
+        claim->is_released = !claim->is_here;
+        if (claim->is_released)
+            claim->generation = (uint32_t)db_row_int(&rows, i, 1, 1, INT32_MAX - 1);
+    }
+    return db_rows_check(&rows);
+}
+
+int db_ttjs_reissue(struct db *db, const struct db_claimant *claimant, const char *as_id,
+    const struct db_code *codes, size_t n, bool *ret_done)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    struct db_params *p = db_params_of(db);
+    int r;
+
+    memset(ret_done, 0, n * sizeof(*ret_done));
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_bytes(p, codes[i].dev_eui.bytes, sizeof(codes[i].dev_eui.bytes));
+    db_param_array(p, DB_INT4_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_int(p, codes[i].generation);
+    db_param_array(p, DB_BYTEA_ARRAY, n);
+    for (size_t i = 0; i < n; i++)
+        db_element_keyed(p, codes[i].hash, codes[i].version);
+    db_param_bytes(p, claimant->call, sizeof(claimant->call));
+    db_param_int(p, DB_INT8, claimant->organization_id);
+    db_param_bytes(p, claimant->client_id, sizeof(claimant->client_id));
+    db_param_text(p, claimant->request_id);
+    db_param_text(p, as_id);
+    if ((r = db_run(db, DB_TTJS_REISSUE, &rows)) < 0)
+        return r;
+    for (size_t i = 0; i < rows.n; i++) {
+        int64_t ordinal = db_row_int(&rows, i, 0, 1, (int64_t)n);
+
+        if (ordinal > 0)
+            ret_done[ordinal - 1] = true;
+    }
+    return db_rows_check(&rows);
 }

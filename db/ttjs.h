@@ -23,7 +23,8 @@ int db_ttjs_keep(struct db *db, const struct db_claim *claim, const struct db_tt
 
 /** A device of an organization. */
 struct db_ttjs_claim {
-    bool is_here; /* and the organization's; nothing else is said of any other */
+    bool is_here;     /* and the organization's; nothing else is said of any other */
+    bool is_released; /* else; db_ttjs_load_released(): then it has `generation` */
     struct device_record record;
     uint32_t generation;  /* of its code; 0: it has none */
     bool is_claimed_here; /* for its present owner by an application server, or by nobody: it was
@@ -41,4 +42,16 @@ int db_ttjs_load(struct db *db, int64_t organization_id, const struct eui64 *dev
  * was made anew meanwhile, and the transaction must be rolled back. */
 int db_ttjs_release(struct db *db, const struct db_claimant *claimant, const char *as_id,
     const struct db_ttjs_claim *before, const struct device_record *after,
+    const struct db_code *codes, size_t n, bool *ret_done);
+
+/* The same release again, for its answer, with the only copy of the code, may have been lost. Known
+ * by claimant->call, which is the name of all releases of one client. */
+
+/** Of those that were loaded and are not here: which the claimant has released within
+ * IDEMPOTENCY_DAYS, as long as nobody has had them since, or made a code for them. */
+int db_ttjs_load_released(
+    struct db *db, const struct db_claimant *claimant, struct db_ttjs_claim *claims, size_t n);
+/** In a transaction of the caller: these have the new codes then, each of the generation behind the
+ * one that was loaded, and an audit event each; ret_done[i] tells which. */
+int db_ttjs_reissue(struct db *db, const struct db_claimant *claimant, const char *as_id,
     const struct db_code *codes, size_t n, bool *ret_done);

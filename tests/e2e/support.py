@@ -251,13 +251,6 @@ class ActivationService:
             self.process.wait(STOP_SECONDS)
 
 
-# What a walk over sealed keys waits for before it ends (DB_REWRAP_SETTLE_S) is over in twenty seconds, which are longer
-# than a key process may be late: as a minute and more would, once a walk. All are moved, so that their order stays.
-WALKS_SETTLED = ("UPDATE key_rewrap SET started_at = started_at - interval '90 seconds' WHERE EXISTS (SELECT FROM"
-                 " key_rewrap WHERE finished_at IS NULL AND started_at BETWEEN now() - interval '60 seconds' AND"
-                 " now() - interval '20 seconds')")
-
-
 class Stack:
     """PostgreSQL, token, join server and activation service, watched by scripts/run."""
 

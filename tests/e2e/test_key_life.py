@@ -1,6 +1,7 @@
 """The tag key and the code key have versions: a new one comes, all is made anew or expires, the old one goes, and
 devices join, come in and are claimed all the while."""
 
+import contextlib
 import http.client
 import secrets
 import threading
@@ -40,7 +41,7 @@ class KeyLifeTest(ClaimTest):
     def walked(self):
         """Until the walk towards what is the newest now has ended."""
         support.wait_until(lambda: self.stack.psql(
-            support.WALKS_SETTLED + "; SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at DESC LIMIT 1")[0] == ["t"]
+            "SELECT finished_at IS NOT NULL FROM key_rewrap ORDER BY started_at DESC LIMIT 1")[0] == ["t"]
             and "finished" in self.hsm("progress"), WALK_SECONDS, "the walk has ended")
 
 
@@ -198,3 +199,38 @@ class KeyLife(KeyLifeTest):
         self.claimed(self.owner(), new)
         events = self.stack.psql("SELECT action, object FROM audit_event WHERE action LIKE 'hsm.%' AND object LIKE 'code.%' ORDER BY id")
         self.assertEqual(events, [["hsm.rotate", "code.2"], ["hsm.activate", "code.2"], ["hsm.retire", "code.1"]])
+        self.assertIn(["code.1"], self.stack.psql("SELECT key FROM key_fence"))
+
+    def newest(self):
+        """What seals: the device keys' KEK, the peers', the tag key, the code key."""
+        rows = support.wait_until(lambda: self.stack.psql("SELECT target FROM key_rewrap ORDER BY started_at DESC LIMIT 1"),
+                                  WALK_SECONDS, "a service has looked at what seals")
+        return rows[0][0].split()
+
+    @contextlib.contextmanager
+    def fence(self, *keys):
+        for key in keys:
+            self.stack.psql(f"INSERT INTO key_fence (key) VALUES ('{key}')")
+        try:
+            yield
+        finally:
+            self.stack.psql("DELETE FROM key_fence WHERE key IN (" + ", ".join(f"'{key}'" for key in keys) + ")")
+
+    def test_what_was_sealed_under_a_version_that_goes_is_refused_with_the_reason_and_done_anew(self):
+        """As if its service had been stopped between the sealing and the storing: what seals has a fence before it."""
+        joining, device, owner, row, key = self.stack.device("1.0.3"), self.device(), self.owner(), unclaimed(1)[0], secrets.token_hex(8)
+        keys = self.newest()
+        for fenced in ((keys[0],), (keys[2],), keys):
+            with self.fence(*fenced):
+                status, _, answer = self.send(csv_of([row]))
+                self.assertEqual(status, 503, answer)
+                self.assertIn("is being retired", answer["detail"])
+                self.stack.join(joining)
+            self.assertEqual(self.number(f"device WHERE dev_eui = '\\x{row['dev_eui']}'"), 0)
+        self.assertEqual(self.send(csv_of([row]))[2][0]["outcome"], "created")
+        with self.fence(keys[3]):
+            status, _, answer = self.claim(owner, device["dev_eui"], device["code"], key)
+            self.assertEqual(status, 503, answer)
+            self.assertIn("is being retired", answer["detail"])
+        self.assertEqual(self.row(device, "ownership, generation"), ["unowned", "1"])
+        self.claimed(owner, device, key=key)

@@ -27,7 +27,6 @@ class KeyVersions(unittest.TestCase):
             " FROM batch_order WHERE transport_kek_label IS NOT NULL")}
 
     def progress(self):
-        self.stack.psql(support.WALKS_SETTLED)
         return self.stack.psql("SELECT target, finished_at IS NOT NULL, n_done, n_stuck, reason FROM key_rewrap"
                                " ORDER BY started_at DESC LIMIT 1")[0]
 

@@ -420,7 +420,7 @@ class VersionsInTwo(TokenCommands):
             return set(file.read().split("\n"))
 
     def wait_for_the_end_of_the_walk(self):
-        support.wait_until(lambda: self.stack.psql(support.WALKS_SETTLED + "; SELECT target, finished_at IS NOT NULL FROM key_rewrap ORDER BY"
+        support.wait_until(lambda: self.stack.psql("SELECT target, finished_at IS NOT NULL FROM key_rewrap ORDER BY"
                                                    " started_at DESC LIMIT 1") == [["store-device.2 store-kek.1 tag.1 code.1", "t"]],
                            SEEN_SECONDS * 5, "the walk has ended")
         self.assertEqual(self.stack.psql("SELECT count(*) FROM device_key WHERE kek_label <> 'store-device.2'"), [["0"]])

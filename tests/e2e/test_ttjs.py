@@ -406,7 +406,7 @@ class Releasing(TtjsTest):
                          ["device.release", cluster.client["client_id"], cluster.as_id])
         self.assertEqual(self.row(device, "ownership, service, home_net_id IS NULL, as_id IS NULL, owner_id IS NULL, generation"),
                          ["unowned", "inactive", "t", "t", "t", "3"])
-        self.assertEqual(cluster.unclaim(device["dev_eui"]), "device_not_claimed")
+        self.assertEqual(heir.unclaim(device["dev_eui"]), "device_not_claimed")
         for token in (device["code"], claimed["ownerToken"]):
             self.told(heir.put(device["dev_eui"], token), 403, REFUSED)
         self.taken(heir.put(device["dev_eui"], released["ownerToken"]))
@@ -456,6 +456,47 @@ class Releasing(TtjsTest):
         call.join()
         token = self.taken(answers[0])["ownerToken"]
         self.taken(self.cluster().put(device["dev_eui"], token))
+
+    def test_a_release_that_no_standby_has_is_made_good_by_the_same_call(self):
+        device, cluster, answers = self.device(), self.cluster(), []
+        self.taken(cluster.put(device["dev_eui"], device["code"]))
+        call = threading.Thread(target=lambda: answers.append(cluster.delete(device["dev_eui"])))
+        with self.stack.standby_missing():
+            call.start()
+            waiting = functools.partial(self.stack.waiting_at, "SyncRep", "claim_code")
+            pid = support.wait_until(waiting, support.READY_SECONDS, "the release waits")[0]
+            for pid in self.stack.end_wait(pid, call):
+                self.stack.psql(f"SELECT pg_terminate_backend({pid})")
+            call.join()
+        self.told(answers[0], 503)
+        self.assertEqual(self.row(device, "ownership, generation"), ["unowned", "3"])
+        token = self.taken(cluster.delete(device["dev_eui"]))["ownerToken"]
+        self.assertEqual(self.row(device, "ownership_epoch, generation"), ["2", "4"])
+        self.assertEqual(self.audit(device["dev_eui"])[-2:],
+                         [[action, cluster.client["client_id"], cluster.as_id] for action in ("device.release", "device.reissue-code")])
+        self.taken(self.cluster().put(device["dev_eui"], token))
+
+    def test_a_release_is_made_again_by_who_made_it_within_a_day_and_as_long_as_the_code_is_its_own(self):
+        devices, cluster, heir = self.devices(3), self.cluster(), self.cluster()
+        for device in devices:
+            self.taken(cluster.put(device["dev_eui"], device["code"]))
+        lost, rotated, late = (device["dev_eui"] for device in devices)
+        first = self.taken(cluster.delete(lost))["ownerToken"]
+        status, answer = cluster.delete_all(lost, rotated, late)
+        self.assertEqual((status, set(answer)), (200, {lost, rotated, late}))
+        token = answer[lost]["ownerToken"]
+        self.assertNotEqual(token, first)
+        # Nobody else, not the organization's other cluster, either.
+        for other in (heir, self.cluster(cluster.organization)):
+            self.told(other.delete(lost), 404)
+        status, _, made = self.owner_of(cluster).call("post", f"/v1/devices/{rotated}/rotate-code")
+        self.assertEqual(status, 200, made)
+        self.stack.psql(f"UPDATE claim_code SET released_at = now() - interval '25 hours' WHERE dev_eui = '\\x{late}'")
+        self.assertEqual(set(cluster.unclaim_all(rotated, late)), {rotated, late})
+        self.told(heir.put(lost, first), 403, REFUSED)
+        for dev_eui, code in ((lost, token), (rotated, made["code"]), (late, answer[late]["ownerToken"])):
+            self.taken(heir.put(dev_eui, code))
+            self.told(cluster.delete(dev_eui), 404)
 
     def test_what_fails_here_is_said_so_and_nothing_is_done(self):
         device, cluster = self.device(), self.cluster()

@@ -1,8 +1,10 @@
 """`cradle backup`: the whole in one folder, read back, and restored from; nothing in it that was not in clear before."""
 
 import glob
+import hashlib
 import json
 import os
+import pwd
 import re
 import shutil
 import unittest
@@ -65,6 +67,17 @@ class WholeBackup(restores.Restores, unittest.TestCase):
         os.mkdir(self.stack.path("softhsm"), 0o700)
         run = self.stack.cradle("hsm", "restore", os.path.join(self.kept(), "token"), "--token-dir", self.stack.path("softhsm"))
         self.assertEqual(run.returncode, 0, run.stderr)
+
+    def told(self):
+        """One event, of the folder that there is: by its name and manifest, and who made it."""
+        (row,) = self.stack.psql("SELECT object, detail, client_id IS NULL, organization_id IS NULL FROM audit_event"
+                                 " WHERE action = 'database.backup'")
+        with open(os.path.join(self.kept(), "manifest.json"), "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        detail = json.loads(row[1])
+        self.assertEqual((row[0], row[2:]), (digest, ["t", "t"]))
+        self.assertEqual(detail, {"user": pwd.getpwuid(os.getuid()).pw_name, "folder": "kept", "form": "dump", "token": True,
+                                  "lsn": self.manifest()["database"]["lsn_after"], "manifest_sha256": digest})
 
     def damage(self):
         """What was changed is told of by name."""
@@ -129,6 +142,7 @@ class WholeBackup(restores.Restores, unittest.TestCase):
         self.assertIn("is whole, and was read back", said)
         at_backup = {eui: nonces[-1] for eui, nonces in self.journal.items()}
         self.look_for_secrets()
+        self.told()  # of those that failed before nothing
         manifest = self.manifest()
         listed = dict(re.findall(r"^(\S+) .*check value ([0-9a-f]{6})", self.stack.cradle("hsm", "list").stdout, re.MULTILINE))
         self.assertEqual({key["label"]: key["check_value"] for key in manifest["keys"] if key["label"] in listed}, listed)
@@ -137,6 +151,7 @@ class WholeBackup(restores.Restores, unittest.TestCase):
         self.assertIn("configuration/joinserver.ini", [file["path"] for file in manifest["files"]])
         self.assertIn("there already", self.fails(self.kept()))
         self.damage()
+        self.told()
         self.join_all()
         self.join_all()
         self.stack.stop()

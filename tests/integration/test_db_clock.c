@@ -1,6 +1,7 @@
 #include "db/clock_look.h"
 #include "db/subscription.h"
 
+#include "activation/clocks.h"
 #include "base/error.h"
 #include "db/audit_chain.h"
 #include "tests/integration/db_fixture.h"
@@ -36,6 +37,23 @@ static void end(void)
 {
     db_close(db);
     db = NULL;
+}
+
+/* All tables, each to its end. */
+static size_t settle(void)
+{
+    size_t total = 0;
+
+    for (unsigned part = 0; part < DB_CLOCK_N_PARTS; part++) {
+        size_t n;
+
+        do {
+            ck_ok(db_clock_settle(db, part, &n));
+            ck_assert_uint_le(n, DB_CLOCK_PIECE);
+            total += n;
+        } while (n == DB_CLOCK_PIECE);
+    }
+    return total;
 }
 
 /* Of each kind one that is due in years, and where it makes a difference one that is due as late as
@@ -75,10 +93,10 @@ START_TEST(what_lies_further_ahead_than_it_may_is_brought_back)
     size_t n = 1;
 
     begin();
-    ck_ok(db_clock_settle(db, &n));
+    n = settle();
     ck_assert_uint_eq(n, 0);
     make_all("3 years");
-    ck_ok(db_clock_settle(db, &n));
+    n = settle();
     ck_assert_uint_eq(n, N_BACK);
     ck_assert_int_eq(number_of("SELECT count(*) FROM claim_limit WHERE due BETWEEN " SOON), 2);
     ck_assert_int_eq(
@@ -97,8 +115,81 @@ START_TEST(what_lies_further_ahead_than_it_may_is_brought_back)
                                " AND claimed_at < now()"),
         1);
     ck_assert_int_eq(number_of("SELECT count(*) FROM webhook_refused WHERE told_at <= now()"), 1);
-    ck_ok(db_clock_settle(db, &n));
+    n = settle();
     ck_assert_uint_eq(n, 0);
+    end();
+}
+END_TEST
+
+#define N_MANY (2 * DB_CLOCK_PIECE + 7)
+#define FAR_DEVICES "SELECT count(*) FROM device WHERE trust_look_at > now()"
+#define FAR_LIMITS "SELECT count(*) FROM claim_limit WHERE due > now()"
+#define FAR_DELIVERIES "SELECT count(*) FROM webhook_delivery WHERE due_at > now()"
+
+/* Of three kinds more than a statement takes; the deliveries are of two webhooks. */
+static void make_many(void)
+{
+    char text[1200];
+
+    make_devices(10, N_MANY, LW_MAC_1_0_3);
+    (void)snprintf(text, sizeof(text),
+        "UPDATE device SET trust_look_at = now() + interval '3 years';"
+        "INSERT INTO claim_limit (scope, subject, due) SELECT 1, substring(sha256(n::text::bytea) FROM 1 FOR 16),"
+        "  now() + interval '3 years' FROM generate_series(1, %d) n;"
+        "INSERT INTO webhook (public_id, organization_id, url, events)"
+        "  SELECT substring(sha256(n::text::bytea) FROM 1 FOR 16), max(g.id), 'https://x', 1"
+        "  FROM organization g, generate_series(1, 2) n GROUP BY n;"
+        "INSERT INTO webhook_delivery (webhook_id, organization_id, event_id, type, body, due_at)"
+        "  SELECT w.id, w.organization_id, substring(sha256(n::text::bytea) FROM 1 FOR 16),"
+        "   'device.claimed', '{}', now() + interval '3 years'"
+        "  FROM webhook w, generate_series(1, %d) n",
+        N_MANY, N_MANY);
+    sql(text);
+}
+
+START_TEST(a_statement_takes_a_piece_of_one_table_and_the_next_goes_on)
+{
+    size_t n = 0;
+    bool whole = false;
+
+    begin();
+    make_many();
+    for (unsigned part = 0; part < DB_CLOCK_N_PARTS && !whole; part++) {
+        ck_ok(db_clock_settle(db, part, &n));
+        whole = n == DB_CLOCK_PIECE;
+    }
+    ck_assert(whole);
+    ck_assert_int_eq(
+        number_of("SELECT (" FAR_DEVICES ") + (" FAR_LIMITS ") + (" FAR_DELIVERIES ")"),
+        3 + 4 * N_MANY - DB_CLOCK_PIECE);
+    ck_assert_uint_eq(settle(), 3 + 4 * N_MANY - DB_CLOCK_PIECE);
+    ck_assert_int_eq(
+        number_of("SELECT (" FAR_DEVICES ") + (" FAR_LIMITS ") + (" FAR_DELIVERIES ")"), 0);
+    ck_assert_uint_eq(settle(), 0);
+    end();
+}
+END_TEST
+
+/* As main's thread does it, a look a second. */
+START_TEST(a_table_that_cannot_be_settled_keeps_no_other_from_it)
+{
+    struct act_clocks clocks = {0};
+
+    begin();
+    make_many();
+    sql("CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'broken'; END $$; GRANT EXECUTE ON FUNCTION broken() TO PUBLIC;"
+        "CREATE TRIGGER broken BEFORE UPDATE ON webhook_delivery EXECUTE FUNCTION broken()");
+    do {
+        ck_assert(act_clocks_look(&clocks, db));
+    } while (number_of("SELECT (" FAR_DEVICES ") + (" FAR_LIMITS ")") > 0);
+    ck_assert(clocks.ill);
+    ck_assert_int_eq(number_of(FAR_DELIVERIES), 2 * N_MANY);
+    sql("DROP TRIGGER broken ON webhook_delivery");
+    do {
+        clocks.again_ms = 0; /* as ten seconds later */
+        ck_assert(act_clocks_look(&clocks, db));
+    } while (number_of(FAR_DELIVERIES) > 0 || clocks.ill);
     end();
 }
 END_TEST
@@ -116,10 +207,10 @@ START_TEST(a_subscription_that_ended_before_its_end_runs_again)
         number_of("SELECT max(id) FROM organization");
     subscription.ends_s = now_s + 365 * (int64_t)DAY_S;
     ck_ok(db_subscription_add(db, &subscription));
-    ck_ok(db_clock_settle(db, &n));
+    n = settle();
     ck_assert_uint_eq(n, 0);
     sql("UPDATE subscription SET due_at = NULL, notice_at = NULL"); /* as one that has ended */
-    ck_ok(db_clock_settle(db, &n));
+    n = settle();
     ck_assert_uint_eq(n, 1);
     ck_assert_int_eq(
         number_of("SELECT count(*) FROM subscription WHERE due_at = ends_at AND walk = ''"
@@ -129,7 +220,7 @@ START_TEST(a_subscription_that_ended_before_its_end_runs_again)
         number_of("SELECT count(*) FROM audit_event WHERE action = 'subscription.change'"), 1);
     sql("UPDATE subscription SET due_at = NULL, starts_at = now() - interval '3 days',"
         " ends_at = now() - interval '1 day', walk = NULL"); /* as it should have */
-    ck_ok(db_clock_settle(db, &n));
+    n = settle();
     ck_assert_uint_eq(n, 0);
     end();
 }
@@ -157,6 +248,8 @@ END_TEST
 static void add(TCase *tcase)
 {
     tcase_add_test(tcase, what_lies_further_ahead_than_it_may_is_brought_back);
+    tcase_add_test(tcase, a_statement_takes_a_piece_of_one_table_and_the_next_goes_on);
+    tcase_add_test(tcase, a_table_that_cannot_be_settled_keeps_no_other_from_it);
     tcase_add_test(tcase, a_subscription_that_ended_before_its_end_runs_again);
     tcase_add_test(tcase, a_checkpoint_of_a_time_to_come_keeps_nothing_from_being_signed);
 }

@@ -142,6 +142,61 @@ START_TEST(nothing_is_released_with_a_code_of_before)
 }
 END_TEST
 
+static bool reissue(void)
+{
+    struct db_code code = {.dev_eui = eui_of(1), .generation = claims[0].generation + 1};
+    bool done = false;
+
+    ck_ok(db_ttjs_reissue(db, &claimant, AS, &code, 1, &done));
+    return done;
+}
+
+/* Loads, and says which are known as released by the claimant: a bit each. */
+static unsigned released(void)
+{
+    unsigned bits = 0;
+
+    load();
+    ck_ok(db_ttjs_load_released(db, &claimant, claims, N_DEVICES));
+    for (unsigned i = 0; i < N_DEVICES; i++)
+        bits |= (claims[i].is_released ? 1U : 0) << i;
+    return bits;
+}
+
+START_TEST(a_release_is_known_again_until_somebody_has_the_device_or_its_code)
+{
+    static const char *const meanwhile[] = {
+        "UPDATE claim_code SET released_at = now() - interval '25 hours'" OF_FIRST,
+        "UPDATE claim_code SET made_by = sha256('rotate-code')" OF_FIRST,
+        "WITH o AS (INSERT INTO organization (name) VALUES ('another') RETURNING id)"
+        " UPDATE claim_code SET released_by = o.id FROM o" OF_FIRST,
+        "UPDATE device SET ownership = 'claimed', owner_id = organization_id" OF_FIRST,
+        "UPDATE device SET credential = 'scrapped'" OF_FIRST,
+    };
+    bool done[N_DEVICES];
+
+    begin();
+    memset(claimant.call, 5, sizeof(claimant.call));
+    ck_assert_uint_eq(released(), 0);
+    ck_assert_int_eq(release(AS, done), 0);
+    ck_assert_uint_eq(released(), 7);
+    ck_assert_uint_eq(claims[0].generation, 5);
+    ck_assert(reissue());
+    ck_assert(!reissue()); /* of a code that is not the one that was read */
+    ck_assert_uint_eq(released(), 7);
+    ck_assert_uint_eq(claims[0].generation, 6);
+    ck_assert_int_eq(
+        n_of("SELECT count(*) FROM audit_event WHERE action = 'device.reissue-code'"), 1);
+    memset(claimant.call, 6, sizeof(claimant.call)); /* another client */
+    ck_assert_uint_eq(released(), 0);
+    ck_assert(!reissue());
+    memset(claimant.call, 5, sizeof(claimant.call));
+    ck_assert_int_eq(pg_sql(cluster, database, meanwhile[_i]), 0);
+    ck_assert_uint_eq(released(), 6);
+    end();
+}
+END_TEST
+
 START_TEST(what_a_claim_said_counts_while_that_claim_does)
 {
     struct db_ttjs_terms terms = {.has_home_ns_id = true, .home_ns_id = eui_of(9)};
@@ -249,6 +304,8 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, devices_are_released_with_codes_and_events_of_their_own);
     tcase_add_loop_test(tcase, only_what_is_as_it_was_read_is_released, 0, 5);
     tcase_add_test(tcase, nothing_is_released_with_a_code_of_before);
+    tcase_add_loop_test(
+        tcase, a_release_is_known_again_until_somebody_has_the_device_or_its_code, 0, 5);
     tcase_add_test(tcase, what_a_claim_said_counts_while_that_claim_does);
     tcase_add_test(tcase, an_nsid_fits_a_network_that_has_it_or_none);
     tcase_add_test(tcase, a_certificate_s_holder_is_a_client_while_all_of_it_is_good);
