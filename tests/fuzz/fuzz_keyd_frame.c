@@ -1,6 +1,6 @@
 /* The frames between a service and cradle-keyd, and the verbs on its command line. The first byte
  * chooses the kind, the rest is the frame or the text; whatever decodes must encode to the same
- * bytes and decode again. */
+ * bytes and decode again. seeds_keyd_frame.c makes the frames of the corpus. */
 #include "tests/fuzz/fuzz.h"
 
 #include "hsm/frame.h"
@@ -17,6 +17,7 @@ static void try_request(const uint8_t *data, size_t size)
         return;
     for (size_t i = 0; i < request.n_keks; i++)
         keks[i] = &request.keks[i];
+    /* The items of every verb begin where those of a join do. */
     FUZZ_HOLDS(keyd_request_encode(request.verb, request.sequence, keks, request.n_keks,
                    request.joins, request.n_items, out, &len) == 0);
     FUZZ_HOLDS(len == size && memcmp(out, data, len) == 0);
