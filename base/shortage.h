@@ -1,5 +1,6 @@
 /* Tells what has run out from what is wrong: a service that ends because of a wrong setting is not
- * started again (exit status 78), and one that had no memory or descriptors for a moment must be.
+ * started again (exit status 78), and one that had no memory, descriptors or room on a disk for a
+ * moment must be.
  */
 #pragma once
 
@@ -16,6 +17,7 @@ static inline int shortage_or(int code)
     case ENFILE:
     case ENOBUFS:
     case ENOSPC:
+    case EDQUOT:
         return ERROR_SYSTEM;
     default:
         return code;

@@ -2,6 +2,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hex.h"
 #include "cli/files.h"
 #include <errno.h>
@@ -80,9 +81,8 @@ int backup_file_copy(const char *from, const char *to)
     if ((out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) < 0)
         return error_set_errno("cannot make %s", to);
     while ((n = read(in, piece, PIECE)) > 0) {
-        for (ssize_t done = 0, m; done < n; done += m)
-            if ((m = write(out, piece + done, (size_t)(n - done))) <= 0)
-                return error_set_errno("cannot write %s", to);
+        if (!file_write_all(out, piece, (size_t)n))
+            return error_set_errno("cannot write %s", to);
     }
     return n < 0 ? error_set_errno("cannot read %s", from) : 0;
 }

@@ -17,6 +17,8 @@ int cli_output_end(struct cli_output *output)
 {
     if (fflush(output->file) != 0 || fsync(fileno(output->file)) != 0)
         return error_set_errno("cannot write %s", output->path);
+    if (ferror(output->file) != 0) /* before, and there was room again at the end */
+        return error_set(ERROR_SYSTEM, "cannot write all of %s", output->path);
     output->whole = true;
     return 0;
 }

@@ -6,7 +6,9 @@
 #include "base/hex.h"
 #include "base/secret.h"
 #include "cli/curl.h"
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,20 +29,26 @@ struct sink {
     CURL *curl;
     struct secret_buffer *answer;
     FILE *into; /* NULL, or for what is no refusal */
+    int fault;  /* errno of what could not be written there */
 };
 
 static size_t take_answer(char *data, size_t size, size_t n, void *user)
 {
-    const struct sink *sink = user;
+    struct sink *sink = user;
     struct secret_buffer *answer = sink->answer;
     long status = 0;
 
     if (sink->into != NULL &&
         curl_easy_getinfo(sink->curl, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK &&
-        status == DONE)
-        return fwrite(data, size, n, sink->into) == n ? size * n : 0;
-    if (answer->len + size * n > ANSWER_MAX || secret_buffer_append(answer, data, size * n) < 0)
+        status == DONE) {
+        errno = EIO;
+        if (fwrite(data, size, n, sink->into) == n)
+            return size * n;
+        sink->fault = errno;
         return 0; /* curl takes this as a failed write */
+    }
+    if (answer->len + size * n > ANSWER_MAX || secret_buffer_append(answer, data, size * n) < 0)
+        return 0;
     return size * n;
 }
 
@@ -155,6 +163,20 @@ static int add_key(struct curl_slist **headers)
     return cli_header_add(headers, header);
 }
 
+/* A file without a name is told of by the folder that it was made in. */
+static int cannot_write(FILE *into, int fault)
+{
+    char link[32], path[PATH_MAX] = "the answer";
+    ssize_t n;
+
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fileno(into));
+    n = readlink(link, path, sizeof(path) - 1);
+    if (n > 0)
+        path[n] = '\0';
+    errno = fault;
+    return error_set_errno("cannot write %s", path);
+}
+
 static int perform(
     struct cli_rest *rest, const struct exchange *exchange, struct secret_buffer *answer)
 {
@@ -185,12 +207,16 @@ static int perform(
         !set_options(curl, rest, exchange, url.data, headers, &sink, why))
         return error_set(ERROR_SYSTEM, "libcurl does not start");
     code = curl_easy_perform(curl);
+    if (sink.fault != 0)
+        return cannot_write(sink.into, sink.fault);
     if (code != CURLE_OK) {
         (void)curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent);
         return error_set(ERROR_SYSTEM, "no answer from the activation service: %s%s",
             why[0] != '\0' ? why : curl_easy_strerror(code), sent > 0 ? rest->doubt.data : "");
     }
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &rest->status);
+    if (sink.into != NULL && fflush(sink.into) != 0) /* before it is read again, or believed */
+        return cannot_write(sink.into, errno);
     return 0;
 }
 

@@ -118,14 +118,11 @@ static int look(const struct cli_settings *settings, struct db_epoch *epoch, str
     return db_epoch_look(db, epoch, place);
 }
 
-static int keep_database(const struct cli_settings *settings, const struct plan *plan)
+static int copy_database(const struct cli_settings *settings, bool base, const char *path)
 {
-    char path[PATH_MAX];
-    int r = path_of(path, plan->part, plan->base ? base_name : dump_name);
+    int r;
 
-    if (r < 0)
-        return r;
-    if (!plan->base)
+    if (!base)
         return db_tool_run(settings->owner_conninfo,
             (const char *const[]){"pg_dump", "--no-password", "-Fc", "-f", path, NULL});
     if ((r = cli_need(settings->backup_conninfo, "database.backup_conninfo")) < 0)
@@ -133,6 +130,18 @@ static int keep_database(const struct cli_settings *settings, const struct plan 
     return db_tool_run(
         settings->backup_conninfo, (const char *const[]){"pg_basebackup", "--no-password", "-D",
                                        path, "-X", "stream", "-c", "fast", NULL});
+}
+
+/* PostgreSQL's programs do not say where they could not write. */
+static int keep_database(const struct cli_settings *settings, const struct plan *plan)
+{
+    char path[PATH_MAX], why[ERROR_TEXT_MAX];
+    int r = path_of(path, plan->part, plan->base ? base_name : dump_name);
+
+    if (r < 0 || (r = copy_database(settings, plan->base, path)) == 0)
+        return r;
+    (void)snprintf(why, sizeof(why), "%s", error_text());
+    return error_set(r, "%s is not written: %.300s", path, why);
 }
 
 /* Debian keeps it out of PATH, beside the server of the same version. */

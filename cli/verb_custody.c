@@ -61,7 +61,7 @@ int cli_device_custody(const struct cli_settings *settings, int argc, char **arg
     if (path.failed)
         return error_set(ERROR_SYSTEM, "out of memory");
     if ((file = tmpfile()) == NULL)
-        return error_set_errno("cannot make a temporary file");
+        return error_set_errno("cannot make a temporary file in " P_tmpdir);
     if ((r = cli_rest_download(&rest, path.data, file)) < 0 || (r = take(file, &statement)) < 0)
         return r;
     if (statement.failed)

@@ -65,7 +65,7 @@ int cli_id_pac(const struct cli_settings *settings, int argc, char **argv, struc
         return error_set(ERROR_INPUT, "%s: %s", argv[2], strerror(errno));
     (void)setvbuf(list, NULL, _IONBF, 0); /* no copy of a PAC stays in a buffer */
     if ((answer = tmpfile()) == NULL)
-        return error_set_errno("no temporary file for the answer");
+        return error_set_errno("cannot make a temporary file in " P_tmpdir);
     if ((r = cli_rest_path(&path, CERTIFICATES, argv[1])) < 0 ||
         (r = cli_rest_open(settings, &rest)) < 0)
         return r;

@@ -1,6 +1,7 @@
 #include "hsm/escrow.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hex.h"
 #include "base/text.h"
 #include <errno.h>
@@ -101,9 +102,12 @@ static int replace_file(const char *path, const struct text *text)
         (void)error_set_errno("cannot write %s", fresh);
         return ERROR_CONFIG;
     }
-    if (write(fd, text->data, text->len) != (ssize_t)text->len || fsync(fd) != 0 ||
-        rename(fresh, path) != 0)
-        return error_set_errno("cannot write the escrow file %s", path);
+    if (!file_write_all(fd, text->data, text->len) || fsync(fd) != 0 || rename(fresh, path) != 0) {
+        int r = error_set_errno("cannot write the escrow file %s", path);
+
+        (void)unlink(fresh);
+        return r;
+    }
     return sync_folder(path);
 }
 

@@ -9,6 +9,7 @@
 #include "base/manager.h"
 #include "base/program.h"
 #include "base/secret.h"
+#include "base/shortage.h"
 #include "hsm/client.h"
 #include "hsm/pool_process.h"
 #include "hsm/settings.h"
@@ -126,7 +127,8 @@ static int listen_on(const char *path, int *ret)
     (void)unlink(path);
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 || chmod(path, 0666) != 0 ||
         listen(fd, BACKLOG) != 0)
-        return error_set(ERROR_CONFIG, "cannot listen on %s: %s", path, strerror(errno));
+        return error_set(
+            shortage_or(ERROR_CONFIG), "cannot listen on %s: %s", path, strerror(errno));
     *ret = fd;
     fd = -1;
     return 0;

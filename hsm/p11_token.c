@@ -24,6 +24,15 @@ static void wipe_pin(char (*pin)[PIN_MAX])
     secret_wipe(*pin, sizeof(*pin));
 }
 
+/* For what remember_refusal() writes, beyond the file's end: a refusal that finds no room later
+ * would be forgotten, and whoever starts next would try the PIN again, until the token locks
+ * itself. Where a file system cannot promise room, none is asked for. */
+static bool has_room(int lock)
+{
+    return fallocate(lock, FALLOC_FL_KEEP_SIZE, 0, REFUSED_FILE_MAX) == 0 ||
+           (errno != ENOSPC && errno != EDQUOT);
+}
+
 int p11_lock(const char *lock_file, int *ret_fd)
 {
     int fd = open(lock_file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -35,6 +44,14 @@ int p11_lock(const char *lock_file, int *ret_fd)
             (void)close(fd);
             return error_set_errno("the HSM lock file %s cannot be locked", lock_file);
         }
+    }
+    if (!has_room(fd)) {
+        int r = error_set_errno(
+            "no PIN is tried without room to remember that it was refused: the HSM lock file %s",
+            lock_file);
+
+        (void)close(fd);
+        return r;
     }
     *ret_fd = fd;
     return 0;
@@ -181,15 +198,16 @@ static void remember_refusal(int lock, const char *attempt)
 {
     const size_t len = strlen(attempt);
     off_t end = lseek(lock, 0, SEEK_END);
-
     /* Full, or of somebody else: begin again. */
-    if (end < 0 || (size_t)end + len > REFUSED_FILE_MAX) {
-        if (ftruncate(lock, 0) != 0)
-            log_warn("the HSM lock file cannot be emptied: %s", strerror(errno));
+    const bool anew = end < 0 || (size_t)end + len > REFUSED_FILE_MAX;
+
+    if (anew)
         end = 0;
-    }
     if (pwrite(lock, attempt, len, end) != (ssize_t)len || fdatasync(lock) != 0)
         log_warn("the refused PIN cannot be remembered: %s", strerror(errno));
+    /* Last: what is cut off is not there to be written. */
+    if (anew && ftruncate(lock, (off_t)len) != 0)
+        log_warn("the HSM lock file cannot be emptied: %s", strerror(errno));
 }
 
 static int login(struct p11_token *token, int lock)

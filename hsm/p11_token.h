@@ -27,7 +27,8 @@ struct p11_token {
 };
 
 /** Takes the start-up lock of a token, waiting for it; close the descriptor to give it back.
- * Parallel C_Initialize..C_Login on one SoftHSM token fails in half of all cases. */
+ * Parallel C_Initialize..C_Login on one SoftHSM token fails in half of all cases. ERROR_SYSTEM: the
+ * file cannot be made or locked, or has no room for the note of a refused PIN. */
 int p11_lock(const char *lock_file, int *ret_fd) MUST_CHECK;
 
 /** Loads the module, finds the one token that the URI names, opens the sessions, logs in. `lock` is

@@ -1,6 +1,7 @@
 #include "hsm/token_files.h"
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -143,7 +144,7 @@ static int copy_bytes(int in, int out, const char *to)
     ssize_t n;
 
     while ((n = read(in, buffer, sizeof(buffer))) > 0) {
-        if (write(out, buffer, (size_t)n) != n)
+        if (!file_write_all(out, buffer, (size_t)n))
             return error_set_errno("cannot write %s", to);
     }
     if (n < 0 || fsync(out) != 0)
@@ -243,12 +244,14 @@ static int copy_missing(const char *from, const char *to, unsigned *n)
     if (snprintf(fresh, sizeof(fresh), "%s.new", to) >= (int)sizeof(fresh))
         return error_set(ERROR_CONFIG, "the path %.64s... is too long", to);
     (void)unlink(fresh);
-    if ((r = copy_file(from, fresh)) < 0)
-        return r;
-    if (rename(fresh, to) != 0)
-        return error_set_errno("cannot make %s", to);
-    (*n)++;
-    return 0;
+    r = copy_file(from, fresh);
+    if (r == 0 && rename(fresh, to) != 0)
+        r = error_set_errno("cannot make %s", to);
+    if (r < 0) /* where there is no room for it there is none for half of it */
+        (void)unlink(fresh);
+    else
+        (*n)++;
+    return r;
 }
 
 static int read_some(const char *dir, const char *name, char *out, size_t size, size_t *ret_len)
@@ -334,7 +337,7 @@ int token_files_configure(const char *path, const char *home, const char *like)
             (void)fputs(line, to);
     }
     (void)fprintf(to, "directories.tokendir = %s\n", home);
-    return fflush(to) == 0 ? 0 : error_set_errno("cannot write %s", path);
+    return fflush(to) == 0 && ferror(to) == 0 ? 0 : error_set_errno("cannot write %s", path);
 }
 
 static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *where)

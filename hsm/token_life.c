@@ -119,7 +119,8 @@ static int write_list(const char *dir, const struct key_list *list)
     for (size_t i = 0; i < list->n; i++)
         (void)fprintf(file, "%s %s\n", list->keys[i].label,
             hex_encode(list->keys[i].kcv, KEY_LIST_KCV_LEN, kcv));
-    if (fflush(file) != 0 || fchmod(fileno(file), 0600) != 0 || fsync(fileno(file)) != 0)
+    if (fflush(file) != 0 || ferror(file) != 0 || fchmod(fileno(file), 0600) != 0 ||
+        fsync(fileno(file)) != 0)
         return error_set_errno("cannot write %s", path);
     return 0;
 }

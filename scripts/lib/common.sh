@@ -12,8 +12,9 @@ export LC_ALL=C.UTF-8
 # Process id of the step that is running, for whoever has to stop it.
 step_pid=
 
+# Who cannot say it, since standard output goes to a full disk, goes on.
 say() {
-    printf '%s\n' "$*"
+    printf '%s\n' "$*" || true
 }
 
 # One sentence that says what to do, and the end.

@@ -93,9 +93,10 @@ cluster_make() {
     printf '%s\n' "$pgdata" >"$state/cluster"
 }
 
-# The settings, written at each start. An answered join must survive a power cut, and no key may
-# reach a log: statements and their parameters are never written there. A quarter of the memory is for
-# pages: to read one that is not there costs a system call and a checksum, even where the kernel has it.
+# The settings, written at each start; where the disk is full, those of the start before are kept. An
+# answered join must survive a power cut, and no key may reach a log: statements and their parameters
+# are never written there. A quarter of the memory is for pages: to read one that is not there costs a
+# system call and a checksum, even where the kernel has it.
 cluster_settings() {
     local compression=on kib=1048576 buffers_mb
     [[ ! -r /proc/meminfo ]] || read -r _ kib _ </proc/meminfo
@@ -103,7 +104,8 @@ cluster_settings() {
     if ldd "$pgbin/postgres" | grep liblz4 >/dev/null; then
         compression=lz4
     fi
-    cat >"$pgdata/cradle.conf" <<END
+    if { cat >"$pgdata/cradle.conf.new" && chown "$pg_owner" "$pgdata/cradle.conf.new" &&
+        mv -f "$pgdata/cradle.conf.new" "$pgdata/cradle.conf"; } <<END 2>/dev/null; then
 listen_addresses = ''
 unix_socket_directories = '$sockets'
 unix_socket_permissions = 0700
@@ -122,7 +124,11 @@ log_parameter_max_length_on_error = 0
 log_line_prefix = '%m [%p] %q%u '
 logging_collector = off
 END
-    chown "$pg_owner" "$pgdata/cradle.conf"
+        return 0
+    fi
+    rm -f -- "$pgdata/cradle.conf.new"
+    [[ -s $pgdata/cradle.conf ]] || die "$pgdata/cradle.conf cannot be written: make room there."
+    say "$pgdata/cradle.conf cannot be written: PostgreSQL starts with what it says."
 }
 
 # Processes whose working folder is the cluster: the postmaster and its backends.

@@ -26,11 +26,25 @@ service_launch() {
     shift
     local log
     log=$(log_open "$name")
+    if ! { : >>"$log"; } 2>/dev/null; then
+        say "$log cannot be written: $name runs without a log."
+        log=/dev/null
+    fi
     setsid "${wrapper[@]}" setpriv --pdeathsig "$signal" "$@" >>"$log" 2>&1 </dev/null 5>&- 8>&- 9>&- &
     pid_of[$name]=$!
     started_at[$name]=$SECONDS
-    printf '%s\n' "${pid_of[$name]}" >"$state/run/$name.pid.new"
-    mv -f "$state/run/$name.pid.new" "$state/run/$name.pid"
+    pid_note "$name" || say "$state/run/$name.pid cannot be written: $name runs, and is watched."
+}
+
+# pid_note NAME: writes who it is, for others to read; false where there is no room. Nothing here
+# needs to know it from there.
+pid_note() {
+    local file=$state/run/$1.pid
+    if { printf '%s\n' "${pid_of[$1]}" >"$file.new" && mv -f "$file.new" "$file"; } 2>/dev/null; then
+        return 0
+    fi
+    rm -f -- "$file.new"
+    return 1
 }
 
 service_start() {
@@ -149,6 +163,8 @@ services_watch() {
                 status=0
                 wait "${pid_of[$name]}" || status=$?
                 service_died "$name" "$status" 2>&5
+            elif [[ ! -e $state/run/$name.pid ]]; then
+                pid_note "$name" || true # there was no room for it
             fi
         done
         for name in "${!restart_pid[@]}"; do

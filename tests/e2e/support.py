@@ -266,6 +266,7 @@ class Stack:
         self.output = f"{self.state}.out"
         self.process = None
         self.within = []  # a command that scripts/run is started by
+        self.inside = []  # a command that whoever uses its database from here is started by
         self._others = []
         self._demo = None
         self._nonces = {}
@@ -433,7 +434,7 @@ class Stack:
 
     def cradle(self, *args):
         """Runs the `cradle` command; subprocess.CompletedProcess with text output."""
-        return subprocess.run([self.program("cli/cradle"), "--config", self.path("cradle.ini"), *args],
+        return subprocess.run([*self.inside, self.program("cli/cradle"), "--config", self.path("cradle.ini"), *args],
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                               env=self.environment())
 
@@ -442,7 +443,7 @@ class Stack:
         with open(self.path("run", "psql"), encoding="utf-8") as file:
             psql, sockets = file.read().splitlines()
         run = subprocess.run(
-            [psql, "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", f"host={sockets} dbname={database} "
+            [*self.inside, psql, "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", f"host={sockets} dbname={database} "
              f"user=postgres passfile='{self.path('pgpass-postgres')}'"],
             input=sql, capture_output=True, text=True, check=False)
         if run.returncode != 0:
@@ -455,7 +456,7 @@ class Stack:
         with open(self.path("run", "psql"), encoding="utf-8") as file:
             psql, sockets = file.read().splitlines()
         with subprocess.Popen(
-                [psql, "-XqAt", "-v", "ON_ERROR_STOP=1", f"host={sockets} dbname=cradle user=postgres "
+                [*self.inside, psql, "-XqAt", "-v", "ON_ERROR_STOP=1", f"host={sockets} dbname=cradle user=postgres "
                  f"passfile='{self.path('pgpass-postgres')}'"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             process.stdin.write(f"BEGIN;\n{sql};\n\\echo locked\n")
