@@ -35,10 +35,23 @@ static void complete_headers(struct act_call *call)
     }
 }
 
+/* Without memory for one of them it is no answer, and is none. */
+static void lack_header(struct act_call *call, struct api_request *request)
+{
+    if (request != NULL)
+        api_answer_lacks_header(request);
+    else
+        api_stream_answer_lacks_header(call->stream);
+}
+
 static void give_headers(struct act_call *call, struct api_request *request)
 {
     complete_headers(call);
-    for (size_t at = 0; !call->headers.failed && at < call->headers.len;) {
+    if (call->headers.failed) {
+        lack_header(call, request);
+        return;
+    }
+    for (size_t at = 0; at < call->headers.len;) {
         const char *name = call->headers.data + at;
         const char *value = name + strlen(name) + 1;
 

@@ -27,8 +27,8 @@ static void set_answer(struct api_request *request, unsigned status, const char 
     assert(!request->answered);
     request->answered = true;
     request->status = status;
-    if (request->answer.failed) {
-        text_done(&request->answer);
+    if (request->answer.failed || request->headers.failed) {
+        answer_done(request);
         request->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
         content_type = NULL;
     }
@@ -59,6 +59,11 @@ void api_answer_header(struct api_request *request, const char *name, const char
 {
     text_add_len(&request->headers, name, strlen(name) + 1);
     text_add_len(&request->headers, value, strlen(value) + 1);
+}
+
+void api_answer_lacks_header(struct api_request *request)
+{
+    request->headers.failed = true;
 }
 
 /* An answer may carry a client's secret or session keys. */
@@ -94,6 +99,8 @@ static bool add_headers(struct api_request *request, struct MHD_Response *respon
 
     bool good = add_header(request, response, "X-Request-Id", request->id);
 
+    if (request->headers.failed) /* it may end with a name that has no value */
+        return false;
     if (request->content_type[0] != '\0')
         good = add_header(request, response, MHD_HTTP_HEADER_CONTENT_TYPE, request->content_type) &&
                good;
@@ -157,7 +164,8 @@ static void say(struct api_request *request, unsigned status, const char *conten
     text_addf(&out, "Content-Length: %zu\r\n", len);
     if (content_type[0] != '\0')
         text_addf(&out, "Content-Type: %s\r\n", content_type);
-    while (p != end) {
+    out.failed |= headers->failed;
+    while (!headers->failed && p != end) {
         const char *value = p + strlen(p) + 1;
 
         text_addf(&out, "%s: %s\r\n", p, value);

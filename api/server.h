@@ -161,8 +161,10 @@ void api_answer(struct api_request *request, unsigned status, const char *conten
 /** As api_answer, taking the text's memory over (the text is empty afterwards). */
 void api_answer_text(
     struct api_request *request, unsigned status, const char *content_type, struct text *body);
-/** Adds a header to the answer, before api_answer. */
+/** Adds a header to the answer, before api_answer. Without memory for it the answer is 500. */
 void api_answer_header(struct api_request *request, const char *name, const char *value);
+/** The same for one that there was no memory for before. */
+void api_answer_lacks_header(struct api_request *request);
 /** The handler will not answer now: a worker will. Called by the handler, before or after it has
  * handed the request on: a worker that is faster than the handler does no harm. */
 void api_defer(struct api_request *request);

@@ -204,6 +204,12 @@ void api_stream_answer_header(struct api_stream *s, const char *name, const char
     text_add_len(&s->headers, value, strlen(value) + 1);
 }
 
+void api_stream_answer_lacks_header(struct api_stream *s)
+{
+    assert(s->kind == ANSWER_NONE);
+    s->headers.failed = true;
+}
+
 /* The caller holds the lock. */
 static int begin_answer(
     struct api_stream *s, enum answer_kind kind, unsigned status, const char *content_type)

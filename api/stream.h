@@ -47,6 +47,8 @@ bool api_stream_stopping(struct api_stream *stream);
 /** Adds a header to the answer, before it begins. Without memory for it the answer is 500, or where
  * it is given in pieces the connection is cut. */
 void api_stream_answer_header(struct api_stream *stream, const char *name, const char *value);
+/** The same for one that there was no memory for before. */
+void api_stream_answer_lacks_header(struct api_stream *stream);
 
 /** Begins an answer in pieces (chunked; to HTTP/1.0 the end of the connection ends it). Before the
  * end of the body this gives the rest of it up: the answer goes out at api_stream_end, may have

@@ -23,8 +23,9 @@ KEYDS = ("keyd", "activation-keyd")
 GOES_ON = {"locks": KEYDS, "witness": ("joinserver", "activation"), "run": ("joinserver", "activation", "postgres"),
            "/dev/shm": ("keyd", "joinserver")}
 # Who does not come back while a folder is full, in which log, and by which word it names what it cannot write.
-WAITS = {"sockets": ("postgres", "postgres", ".s.PGSQL"), "pg": ("postgres", "postgres", "postmaster.pid"),
-         "locks": ("keyd", "joinserver", "locks/hsm")}
+# Files that are there need no room: it is the last in the row that has to be made again.
+WAITS = {"sockets": ("postgres", "postgres", ".s.PGSQL.5432.lock"), "pg": ("postgres", "postgres", "postmaster.pid"),
+         "locks": ("keyd", "joinserver", "hsm")}
 FULL = "No space left on device"
 SPARE_BLOCKS = 4  # that a new key may find, at most: too few, and enough
 
@@ -151,12 +152,13 @@ class Disk(FaultTest, test_deliveries.Orders):
             file.seek(begin)
             return file.read().decode(errors="replace")
 
-    def end(self, name, filler):
-        """What it leaves free at its end is taken before scripts/run starts it again."""
+    def end(self, name, left, filler):
+        """What it has left is taken away, and its room taken before scripts/run starts it again."""
         run = self.stack.process
         run.send_signal(signal.SIGSTOP)
         try:
-            pid = self.stack.kill(name, signal.SIGQUIT if name == "postgres" else signal.SIGKILL)
+            os.unlink(left)
+            pid = self.stack.kill(name)
             support.wait_until(lambda: pid not in support.processes(), RECOVERY_S, f"{name} has ended")
             support.wait_until(filler.is_full, RECOVERY_S, "it is full again")
         finally:
@@ -168,14 +170,11 @@ class Disk(FaultTest, test_deliveries.Orders):
         killed, log, word = WAITS[folder]
         load.fault()
         load.wait_recovered(RECOVERY_S, "the start")
-        if folder == "locks":  # one that is there needs no room
-            os.unlink(os.path.join(self.folder(folder), "hsm"))
         begin = len(self.said(log).encode())
         with self.full(folder, names=True) as filler:
-            pid = self.end(killed, filler)
+            pid = self.end(killed, os.path.join(self.folder(folder), word), filler)
             support.wait_until(lambda: any(word in line and FULL in line for line in self.said(log, begin).splitlines()),
                                RECOVERY_S, f"{log}.log says that {folder} is full")
-            support.wait_until(lambda: not self.stack.is_ready(self.stack.join_port), RECOVERY_S, "the join server is not ready")
         self.stack.wait_restarted(killed, pid)
         load.fault()
         load.wait_recovered(RECOVERY_S, f"there is room in {folder} again")

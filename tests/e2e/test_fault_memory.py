@@ -28,6 +28,7 @@ CASES = count(2)  # of each kind of request, of each program's start, and under 
 BACK_S = 60
 NEVER_TOLD_S = 10  # until an allocation under load is said not to be made
 BUSY_S = 14  # a client is not kept waiting for longer than that
+COUNTS = 8  # of what a request allocates: a service may do other things meanwhile
 MORE = 1.1  # than were counted: not each time as many are made
 ROWS, IMPORT_ROWS = 400, 24
 CONFIG_FAULT = 78  # exit status of a wrong setting, after which nobody starts a service again
@@ -269,7 +270,7 @@ class Memory(FaultTest):
         done = {}
         for name, program, make in self.kinds():
             with self.subTest(name=name, program=program):
-                n, hit = min(self.counted(name, program, make) for _ in range(3)), 0
+                n, hit = min(self.counted(name, program, make) for _ in range(COUNTS)), 0
                 before = self.pids()
                 for first in self.chosen(int(n * MORE) + 1):
                     ask = make()
