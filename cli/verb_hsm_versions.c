@@ -95,6 +95,14 @@ static int act_on_second(const struct versions_call *call, act_on act, struct te
     return error_set(r, "the second token: %s (`cradle hsm copy` gives it what it lacks)", text);
 }
 
+/* What was done is done, and told, where what comes behind it failed. */
+static void tell_done(const struct text *out)
+{
+    if (out->len > 0)
+        (void)fwrite(out->data, 1, out->len, stdout);
+    (void)fflush(stdout);
+}
+
 /* Tokens of which one lets another version seal would seal under this one after that serves. An act
  * that was done in one of them alone can be repeated: outcome 1 only where there was nothing to do.
  * A token that shows more than the other may serve: so the second begins what adds, and ends what
@@ -112,10 +120,8 @@ static int act_on_all(const struct versions_call *call, act_on act, bool adds, s
     }
     if (!adds && first >= 0)
         second = act_on_second(call, act, out);
-    if (first < 0 || second < 0) { /* what was done is done, and told */
-        if (out->len > 0)
-            (void)fwrite(out->data, 1, out->len, stdout);
-        (void)fflush(stdout);
+    if (first < 0 || second < 0) {
+        tell_done(out);
         return first < 0 ? first : second;
     }
     return first == 1 && second == 1 ? 1 : 0;
@@ -425,8 +431,8 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     hsm_family_label(call.family, call.version, label);
     if ((r = may_retire(&call, &standing)) == 0 && (r = cli_owner_open(settings, &db)) == 0)
         r = must_be_unused(db, &call, label, standing.never_sealed, out);
-    if (r == 0 && standing.may_have_sealed)
-        r = fence_off(db, &call, label);
+    if (r == 0 && standing.may_have_sealed && (r = fence_off(db, &call, label)) < 0)
+        tell_done(out);
     if (r == 0)
         r = recorded(act_on_all(&call, retire, false, out), settings, &call, "hsm.retire", out);
     return already(r, &call, "is in no token");

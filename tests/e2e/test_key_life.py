@@ -193,13 +193,30 @@ class KeyLife(KeyLifeTest):
         self.stack.psql("UPDATE batch_order SET files_deleted_at = now()")
         self.assertIn("codes of labels need code.1", self.hsm("retire", "code", "1", code=1))
         self.walked()
-        said = self.hsm("retire", "code", "1", "--forget-labels")
-        self.assertIn("codes of labels were forgotten", said)
-        self.assertIn("code.1 (check value", said)
+        self.retire_while_a_code_of_it_is_stored(new)
+        self.assertIn("code.1 (check value", self.hsm("retire", "code", "1"))
         self.claimed(self.owner(), new)
         events = self.stack.psql("SELECT action, object FROM audit_event WHERE action LIKE 'hsm.%' AND object LIKE 'code.%' ORDER BY id")
         self.assertEqual(events, [["hsm.rotate", "code.2"], ["hsm.activate", "code.2"], ["hsm.retire", "code.1"]])
         self.assertIn(["code.1"], self.stack.psql("SELECT key FROM key_fence"))
+
+    def retire_while_a_code_of_it_is_stored(self, device):
+        """When it looks, nothing needs code.1; but a transaction is under way that does."""
+        hash_of, said = f"claim_code SET hash = %s WHERE dev_eui = '\\x{device['dev_eui']}'", []
+        thread = threading.Thread(target=lambda: said.append(self.stack.cradle("hsm", "retire", "code", "1", "--forget-labels")))
+        ((kept,),) = self.stack.psql(f"SELECT hash FROM claim_code WHERE dev_eui = '\\x{device['dev_eui']}'")
+        with self.stack.locked("UPDATE " + hash_of % "substring(hash FROM 1 FOR 32)", end="COMMIT"):
+            thread.start()
+            support.wait_until(lambda: self.stack.psql("SELECT 1 FROM pg_stat_activity WHERE application_name = 'cradle'"
+                                                       " AND wait_event = 'advisory'"), WALK_SECONDS, "the fence waits for it")
+            self.assertEqual(self.stack.psql("SELECT count(*) FROM key_fence WHERE key = 'code.1'"), [["0"]])
+        thread.join()
+        self.assertNotEqual(said[0].returncode, 0, said)
+        self.assertIn("codes of labels were forgotten", said[0].stdout)
+        self.assertIn("1 claim codes need code.1", said[0].stderr)
+        self.assertEqual(self.stack.psql("SELECT count(*) FROM key_fence WHERE key = 'code.1'"), [["0"]])
+        self.assertIn("code.1 ", self.hsm("list"))
+        self.stack.psql("UPDATE " + hash_of % f"'{kept}'")
 
     def newest(self):
         """What seals: the device keys' KEK, the peers', the tag key, the code key."""

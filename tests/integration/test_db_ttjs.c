@@ -191,8 +191,22 @@ START_TEST(a_release_is_known_again_until_somebody_has_the_device_or_its_code)
     ck_assert_uint_eq(released(), 0);
     ck_assert(!reissue());
     memset(claimant.call, 5, sizeof(claimant.call));
-    ck_assert_int_eq(pg_sql(cluster, database, meanwhile[_i]), 0);
-    ck_assert_uint_eq(released(), 6);
+    ck_assert_int_eq(pg_sql(cluster, database,
+                         "CREATE TABLE device_then AS SELECT * FROM device;"
+                         "CREATE TABLE code_then AS SELECT * FROM claim_code"),
+        0);
+    for (size_t i = 0; i < sizeof(meanwhile) / sizeof(meanwhile[0]); i++) {
+        ck_assert_int_eq(pg_sql(cluster, database, meanwhile[i]), 0);
+        ck_assert_msg(released() == 6, "%s", meanwhile[i]);
+        ck_assert_int_eq(
+            pg_sql(cluster, database,
+                "UPDATE device d SET ownership = t.ownership, owner_id = t.owner_id,"
+                "  credential = t.credential FROM device_then t WHERE t.dev_eui = d.dev_eui;"
+                "UPDATE claim_code c SET released_at = t.released_at, made_by = t.made_by,"
+                "  released_by = t.released_by FROM code_then t WHERE t.dev_eui = c.dev_eui"),
+            0);
+        ck_assert_uint_eq(released(), 7);
+    }
     end();
 }
 END_TEST
@@ -304,8 +318,7 @@ static void add(TCase *tcase)
     tcase_add_test(tcase, devices_are_released_with_codes_and_events_of_their_own);
     tcase_add_loop_test(tcase, only_what_is_as_it_was_read_is_released, 0, 5);
     tcase_add_test(tcase, nothing_is_released_with_a_code_of_before);
-    tcase_add_loop_test(
-        tcase, a_release_is_known_again_until_somebody_has_the_device_or_its_code, 0, 5);
+    tcase_add_test(tcase, a_release_is_known_again_until_somebody_has_the_device_or_its_code);
     tcase_add_test(tcase, what_a_claim_said_counts_while_that_claim_does);
     tcase_add_test(tcase, an_nsid_fits_a_network_that_has_it_or_none);
     tcase_add_test(tcase, a_certificate_s_holder_is_a_client_while_all_of_it_is_good);
