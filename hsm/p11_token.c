@@ -14,8 +14,9 @@
 #include <sys/stat.h>
 
 #define PIN_MAX 256
-#define REFUSED_LINE_MAX 256
-#define REFUSED_FILE_MAX 4096 /* bytes: some thirty refused PINs */
+#define PIN_NAME_MAX 256
+#define NOTE_WORD_MAX 16
+#define NOTES_MAX 4096 /* bytes of the lock file: of some thirty PINs */
 #define SLOTS_MAX 1024
 #define SLOTS_SPARE 8 /* a slot may appear between asking how many and asking which */
 
@@ -24,12 +25,12 @@ static void wipe_pin(char (*pin)[PIN_MAX])
     secret_wipe(*pin, sizeof(*pin));
 }
 
-/* For what remember_refusal() writes, beyond the file's end: a refusal that finds no room later
+/* For what write_note() writes, beyond the file's end: a refusal that finds no room later
  * would be forgotten, and whoever starts next would try the PIN again, until the token locks
  * itself. Where a file system cannot promise room, none is asked for. */
 static bool has_room(int lock)
 {
-    return fallocate(lock, FALLOC_FL_KEEP_SIZE, 0, REFUSED_FILE_MAX) == 0 ||
+    return fallocate(lock, FALLOC_FL_KEEP_SIZE, 0, NOTES_MAX) == 0 ||
            (errno != ENOSPC && errno != EDQUOT);
 }
 
@@ -162,10 +163,21 @@ static int open_session(struct p11_token *token, CK_SESSION_HANDLE *ret)
 /* --- refused PINs ----------------------------------------------------------------------------- */
 
 /* One attempt in all, over processes, services and restarts: a token locks itself after a few. A
- * line of the lock file names the token and the PIN file as it was; a changed file is another line.
- */
-static int name_attempt(
-    const struct p11_token *token, const char *path, char out[static REFUSED_LINE_MAX])
+ * line of the lock file names the token and the PIN file as it was; a changed file is another one.
+ * A PIN that was right has one attempt more: SoftHSM takes it for wrong where it has no memory to
+ * look at it. The last line about a PIN counts. */
+enum pin_note {
+    PIN_UNKNOWN,
+    PIN_TAKEN,
+    PIN_DOUBTED, /* refused, and taken before */
+    PIN_REFUSED,
+};
+
+static const char *const note_words[] = {
+    [PIN_TAKEN] = "taken ", [PIN_DOUBTED] = "doubted ", [PIN_REFUSED] = "refused "};
+#define N_NOTES (sizeof(note_words) / sizeof(note_words[0]))
+
+static int name_pin(const struct p11_token *token, const char *path, char out[static PIN_NAME_MAX])
 {
     char serial[2 * sizeof(token->info.serialNumber) + 1];
     struct stat st;
@@ -174,7 +186,7 @@ static int name_attempt(
         (void)error_set_errno("cannot read %s", path);
         return ERROR_CONFIG;
     }
-    (void)snprintf(out, REFUSED_LINE_MAX, "refused %s %jx %jx %jx %jd.%09ld %jd.%09ld\n",
+    (void)snprintf(out, PIN_NAME_MAX, "%s %jx %jx %jx %jd.%09ld %jd.%09ld\n",
         hex_encode(token->info.serialNumber, sizeof(token->info.serialNumber), serial),
         (uintmax_t)st.st_dev, (uintmax_t)st.st_ino, (uintmax_t)st.st_size,
         (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (intmax_t)st.st_ctim.tv_sec,
@@ -182,42 +194,82 @@ static int name_attempt(
     return 0;
 }
 
-static int was_refused(int lock, const char *attempt, bool *ret)
+static bool stands_before(const char *at, const char *begin, const char *word)
 {
-    char known[REFUSED_FILE_MAX + 1];
-    ssize_t n = pread(lock, known, REFUSED_FILE_MAX, 0);
+    const size_t len = strlen(word);
+
+    return (size_t)(at - begin) >= len && memcmp(at - len, word, len) == 0;
+}
+
+static int read_note(int lock, const char *pin, enum pin_note *ret)
+{
+    char known[NOTES_MAX + 1];
+    ssize_t n = pread(lock, known, NOTES_MAX, 0);
 
     if (n < 0)
         return error_set_errno("the HSM lock file cannot be read");
     known[n] = '\0';
-    *ret = strstr(known, attempt) != NULL;
+    *ret = PIN_UNKNOWN;
+    for (const char *at = strstr(known, pin); at != NULL; at = strstr(at + 1, pin)) {
+        for (size_t i = PIN_TAKEN; i < N_NOTES; i++)
+            if (stands_before(at, known, note_words[i]))
+                *ret = (enum pin_note)i;
+    }
     return 0;
 }
 
-static void remember_refusal(int lock, const char *attempt)
+static bool write_note(int lock, enum pin_note note, const char *pin)
 {
-    const size_t len = strlen(attempt);
+    char line[NOTE_WORD_MAX + PIN_NAME_MAX];
+    const size_t len = (size_t)snprintf(line, sizeof(line), "%s%s", note_words[note], pin);
     off_t end = lseek(lock, 0, SEEK_END);
     /* Full, or of somebody else: begin again. */
-    const bool anew = end < 0 || (size_t)end + len > REFUSED_FILE_MAX;
+    const bool anew = end < 0 || (size_t)end + len > NOTES_MAX;
+    bool good;
 
     if (anew)
         end = 0;
-    if (pwrite(lock, attempt, len, end) != (ssize_t)len || fdatasync(lock) != 0)
-        log_warn("the refused PIN cannot be remembered: %s", strerror(errno));
+    good = pwrite(lock, line, len, end) == (ssize_t)len && fdatasync(lock) == 0;
+    if (!good)
+        log_warn("that the PIN was %sis not remembered: %s", note_words[note], strerror(errno));
     /* Last: what is cut off is not there to be written. */
     if (anew && ftruncate(lock, (off_t)len) != 0)
         log_warn("the HSM lock file cannot be emptied: %s", strerror(errno));
+    return good;
+}
+
+/* What the token said to the PIN. */
+static int judge_login(CK_RV rv, int lock, enum pin_note known, const char *pin, const char *path)
+{
+    static const CK_RV refusals[] = {CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE,
+        CKR_PIN_EXPIRED, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED};
+
+    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN) {
+        if (known != PIN_TAKEN)
+            (void)write_note(lock, PIN_TAKEN, pin);
+        return 0;
+    }
+    if (rv == CKR_PIN_INCORRECT && known == PIN_TAKEN && write_note(lock, PIN_DOUBTED, pin))
+        return error_set(ERROR_HSM,
+            "the HSM refused the PIN of %s, which it has taken before; it is tried once more",
+            path);
+    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
+        if (rv != refusals[i])
+            continue;
+        (void)write_note(lock, PIN_REFUSED, pin);
+        return error_set(ERROR_PIN,
+            "the HSM refused the PIN of %s: %s (0x%lx); not tried again until that file changes",
+            path, p11_kit_strerror(rv), rv);
+    }
+    return 1;
 }
 
 static int login(struct p11_token *token, int lock)
 {
-    static const CK_RV refusals[] = {CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE,
-        CKR_PIN_EXPIRED, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED};
     CLEANUP(wipe_pin) char pin[PIN_MAX] = "";
     const char *path = p11_kit_uri_get_pin_source(token->uri);
-    char attempt[REFUSED_LINE_MAX], after[REFUSED_LINE_MAX];
-    bool refused = false;
+    char name[PIN_NAME_MAX], after[PIN_NAME_MAX];
+    enum pin_note known = PIN_UNKNOWN;
     CK_RV rv;
     int r;
 
@@ -225,33 +277,24 @@ static int login(struct p11_token *token, int lock)
         path += 5;
     if (strncmp(path, "//", 2) == 0)
         path += 2;
-    r = name_attempt(token, path, attempt);
+    r = name_pin(token, path, name);
     if (r == 0)
-        r = was_refused(lock, attempt, &refused);
-    if (r == 0 && refused)
+        r = read_note(lock, name, &known);
+    if (r == 0 && known == PIN_REFUSED)
         return error_set(ERROR_PIN,
             "the HSM has refused the PIN of %s before; not tried again until that file changes",
             path);
     if (r == 0)
         r = config_read_secret_file(path, pin, sizeof(pin));
     if (r == 0)
-        r = name_attempt(token, path, after);
+        r = name_pin(token, path, after);
     if (r < 0)
         return r;
-    if (strcmp(attempt, after) != 0)
+    if (strcmp(name, after) != 0)
         return error_set(ERROR_HSM, "%s changed while it was read", path);
     rv = token->f->C_Login(token->anchor, CKU_USER, (CK_UTF8CHAR_PTR)pin, strlen(pin));
-    if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN)
-        return 0;
-    for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
-        if (rv != refusals[i])
-            continue;
-        remember_refusal(lock, attempt);
-        return error_set(ERROR_PIN,
-            "the HSM refused the PIN of %s: %s (0x%lx); not tried again until that file changes",
-            path, p11_kit_strerror(rv), rv);
-    }
-    return p11_failed(token, rv, "C_Login");
+    r = judge_login(rv, lock, known, name, path);
+    return r > 0 ? p11_failed(token, rv, "C_Login") : r;
 }
 
 int p11_token_open(struct p11_token *token, const char *uri, bool read_write, int lock)

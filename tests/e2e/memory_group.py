@@ -11,11 +11,10 @@ import unittest
 import support
 
 PIECE = 1 << 20
-# Takes another piece for each byte that it is told, and is not what the kernel ends for want of memory.
+FIRST_TO_END = 1000  # of oom_score_adj: nobody may make himself the last without privilege
+# Takes another piece for each byte that it is told.
 EATER = f"""import os
 import sys
-with open("/proc/self/oom_score_adj", "w") as file:
-    file.write("-1000")
 with open(sys.argv[1], "w") as file:
     file.write(str(os.getpid()))
 pieces = []
@@ -73,7 +72,9 @@ class MemoryGroup:
         return int(lines["oom_kill"])
 
     def add(self, pid):
+        """Who is in it, and is what the kernel ends first."""
         self.write("cgroup.procs", pid)
+        self.write("oom_score_adj", FIRST_TO_END, f"/proc/{pid}")
 
     def pids(self):
         return [int(pid) for pid in self.read(self.path, "cgroup.procs").split()]

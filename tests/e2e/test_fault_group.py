@@ -11,7 +11,8 @@ from memory_group import PIECE, MemoryGroup
 ROUNDS = count(1)
 BACK_S = 60
 LIMIT = 24 * PIECE
-NAMES = ("joinserver", "keyd", "activation", "activation-keyd")
+BY_HAND = "CRADLE_FAULT_COUNT" in os.environ
+NAMES = ("joinserver", "activation-keyd", "activation", "keyd")[:None if BY_HAND else 2]
 HELD_S = 1  # without memory
 
 
@@ -62,7 +63,7 @@ class Group(FaultTest):
                     self.stack.psql(LEASES_OVER)
         ended = self.stack.said().count("ended (signal KILL)")
         print(f"\n{self.group.kills()} times a process was ended for want of memory, {ended} of them services", flush=True)
-        self.assertGreaterEqual(ended, 2 * ROUNDS)
+        self.assertGreaterEqual(ended, ROUNDS)
         self.verdict(load)
 
     def test_who_waits_for_memory_goes_on_when_there_is_some(self):
@@ -91,6 +92,7 @@ class Group(FaultTest):
     def let_go(self, pid):
         if os.path.exists(f"/proc/{pid}"):
             self.group.write("cgroup.procs", pid, self.group.parent)
+            self.group.write("oom_score_adj", 0, f"/proc/{pid}")
 
 
 if __name__ == "__main__":

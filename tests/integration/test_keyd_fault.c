@@ -394,6 +394,27 @@ START_TEST(a_pin_refused_at_a_restart_stops_the_pool_for_good)
 }
 END_TEST
 
+START_TEST(a_pin_that_was_right_is_tried_once_more)
+{
+    int pid = 0;
+
+    keyd_fault_arm(control, P11_FAULT_C_Login, 1, 1, CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(keyd_pool_pids(pool, &pid, 1), 1);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    join_must_succeed("with a PIN that was refused once");
+    ck_assert(!keyd_pool_stopped(pool));
+    ck_assert_uint_eq(atomic_load(&control->calls[P11_FAULT_C_Login]), 2);
+    /* And each time that it was right in between; but no third time. */
+    keyd_fault_arm(control, P11_FAULT_C_Login, 1, FOREVER, CKR_PIN_INCORRECT);
+    ck_assert_uint_eq(keyd_pool_pids(pool, &pid, 1), 1);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    wait_until_stopped(pool);
+    ck_assert_uint_eq(atomic_load(&control->calls[P11_FAULT_C_Login]), 2);
+    keyd_fault_disarm(control);
+    write_pin(SOFTHSM_PIN); /* for the tests after this one */
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("keyd-fault");
@@ -404,6 +425,7 @@ int main(void)
         a_refused_pin_costs_one_attempt_and_stops_the_pool,
         a_pin_changed_under_running_keyds_costs_one_attempt_in_all,
         a_pin_refused_at_a_restart_stops_the_pool_for_good,
+        a_pin_that_was_right_is_tried_once_more,
     };
 
     tcase_add_loop_test(tcase, each_failing_call_is_the_hsms_fault_and_passes, 0, 4);

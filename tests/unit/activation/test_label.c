@@ -274,11 +274,11 @@ END_TEST
 /* --- what stays in memory ----------------------------------------------------------------------
  * Sanitizers have a heap of their own, and keep freed memory as it was: nothing is tried there. */
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define SANITIZED true
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED true
 #endif
 #ifndef SANITIZED
