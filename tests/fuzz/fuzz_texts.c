@@ -57,6 +57,23 @@ static void try_code(const char *text, size_t len)
     FUZZ_HOLDS(strcmp(code, again) == 0);
 }
 
+/* What is made here is read as itself. */
+static void try_made_code(const char *text, size_t len)
+{
+    static const unsigned lengths[] = {DEVICE_CODE_HEX_LEN, DEVICE_CODE_BASE32_LEN};
+    char made[DEVICE_CODE_MADE_MAX + 1], code[DEVICE_CODE_MAX + 1];
+
+    if (len < DEVICE_CODE_RANDOM_LEN)
+        return;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        device_code_make((const uint8_t *)text, lengths[i], made);
+        FUZZ_HOLDS(device_code_length_is_made((unsigned)strlen(made)));
+        FUZZ_HOLDS(device_code_parse(made, strlen(made), code) && strcmp(code, made) == 0);
+        device_code_as_made(code);
+        FUZZ_HOLDS(strcmp(code, made) == 0);
+    }
+}
+
 static void try_moment(const char *text)
 {
     int64_t moment;
@@ -147,6 +164,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     text[size] = '\0';
     try_identifiers(text, size);
     try_code(text, size);
+    try_made_code(text, size);
     try_moment(text);
     try_routes(text);
     try_names(text);
