@@ -364,8 +364,8 @@ static int must_be_unused(struct db *db, const struct versions_call *call, const
 }
 
 /* What was sealed under it and is not stored yet cannot be stored any more: so rows are counted for
- * the last time. A fence that is up when this is killed does no harm; the next retirement finds it.
- */
+ * the last time. A fence that is up when this is killed stands before rows that came just before
+ * it, too, until the retirement is repeated. */
 static int fence_off(struct db *db, const struct versions_call *call, const char *label)
 {
     struct db_rewrap_use uses[DB_REWRAP_USES_MAX];

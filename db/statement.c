@@ -265,6 +265,7 @@ static const struct db_statement *const statements[DB_N_STATEMENTS] = {
     [DB_REWRAP_FORGET_LABELS] = &db_rewrap_forget_labels_statement,
     [DB_REWRAP_PROGRESS] = &db_rewrap_progress_statement,
     [DB_FENCE_LOCK] = &db_fence_lock_statement,
+    [DB_FENCE_HOLDERS] = &db_fence_holders_statement,
     [DB_FENCE_RAISE] = &db_fence_raise_statement,
     [DB_FENCE_HOLD] = &db_fence_hold_statement,
     [DB_FENCE_LOWER] = &db_fence_lower_statement,

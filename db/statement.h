@@ -346,6 +346,7 @@ enum db_statement_id {
     DB_REWRAP_FORGET_LABELS,
     DB_REWRAP_PROGRESS,
     DB_FENCE_LOCK,
+    DB_FENCE_HOLDERS,
     DB_FENCE_RAISE,
     DB_FENCE_HOLD,
     DB_FENCE_LOWER,
@@ -631,6 +632,7 @@ extern const struct db_statement db_rewrap_wake_statement;
 extern const struct db_statement db_rewrap_forget_labels_statement;
 extern const struct db_statement db_rewrap_progress_statement;
 extern const struct db_statement db_fence_lock_statement;
+extern const struct db_statement db_fence_holders_statement;
 extern const struct db_statement db_fence_raise_statement;
 extern const struct db_statement db_fence_hold_statement;
 extern const struct db_statement db_fence_lower_statement;

@@ -34,6 +34,11 @@ def mounts():
         return [(words[1], words[2], words[3].split(",")) for words in map(str.split, file)]
 
 
+def has_swap():
+    with open("/proc/swaps", encoding="utf-8") as file:
+        return len(file.readlines()) > 1
+
+
 class MemoryGroup:
     """Its names, by version: the limit, what is used, how often the kernel has ended a process for it."""
 
@@ -64,7 +69,13 @@ class MemoryGroup:
             file.write(str(value))
 
     def limit(self, size):
+        """Of memory alone: where there is swap, none of it is for this group."""
         self.write(self.limit_name, size)
+        name, none = ("memory.memsw.limit_in_bytes", size) if self.can_starve() else ("memory.swap.max", 0)
+        if os.path.exists(os.path.join(self.path, name)):
+            self.write(name, none)
+        elif has_swap():
+            raise unittest.SkipTest(f"this machine swaps, and there is no {name}")
 
     def kills(self):
         """How many processes of it the kernel has ended for want of memory."""

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "tests/integration/db_fixture.h"
+#include <libpq-fe.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -206,12 +207,35 @@ START_TEST(what_is_stored_while_the_fence_is_put_up_is_refused)
 }
 END_TEST
 
+/* Half a minute is not waited for here: the words alone. */
+START_TEST(whoever_stores_is_named)
+{
+    CLEANUP(db_rows_done) struct db_rows rows = {0};
+    char holders[256], pid[32];
+
+    ck_ok(db_begin(service));
+    ck_ok(db_exec(service, DEVICE_KEY("store-device.2", TAG), false));
+    (void)db_params_of(owner);
+    ck_ok(db_run(owner, DB_FENCE_HOLDERS, &rows));
+    db_row_text(&rows, 0, 0, holders, sizeof(holders));
+    (void)snprintf(pid, sizeof(pid), "%d ", PQbackendPID(service->conn));
+    ck_assert_msg(strncmp(holders, pid, strlen(pid)) == 0, "%s", holders);
+    db_rollback(service);
+    db_rows_done(&rows);
+    (void)db_params_of(owner);
+    ck_ok(db_run(owner, DB_FENCE_HOLDERS, &rows));
+    db_row_text(&rows, 0, 0, holders, sizeof(holders));
+    ck_assert_str_eq(holders, "nobody now");
+}
+END_TEST
+
 static void add(TCase *tcase)
 {
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, what_needs_a_version_behind_its_fence_is_not_stored);
     tcase_add_test(tcase, what_was_stored_before_the_fence_is_counted_behind_it);
     tcase_add_test(tcase, what_is_stored_while_the_fence_is_put_up_is_refused);
+    tcase_add_test(tcase, whoever_stores_is_named);
 }
 
 int main(void)
