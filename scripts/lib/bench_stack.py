@@ -5,12 +5,13 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
+
+from ports import free_ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 START_SECONDS = 120
@@ -24,12 +25,6 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 class Failed(Exception):
     """One sentence for the person who measures."""
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_until(condition, seconds, what):
@@ -117,9 +112,8 @@ class Stack:
         self.temporary = None if keep else tempfile.TemporaryDirectory(prefix="cradle-bench-", dir="/tmp")
         self.folder = os.path.abspath(keep) if keep else self.temporary.name
         self.state = os.path.join(self.folder, "state")
-        self.ports = [free_port() for _ in range(n_servers)]
-        self.tls_ports = [free_port() for _ in range(n_servers)]
-        self.activation_port = free_port()
+        self.activation_port, self.activation_tls_port, *ports = free_ports(2 + 2 * n_servers)
+        self.ports, self.tls_ports = ports[:n_servers], ports[n_servers:]
         self.run = None
         self.others = []
         self.psql = None
@@ -146,7 +140,7 @@ class Stack:
         return {**os.environ, "CRADLE_STATE": self.state, "CRADLE_JOIN_PORT": str(self.ports[0]),
                 "CRADLE_JOIN_TLS_PORT": str(self.tls_ports[0]),
                 "CRADLE_ACTIVATION_PORT": str(self.activation_port),
-                "CRADLE_ACTIVATION_TLS_PORT": str(free_port()),
+                "CRADLE_ACTIVATION_TLS_PORT": str(self.activation_tls_port),
                 "CRADLE_JOIN_DEVICE_BURST": "0",  # a device has its turn again sooner than in life
                 "SOFTHSM2_CONF": self.path("softhsm2.conf")}
 

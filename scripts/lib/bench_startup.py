@@ -14,7 +14,8 @@ import sys
 import time
 
 from bench_joins import CORES, at_least, build_type, host, say, settings_of
-from bench_stack import STOP_SECONDS, Failed, Stack, free_port
+from bench_stack import STOP_SECONDS, Failed, Stack
+from ports import free_ports
 
 PROGRAMS = {"joinserver": "joinserver/cradle-joinserver", "activation": "activation/cradle-activation"}
 LIMIT_MS = {"joinserver": 300}
@@ -26,9 +27,9 @@ METHOD = ("from just before the fork of a further process of the service until i
 
 def launch(stack, service, **settings):
     """A further process of the service and its port; [section] and name of a setting by two underscores."""
-    port = free_port()
+    port, tls_port = free_ports(2)
     arguments = [stack.program(PROGRAMS[service]), "--config", stack.path(f"{service}.ini"),
-                 "--set", f"listener-plain.port={port}", "--set", f"listener-tls.port={free_port()}"]
+                 "--set", f"listener-plain.port={port}", "--set", f"listener-tls.port={tls_port}"]
     for name, value in settings.items():
         arguments += ["--set", f"{name.replace('__', '.')}={value}"]
     with open(stack.path("log", f"{service}-{port}.log"), "wb") as log:

@@ -17,9 +17,9 @@ import os
 import re
 import secrets
 import signal
-import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -29,6 +29,9 @@ import urllib.request
 import openapi
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "scripts/lib"))
+from ports import free_ports  # noqa: E402 (one for benchmarks and tests)
+
 START_SECONDS = 120
 STOP_SECONDS = 60
 READY_SECONDS = 30
@@ -129,15 +132,6 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > end:
             raise AssertionError(f"not after {seconds} s: {what}")
         time.sleep(POLL_SECONDS)
-
-
-def free_ports(n, address="127.0.0.1"):
-    """Ports of a loopback address that nobody listens on."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for s in sockets:
-            s.bind((address, 0))
-        return [s.getsockname()[1] for s in sockets]
 
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -4,6 +4,7 @@ that is refused is tried once even where there was no room to remember it.
 
 import os
 import subprocess
+import tempfile
 import unittest
 
 import disks
@@ -62,8 +63,8 @@ class FullFolders(unittest.TestCase):
         cls.program = cls.stack.program("cli/cradle")
 
     def setUp(self):
-        self.folder = self.stack.path(f"small-{self.id().rpartition('.')[2][:40]}")
-        os.mkdir(self.folder, 0o700)
+        # Short: there is a socket in it.
+        self.folder = tempfile.mkdtemp(prefix="small-", dir=self.stack.state)
 
     def on_small_disk(self, command, folder=None, kib=SMALL_KIB, state="full", keep=(), **environment):
         return subprocess.run(
