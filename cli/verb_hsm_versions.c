@@ -326,6 +326,11 @@ static int refuse_used_code(const char *label, const struct db_rewrap_use *uses,
         named.data, label);
 }
 
+static bool are_labels(const struct db_rewrap_use *uses, size_t n)
+{
+    return n == 1 && strcmp(uses[0].what, DB_REWRAP_LABELS) == 0;
+}
+
 /* Only where nothing else is in the way: what is forgotten is not to be had again. */
 static int forget_labels(
     struct db *db, const char *label, struct db_rewrap_use *uses, size_t *n, struct text *out)
@@ -333,8 +338,6 @@ static int forget_labels(
     int64_t n_forgotten = 0;
     int r;
 
-    if (*n != 1 || strcmp(uses[0].what, DB_REWRAP_LABELS) != 0)
-        return 0;
     if ((r = db_rewrap_forget_labels(db, label, &n_forgotten)) < 0)
         return r;
     text_addf(out, "%lld " DB_REWRAP_LABELS " were forgotten\n", (long long)n_forgotten);
@@ -350,16 +353,18 @@ static int must_be_unused(struct db *db, const struct versions_call *call, const
     size_t n = 0;
     int r = db_rewrap_uses(db, label, uses, &n);
 
-    if (r == 0 && call->forget_labels)
-        r = forget_labels(db, label, uses, &n, out);
-    if (r == 0 && n > 0 && call->family == HSM_FAMILY_CODE)
-        return refuse_used_code(label, uses, n);
     if (r == 0)
         r = db_rewrap_progress(db, &walk);
+    if (r == 0 && call->forget_labels && are_labels(uses, n)) {
+        r = never_sealed ? 0 : must_have_been_walked(&walk, label);
+        if (r == 0)
+            r = forget_labels(db, label, uses, &n, out);
+    }
     if (r < 0)
         return r;
     if (n > 0)
-        return refuse_used(db, label, uses, n, &walk);
+        return call->family == HSM_FAMILY_CODE ? refuse_used_code(label, uses, n)
+                                               : refuse_used(db, label, uses, n, &walk);
     return never_sealed ? 0 : must_have_been_walked(&walk, label);
 }
 
@@ -431,7 +436,10 @@ int cli_hsm_retire(const struct cli_settings *settings, int argc, char **argv, s
     hsm_family_label(call.family, call.version, label);
     if ((r = may_retire(&call, &standing)) == 0 && (r = cli_owner_open(settings, &db)) == 0)
         r = must_be_unused(db, &call, label, standing.never_sealed, out);
-    if (r == 0 && standing.may_have_sealed && (r = fence_off(db, &call, label)) < 0)
+    record(settings, "hsm.forget-labels", label, out);
+    if (r == 0 && standing.may_have_sealed)
+        r = fence_off(db, &call, label);
+    if (r < 0)
         tell_done(out);
     if (r == 0)
         r = recorded(act_on_all(&call, retire, false, out), settings, &call, "hsm.retire", out);

@@ -8,6 +8,7 @@ static const struct p11_quirks table[] = {
         .model = "SoftHSM",
         .key_wrap = CKM_AES_KEY_WRAP,
         .works_on_copies = true,
+        .doubts_pins = true,
         .exercised = true},
     /* Documented by its vendor and never run here: firmware before 7.9.3 wants the length in the
      * template. Its key wrap may have a number of the vendor's own; until somebody has confirmed it

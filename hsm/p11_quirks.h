@@ -13,6 +13,8 @@ struct p11_quirks {
     /* Keys are slow where the token keeps them: keyd works with session copies of those that each
      * join needs, and only a key that can be modified can be copied into a session. */
     bool works_on_copies;
+    /* A right PIN may be refused for want of memory, and wrong ones are not counted. */
+    bool doubts_pins;
     bool exercised; /* our tests run on such a token */
 };
 

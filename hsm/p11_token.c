@@ -164,8 +164,9 @@ static int open_session(struct p11_token *token, CK_SESSION_HANDLE *ret)
 
 /* One attempt in all, over processes, services and restarts: a token locks itself after a few. A
  * line of the lock file names the token and the PIN file as it was; a changed file is another one.
- * A PIN that was right has one attempt more: SoftHSM takes it for wrong where it has no memory to
- * look at it. The last line about a PIN counts. */
+ * A PIN that was right has one attempt more where the token may doubt it (p11_quirks.h): SoftHSM
+ * takes it for wrong where it has no memory to look at it. Nobody else's is noted when it is taken.
+ * The last line about a PIN counts. */
 enum pin_note {
     PIN_UNKNOWN,
     PIN_TAKEN,
@@ -239,19 +240,22 @@ static bool write_note(int lock, enum pin_note note, const char *pin)
 }
 
 /* What the token said to the PIN. */
-static int judge_login(CK_RV rv, int lock, enum pin_note known, const char *pin, const char *path)
+static int judge_login(const struct p11_token *token, CK_RV rv, int lock, enum pin_note known,
+    const char *pin, const char *path)
 {
     static const CK_RV refusals[] = {CKR_PIN_INCORRECT, CKR_PIN_INVALID, CKR_PIN_LEN_RANGE,
         CKR_PIN_EXPIRED, CKR_PIN_LOCKED, CKR_USER_PIN_NOT_INITIALIZED};
 
     if (rv == CKR_OK || rv == CKR_USER_ALREADY_LOGGED_IN) {
-        if (known != PIN_TAKEN)
+        if (token->quirks->doubts_pins && rv == CKR_OK && known != PIN_TAKEN)
             (void)write_note(lock, PIN_TAKEN, pin);
         return 0;
     }
-    if (rv == CKR_PIN_INCORRECT && known == PIN_TAKEN && write_note(lock, PIN_DOUBTED, pin))
+    if (token->quirks->doubts_pins && rv == CKR_PIN_INCORRECT && known == PIN_TAKEN &&
+        write_note(lock, PIN_DOUBTED, pin))
         return error_set(ERROR_HSM,
-            "the HSM refused the PIN of %s, which it has taken before; it is tried once more",
+            "the HSM refused the PIN of %s, which it has taken before; the next start tries it "
+            "once more",
             path);
     for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++) {
         if (rv != refusals[i])
@@ -293,7 +297,7 @@ static int login(struct p11_token *token, int lock)
     if (strcmp(name, after) != 0)
         return error_set(ERROR_HSM, "%s changed while it was read", path);
     rv = token->f->C_Login(token->anchor, CKU_USER, (CK_UTF8CHAR_PTR)pin, strlen(pin));
-    r = judge_login(rv, lock, known, name, path);
+    r = judge_login(token, rv, lock, known, name, path);
     return r > 0 ? p11_failed(token, rv, "C_Login") : r;
 }
 

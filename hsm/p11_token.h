@@ -35,8 +35,8 @@ int p11_lock(const char *lock_file, int *ret_fd) MUST_CHECK;
  * the descriptor that p11_lock() gave. A PIN that the token refuses is remembered in its file, by
  * token and by the PIN file's identity and times: whoever comes next with the same does not try.
  * ERROR_CONFIG: the URI or what it names is wrong; ERROR_PIN: the token refused the PIN, now or
- * before (one attempt was made in all, until the PIN file changes; a second one where the token had
- * taken it before); ERROR_HSM. */
+ * before (one attempt was made in all, until the PIN file changes; a second one where SoftHSM
+ * had taken it before); ERROR_HSM. */
 int p11_token_open(struct p11_token *token, const char *uri, bool read_write, int lock) MUST_CHECK;
 /** C_Finalize and unload; a half-open token is fine. */
 void p11_token_close(struct p11_token *token);

@@ -5,16 +5,19 @@ import secrets
 import socket
 
 FIRST = 10000
+TRIES = 100  # for each
 
 
 def free_ports(n, address="127.0.0.1"):
-    """Ports that nobody listens on, of those that the kernel gives to no connection: a server finds its own free when it comes back."""
+    """Ports that nobody listens on, of those that the kernel gives to no connection: none takes one while its server is down."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
         among = range(FIRST, int(file.read().split()[0]))
     ports = []
-    while len(ports) < n:
+    for _ in range(TRIES * n):
+        if len(ports) == n:
+            return ports
         with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind((address, secrets.choice(among) if among else 0))
+            s.bind((address, secrets.choice(among) if len(among) > TRIES else 0))
             if s.getsockname()[1] not in ports:
                 ports.append(s.getsockname()[1])
-    return ports
+    raise OSError(f"{address} has no {n} free ports")

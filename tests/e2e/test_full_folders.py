@@ -9,10 +9,9 @@ import unittest
 
 import disks
 import support
-from fault_stack import count
 
 FULL = "No space left on device"
-STEPS = count(2)  # of sizes at which the room ends
+STEPS = 3  # of sizes at which the room ends
 SMALL_KIB = 16
 # Its arguments: a folder; KiB of its disk; "room", "full" or "names" (has neither room nor names); what is below that folder and is to
 # be there all the same, and "--"; a command. It says what is left in the folder at the end.

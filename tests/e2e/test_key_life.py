@@ -201,7 +201,7 @@ class KeyLife(KeyLifeTest):
         self.assertIn("code.1 (check value", self.hsm("retire", "code", "1"))
         self.claimed(self.owner(), new)
         events = self.stack.psql("SELECT action, object FROM audit_event WHERE action LIKE 'hsm.%' AND object LIKE 'code.%' ORDER BY id")
-        self.assertEqual(events, [["hsm.rotate", "code.2"], ["hsm.activate", "code.2"], ["hsm.retire", "code.1"]])
+        self.assertEqual(events, [["hsm.rotate", "code.2"], ["hsm.activate", "code.2"], ["hsm.forget-labels", "code.1"], ["hsm.retire", "code.1"]])
         self.assertIn(["code.1"], self.stack.psql("SELECT key FROM key_fence"))
 
     def retire_while_a_code_of_it_is_stored(self, device):

@@ -22,6 +22,11 @@ START_TEST(a_token_gets_the_profile_of_its_maker_and_model)
     ck_assert(profile_of("SoftHSM project", "SoftHSM v2")->works_on_copies);
     ck_assert(!profile_of("SafeNet", "Luna K7")->works_on_copies);
     ck_assert(!profile_of("", "")->works_on_copies);
+    /* Who counts wrong PINs is asked once. */
+    ck_assert(profile_of("SoftHSM project", "SoftHSM v2")->doubts_pins);
+    ck_assert(!profile_of("SafeNet", "Luna K7")->doubts_pins);
+    ck_assert(!profile_of("Thales", "Luna")->doubts_pins);
+    ck_assert(!profile_of("", "")->doubts_pins);
     ck_assert_str_eq(profile_of("SafeNet", "Luna K7")->name, "luna");
     ck_assert(profile_of("SafeNet", "Luna K7")->value_len_in_unwrap);
     ck_assert(!profile_of("SafeNet", "Luna K7")->exercised);
