@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define WAKE_AT 32     /* requests waiting: worth another worker */
+#define WAKE_AT 16     /* requests waiting: worth another worker (docs/performance.md) */
 #define STUCK_MS 10    /* more than a batch takes: whoever is awake may be stuck */
 #define PACE_OF 1024   /* requests: the pace is an average over so many, the latest counting most */
 #define PLACES_MIN 256 /* a peer's, whatever the pace: with them all workers are busy */

@@ -320,6 +320,34 @@ START_TEST(what_is_put_is_taken_whoever_sleeps)
 }
 END_TEST
 
+/* Without the sweeper: a worker that sleeps with less than a quarter of a batch waiting is woken
+ * by what comes on top of it, long before half a batch waits. */
+START_TEST(a_quarter_of_a_batch_is_worth_another_worker)
+{
+    struct taking taking = {0};
+    struct join_work *held[1];
+    struct join_queue *q;
+    pthread_t thread;
+
+    ck_assert_int_eq(join_queue_new(2, N_WORK, 0, &q), 0);
+    taking.q = q;
+    put(q, 0, 0);
+    ck_assert_uint_eq(join_queue_take(q, held, 1), 1);
+    put(q, 1, 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, take_all, &taking), 0);
+    while (join_queue_waiting(q) > 0)
+        sched_yield();
+    for (uint8_t i = 1; i < 32; i++)
+        put(q, i, 0);
+    while (join_queue_waiting(q) >= 16)
+        sched_yield();
+    join_queue_close(q);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_eq(taking.n, 32);
+    join_queue_free(q);
+}
+END_TEST
+
 START_TEST(work_behind_a_stuck_worker_is_taken_by_another)
 {
     struct taking taking = {0};
@@ -368,7 +396,7 @@ START_TEST(closing_wakes_a_waiting_worker)
 END_TEST
 
 SUITE_MAIN("joinserver queue", 10, work_behind_a_stuck_worker_is_taken_by_another,
-    a_flood_for_a_device_keeps_no_other_peer_from_it,
+    a_quarter_of_a_batch_is_worth_another_worker, a_flood_for_a_device_keeps_no_other_peer_from_it,
     a_device_is_in_one_hand_at_a_time_and_keeps_its_order,
     each_peer_has_its_turn_however_much_another_has_waiting, turns_go_on_from_batch_to_batch,
     a_batch_is_bounded_and_the_rest_waits, the_pool_bounds_what_waits,
