@@ -153,16 +153,17 @@ class Disk(FaultTest, test_deliveries.Orders):
             return file.read().decode(errors="replace")
 
     def end(self, name, left, filler):
-        """What it has left is taken away, and its room taken before scripts/run starts it again."""
-        run = self.stack.process
-        run.send_signal(signal.SIGSTOP)
+        """What it has left is taken away, and its room taken before whoever does that starts it again."""
+        pid = self.stack.pids(name)[0]
+        parent, _ = support.processes()[pid]
+        os.kill(parent, signal.SIGSTOP)
         try:
             os.unlink(left)
-            pid = self.stack.kill(name)
+            os.kill(pid, signal.SIGKILL)
             support.wait_until(lambda: pid not in support.processes(), RECOVERY_S, f"{name} has ended")
             support.wait_until(filler.is_full, RECOVERY_S, "it is full again")
         finally:
-            run.send_signal(signal.SIGCONT)
+            os.kill(parent, signal.SIGCONT)
         return pid
 
     def waits(self, load, folder):
@@ -217,9 +218,9 @@ class Disk(FaultTest, test_deliveries.Orders):
         self.verdict(load)
 
     def parallel(self, setting):
-        """Also for plans that were made."""
+        """Also for plans that were made. All that the services ask for at a time may be more than the disk can share, so psql shares none."""
         self.stack.psql(f"ALTER SYSTEM {setting}")
-        self.stack.psql("SELECT pg_reload_conf()")
+        self.stack.psql("SET force_parallel_mode = off; SELECT pg_reload_conf()")
         self.stack.psql("SET force_parallel_mode = off; "
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'cradle_%'")
 

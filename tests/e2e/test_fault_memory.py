@@ -46,7 +46,7 @@ SERVICE_OF = {"cradle-activation": "activation"}
 FRAMES = 16  # of where it failed
 ASKERS = 6  # of them, from the innermost: whoever wanted the memory
 # They end the process, or go on with what they were not given: a TLS handshake needs them. GMP is given memory by GnuTLS.
-FRAGILE = ("libtasn1.so", "libgmp.so", "gnutls_x509_crt_equals")
+FRAGILE = ("libtasn1.so", "libgmp.so", "gnutls_x509_crt_equals", "gnutls_x509_dn_init")
 
 
 def frames_in(log):
