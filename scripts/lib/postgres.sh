@@ -100,7 +100,7 @@ cluster_make() {
 cluster_settings() {
     local compression=on kib=1048576 buffers_mb
     [[ ! -r /proc/meminfo ]] || read -r _ kib _ </proc/meminfo
-    buffers_mb=$((kib / 4096 < 4096 ? kib / 4096 : 4096))
+    buffers_mb=$((kib / 4096 < 8192 ? kib / 4096 : 8192))
     if ldd "$pgbin/postgres" | grep liblz4 >/dev/null; then
         compression=lz4
     fi
