@@ -6,7 +6,6 @@ docs/benchmarks.md describes the method. The last line of standard output is one
 import argparse
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import urllib.parse
 from bench_import import Maker
 from bench_joins import CORES, SEED, at_least, build_type, host, result_of, say, settings_of
 from bench_load import make_wal_segments
-from bench_stack import AS_ID, NET_ID, Failed, Stack
+from bench_stack import AS_ID, NET_ID, Failed, Stack, end_at_sigterm
 
 BATCH_MAX = 1000
 PAGE = 1000  # devices
@@ -162,7 +161,7 @@ def main():
     if options.batch > min(BATCH_MAX, options.devices):
         parser.error(f"--batch must be at most {BATCH_MAX}, and not more than the devices")
     options.format, options.version = "csv", "1.0.3"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(options)
     except (Failed, subprocess.TimeoutExpired) as failure:

@@ -5,12 +5,12 @@ docs/benchmarks.md describes the method. The last line of standard output is one
 """
 import argparse
 import json
-import signal
 import statistics
 import subprocess
 import sys
 
 from bench_joins import CORES, SEED, VERSIONS, Failed, Stack, at_least, build_type, host, measure, prepare, say, settings_of
+from bench_stack import end_at_sigterm
 
 METHOD = ("two join servers on one database take turns, A B B A, each closed loop of fresh valid frames, every answer checked, "
           "warm-up of 1 s excluded; of both medians over the rounds; the load generator runs on the same cores")
@@ -66,7 +66,7 @@ def main():
     parser.add_argument("--seconds", type=at_least(1), default=3)
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
     parser.set_defaults(rate=0, tls=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

@@ -5,12 +5,11 @@ docs/benchmarks.md describes the method. The last line of standard output is one
 """
 import argparse
 import json
-import signal
 import statistics
 import subprocess
 import sys
 
-from bench_stack import Failed, Stack
+from bench_stack import Failed, Stack, end_at_sigterm
 
 SEED = 1
 JOINS_MAX = 65536  # DevNonces
@@ -101,7 +100,7 @@ def main():
     options = parser.parse_args()
     if not 1 <= options.slice <= options.joins <= JOINS_MAX or options.joins % options.slice != 0:
         parser.error(f"--joins is at most {JOINS_MAX}, and so many slices of 1 or more")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(options)
     except (Failed, subprocess.TimeoutExpired) as failure:

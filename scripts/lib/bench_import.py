@@ -9,7 +9,6 @@ import collections
 import http.client
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import urllib.parse
 
 from bench_joins import CORES, SEED, at_least, build_type, host, result_of, say, settings_of
 from bench_load import load, make_wal_segments
-from bench_stack import AS_ID, NET_ID, Failed, Psql, Stack
+from bench_stack import AS_ID, NET_ID, Failed, Psql, Stack, end_at_sigterm
 
 DEV_EUI_PREFIX = "02cdcdbe"  # as in tests/bench/fleet.c
 VERSIONS = ("1.0.3", "1.0.4", "1.1")
@@ -397,7 +396,7 @@ def main():
     parser.add_argument("--rate", type=at_least(1), default=500)
     parser.add_argument("--connections", type=at_least(1), default=16)
     parser.add_argument("--join-devices", type=at_least(1), default=10000)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

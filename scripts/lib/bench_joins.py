@@ -7,12 +7,11 @@ import argparse
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 
 from bench_load import load, make_wal_segments, settle, sizes
-from bench_stack import Failed, Stack
+from bench_stack import Failed, Stack, end_at_sigterm
 
 VERSIONS = ("1.0.2", "1.0.3", "1.0.4", "1.1", "mix")
 SEED = 1
@@ -215,7 +214,7 @@ def main():
     parser = parser_of("joins", connections=64)
     parser.add_argument("--rate", type=at_least(0), default=0)
     parser.add_argument("--aged", action="store_true")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

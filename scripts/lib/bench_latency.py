@@ -4,12 +4,12 @@
 docs/benchmarks.md describes the method. The last line of standard output is one JSON object.
 """
 import json
-import signal
 import subprocess
 import sys
 
 from bench_joins import (CORES, SEED, TLS_METHOD, Failed, Stack, at_least, build_type, host, measure, parser_of, prepare, say,
                          settings_of)
+from bench_stack import end_at_sigterm
 
 METHOD = ("open loop of fresh valid frames made beforehand, latency from the intended send time, every answer checked, warm-up of "
           "1 s excluded; the load generator runs on the same cores")
@@ -55,7 +55,7 @@ def main():
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--rate", type=at_least(1), default=1000)
     pace.add_argument("--percent", type=at_least(1))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

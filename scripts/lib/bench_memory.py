@@ -6,14 +6,13 @@ docs/benchmarks.md describes the method. The last line of standard output is one
 import argparse
 import json
 import re
-import signal
 import subprocess
 import sys
 import threading
 import urllib.request
 
 from bench_joins import CORES, VERSIONS, at_least, build_type, host, measure, prepare, say, settings_of
-from bench_stack import Failed, Stack, cpu_table
+from bench_stack import Failed, Stack, cpu_table, end_at_sigterm
 from bench_startup import await_ready, launch
 
 LIMIT_MIB = {"joinserver": 32, "keyd": 64}
@@ -129,7 +128,7 @@ def main():
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
     parser.add_argument("--recycle", type=at_least(0), default=0)
     parser.set_defaults(rate=0, tls=False)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

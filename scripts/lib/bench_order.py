@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ import urllib.request
 from bench_import import SMALL_SHARE, Watcher
 from bench_joins import CORES, SEED, at_least, build_type, host, say, settings_of
 from bench_load import make_wal_segments
-from bench_stack import AS_ID, JOIN_EUI, NET_ID, Failed, Stack
+from bench_stack import AS_ID, JOIN_EUI, NET_ID, Failed, Stack, end_at_sigterm
 
 VERSIONS = ("1.0.3", "1.0.4", "1.1")
 FIRST = 0x02cdcdbf00000000
@@ -205,7 +204,7 @@ def main():
     parser.add_argument("--built", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--devices", type=at_least(1), default=1000000)
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

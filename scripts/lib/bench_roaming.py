@@ -8,13 +8,12 @@ import configparser
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 
 from bench_joins import CORES, SEED, VERSIONS, at_least, build_type, host, prepare, result_of, say, settings_of
-from bench_stack import JOIN_EUI, NET_ID, START_SECONDS, Failed, Stack, private, wait_until
+from bench_stack import JOIN_EUI, NET_ID, START_SECONDS, Failed, Stack, end_at_sigterm, private, wait_until
 from bench_stray import Hole, Stray
 
 STRAY_NET_ID = "000024"
@@ -146,7 +145,7 @@ def main():
     parser.add_argument("--devices", type=at_least(1), default=10000)
     parser.add_argument("--connections", type=at_least(1), default=64)
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

@@ -5,7 +5,9 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -33,6 +35,14 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > end:
             raise Failed(f"Not after {seconds} seconds: {what}.")
         time.sleep(POLL_SECONDS)
+
+
+def end_at_sigterm():
+    """As at an exit, whatever was started ends first; a second signal does not cut that short."""
+    def end(*_):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(128 + signal.SIGTERM)
+    signal.signal(signal.SIGTERM, end)
 
 
 def post(port, token, body):

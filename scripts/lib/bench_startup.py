@@ -7,14 +7,13 @@ import argparse
 import http.client
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import time
 
 from bench_joins import CORES, at_least, build_type, host, say, settings_of
-from bench_stack import STOP_SECONDS, Failed, Stack
+from bench_stack import STOP_SECONDS, Failed, Stack, end_at_sigterm
 from ports import free_ports
 
 PROGRAMS = {"joinserver": "joinserver/cradle-joinserver", "activation": "activation/cradle-activation"}
@@ -88,7 +87,7 @@ def main():
     parser = argparse.ArgumentParser(prog="scripts/bench startup")
     parser.add_argument("--built", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--starts", type=at_least(1), default=10)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

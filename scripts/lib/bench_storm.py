@@ -8,13 +8,12 @@ import configparser
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 
 from bench_joins import CORES, SEED, VERSIONS, at_least, build_type, host, prepare, result_of, say, settings_of
 from bench_load import load
-from bench_stack import START_SECONDS, Failed, Stack, private, wait_until
+from bench_stack import START_SECONDS, Failed, Stack, end_at_sigterm, private, wait_until
 
 # One network server is given as many connections as make a storm; its own limit would stop it before. Above seven eighths of
 # all there may be, idle ones would be closed, and requests on their way to them lost.
@@ -122,7 +121,7 @@ def main():
     parser.add_argument("--within", type=at_least(1))
     parser.add_argument("--modest-rate", type=at_least(1), default=200)
     parser.add_argument("--version", choices=VERSIONS, default="1.0.3")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(parser.parse_args())
     except (Failed, subprocess.TimeoutExpired) as failure:

@@ -7,13 +7,12 @@ import argparse
 import itertools
 import json
 import math
-import signal
 import statistics
 import subprocess
 import sys
 
 import timing_claims
-from bench_stack import AS_ID, Failed, Stack
+from bench_stack import AS_ID, Failed, Stack, end_at_sigterm
 
 JOIN_MESSAGES = ("JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq")
 MESSAGES = (*JOIN_MESSAGES, timing_claims.MESSAGE)
@@ -163,7 +162,7 @@ def main():
     options.messages = options.messages or list(MESSAGES)
     if options.tries < 100 * options.in_a_row:
         parser.error("--tries must be a hundred rows or more")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_at_sigterm()
     try:
         return run(options)
     except (Failed, subprocess.TimeoutExpired) as failure:

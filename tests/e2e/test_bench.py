@@ -1,4 +1,5 @@
 """scripts/bench as a program: it measures, checks and reports. No figure is judged here."""
+import contextlib
 import json
 import os
 import re
@@ -41,10 +42,31 @@ CLAIM_REASONS = {"unknown", "code", "taken", "quarantined", "no_code", "credenti
 BENCH_SECONDS = 180
 
 
-def bench(*arguments, name="joins"):
-    return subprocess.run(
+def start(*arguments, name="joins"):
+    return subprocess.Popen(
         [os.path.join(support.ROOT, "scripts/bench"), name, *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=BENCH_SECONDS)
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def bench(*arguments, name="joins"):
+    process = start(*arguments, name=name)
+    try:
+        out, err = process.communicate(timeout=BENCH_SECONDS)
+    except BaseException:  # also when the tests are ended: killed, it would leave its servers, which are of another process group
+        process.terminate()
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def processes_of(folder):
+    """Those whose command lines name it."""
+    found = []
+    for pid in support.processes():
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+            if folder.encode() in file.read():
+                found.append(pid)
+    return found
 
 
 class Bench(unittest.TestCase):
@@ -64,6 +86,23 @@ class Bench(unittest.TestCase):
         self.assertGreater(answer["wal_bytes"], 0)
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.assertEqual(answer["postgres"][setting], "on")
+
+    def test_one_that_is_ended_takes_its_servers_with_it(self):
+        """And is told so once more while they end."""
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+            state = os.path.join(folder, "state")
+            process = start("--built", support.Stack.program(""), "--devices", "500", "--seconds", "60", "--state", folder)
+            try:
+                support.wait_until(lambda: os.path.exists(os.path.join(state, "run", "ready")), BENCH_SECONDS, "its servers are there")
+                servers = processes_of(state)
+                process.terminate()
+                support.wait_until(lambda: len(processes_of(state)) < len(servers), BENCH_SECONDS, "they are ended")
+            finally:
+                process.terminate()
+                out, err = process.communicate()
+            self.assertEqual(process.returncode, 143, out + err)
+            self.assertNotEqual(servers, [])
+            self.assertEqual(processes_of(state), [])
 
     def test_open_loop_over_two_join_servers_with_mixed_versions(self):
         answer = self.measured("--servers", "2", "--version", "mix", "--rate", "50",
