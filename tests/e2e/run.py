@@ -85,12 +85,16 @@ def files_of(options):
 
 
 def run_files(files, indices, stream):
-    outcome = Outcome()
+    outcome, known = Outcome(), set()
     try:
         for name, suite in map(files.__getitem__, indices):
             begin = time.monotonic()
             result = unittest.TextTestRunner(stream=stream, verbosity=2, resultclass=Result).run(suite)
             outcome.add(name, time.monotonic() - begin, result)
+            if left := set(support.left_in_shared()) - known:
+                stream.write(f"FAIL: {name} left in the database of all: {', '.join(sorted(left))}\n")
+                outcome.failed += 1
+                known |= left  # or those behind it would be blamed
     finally:
         support.stop_shared()
     outcome.reports = support.sanitizer_reports()

@@ -80,6 +80,16 @@ def shared():
     return _shared
 
 
+def left_in_shared():
+    """What is in the database of the shared stack and is not Cradle's: tests may run in any order."""
+    if _shared is None:
+        return []
+    return [name for name, in _shared.psql(
+        "SELECT 'relation ' || oid::regclass FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner <> "
+        "'cradle_owner'::regrole UNION ALL SELECT 'function ' || oid::regprocedure FROM pg_proc WHERE pronamespace = "
+        "'public'::regnamespace AND proowner <> 'cradle_owner'::regrole")]
+
+
 def stop_at_end(stop):
     """Has `stop` called when all tests are over."""
     _stops.append(stop)
@@ -468,14 +478,15 @@ class Stack:
     @contextlib.contextmanager
     def standby_missing(self):
         """Within, every commit waits for a standby that is not there."""
-        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE 'CREATE TABLE probe%'"
+        commit = "SELECT pg_logical_emit_message(true, 'probe', '')"  # it leaves nothing behind
+        waits = f"SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = $${commit}$$"
         self.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
         probe = None
         try:
             self.psql("SELECT pg_reload_conf()")
             # Known to the server some time after that: once a commit of ours waits, all do.
             while probe is None or not probe.is_alive():
-                probe = threading.Thread(target=self.psql, args=(f"CREATE TABLE probe{secrets.token_hex(4)} ()",))
+                probe = threading.Thread(target=self.psql, args=(commit,))
                 probe.start()
                 wait_until(lambda: not probe.is_alive() or self.psql(waits), READY_SECONDS, "a commit waits")
             yield

@@ -217,33 +217,9 @@ class Gate(unittest.TestCase):
         self.update(device, "service = 'suspended'")
         self.assertEqual(code(self.ask(device, 1)), "ActivationDisallowed")
 
-    @contextlib.contextmanager
-    def no_standby(self):
-        """PostgreSQL waits for a standby that does not exist, from before the block on."""
-        done = threading.Event()
-
-        def commit_until_done():
-            with Session(self.stack) as session:
-                while not done.is_set():
-                    session.run("SELECT pg_logical_emit_message(true, 'probe', '')")
-
-        probe = threading.Thread(target=commit_until_done)
-        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-        probe.start()
-        try:
-            self.stack.psql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-            self.stack.psql("SELECT pg_reload_conf()")
-            support.wait_until(lambda: self.stack.psql(waiting), SOON_S, "commits wait for a standby")
-            yield
-        finally:
-            done.set()
-            self.stack.psql("ALTER SYSTEM RESET synchronous_standby_names")
-            self.stack.psql("SELECT pg_reload_conf()")
-            probe.join()
-
     def test_a_join_that_no_standby_has_is_not_answered_with_success(self):
         device = self.stack.device("1.0.4")
-        with self.no_standby():
+        with self.stack.standby_missing():
             first = self.ask(device, 3)
             again = self.ask(device, 3)
         # It stands on the primary and nowhere else: neither it nor its retry may be told as done.
