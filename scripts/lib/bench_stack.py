@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
+from clusters import remove_clusters
 from ports import free_ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -194,6 +195,7 @@ class Stack:
             except subprocess.TimeoutExpired:
                 self.run.kill()
         if self.temporary:
+            remove_clusters(self.folder)
             self.temporary.cleanup()
 
     # --- what has to be there ---

@@ -17,6 +17,7 @@ import unittest
 
 import openapi
 import support
+from clusters import remove_clusters  # of scripts/lib, which support finds
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -213,7 +214,10 @@ def main():
     options.built = os.path.abspath(options.built)
     signal.signal(signal.SIGTERM, interrupted)
     with tempfile.TemporaryDirectory(prefix="cradle-e2e-", dir=options.work or "/tmp") as work:
-        return run(options, work)
+        try:
+            return run(options, work)
+        finally:
+            remove_clusters(work)
 
 
 sys.exit(main())

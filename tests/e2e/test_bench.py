@@ -18,6 +18,7 @@ import bench_claims  # noqa: E402 (they are where scripts/bench has them)
 import bench_import  # noqa: E402
 import bench_load  # noqa: E402
 import bench_stack  # noqa: E402
+from clusters import remove_clusters  # noqa: E402
 
 ALONE = True  # what takes all of the machine makes services beside it answer late, as they should
 
@@ -59,6 +60,24 @@ def bench(*arguments, name="joins"):
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def answer_of(run):
+    """Its last line, an object; without one, what it said in the place of it."""
+    try:
+        return json.loads(run.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise AssertionError(f"{run.args} ended with {run.returncode}, and no answer:\n{run.stdout}{run.stderr}") from None
+
+
+@contextlib.contextmanager
+def kept_state():
+    """A folder for --state, which a benchmark leaves to whoever named it."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        try:
+            yield folder
+        finally:
+            remove_clusters(folder)
+
+
 def processes_of(folder):
     """Those whose command lines name it."""
     found = []
@@ -74,7 +93,7 @@ class Bench(unittest.TestCase):
         run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16",
                     "--seconds", "2", *arguments, name=name)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        return json.loads(run.stdout.splitlines()[-1])
+        return answer_of(run)
 
     def test_last_line_has_all_fields_and_every_answer_was_right(self):
         answer = self.measured()
@@ -89,7 +108,7 @@ class Bench(unittest.TestCase):
 
     def test_one_that_is_ended_takes_its_servers_with_it(self):
         """And is told so once more while they end."""
-        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        with kept_state() as folder:
             state = os.path.join(folder, "state")
             process = start("--built", support.Stack.program(""), "--devices", "500", "--seconds", "60", "--state", folder)
             try:
@@ -123,7 +142,7 @@ class Bench(unittest.TestCase):
         self.assertLessEqual(answer["p99_ms"], answer["max_ms"])
 
     def test_devices_that_are_kept_are_gone_on_with_and_no_others(self):
-        with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        with kept_state() as folder:
             first = self.measured("--state", folder, "--rate", "50")
             second = self.measured("--state", folder, "--rate", "50", "--tls")
             self.assertEqual((first["errors"], second["errors"], second["load_s"]), (0, 0, first["load_s"]))
@@ -139,7 +158,7 @@ class Bench(unittest.TestCase):
     def test_a_device_joins_again_and_again(self):
         run = bench("--built", support.Stack.program(""), "--joins", "90", "--slice", "30", name="history")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual([one["first"] for one in answer["slices"]], [0, 30, 60])
         self.assertEqual(set(answer["slices"][0]["cpu_us"]), {"keyd", "joinserver", "postgres"})
         # Two full lists went to pages, and the rest stands in the third.
@@ -159,7 +178,7 @@ class Bench(unittest.TestCase):
     def storm(self, *arguments):
         run = bench("--built", support.Stack.program(""), "--devices", "2000", "--connections", "500", *arguments, name="storm")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual((answer["errors"], answer["nonces_spent"]), (0, 0))
         return answer
 
@@ -178,7 +197,7 @@ class Bench(unittest.TestCase):
         run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "16", "--seconds", "1",
                     "--rounds", "2", name="gate")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual((set(answer["ratio"]), answer["rounds"]), ({"joins_per_s", "cpu_us"}, 2))
         self.assertTrue(all(found["checked"] > 0 for runs in answer["runs"].values() for found in runs))
 
@@ -198,7 +217,7 @@ class Bench(unittest.TestCase):
                     "--phases", "1", "--seconds", "1", "--rate", "50", "--connections", "4", "--join-devices", "100",
                     name="import")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual(IMPORT_FIELDS - set(answer), set())
         self.assertEqual(set(answer["cpu_us"]), {"keyd", "activation", "postgres", "client"})
         self.assertEqual((answer["errors"], answer["devices"], answer["joined"]), (0, 600, 600))
@@ -208,7 +227,7 @@ class Bench(unittest.TestCase):
     def claims(self, *arguments):
         run = bench("--built", support.Stack.program(""), "--seconds", "1", *arguments, name="claims")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual(CLAIM_FIELDS - set(answer), set())
         self.assertEqual(set(answer["cpu_us"]), {"keyd", "activation", "postgres", "load"})
         self.assertEqual((answer["errors"], answer["not_in_database"]), (0, 0))
@@ -226,7 +245,7 @@ class Bench(unittest.TestCase):
     def test_timing_of_claims_asks_for_each_reason_as_often(self):
         run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "20", "--message", "Claim",
                     name="timing")
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual(run.returncode == 0, answer["good"], run.stderr)
         verdict = answer["messages"]["Claim"]
         self.assertEqual(verdict["n"], dict.fromkeys(CLAIM_REASONS, 100))
@@ -236,7 +255,7 @@ class Bench(unittest.TestCase):
         joins = ("JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq")
         run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "50",
                     *(f"--message={message}" for message in joins), name="timing")
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual(run.returncode == 0, answer["good"], run.stderr)
         self.assertEqual(set(answer["messages"]), set(joins))
         for verdict in answer["messages"].values():
@@ -247,7 +266,7 @@ class Bench(unittest.TestCase):
     def test_memory_is_looked_at_until_every_key_process_was_replaced(self):
         run = bench("--built", support.Stack.program(""), "--devices", "500", "--connections", "100", "--seconds", "1",
                     "--recycle", "300", name="memory")
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual(run.returncode == 0, answer["errors"] == 0, run.stdout + run.stderr)
         self.assertEqual(set(answer["joinserver_mib"]), {"rss", "hwm", "pss", "idle"})
         self.assertEqual((answer["limit_mib"], set(answer["within"])), ({"joinserver": 32, "keyd": 64}, {"joinserver", "keyd"}))
@@ -259,7 +278,7 @@ class Bench(unittest.TestCase):
     def test_startup_waits_until_both_services_are_ready(self):
         run = bench("--built", support.Stack.program(""), "--starts", "2", name="startup")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         for service in ("joinserver", "activation"):
             figures = answer[service]
             self.assertTrue(0 < figures["min_ms"] <= figures["median_ms"] <= figures["max_ms"], figures)
@@ -267,7 +286,7 @@ class Bench(unittest.TestCase):
 
     def test_routes_are_found(self):
         run = bench("--built", support.Stack.program(""), "--routes", "1000", "--rounds", "1", name="routes")
-        answer = json.loads(run.stdout.splitlines()[-1])
+        answer = answer_of(run)
         self.assertEqual((answer["routes"], answer["rounds"], answer["limit_ns"]), (1000, 1, 1000))
         for name in ("flat", "nested"):
             self.assertGreater(answer[f"{name}_ns"], 0)

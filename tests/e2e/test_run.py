@@ -14,6 +14,7 @@ import unittest
 import unittest.mock
 
 import support
+from clusters import remove_clusters
 
 CONFIG_FAULT = 78
 MARKER = "cradle-state"
@@ -406,6 +407,25 @@ class Beginnings(RunTest):
         with open(stack.path("demo.json"), encoding="utf-8") as file:
             devices = json.load(file)["devices"]
         self.assertEqual(len(keys), 2 * (len({d["app_key"] for d in devices}) + 1))
+
+
+class Clusters(unittest.TestCase):
+    """What tests and benchmarks leave behind where PostgreSQL's folder is not in the state folder."""
+
+    def test_those_of_removed_state_folders_go_and_no_others(self):
+        with tempfile.TemporaryDirectory() as outside, tempfile.TemporaryDirectory() as work:
+            ours, others = (os.path.join(outside, digit * 16, "data") for digit in "12")
+            inside = os.path.join(work, "in", "pg")
+            for cluster in (ours, others, inside):
+                os.makedirs(cluster)
+            for name, cluster in (("out", ours), ("in", inside), ("strange", f"{outside}/{'2' * 16}/data/..")):
+                os.makedirs(os.path.join(work, "job", name))
+                with open(os.path.join(work, "job", name, "cluster"), "w", encoding="utf-8") as file:
+                    file.write(f"{cluster}\n")
+            for _ in range(2):
+                remove_clusters(work, outside)
+                self.assertEqual(os.listdir(outside), ["2" * 16])
+                self.assertTrue(os.path.isdir(others) and os.path.isdir(inside))
 
 
 if __name__ == "__main__":
