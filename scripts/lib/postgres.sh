@@ -93,13 +93,37 @@ cluster_make() {
     printf '%s\n' "$pgdata" >"$state/cluster"
 }
 
+# memory_kib: the memory of this machine, or what a control group that this runs in leaves of it (a container's is seen at
+# the root of its own hierarchy).
+memory_kib() {
+    local kib=1048576 groups=/proc/self/cgroup controllers group folder file bytes
+    [[ ! -r /proc/meminfo ]] || read -r _ kib _ </proc/meminfo
+    [[ -r $groups ]] || groups=/dev/null
+    while IFS=: read -r _ controllers group; do
+        case $controllers in
+        '') folder=/sys/fs/cgroup file=memory.max ;;
+        memory) folder=/sys/fs/cgroup/memory file=memory.limit_in_bytes ;;
+        *) continue ;;
+        esac
+        group=${group%/}
+        while :; do
+            if { bytes=$(<"$folder$group/$file"); } 2>/dev/null && [[ $bytes =~ ^[0-9]{1,18}$ ]] && ((bytes / 1024 < kib)); then
+                kib=$((bytes / 1024))
+            fi
+            [[ -n $group ]] || break
+            group=${group%/*}
+        done
+    done <"$groups"
+    printf '%s\n' "$kib"
+}
+
 # The settings, written at each start; where the disk is full, those of the start before are kept. An
 # answered join must survive a power cut, and no key may reach a log: statements and their parameters
 # are never written there. A quarter of the memory is for pages: to read one that is not there costs a
 # system call and a checksum, even where the kernel has it.
 cluster_settings() {
-    local compression=on kib=1048576 buffers_mb
-    [[ ! -r /proc/meminfo ]] || read -r _ kib _ </proc/meminfo
+    local compression=on kib buffers_mb
+    kib=$(memory_kib)
     buffers_mb=$((kib / 4096 < 8192 ? kib / 4096 : 8192))
     if ldd "$pgbin/postgres" | grep liblz4 >/dev/null; then
         compression=lz4

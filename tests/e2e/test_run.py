@@ -15,6 +15,7 @@ import unittest.mock
 
 import support
 from clusters import remove_clusters
+from memory_group import MemoryGroup
 
 CONFIG_FAULT = 78
 MARKER = "cradle-state"
@@ -407,6 +408,20 @@ class Beginnings(RunTest):
         with open(stack.path("demo.json"), encoding="utf-8") as file:
             devices = json.load(file)["devices"]
         self.assertEqual(len(keys), 2 * (len({d["app_key"] for d in devices}) + 1))
+
+
+class Memory(unittest.TestCase):
+    SIZE = 512 << 20
+
+    def test_what_a_control_group_leaves_is_all_there_is(self):
+        group = MemoryGroup()
+        self.addCleanup(group.close)
+        group.limit(self.SIZE)
+        ask = ". scripts/lib/postgres.sh; memory_kib"
+        without, within = (int(subprocess.run(["bash", "-c", command], cwd=support.ROOT, capture_output=True, text=True, check=True).stdout)
+                           for command in (ask, f"echo $$ >{group.path}/cgroup.procs; {ask}"))
+        self.assertEqual(within, self.SIZE >> 10)
+        self.assertGreater(without, within)
 
 
 class Clusters(unittest.TestCase):
