@@ -201,12 +201,15 @@ class Stack:
     # --- what has to be there ---
 
     def cradle(self, *args):
+        return json.loads(self.command(*args))
+
+    def command(self, *args):
         run = subprocess.run([self.program("cli/cradle"), "--config", self.path("cradle.ini"), *args],
                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
                              env=self.environment())
         if run.returncode != 0:
             raise Failed(f"`cradle {' '.join(args)}` failed: {run.stderr.strip()}")
-        return json.loads(run.stdout)
+        return run.stdout
 
     def access_token(self, client):
         """An access token of a client that was just made."""
@@ -284,6 +287,23 @@ class Stack:
             "ProtocolVersion": "1.0", "MessageType": "JoinReq", "TransactionID": 1,
             "SenderID": NET_ID, "ReceiverID": JOIN_EUI, "MACVersion": "1.0.3"})
         return answer is not None and "UnkownReceiver" not in answer  # (sic: TS002-1.0)
+
+    def restart_activation(self):
+        """scripts/run starts again what ends."""
+        before = self.pid("activation")
+        os.kill(before, signal.SIGTERM)
+        wait_until(lambda: self.activation_ready(before), START_SECONDS, "the activation service is ready again")
+
+    def activation_ready(self, but):
+        """Whether one is that is not this process; between the two there is no file of its number."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            if self.pid("activation") == but:
+                return False
+            with opener.open(f"http://127.0.0.1:{self.activation_port}/readyz", timeout=5):
+                return True
+        except OSError:
+            return False
 
     # --- what is looked at ---
 

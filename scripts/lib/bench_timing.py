@@ -120,7 +120,7 @@ def report(message, verdict):
 
 
 def run(options):
-    samples = {}
+    samples, codes = {}, None
     join_messages = [message for message in JOIN_MESSAGES if message in options.messages]
     if join_messages:
         with Stack(options.built, 1) as stack:
@@ -128,14 +128,14 @@ def run(options):
     if timing_claims.MESSAGE in options.messages:
         with Stack(options.built, 1) as stack:
             shared = {"devices": options.devices, "seed": SEED, "version": options.version}
-            samples[timing_claims.MESSAGE] = timing_claims.measure(stack, shared, options.tries, options.in_a_row, say)
+            samples[timing_claims.MESSAGE], codes = timing_claims.measure(stack, shared, options, say)
     verdicts = {message: judge({name: rows_of(sample, options.in_a_row) for name, sample in classes.items()})
                 for message, classes in samples.items()}
     for message, verdict in verdicts.items():
         report(message, verdict)
     good = all(verdict["alike"] and verdict["control_stands_out"] for verdict in verdicts.values())
     say(json.dumps({"benchmark": "timing", "messages": verdicts, "t_max": T_MAX, "devices_of_each": options.devices,
-                    "version": options.version, "in_a_row": options.in_a_row,
+                    "version": options.version, "codes_by_version": codes, "in_a_row": options.in_a_row,
                     "method": METHOD.format(rows=ROWS.format(options.in_a_row) if options.in_a_row > 1 else ""),
                     "good": good}))
     return 0 if good else 1
@@ -157,6 +157,7 @@ def main():
     parser.add_argument("--devices", type=at_least(1), default=DEVICES)
     parser.add_argument("--in-a-row", type=at_least(1), default=1)
     parser.add_argument("--version", default="1.0.3")
+    parser.add_argument("--code-versions", type=int, choices=(1, 2), default=1)
     parser.add_argument("--message", dest="messages", action="append", choices=MESSAGES)
     options = parser.parse_args()
     options.messages = options.messages or list(MESSAGES)

@@ -16,6 +16,8 @@ WEAK_MAX = 20  # wrong claims that lock a weak code
 OWNER = "Bench owner"
 CLASS_SQL = f"(('x' || right(encode(dev_eui, 'hex'), 8))::bit(32)::bigint / {STRIDE} % {CLASSES})"
 TABLES = ("device", "device_key", "device_join", "claim_code", "claim_limit")
+# With two versions of the code key these codes are hashed by the newer one, as what is not here is; the others by the first.
+NEWER = (CODE, QUARANTINED)
 PREPARE_SQL = (
     "UPDATE device SET ownership = 'unowned', owner_id = NULL, service = 'inactive', home_net_id = NULL, as_id = NULL,"
     f" trust = CASE {CLASS_SQL} WHEN {QUARANTINED} THEN 'quarantined' ELSE trust END,"
@@ -23,7 +25,8 @@ PREPARE_SQL = (
     f" WHERE {CLASS_SQL} NOT IN ({TAKEN}, {CONTROL})",
     f"UPDATE device SET owner_id = (SELECT id FROM organization WHERE name = '{OWNER}') WHERE {CLASS_SQL} = {CONTROL}",
     "INSERT INTO claim_code (dev_eui, generation, hash, weak, origin, made_by)"
-    f" SELECT dev_eui, CASE WHEN owned THEN 2 ELSE 1 END, sha256(dev_eui), class = {LOCKED},"
+    " SELECT dev_eui, CASE WHEN owned THEN 2 ELSE 1 END,"
+    f"  sha256(dev_eui) || CASE WHEN {{two}} AND class IN {NEWER} THEN '\\x0002'::bytea ELSE '' END, class = {LOCKED},"
     "  CASE WHEN owned THEN 'claimed' ELSE 'given' END, CASE WHEN owned THEN sha256(dev_eui) END"
     f" FROM (SELECT dev_eui, {CLASS_SQL} AS class, owner_id IS NOT NULL AS owned FROM device) d WHERE class <> {NO_CODE}",
     # All have been tried wrongly so often that a weak code is locked, those that are not here too.
@@ -62,22 +65,37 @@ def add_clients(stack):
     return path
 
 
-def measure(stack, shared, tries, in_a_row, say):
-    """Nanoseconds by class."""
+def rotate_code_key(stack):
+    stack.command("hsm", "rotate", "code")
+    stack.command("hsm", "activate", "code", "2")
+    stack.restart_activation()  # so that every key process knows
+
+
+def codes_by_version(stack):
+    """How many codes each version of the code key has hashed."""
+    return dict(json.loads(line) for line in stack.psql.ask(
+        "SELECT json_build_array(key_version(hash), count(*)) FROM claim_code GROUP BY key_version(hash) ORDER BY key_version(hash)"))
+
+
+def measure(stack, shared, options, say):
+    """Nanoseconds by class, and codes by version."""
+    tries, two = options.tries, options.code_versions == 2
     shared = {**shared, "devices": CLASSES * shared["devices"], "stride": STRIDE}
     say(f"Making {shared['devices']} devices with codes, and {CLIENTS} clients ...")
     if stack.bench("load-devices", **shared).wait() != 0:
         raise Failed("cradle-bench load-devices failed: the reason is above.")
+    if two:
+        rotate_code_key(stack)
     tokens = add_clients(stack)
     for sql in PREPARE_SQL:
-        stack.psql.ask(sql)
+        stack.psql.ask(sql.replace("{two}", str(two)))
     say(f"Timing {tries} refusals of each class, {MESSAGE} ...")
     process = stack.bench("claim-timing", answered=True, tries=tries, tokens=tokens, ports=stack.activation_port,
-                          **{"in-a-row": in_a_row}, **shared)
+                          **{"in-a-row": options.in_a_row}, **shared)
     try:
         for line in process.stdout:
             if line != "reset\n":
-                return json.loads(line)
+                return json.loads(line), codes_by_version(stack)
             stack.psql.ask(FORGIVE_SQL)
             process.stdin.write("done\n")
             process.stdin.flush()

@@ -243,13 +243,15 @@ class Bench(unittest.TestCase):
         self.assertEqual(answer["claimed"], 50 * answer["checked"])
 
     def test_timing_of_claims_asks_for_each_reason_as_often(self):
-        run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "20", "--message", "Claim",
-                    name="timing")
-        answer = answer_of(run)
-        self.assertEqual(run.returncode == 0, answer["good"], run.stderr)
-        verdict = answer["messages"]["Claim"]
-        self.assertEqual(verdict["n"], dict.fromkeys(CLAIM_REASONS, 100))
-        self.assertEqual((verdict["n_control"], len(verdict["t"])), (50, 21))
+        for versions, codes in ((1, {"1": 120}), (2, {"1": 80, "2": 40})):
+            run = bench("--built", support.Stack.program(""), "--tries", "100", "--devices", "20", "--message", "Claim",
+                        "--code-versions", str(versions), name="timing")
+            answer = answer_of(run)
+            self.assertEqual(run.returncode == 0, answer["good"], run.stderr)
+            self.assertEqual(answer["codes_by_version"], codes)
+            verdict = answer["messages"]["Claim"]
+            self.assertEqual(verdict["n"], dict.fromkeys(CLAIM_REASONS, 100))
+            self.assertEqual((verdict["n_control"], len(verdict["t"])), (50, 21))
 
     def test_timing_asks_each_message_of_each_kind_as_often_and_reports_it(self):
         joins = ("JoinReq", "RejoinReq", "HomeNSReq", "AppSKeyReq")
