@@ -27,16 +27,29 @@ cradle organization set --name Maker --allow-clear-keys yes >/dev/null
 maker=$(member client_id <<<"$made"):$(member client_secret <<<"$made")
 token=$(curl -sf -u "$maker" -d grant_type=client_credentials http://127.0.0.1:8080/v1/token | member access_token)
 
+# dev_eui_of N
+dev_eui_of() {
+    printf '70b3d57ed10000%02x' "$1"
+}
+
+# import N KEY: the maker brings device N in.
+import() {
+    printf 'dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n%s,%s,%s,1.0.4,%s,our-as\n' \
+        "$(dev_eui_of "$1")" "$join_eui" "$2" "$net_id" |
+        curl -sf -o "$near/import.out" -H "Authorization: Bearer $token" -H 'Content-Type: text/csv' --data-binary @- \
+            'http://127.0.0.1:8080/v1/batches/import?format=csv' && grep -q '"created"' "$near/import.out"
+}
+
+# join N KEY [OPTION...]: device N joins, and agrees with the network's and the application's server on the session keys.
+join() {
+    device join --json --url http://127.0.0.1:8081/ --token "$ns_token" --ns-kek "ns=$ns_kek" --as-kek "as=$as_kek" \
+        --dev-eui "$(dev_eui_of "$1")" --join-eui "$join_eui" --app-key "$2" --mac-version 1.0.4 --net-id "$net_id" \
+        "${@:3}" >"$near/join.out" && grep -q '"agree":true' "$near/join.out"
+}
+
 for i in 1 2 3; do
     app_key=$(openssl rand -hex 16)
-    printf 'dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n70b3d57ed100000%s,%s,%s,1.0.4,%s,our-as\n' \
-        "$i" "$join_eui" "$app_key" "$net_id" |
-        curl -sf -o "$near/import.out" -H "Authorization: Bearer $token" -H 'Content-Type: text/csv' --data-binary @- \
-            'http://127.0.0.1:8080/v1/batches/import?format=csv' || die "the import failed"
-    grep -q '"created"' "$near/import.out" || die "the device was not imported: $(cat "$near/import.out")"
-    device join --json --url http://127.0.0.1:8081/ --token "$ns_token" --ns-kek "ns=$ns_kek" --as-kek "as=$as_kek" \
-        --dev-eui "70b3d57ed100000$i" --join-eui "$join_eui" --app-key "$app_key" --mac-version 1.0.4 --net-id "$net_id" \
-        >"$near/join.out" || die "the device did not join: $(cat "$near/join.out")"
-    grep -q '"agree":true' "$near/join.out" || die "the device did not join: $(cat "$near/join.out")"
+    import "$i" "$app_key" || die "the device was not imported: $(cat "$near/import.out")"
+    join "$i" "$app_key" || die "the device did not join: $(cat "$near/join.out")"
 done
 echo "3 devices joined"

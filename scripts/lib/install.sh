@@ -30,8 +30,9 @@ apt() {
     apt-get -y -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@"
 }
 
+# What is there stays: somebody else's packages may not go for ours.
 install() {
-    apt install --no-install-recommends "$@"
+    apt install --no-install-recommends --no-remove "$@"
 }
 
 # The list of packages is fetched only when there is none, or when it turns out to be too old.

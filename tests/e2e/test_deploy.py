@@ -187,6 +187,16 @@ class Compose(unittest.TestCase):
             self.assertEqual(service.get("network_mode") == "none", keys, name)
             self.assertEqual(service.get("user") == "10002:10002", keys, name)
 
+    def test_what_stays_up_is_up_after_a_boot(self):
+        once = {"token", "migrate"}
+        for name, service in self.compose["services"].items():
+            self.assertEqual(service["restart"], "no" if name in once else "unless-stopped", name)
+
+    def test_postgresql_is_asked_where_the_others_ask_it(self):
+        """The official image fills an empty volume by a server on the socket alone, and then ends it."""
+        check = self.compose["services"]["postgres"]["healthcheck"]["test"]
+        self.assertEqual(check[check.index("-h") + 1], "127.0.0.1")
+
     def test_every_secret_and_volume_is_declared_and_used(self):
         services = self.compose["services"].values()
         self.assertEqual({s for service in services for s in service.get("secrets", [])}, set(self.compose["secrets"]))
@@ -243,15 +253,16 @@ class Compose(unittest.TestCase):
 class Whole(unittest.TestCase):
     """What takes minutes is done when it is asked for."""
 
-    def run_script(self, name, variable):
+    def run_script(self, name, variable, *more):
         if os.environ.get(variable) != "yes":
             self.skipTest(f"it compiles everything anew, which takes minutes: scripts/{name} --try, or {variable}=yes")
         if os.geteuid() != 0:
             self.skipTest("it makes a root file system: only root can")
-        run = subprocess.run([os.path.join(support.ROOT, "scripts", name), "--try"], capture_output=True, text=True,
+        run = subprocess.run([os.path.join(support.ROOT, "scripts", name), "--try", *more], capture_output=True, text=True,
                              check=False, stdin=subprocess.DEVNULL)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         self.assertIn("3 devices joined", run.stdout)
+        return run.stdout
 
     def test_devices_join_by_the_packages_in_a_bare_debian(self):
         self.run_script("package", "CRADLE_TRY_PACKAGE")
@@ -259,4 +270,5 @@ class Whole(unittest.TestCase):
     def test_devices_join_by_the_containers(self):
         if not shutil.which("buildah"):
             self.skipTest("there is no buildah")
-        self.run_script("image", "CRADLE_TRY_IMAGE")
+        said = self.run_script("image", "CRADLE_TRY_IMAGE", "--up")
+        self.assertIn("joins again after the engine ended and was started again", said)
