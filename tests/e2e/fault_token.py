@@ -37,7 +37,7 @@ class Control:
         self.rv_at = 16  # behind three numbers, as an eight-byte one must lie
         self.calls_at = self.rv_at + CODE.size
         self.act_at = self.calls_at + NUMBER.size * n
-        size = -(-(self.act_at + 2 * NUMBER.size) // 8) * 8
+        size = -(-(self.act_at + 3 * NUMBER.size) // 8) * 8
         with open(path, "wb") as file:
             file.write(bytes(size))
         with open(path, "r+b") as file:

@@ -53,4 +53,5 @@ struct p11_fault_control {
     _Atomic uint32_t calls[P11_FAULT_N_FUNCTIONS];
     _Atomic uint32_t act; /* enum p11_fault_act; 0 fails */
     _Atomic uint32_t hang_ms;
+    _Atomic uint32_t process; /* its calls alone are counted and fail; 0: those of all */
 };
