@@ -34,9 +34,10 @@ dev_eui_of() {
 
 # import N KEY: the maker brings device N in.
 import() {
+    rm -f "$near/import.out"
     printf 'dev_eui,join_eui,app_key,mac_version,home_net_id,as_id\n%s,%s,%s,1.0.4,%s,our-as\n' \
         "$(dev_eui_of "$1")" "$join_eui" "$2" "$net_id" |
-        curl -sf -o "$near/import.out" -H "Authorization: Bearer $token" -H 'Content-Type: text/csv' --data-binary @- \
+        curl -sS --fail-with-body -o "$near/import.out" -H "Authorization: Bearer $token" -H 'Content-Type: text/csv' --data-binary @- \
             'http://127.0.0.1:8080/v1/batches/import?format=csv' && grep -q '"created"' "$near/import.out"
 }
 
@@ -49,7 +50,7 @@ join() {
 
 for i in 1 2 3; do
     app_key=$(openssl rand -hex 16)
-    import "$i" "$app_key" || die "the device was not imported: $(cat "$near/import.out")"
+    import "$i" "$app_key" || die "the device was not imported: $(cat "$near/import.out" || true)"
     join "$i" "$app_key" || die "the device did not join: $(cat "$near/join.out")"
 done
 echo "3 devices joined"

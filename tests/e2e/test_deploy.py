@@ -194,8 +194,9 @@ class Compose(unittest.TestCase):
 
     def test_postgresql_is_asked_where_the_others_ask_it(self):
         """The official image fills an empty volume by a server on the socket alone, and then ends it."""
-        check = self.compose["services"]["postgres"]["healthcheck"]["test"]
-        self.assertEqual(check[check.index("-h") + 1], "127.0.0.1")
+        check = self.compose["services"]["postgres"]["healthcheck"]
+        self.assertEqual(check["test"][check["test"].index("-h") + 1], "127.0.0.1")
+        self.assertEqual(check["start_period"], "15m", "who fills a large or slow volume is not unhealthy for it")
 
     def test_every_secret_and_volume_is_declared_and_used(self):
         services = self.compose["services"].values()
@@ -253,22 +254,26 @@ class Compose(unittest.TestCase):
 class Whole(unittest.TestCase):
     """What takes minutes is done when it is asked for."""
 
-    def run_script(self, name, variable, *more):
+    def run_script(self, name, option, variable, why="it compiles everything anew, which takes minutes"):
         if os.environ.get(variable) != "yes":
-            self.skipTest(f"it compiles everything anew, which takes minutes: scripts/{name} --try, or {variable}=yes")
+            self.skipTest(f"{why}: scripts/{name} {option}, or {variable}=yes")
         if os.geteuid() != 0:
             self.skipTest("it makes a root file system: only root can")
-        run = subprocess.run([os.path.join(support.ROOT, "scripts", name), "--try", *more], capture_output=True, text=True,
+        run = subprocess.run([os.path.join(support.ROOT, "scripts", name), option], capture_output=True, text=True,
                              check=False, stdin=subprocess.DEVNULL)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         self.assertIn("3 devices joined", run.stdout)
         return run.stdout
 
     def test_devices_join_by_the_packages_in_a_bare_debian(self):
-        self.run_script("package", "CRADLE_TRY_PACKAGE")
+        self.run_script("package", "--try", "CRADLE_TRY_PACKAGE")
 
     def test_devices_join_by_the_containers(self):
         if not shutil.which("buildah"):
             self.skipTest("there is no buildah")
-        said = self.run_script("image", "CRADLE_TRY_IMAGE", "--up")
+        self.run_script("image", "--try", "CRADLE_TRY_IMAGE")
+
+    def test_devices_join_by_the_composition_that_is_up(self):
+        said = self.run_script("image", "--up", "CRADLE_TRY_COMPOSE",
+                               "it compiles everything anew and installs a Docker engine where there is none")
         self.assertIn("joins again after the engine ended and was started again", said)
