@@ -15,7 +15,7 @@ def remove_clusters(folder, outside=OUTSIDE):
         folders.clear()
         with open(os.path.join(path, "cluster"), encoding="utf-8", errors="replace") as file:
             cluster = file.read().strip()
-        if re.fullmatch(re.escape(outside) + "/[0-9a-f]{16}/data", cluster) and os.path.isdir(cluster):
+        if re.fullmatch(re.escape(outside) + "/[0-9a-f]{16}/data", cluster) and os.path.isdir(os.path.dirname(cluster)):
             shutil.rmtree(os.path.dirname(cluster), onerror=left)
 
 

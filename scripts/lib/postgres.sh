@@ -73,6 +73,8 @@ namespace_works() {
 cluster_make() {
     local password folder=${pgdata%/*} log=$state/log/initdb.log
     rm -rf -- "$pgdata.new" "$pgdata"
+    # First: who removes a state folder goes by it (state_empty, clusters.py), also where this ends in the middle.
+    printf '%s\n' "$pgdata" >"$state/cluster"
     if [[ $folder != "$state" ]]; then
         rm -rf -- "$folder"
         (umask 022 && mkdir -p "$outside_clusters")
@@ -90,7 +92,6 @@ cluster_make() {
     printf "include_if_exists 'cradle.conf'\n" >>"$pgdata.new/postgresql.conf"
     printf 'local all all scram-sha-256\n' >"$pgdata.new/pg_hba.conf"
     mv "$pgdata.new" "$pgdata"
-    printf '%s\n' "$pgdata" >"$state/cluster"
 }
 
 # memory_kib: the memory of this machine, or what a control group that this runs in leaves of it (a container's is seen at

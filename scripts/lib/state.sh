@@ -106,7 +106,7 @@ state_set_complete() {
 state_empty() {
     local cluster=
     [[ ! -r $state/cluster ]] || cluster=$(<"$state/cluster")
-    if [[ -d $cluster && $cluster != "$state/pg" ]]; then
+    if [[ -d ${cluster%/data} && $cluster != "$state/pg" ]]; then
         [[ $cluster =~ ^$outside_clusters/[0-9a-f]{16}/data$ ]] ||
             die "$state/cluster names a folder that is not Cradle's: remove $state by hand."
     else

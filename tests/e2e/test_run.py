@@ -429,11 +429,11 @@ class Clusters(unittest.TestCase):
 
     def test_those_of_removed_state_folders_go_and_no_others(self):
         with tempfile.TemporaryDirectory() as outside, tempfile.TemporaryDirectory() as work:
-            ours, others = (os.path.join(outside, digit * 16, "data") for digit in "12")
+            ours, others, begun = (os.path.join(outside, digit * 16, "data") for digit in "123")
             inside = os.path.join(work, "in", "pg")
-            for cluster in (ours, others, inside):
-                os.makedirs(cluster)
-            for name, cluster in (("out", ours), ("in", inside), ("strange", f"{outside}/{'2' * 16}/data/..")):
+            for folder in (ours, others, f"{begun}.new", inside):
+                os.makedirs(folder)
+            for name, cluster in (("out", ours), ("begun", begun), ("in", inside), ("strange", f"{outside}/{'2' * 16}/data/..")):
                 os.makedirs(os.path.join(work, "job", name))
                 with open(os.path.join(work, "job", name, "cluster"), "w", encoding="utf-8") as file:
                     file.write(f"{cluster}\n")
