@@ -85,6 +85,20 @@ def files_of(options):
             for name, tests in itertools.groupby(flat(suite), lambda test: type(test).__module__)]
 
 
+def look_at_shared(name, known, outcome, stream):
+    """What this file has left in the database of all, which is a failure; those behind it are not blamed for it."""
+    try:
+        left = set(support.left_in_shared()) - known
+    except (AssertionError, OSError) as failure:
+        stream.write(f"FAIL: {name}: the database of all cannot be asked: {failure}\n")
+        outcome.failed += 1
+        return set()
+    if left:
+        stream.write(f"FAIL: {name} left in the database of all: {', '.join(sorted(left))}\n")
+        outcome.failed += 1
+    return left
+
+
 def run_files(files, indices, stream):
     outcome, known = Outcome(), set()
     try:
@@ -92,10 +106,7 @@ def run_files(files, indices, stream):
             begin = time.monotonic()
             result = unittest.TextTestRunner(stream=stream, verbosity=2, resultclass=Result).run(suite)
             outcome.add(name, time.monotonic() - begin, result)
-            if left := set(support.left_in_shared()) - known:
-                stream.write(f"FAIL: {name} left in the database of all: {', '.join(sorted(left))}\n")
-                outcome.failed += 1
-                known |= left  # or those behind it would be blamed
+            known |= look_at_shared(name, known, outcome, stream)
     finally:
         support.stop_shared()
     outcome.reports = support.sanitizer_reports()
