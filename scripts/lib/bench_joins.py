@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 
@@ -129,7 +130,15 @@ def build_type(built):
 def settings_of(stack):
     names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_compression",
              "min_wal_size", "max_wal_size", "shared_buffers")
-    return {name: stack.psql.ask(f"SHOW {name}")[0] for name in names}
+    settings = {name: stack.psql.ask(f"SHOW {name}")[0] for name in names}
+    return {**settings, "huge_pages_status": huge_pages_status(stack.pid("postgres"))}
+
+
+def huge_pages_status(postmaster):
+    """Whether its shared memory is of huge pages, as PostgreSQL 17 itself says it."""
+    with open(f"/proc/{postmaster}/smaps", encoding="utf-8", errors="replace") as file:
+        sizes = {int(line.split()[1]) for line in file if line.startswith("KernelPageSize:")}
+    return "on" if max(sizes) > resource.getpagesize() // 1024 else "off"
 
 
 def report(answer):

@@ -105,6 +105,7 @@ class Bench(unittest.TestCase):
         self.assertGreater(answer["wal_bytes"], 0)
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.assertEqual(answer["postgres"][setting], "on")
+        self.assertIn(answer["postgres"]["huge_pages_status"], ("on", "off"))
 
     def test_one_that_is_ended_takes_its_servers_with_it(self):
         """And is told so once more while they end."""
