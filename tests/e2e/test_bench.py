@@ -3,12 +3,14 @@ import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
 import types
 import unittest
+import unittest.mock
 
 import lorawan
 import support
@@ -18,6 +20,7 @@ import bench_claims  # noqa: E402 (they are where scripts/bench has them)
 import bench_import  # noqa: E402
 import bench_load  # noqa: E402
 import bench_stack  # noqa: E402
+from bench_joins import huge_pages_status  # noqa: E402
 from clusters import remove_clusters  # noqa: E402
 
 ALONE = True  # what takes all of the machine makes services beside it answer late, as they should
@@ -105,7 +108,17 @@ class Bench(unittest.TestCase):
         self.assertGreater(answer["wal_bytes"], 0)
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             self.assertEqual(answer["postgres"][setting], "on")
-        self.assertIn(answer["postgres"]["huge_pages_status"], ("on", "off"))
+
+    def test_huge_pages_are_seen_where_they_are(self):
+        """In what the kernel says of a server, with one mapping of pages as they are, and with one of huge ones."""
+        usual = f"Size: 8 kB\nKernelPageSize: {resource.getpagesize() // 1024} kB\n"
+        for text, status in ((usual, "off"), (f"{usual}KernelPageSize:     2048 kB\n{usual}", "on"), ("", "off")):
+            with unittest.mock.patch("bench_joins.open", unittest.mock.mock_open(read_data=text), create=True) as opened:
+                self.assertEqual(huge_pages_status(17), status)
+            opened.assert_called_once_with("/proc/17/smaps", encoding="utf-8", errors="replace")
+        with unittest.mock.patch("bench_joins.open", side_effect=PermissionError, create=True):
+            self.assertEqual(huge_pages_status(17), "unknown")
+        self.assertIn(huge_pages_status(os.getpid()), ("on", "off"))
 
     def test_one_that_is_ended_takes_its_servers_with_it(self):
         """And is told so once more while they end."""

@@ -259,11 +259,17 @@ class Whole(unittest.TestCase):
             self.skipTest(f"{why}: scripts/{name} {option}, or {variable}=yes")
         if os.geteuid() != 0:
             self.skipTest("it makes a root file system: only root can")
-        run = subprocess.run([os.path.join(support.ROOT, "scripts", name), option], capture_output=True, text=True,
-                             check=False, stdin=subprocess.DEVNULL)
-        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
-        self.assertIn("3 devices joined", run.stdout)
-        return run.stdout
+        with subprocess.Popen([os.path.join(support.ROOT, "scripts", name), option], stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL) as process:
+            try:
+                said, _ = process.communicate()
+            except BaseException:  # the tests are ended: killed, it would leave gigabytes
+                process.terminate()
+                process.communicate()
+                raise
+        self.assertEqual(process.returncode, 0, said)
+        self.assertIn("3 devices joined", said)
+        return said
 
     def test_devices_join_by_the_packages_in_a_bare_debian(self):
         self.run_script("package", "--try", "CRADLE_TRY_PACKAGE")

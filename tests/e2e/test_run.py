@@ -8,13 +8,14 @@ import signal
 import socket
 import stat
 import re
+import secrets
 import subprocess
 import tempfile
 import unittest
 import unittest.mock
 
 import support
-from clusters import remove_clusters
+from clusters import OUTSIDE, remove_clusters
 from memory_group import MemoryGroup
 
 CONFIG_FAULT = 78
@@ -441,6 +442,25 @@ class Clusters(unittest.TestCase):
                 remove_clusters(work, outside)
                 self.assertEqual(os.listdir(outside), ["2" * 16])
                 self.assertTrue(os.path.isdir(others) and os.path.isdir(inside))
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root's are kept outside")
+    def test_one_whose_making_failed_goes_with_its_state_folder(self):
+        folder = os.path.join(OUTSIDE, secrets.token_hex(8))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as state:
+            os.mkdir(os.path.join(state, "log"))
+
+            def run(command):
+                return subprocess.run(["bash", "-c", "set -euo pipefail; for part in common state postgres; do . scripts/lib/$part.sh; done; "
+                                       "step() { exit 9; }; state=$1 pgdata=$2/data pgbin=/nowhere pg_owner=0; " + command, "bash", state, folder],
+                                      cwd=support.ROOT, capture_output=True, text=True, check=False)
+
+            made = run("cluster_make")
+            self.assertEqual(made.returncode, 9, made.stderr)
+            self.assertEqual(os.listdir(folder), ["first-password"])
+            emptied = run("state_empty")
+            self.assertEqual(emptied.returncode, 0, emptied.stderr)
+            self.assertFalse(os.path.exists(folder))
 
 
 if __name__ == "__main__":
