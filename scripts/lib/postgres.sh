@@ -1,14 +1,15 @@
 # shellcheck shell=bash
 # The private PostgreSQL cluster: a Unix socket only, a password for everyone.
 #
-# PostgreSQL refuses to run as root. For root it therefore runs in a user namespace in which root
-# has another name; where that is not possible (a chroot, a folder root reaches only by privilege)
-# it runs as Debian's user postgres, who cannot enter a private home: the cluster is then below
-# /var/lib/cradle.
+# PostgreSQL refuses to run as root, or as a number that has no name. For root it therefore runs in a
+# user namespace in which root is postgres, a user whom Debian's package makes; where that is not
+# possible (a chroot, a folder root reaches only by privilege) it runs as that user himself, who
+# cannot enter a private home: the cluster is then below /var/lib/cradle.
 
 readonly outside_clusters=/var/lib/cradle
 readonly database=cradle
 readonly start_seconds=60
+readonly pg_namespace=(unshare --user --map-user=postgres --map-group=postgres)
 
 pg_as=()
 pg_owner=
@@ -31,7 +32,7 @@ cluster_open() {
     elif ((EUID == 0)); then
         namespace_works ||
             die "The database in $state was made where user namespaces work, and they do not here: run it there, or begin anew with --fresh."
-        pg_as=(unshare --user --map-user=1000 --map-group=1000)
+        pg_as=("${pg_namespace[@]}")
     fi
     [[ ! -e $pgdata/PG_VERSION ]] || version=$(<"$pgdata/PG_VERSION")
     postgresql_find "$version"
@@ -66,7 +67,7 @@ sockets_take() {
 }
 
 namespace_works() {
-    unshare --user --map-user=1000 --map-group=1000 test -w "$state" 2>/dev/null
+    "${pg_namespace[@]}" test -w "$state" 2>/dev/null
 }
 
 # cluster_make: a new cluster, there whole or not at all.

@@ -21,8 +21,6 @@ PATHS = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/bin"))
 INI_LINE_MAX = 198  # libinih's
 START_S = 60
 HEALTHY_S = 150
-# For root, who may not run PostgreSQL: the same, with another name inside.
-NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
 
 
 def missing():
@@ -30,7 +28,7 @@ def missing():
     for program, package in PROGRAMS.items():
         if not shutil.which(program, path=PATHS):
             return f"Debian's package {package} is not installed"
-    if os.geteuid() == 0 and subprocess.run([*NAMESPACE, "true"], check=False, capture_output=True).returncode:
+    if os.geteuid() == 0 and subprocess.run([*support.NAMESPACE, "true"], check=False, capture_output=True).returncode:
         return "PostgreSQL does not run as root, and there are no user namespaces here"
     return None
 
@@ -152,7 +150,7 @@ class Cluster:
         self.folder = stack.path("ha")
         os.mkdir(self.folder, 0o700)
         self.passwords = {word: secrets.token_hex(16) for word in ("REST", "SUPERUSER", "REPLICATION", "REWIND")}
-        self.as_owner = NAMESPACE if os.geteuid() == 0 else []
+        self.as_owner = support.NAMESPACE if os.geteuid() == 0 else []
         with open(stack.path("run", "psql"), encoding="utf-8") as file:
             self.psql_program = file.readline().rstrip("\n")
         self.pgbin = os.path.dirname(os.path.realpath(self.psql_program))

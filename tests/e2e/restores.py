@@ -10,7 +10,6 @@ import tempfile
 import support
 
 VERSIONS = ("1.0.3", "1.0.4", "1.1")
-NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]  # for root, who may not run PostgreSQL
 
 
 class Twin:
@@ -27,7 +26,7 @@ class Twin:
     def start(self):
         with open(self.test.stack.path("log", "twin.log"), "ab") as log:
             self.process = subprocess.Popen(
-                [*(NAMESPACE if os.geteuid() == 0 else []), os.path.join(self.test.programs, "postgres"), "-D", self.data,
+                [*(support.NAMESPACE if os.geteuid() == 0 else []), os.path.join(self.test.programs, "postgres"), "-D", self.data,
                  "-c", f"unix_socket_directories={self.sockets}"],
                 cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         support.wait_until(lambda: self.ask("SELECT 1") == "1\n", support.START_SECONDS, "the other database answers")
@@ -120,7 +119,7 @@ class Restores:
         """The cluster runs, and no service."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.sockets, 0o700)
-        namespace = NAMESPACE if os.geteuid() == 0 else []
+        namespace = support.NAMESPACE if os.geteuid() == 0 else []
         with open(self.stack.path("log", "alone.log"), "ab") as log:
             process = subprocess.Popen([*namespace, os.path.join(self.programs, "postgres"), "-D", self.cluster],
                                        cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)

@@ -32,6 +32,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 sys.path.insert(0, os.path.join(ROOT, "scripts/lib"))
 from ports import free_ports  # noqa: E402 (one for benchmarks and tests)
 
+# For root, who may not run PostgreSQL: the same, with the name of a user of Debian's package inside, as in scripts/lib/postgres.sh.
+NAMESPACE = ["unshare", "--user", "--map-user=postgres", "--map-group=postgres"]
 START_SECONDS = 120
 STOP_SECONDS = 60
 READY_SECONDS = 30

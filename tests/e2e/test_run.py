@@ -21,7 +21,7 @@ from memory_group import MemoryGroup
 CONFIG_FAULT = 78
 MARKER = "cradle-state"
 MISSING_PACKAGE = "libcsv-dev"
-NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+FIRST_OF_PEOPLE = 1000  # Debian's policy 9.2.2: uids from here on are of nobody's package
 INTERRUPTED = 128 + signal.SIGINT
 VERSIONS = {"1.0.2", "1.0.3", "1.0.4", "1.1"}
 
@@ -129,7 +129,7 @@ class Refusals(RunTest):
     def test_a_missing_package_is_named_where_it_cannot_be_installed(self):
         user = []
         if os.geteuid() == 0:
-            user = NAMESPACE
+            user = support.NAMESPACE
             if subprocess.run([*user, "true"], capture_output=True, check=False).returncode != 0:
                 self.skipTest("root cannot be somebody else here: no user namespaces")
         with tempfile.TemporaryDirectory() as path:
@@ -144,6 +144,20 @@ class Refusals(RunTest):
             run = self.stack.run(command=[
                 *user, "env", f"PATH={path}", os.path.join(support.ROOT, "scripts/run"), "--once"])
         self.assert_refused(run, f"apt-get install --no-install-recommends {MISSING_PACKAGE}`")
+
+    def test_the_machine_needs_no_user_but_those_of_debian_s_packages(self):
+        with tempfile.TemporaryDirectory() as folder:
+            users = os.path.join(folder, "passwd")
+            with open("/etc/passwd", encoding="utf-8") as have, open(users, "w", encoding="utf-8") as keep:
+                keep.writelines(line for line in have if int(line.split(":")[2]) < FIRST_OF_PEOPLE)
+            os.chmod(folder, 0o755)
+            alone = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', users]
+            if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
+                self.skipTest("no mount namespace of its own: only root has one, and not in a container")
+            stack = support.Stack("users", demo=False)
+            self.addCleanup(stack.stop)
+            run = stack.run(command=[*alone, *stack.command("--once", "--no-demo")])
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
     def test_a_folder_of_something_else_is_left_alone(self):
         with open(self.stack.path("thesis.tex"), "w", encoding="ascii") as file:
