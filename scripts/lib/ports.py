@@ -3,23 +3,32 @@
 import contextlib
 import errno
 import os
+import random
 import socket
+import threading
 
 FIRST, END = 10000, 65536
 BLOCK = 256  # ports of one process
 
 
+def first_ports(low, high):
+    """The first port of each block: in any order those of which the kernel gives none to connections, to which it gives
+    low to high; then the others."""
+    quiet = [*range(FIRST, low - BLOCK + 1, BLOCK), *range(max(FIRST, high + 1), END - BLOCK + 1, BLOCK)]
+    others = range(max(FIRST, low), high - BLOCK + 2, BLOCK)
+    chance = random.SystemRandom()  # the last block of a process that was killed may be in use for a while
+    return chance.sample(quiet, len(quiet)) + chance.sample(others, len(others))
+
+
 class Block:
-    """The ports of this process, given out in turn. They are nobody else's, also while a server of theirs is down and could
-    not be told from one that is gone: who has them is known by a name of the abstract ones of Unix sockets. Such a name
-    belongs to the same network name space as the ports do, and goes with its process."""
+    """The ports of this process in this network, given out in turn. They are nobody else's, also while a server of theirs
+    is down and could not be told from one that is gone: who has them is known by a name of the abstract ones of Unix
+    sockets. Such a name belongs to the same network name space as the ports do, and goes with its process."""
 
     def __init__(self):
-        self.process = os.getpid()
         with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
-            given_to_connections = int(file.read().split()[0])
-        end = given_to_connections if given_to_connections - FIRST >= BLOCK else END
-        for first in range(FIRST, end - BLOCK + 1, BLOCK):
+            low, high = map(int, file.read().split())
+        for first in first_ports(low, high):
             name = socket.socket(socket.AF_UNIX)
             try:
                 name.bind(f"\0cradle-ports-{first}")
@@ -47,11 +56,15 @@ class Block:
         return ports
 
 
-blocks = []
+blocks = {}  # by process, since who was forked has none yet, and by network, which is the same one as long as we hold a name in it
+lock = threading.Lock()
 
 
 def free_ports(n, address="127.0.0.1"):
-    """Ports that nobody listens on, of those that the kernel gives to no connection: none takes one while its server is down."""
-    if not blocks or blocks[0].process != os.getpid():  # who was forked has none yet
-        blocks[:] = [Block()]
-    return blocks[0].free(n, address)
+    """Ports that nobody listens on. While other processes leave such, the kernel gives them to no connection either: none
+    takes one while its server is down."""
+    who = os.getpid(), os.stat("/proc/thread-self/ns/net").st_ino
+    with lock:
+        if who not in blocks:
+            blocks[who] = Block()
+        return blocks[who].free(n, address)

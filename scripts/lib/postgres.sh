@@ -17,6 +17,8 @@ pg_owner=
 # cluster_open: finds or chooses the data folder, as whom to run it, and the socket's folder.
 cluster_open() {
     local version=
+    ((EUID != 0)) || id -u postgres >/dev/null 2>&1 ||
+        die "For root PostgreSQL runs as the user postgres, and there is none: install Debian's package postgresql."
     if [[ -e $state/cluster ]]; then
         pgdata=$(<"$state/cluster")
     elif ((EUID != 0)) || namespace_works; then

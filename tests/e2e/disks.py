@@ -53,7 +53,7 @@ COMMAND_LEN = 15  # of which a process shows that many characters
 def namespace():
     """The command that whatever sees disks of its own is started by; SkipTest where there can be none."""
     within = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
-    mount = ["sh", "-c", "mount -t tmpfs none /mnt && unshare --user --map-user=1000 true"]
+    mount = ["sh", "-c", 'mount -t tmpfs none /mnt && "$@" true', "sh", *support.NAMESPACE]
     if subprocess.run([*within, *mount], capture_output=True, check=False).returncode != 0:
         raise unittest.SkipTest("no disk can be mounted here: no namespaces")
     return within

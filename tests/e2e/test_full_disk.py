@@ -28,7 +28,7 @@ class FullDisk(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.within = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--user", "--map-root-user", "--mount"]
-        mount = ["sh", "-c", "mount -t tmpfs none /mnt && unshare --user --map-user=1000 true"]
+        mount = ["sh", "-c", 'mount -t tmpfs none /mnt && "$@" true', "sh", *support.NAMESPACE]
         if subprocess.run([*cls.within, *mount], capture_output=True, check=False).returncode != 0:
             raise unittest.SkipTest("no disk can be mounted here: no namespaces")
         cls.stack = support.Stack("disk")

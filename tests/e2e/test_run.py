@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -144,20 +145,6 @@ class Refusals(RunTest):
             run = self.stack.run(command=[
                 *user, "env", f"PATH={path}", os.path.join(support.ROOT, "scripts/run"), "--once"])
         self.assert_refused(run, f"apt-get install --no-install-recommends {MISSING_PACKAGE}`")
-
-    def test_the_machine_needs_no_user_but_those_of_debian_s_packages(self):
-        with tempfile.TemporaryDirectory() as folder:
-            users = os.path.join(folder, "passwd")
-            with open("/etc/passwd", encoding="utf-8") as have, open(users, "w", encoding="utf-8") as keep:
-                keep.writelines(line for line in have if int(line.split(":")[2]) < FIRST_OF_PEOPLE)
-            os.chmod(folder, 0o755)
-            alone = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', users]
-            if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
-                self.skipTest("no mount namespace of its own: only root has one, and not in a container")
-            stack = support.Stack("users", demo=False)
-            self.addCleanup(stack.stop)
-            run = stack.run(command=[*alone, *stack.command("--once", "--no-demo")])
-        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
     def test_a_folder_of_something_else_is_left_alone(self):
         with open(self.stack.path("thesis.tex"), "w", encoding="ascii") as file:
@@ -411,6 +398,28 @@ class Beginnings(RunTest):
         run = stack.run("--once", "--no-demo")
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         self.assertFalse(os.path.exists(stack.path("demo.json")))
+
+    def test_the_machine_needs_no_user_but_those_of_debian_s_packages(self):
+        stack = support.Stack("users", demo=False)
+        self.addCleanup(stack.stop)
+        run = self.run_with_users(stack, lambda name, uid: uid < FIRST_OF_PEOPLE)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+
+    def test_the_package_whose_user_is_missing_is_named(self):
+        run = self.run_with_users(support.Stack("nobody", demo=False), lambda name, uid: name != "postgres")
+        self.assert_refused(run, "user postgres", "install Debian's package postgresql")
+
+    def run_with_users(self, stack, has):
+        """scripts/run --once where /etc/passwd has no others than these."""
+        with tempfile.TemporaryDirectory() as folder:
+            users = os.path.join(folder, "passwd")
+            with open(users, "w", encoding="utf-8") as file:
+                file.writelines(":".join(map(str, user)) + "\n" for user in pwd.getpwall() if has(user.pw_name, user.pw_uid))
+            os.chmod(users, 0o644)  # also for those whom the command becomes
+            alone = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', users]
+            if subprocess.run([*alone, "true"], capture_output=True, check=False).returncode != 0:
+                self.skipTest("no mount namespace of its own: only root has one, and not in a container")
+            return stack.run(command=[*alone, *stack.command("--once", "--no-demo")])
 
     def test_fresh_makes_other_keys_and_devices(self):
         stack = support.Stack("fresh")
