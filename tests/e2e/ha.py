@@ -134,7 +134,8 @@ class Node:
     def stop(self):
         self.signal(signal.SIGCONT)
         self.kill_patroni()
-        support.wait_until(lambda: self.signal(signal.SIGKILL) or not self.processes(), START_S,
+        # Who is killed leaves shared memory to the next one in the folder, and there is none.
+        support.wait_until(lambda: self.signal(signal.SIGQUIT) or not self.processes(), START_S,
                            f"the processes of {self.name} are gone")
 
     def conninfo(self, database, user="postgres"):
